@@ -1,0 +1,23 @@
+// One configuration, one project per kind of test: the command line picks (--selectProjects unit integration property lab).
+const project = (displayName, more = {}) => ({
+  displayName,
+  rootDir: import.meta.dirname,
+  roots: [`<rootDir>/test/${displayName}`],
+  testMatch: ['**/*.test.ts'],
+  testEnvironment: 'node',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '\\.ts$': ['@swc/jest', { jsc: { target: 'es2023', parser: { syntax: 'typescript' } } }] },
+  ...more,
+});
+
+export default {
+  projects: [
+    project('unit'),
+    project('property'),
+    project('integration'),
+    project('lab', {
+      globalSetup: '<rootDir>/test/lab/global-setup.mjs',
+      globalTeardown: '<rootDir>/test/lab/global-teardown.mjs',
+    }),
+  ],
+};

@@ -1,0 +1,107 @@
+/**
+ * One error class with libvirt's own codes, so that what a client shows is what libvirt would have shown.
+ * Codes, domains and prefixes: libvirt/virterror.h and src/util/virerror.c (virErrorMsgStrings) of libvirt 9.0.
+ */
+
+/** What an error is about: virErrorNumber's value and the text it puts in front of the detail (`%s` stands for the detail). */
+const CODES = {
+  INTERNAL_ERROR: { number: 1, format: 'internal error: %s' },
+  NO_SUPPORT: { number: 3, format: 'this function is not supported by the connection driver: %s' },
+  NO_CONNECT: { number: 5, format: 'no connection driver available for %s' },
+  INVALID_ARG: { number: 8, format: 'invalid argument: %s' },
+  OPERATION_FAILED: { number: 9, format: 'operation failed: %s' },
+  XML_ERROR: { number: 27, format: 'XML error: %s' },
+  DOM_EXIST: { number: 28, format: 'domain %s exists already' },
+  OPERATION_DENIED: { number: 29, format: 'operation forbidden: %s' },
+  XML_DETAIL: { number: 35, format: '%s' },
+  SYSTEM_ERROR: { number: 38, format: '%s' },
+  RPC: { number: 39, format: '%s' },
+  NO_DOMAIN: { number: 42, format: 'Domain not found: %s' },
+  AUTH_FAILED: { number: 45, format: 'authentication failed: %s' },
+  OPERATION_INVALID: { number: 55, format: 'Requested operation is not valid: %s' },
+  CONFIG_UNSUPPORTED: { number: 67, format: 'unsupported configuration: %s' },
+  OPERATION_TIMEOUT: { number: 68, format: 'Timed out during operation: %s' },
+  NO_DOMAIN_SNAPSHOT: { number: 72, format: 'Domain snapshot not found: %s' },
+  ARGUMENT_UNSUPPORTED: { number: 74, format: 'argument unsupported: %s' },
+  SNAPSHOT_REVERT_RISKY: { number: 77, format: 'revert requires force: %s' },
+  OPERATION_ABORTED: { number: 78, format: 'operation aborted: %s' },
+  NO_DOMAIN_METADATA: { number: 80, format: 'metadata not found: %s' },
+  OPERATION_UNSUPPORTED: { number: 84, format: 'Operation not supported: %s' },
+  XML_INVALID_SCHEMA: { number: 92, format: 'XML document failed to validate against schema: %s' },
+} as const;
+
+/** Who raised an error: virErrorDomain's values that this project uses. */
+const DOMAINS = { XML: 5, DOM: 6, RPC: 7, TEST: 12, REMOTE: 13, DOMAIN: 20, DOMAIN_SNAPSHOT: 35, LIBXL: 41 } as const;
+
+export type ErrorCode = keyof typeof CODES;
+export type ErrorDomain = keyof typeof DOMAINS;
+
+export interface LibvirtErrorOptions {
+  /** Default `LIBXL`, as every error of libvirt's xen driver. */
+  readonly domain?: ErrorDomain;
+  readonly cause?: unknown;
+  /**
+   * Set for errors that libvirt raises with virReportInvalidArg and the like: the text goes out without the code's
+   * prefix, and the wire carries the C function and the argument in place of format and detail.
+   */
+  readonly argument?: { readonly function: string; readonly name: string };
+  /** errno of a SYSTEM_ERROR, sent to clients as int1. */
+  readonly errno?: number;
+}
+
+/** The strings and numbers of a virError, as clients can read them one by one (virErrorPtr in virterror.h). */
+export interface ErrorFields {
+  readonly code: number;
+  readonly domain: number;
+  readonly message: string;
+  readonly str1: string | null;
+  readonly str2: string | null;
+  readonly int1: number;
+  readonly int2: number;
+}
+
+/** `detail` is what follows the code's prefix; `message` is the whole line a client prints after `error: `. */
+export class LibvirtError extends Error {
+  override readonly name = 'LibvirtError';
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly fields: ErrorFields;
+
+  constructor(code: ErrorCode, detail: string, options: LibvirtErrorOptions = {}) {
+    const { number, format } = CODES[code];
+    const { argument } = options;
+    const message = argument ? detail : format.replace('%s', () => detail);
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.detail = detail;
+    this.fields = {
+      code: number,
+      domain: DOMAINS[options.domain ?? 'LIBXL'],
+      message,
+      str1: argument ? argument.function : format,
+      str2: argument ? argument.name : detail,
+      int1: argument ? 0 : (options.errno ?? -1),
+      int2: argument ? 0 : -1,
+    };
+  }
+}
+
+/** True for a LibvirtError with one of these codes. */
+export function isLibvirtError(error: unknown, ...codes: readonly ErrorCode[]): error is LibvirtError {
+  return error instanceof LibvirtError && (codes.length === 0 || codes.includes(error.code));
+}
+
+/** Any thrown value as a LibvirtError: what is not one is an internal error that keeps its message and its cause. */
+export function asLibvirtError(error: unknown): LibvirtError {
+  if (error instanceof LibvirtError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  return new LibvirtError('INTERNAL_ERROR', text, { cause: error });
+}
+
+/** A failed system call as libvirt's virReportSystemError words it: `<text>: <strerror>`, code 38, errno in int1. */
+export function systemError(error: unknown, text: string): LibvirtError {
+  const { errno, message } = error as NodeJS.ErrnoException;
+  const reason = /^[A-Z0-9]+: ([^,]*)/.exec(message)?.[1] ?? message;
+  const sentence = reason.charAt(0).toUpperCase() + reason.slice(1);
+  return new LibvirtError('SYSTEM_ERROR', `${text}: ${sentence}`, { errno: Math.abs(errno ?? 0), cause: error });
+}

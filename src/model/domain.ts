@@ -1,0 +1,62 @@
+/** What snapshots need to know of a domain: its handle, its state, its disks. */
+
+/** A domain as libvirt's wire names it. `id` is -1 while it is not active. Look up by `uuid`: name and id may be stale. */
+export interface DomainRef {
+  readonly name: string;
+  readonly uuid: string;
+  readonly id: number;
+}
+
+/** virDomainState, in the order of its numbers (libvirt-domain.h). */
+export const DOMAIN_STATES = [
+  'nostate',
+  'running',
+  'blocked',
+  'paused',
+  'shutdown',
+  'shutoff',
+  'crashed',
+  'pmsuspended',
+] as const;
+
+export type DomainState = (typeof DOMAIN_STATES)[number];
+
+/** A domain at one moment. `id` in `ref` is the libxl domid when active. */
+export interface Domain {
+  readonly ref: DomainRef;
+  readonly state: DomainState;
+  readonly persistent: boolean;
+}
+
+/** virDomainObjIsActive: the domain has an id. */
+export function isActive(domain: Domain): boolean {
+  return domain.ref.id >= 0;
+}
+
+/** `snapshot=` of a disk or of the memory (virDomainSnapshotLocation). */
+export const SNAPSHOT_LOCATIONS = ['default', 'no', 'internal', 'external', 'manual'] as const;
+export type SnapshotLocation = (typeof SNAPSHOT_LOCATIONS)[number];
+
+/** virStorageType, those a snapshot can meet. */
+export type StorageType = 'none' | 'file' | 'block' | 'dir' | 'network' | 'volume' | 'nvme' | 'vhostuser';
+
+/** A disk of a domain definition, in libvirt's order of disks (which is not always the document's). */
+export interface DomainDisk {
+  /** Target name, `xvda`. */
+  readonly target: string;
+  readonly bus: string;
+  readonly device: 'disk' | 'cdrom' | 'floppy' | 'lun';
+  readonly type: StorageType;
+  /** Source file or block device; absent for an empty drive and for network sources. */
+  readonly path?: string;
+  /** True where there is a medium: a path, or a network or volume source. */
+  readonly hasSource: boolean;
+  /** Format in libvirt's words (`raw`, `qcow2`); absent where the definition does not say. */
+  readonly format?: string;
+  /** `driver/@name`: `qemu`, `phy`, `file`, `tap`, … */
+  readonly driver?: string;
+  readonly readonly: boolean;
+  readonly shareable: boolean;
+  /** `snapshot=` of the disk, with libvirt's implied `no` for read-only ones. */
+  readonly snapshot: SnapshotLocation;
+}

@@ -1,0 +1,29 @@
+/** Lifecycle events of libvirt (virDomainEventType and its details): the ones that snapshots cause or must hide. */
+
+export interface LifecycleEvent {
+  readonly event: number;
+  readonly detail: number;
+}
+
+const of = (event: number, detail: number): LifecycleEvent => ({ event, detail });
+
+export const LIFECYCLE = {
+  DEFINED_ADDED: of(0, 0),
+  DEFINED_UPDATED: of(0, 1),
+  DEFINED_FROM_SNAPSHOT: of(0, 3),
+  UNDEFINED_REMOVED: of(1, 0),
+  STARTED_BOOTED: of(2, 0),
+  STARTED_RESTORED: of(2, 2),
+  STARTED_FROM_SNAPSHOT: of(2, 3),
+  STARTED_WAKEUP: of(2, 4),
+  SUSPENDED_PAUSED: of(3, 0),
+  SUSPENDED_FROM_SNAPSHOT: of(3, 5),
+  RESUMED_UNPAUSED: of(4, 0),
+  RESUMED_FROM_SNAPSHOT: of(4, 2),
+  STOPPED_SHUTDOWN: of(5, 0),
+  STOPPED_DESTROYED: of(5, 1),
+  STOPPED_CRASHED: of(5, 2),
+  STOPPED_SAVED: of(5, 4),
+  STOPPED_FROM_SNAPSHOT: of(5, 6),
+  PMSUSPENDED_MEMORY: of(7, 0),
+} as const;

@@ -1,0 +1,37 @@
+/** Flag bits of libvirt's snapshot calls (include/libvirt/libvirt-domain-snapshot.h), with libvirt's names. */
+
+export const CREATE = {
+  REDEFINE: 0x1,
+  CURRENT: 0x2,
+  NO_METADATA: 0x4,
+  HALT: 0x8,
+  DISK_ONLY: 0x10,
+  REUSE_EXT: 0x20,
+  QUIESCE: 0x40,
+  ATOMIC: 0x80,
+  LIVE: 0x100,
+  VALIDATE: 0x200,
+} as const;
+
+export const LIST = {
+  /** Of a domain: only roots. Of a snapshot the same bit means DESCENDANTS. */
+  ROOTS: 0x1,
+  DESCENDANTS: 0x1,
+  METADATA: 0x2,
+  LEAVES: 0x4,
+  NO_LEAVES: 0x8,
+  NO_METADATA: 0x10,
+  INACTIVE: 0x20,
+  ACTIVE: 0x40,
+  DISK_ONLY: 0x80,
+  INTERNAL: 0x100,
+  EXTERNAL: 0x200,
+  TOPOLOGICAL: 0x400,
+} as const;
+
+export const REVERT = { RUNNING: 0x1, PAUSED: 0x2, FORCE: 0x4, RESET_NVRAM: 0x8 } as const;
+
+export const DELETE = { CHILDREN: 0x1, METADATA_ONLY: 0x2, CHILDREN_ONLY: 0x4 } as const;
+
+/** virDomainXMLFlags; the first bit is also VIR_DOMAIN_SNAPSHOT_XML_SECURE. */
+export const XML = { SECURE: 0x1, INACTIVE: 0x2 } as const;

@@ -1,0 +1,79 @@
+/**
+ * The structs in which mechanism and policy meet: one for the parameters of a snapshot, one for the result, as the
+ * review of the 2014 RFC asked. Field names and JSON conventions are libxl's (`*_to_json`: default-valued fields are
+ * omitted, enums are strings), so these objects are libxl-json as they stand. The IDL is schemas/libxl_snapshot.idl.
+ */
+
+/** libxl_device_disk as libxl's own to_json prints it: what is absent has libxl's default. */
+export interface LibxlDeviceDisk {
+  readonly backend_domid?: number;
+  readonly backend_domname?: string;
+  readonly pdev_path?: string;
+  readonly vdev: string;
+  readonly backend?: 'unknown' | 'phy' | 'tap' | 'qdisk' | 'standalone';
+  readonly format?: LibxlDiskFormat;
+  readonly script?: string;
+  readonly removable?: number;
+  readonly readwrite?: number;
+  readonly is_cdrom?: number;
+  readonly direct_io_safe?: boolean;
+  readonly discard_enable?: LibxlDefbool;
+}
+
+export type LibxlDiskFormat = 'unknown' | 'qcow' | 'qcow2' | 'vhd' | 'raw' | 'empty' | 'qed';
+
+/** libxl_defbool in JSON: a boolean, or `<default>`. */
+export type LibxlDefbool = boolean | '<default>';
+
+/** One disk's part in a snapshot. `disk` is libxl's own struct, embedded. */
+export interface LibxlDiskSnapshot {
+  readonly disk: LibxlDeviceDisk;
+  /** Name of the internal snapshot inside the image; unused where `external`. */
+  readonly name?: string;
+  readonly external?: boolean;
+  readonly external_format?: LibxlDiskFormat;
+  readonly external_path?: string;
+}
+
+/** Parameters of domainSnapshotSave. The caller supplies every path. */
+export interface LibxlDomainSnapshotArgs {
+  /** Save the RAM. Default: yes where `memory_path` is given. */
+  readonly memory?: LibxlDefbool;
+  readonly memory_path?: string;
+  /** Keep the guest running while RAM is written, but for the last pass (LIBXL_SUSPEND_LIVE). Default: no. */
+  readonly live?: LibxlDefbool;
+  readonly disks?: readonly LibxlDiskSnapshot[];
+}
+
+/** A disk as found after the snapshot. */
+export interface LibxlDiskSnapshotResult extends LibxlDiskSnapshot {
+  /** Image that the guest writes to now. */
+  readonly path?: string;
+  /** Image beneath it, where there is one. */
+  readonly backing?: string;
+  /** QEMU's block node of the disk's top image. */
+  readonly node?: string;
+}
+
+/** Result of domainSnapshotSave, parameter of domainSnapshotRestore. */
+export interface LibxlDomainSnapshot {
+  readonly name: string;
+  readonly memory?: boolean;
+  readonly memory_path?: string;
+  /** Size of the memory image with its header, bytes. */
+  readonly memory_bytes?: number;
+  /** Seconds since the epoch. */
+  readonly creation_time?: number;
+  readonly disks?: readonly LibxlDiskSnapshotResult[];
+  /** libxl_domain_config in libxl-json, without a domid: what domainSnapshotRestore builds the new domain from. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly timings?: LibxlSnapshotTimings;
+}
+
+/** How long the parts took, milliseconds. */
+export interface LibxlSnapshotTimings {
+  readonly suspend_ms?: number;
+  readonly disks_ms?: number;
+  /** From the end of the suspend to the unpause: what disks and our own steps add to libxl's own pause. */
+  readonly resume_ms?: number;
+}

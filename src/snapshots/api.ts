@@ -1,0 +1,40 @@
+/** libvirt's snapshot API as the fronts call it: one function per virDomainSnapshot* call, flags as libvirt's bits. */
+
+import type { DomainRef } from '../model/domain.ts';
+
+/** A snapshot as the wire names it. */
+export interface SnapshotRef {
+  readonly name: string;
+  readonly domain: DomainRef;
+}
+
+/**
+ * Every function rejects with a LibvirtError only. Domains are found by UUID. Flag bits that a call does not know are
+ * refused with INVALID_ARG, as libvirt's drivers do; what libvirt's public API checks (exclusions between flags) is
+ * checked here again, since not every client is libvirt.so. See https://libvirt.org/html/libvirt-libvirt-domain-snapshot.html
+ */
+export interface SnapshotApi {
+  createXML(domain: DomainRef, xml: string, flags: number): Promise<SnapshotRef>;
+  getXMLDesc(snapshot: SnapshotRef, flags: number): Promise<string>;
+  num(domain: DomainRef, flags: number): Promise<number>;
+  listNames(domain: DomainRef, flags: number): Promise<readonly string[]>;
+  listAll(domain: DomainRef, flags: number): Promise<readonly SnapshotRef[]>;
+  lookupByName(domain: DomainRef, name: string, flags: number): Promise<SnapshotRef>;
+  hasCurrent(domain: DomainRef, flags: number): Promise<boolean>;
+  current(domain: DomainRef, flags: number): Promise<SnapshotRef>;
+  getParent(snapshot: SnapshotRef, flags: number): Promise<SnapshotRef>;
+  numChildren(snapshot: SnapshotRef, flags: number): Promise<number>;
+  listChildrenNames(snapshot: SnapshotRef, flags: number): Promise<readonly string[]>;
+  listAllChildren(snapshot: SnapshotRef, flags: number): Promise<readonly SnapshotRef[]>;
+  isCurrent(snapshot: SnapshotRef, flags: number): Promise<boolean>;
+  hasMetadata(snapshot: SnapshotRef, flags: number): Promise<boolean>;
+  revert(snapshot: SnapshotRef, flags: number): Promise<void>;
+  delete(snapshot: SnapshotRef, flags: number): Promise<void>;
+
+  /** Snapshots known of this domain, without asking the host: for filters of domain lists. */
+  count(uuid: string): number;
+  /** Refuses (55) to undefine an inactive domain that has snapshots, unless `metadata` says they may go. */
+  checkUndefine(domain: DomainRef, metadata: boolean): Promise<void>;
+  /** Forgets all metadata of a domain that has been undefined. Images are not touched. */
+  forget(uuid: string): Promise<void>;
+}

@@ -1,0 +1,139 @@
+/**
+ * What the policy asks of the rest of the world. These interfaces are declared here, by the one who needs them; hosts,
+ * disks and store implement them, and the daemon puts the pieces together.
+ */
+
+import type { Domain, DomainRef } from '../model/domain.ts';
+import type { XmlElement } from '../model/element.ts';
+import type { LifecycleEvent } from '../model/events.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { MemorySnapshot, SnapshotDef, SnapshotState } from '../model/snapshot.ts';
+
+/** Progress of a job, for virsh domjobinfo and people. Bytes of the memory image; `total` is an estimate until the end. */
+export interface JobProgress {
+  readonly done: number;
+  readonly total: number;
+}
+
+/** What a long operation reports to, and asks, while it runs. */
+export interface Job {
+  /** Aborted when the client cancels or the daemon stops; honoured until the point of no return. */
+  readonly signal: AbortSignal;
+  /** Records a phase durably before it starts. The operation waits for it. */
+  phase(name: string): Promise<void>;
+  progress(progress: JobProgress): void;
+}
+
+/** Whoever owns the domains: an upstream libvirtd, or the embedded host. Every call that names a domain goes by its UUID. */
+export interface Host {
+  /** The domain now. NO_DOMAIN where there is none of this UUID. */
+  lookup(ref: DomainRef): Promise<Domain>;
+
+  /** All domains, for loading stored snapshots at start-up. */
+  list(): Promise<readonly Domain[]>;
+
+  /**
+   * libvirt's definition in inactive format, passwords included: `live` as the domain runs now, `persistent` as it
+   * would start next. For an inactive domain both are the same.
+   */
+  definition(domain: Domain, which: 'live' | 'persistent'): Promise<XmlElement>;
+
+  /** Refuses with code and reason what `save` could not do, before anything is touched. */
+  checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void>;
+
+  /**
+   * Memory and disks of an active domain, in one point in time. Afterwards the domain runs as before and its owner
+   * still watches it. On an error nothing is left: no file, no disk snapshot, the guest runs; or the message says what is.
+   */
+  save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot>;
+
+  /** Deletes the internal snapshot `name` from the images of an active domain, through its device model. */
+  deleteDiskSnapshots(domain: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
+
+  /** Refuses what `restore` could not read, while the old domain still runs. */
+  checkRestore(domain: Domain, memoryPath: string): Promise<void>;
+
+  /** Ends an active domain at once, so that its disks can be replaced. Clients see STOPPED/FROM_SNAPSHOT. */
+  destroy(domain: Domain): Promise<void>;
+
+  /** A new active domain from a memory image, owned as the old one was. Clients see STARTED/FROM_SNAPSHOT. */
+  restore(domain: Domain, memoryPath: string, options: { readonly paused: boolean }): Promise<void>;
+
+  /** Makes `definition` the persistent one. Clients see DEFINED/FROM_SNAPSHOT. */
+  define(definition: XmlElement): Promise<void>;
+
+  /** Boots an inactive domain. Clients see STARTED/FROM_SNAPSHOT. */
+  start(domain: Domain, options: { readonly paused: boolean }): Promise<void>;
+
+  /** Calls back when a domain has gone for good (undefined, or a transient one that ended). */
+  onGone(listener: (ref: DomainRef) => void): void;
+}
+
+/** Internal snapshots in the images of a domain that is not active. */
+export interface OfflineDisks {
+  /** All or nothing: what was made before a failure is deleted again. */
+  create(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
+  /** Puts the contents back. Idempotent: after a failure, run again. */
+  apply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
+  /** A snapshot that is already gone is no error. */
+  delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
+  /** Refuses (55, naming disk and file) a disk whose image is missing or lacks the snapshot. Reads only. */
+  check(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
+}
+
+/** What is kept in memory of a snapshot: enough for every list, without its definitions. */
+export interface SnapshotEntry {
+  readonly name: string;
+  readonly parent?: string;
+  readonly state: SnapshotState;
+  readonly creationTime: bigint;
+  readonly memory: MemorySnapshot;
+  readonly disks: SnapshotDef['disks'];
+}
+
+/** A domain's snapshots as its folder holds them, in reading order. */
+export interface StoredSnapshots {
+  readonly entries: readonly SnapshotEntry[];
+  /** Name of the current one. */
+  readonly current?: string;
+}
+
+/** libvirt's own files: `<snapshot dir>/<domain>/<snapshot>.xml`. Every write is durable when its promise resolves. */
+export interface SnapshotStore {
+  /** Files that cannot be used are logged and left as they are, as libvirt does; they never fail the load. */
+  load(domain: DomainRef): Promise<StoredSnapshots>;
+  read(domain: DomainRef, name: string): Promise<SnapshotDef>;
+  write(domain: DomainRef, snapshot: SnapshotDef, current: boolean): Promise<void>;
+  remove(domain: DomainRef, name: string): Promise<void>;
+}
+
+/** Where the RAM of snapshots with internal memory lies: `<memory dir>/<uuid>/<snapshot>.save`. */
+export interface MemoryImages {
+  path(domain: DomainRef, name: string): string;
+  /** Makes the folder, and refuses (OPERATION_FAILED) where fewer than `bytes` are free. */
+  prepare(domain: DomainRef, bytes: number): Promise<void>;
+  /** A missing image is no error. */
+  remove(domain: DomainRef, name: string): Promise<void>;
+}
+
+/** Durable record of an operation under way, one per domain. */
+export interface Journal {
+  /** Opens the record; its first phase is `begun`. */
+  begin(domain: DomainRef, operation: string, snapshot: string): Promise<JournalEntry>;
+}
+
+export interface JournalEntry {
+  phase(name: string): Promise<void>;
+  /** The operation has ended, well or badly, with nothing left to repair. */
+  end(): Promise<void>;
+}
+
+/** Lifecycle events to clients. */
+export interface LifecycleEvents {
+  emit(ref: DomainRef, event: LifecycleEvent): void;
+  /**
+   * The next upstream event of this kind about the domain is a by-product of our own work: each client sees `as` in its
+   * place, or nothing. Disposing of it withdraws the expectation (after a grace time, for events still on their way).
+   */
+  expect(uuid: string, event: LifecycleEvent, as?: LifecycleEvent): Disposable;
+}
