@@ -1,0 +1,41 @@
+/**
+ * Domains as the front serves them when no libvirtd stands behind it: the calls that ordinary clients make around the
+ * snapshot calls. The embedded host implements it.
+ */
+
+import type { DomainRef, DomainState } from '../model/domain.ts';
+
+/** What lists and simple queries need of a domain, from memory. */
+export interface DomainSummary {
+  readonly ref: DomainRef;
+  readonly state: DomainState;
+  /** The detail of virDomainState (virDomainShutoffReason and its like). */
+  readonly reason: number;
+  readonly persistent: boolean;
+  readonly maxMemoryKib: bigint;
+  readonly memoryKib: bigint;
+  readonly vcpus: number;
+  /** `os/type` of the definition: `hvm`, `linux`, `xen`. */
+  readonly osType: string;
+}
+
+export interface DomainApi {
+  /** virConnectGetType: `Xen`, `TEST`. */
+  readonly type: string;
+  domains(): readonly DomainSummary[];
+  /** By UUID only. NO_DOMAIN where there is none. */
+  domain(ref: DomainRef): DomainSummary;
+  /** `flags`: virDomainXMLFlags, SECURE and INACTIVE count. */
+  xmlDesc(ref: DomainRef, flags: number): Promise<string>;
+  /** virDomainDefineXML. */
+  define(xml: string): Promise<DomainRef>;
+  undefine(ref: DomainRef): Promise<void>;
+  /** virDomainCreateXML: a transient domain, running. */
+  createXML(xml: string): Promise<DomainRef>;
+  /** virDomainCreate(WithFlags). */
+  create(ref: DomainRef, options: { readonly paused: boolean }): Promise<DomainRef>;
+  destroy(ref: DomainRef): Promise<void>;
+  shutdown(ref: DomainRef): Promise<void>;
+  suspend(ref: DomainRef): Promise<void>;
+  resume(ref: DomainRef): Promise<void>;
+}
