@@ -1,0 +1,44 @@
+/** Programs that the backends run: no shell, no terminal, a time limit, and their own words in every error. */
+
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { LibvirtError } from '../errors.ts';
+
+/** A program and where it comes from. */
+export interface Program {
+  readonly name: string;
+  readonly debianPackage: string;
+}
+
+/** Enough for the snapshot tables of any image; a program that hangs longer is ended. */
+const PROGRAM_TIMEOUT_MS = 300_000;
+const MAX_OUTPUT_BYTES = 64 << 20;
+
+/** What execFile rejects with. */
+interface ProgramFailure extends Error {
+  readonly code?: number | string;
+  readonly killed?: boolean;
+  readonly stderr?: string;
+}
+
+/** Runs a program and gives its standard output. `failure` begins the message of any error: what could not be done. */
+export async function runProgram(program: Program, args: readonly string[], failure: string): Promise<string> {
+  try {
+    const { stdout } = await promisify(execFile)(program.name, args, {
+      env: { ...process.env, LC_ALL: 'C' },
+      maxBuffer: MAX_OUTPUT_BYTES,
+      timeout: PROGRAM_TIMEOUT_MS,
+    });
+    return stdout;
+  } catch (error) {
+    throw new LibvirtError('OPERATION_FAILED', `${failure}: ${reasonOf(error as ProgramFailure, program)}`, {
+      cause: error,
+    });
+  }
+}
+
+function reasonOf(error: ProgramFailure, program: Program): string {
+  if (error.code === 'ENOENT') return `'${program.name}' is not installed (Debian package ${program.debianPackage})`;
+  if (error.killed) return `${program.name} took longer than ${PROGRAM_TIMEOUT_MS / 1000} seconds`;
+  return error.stderr?.trim() || error.message;
+}
