@@ -1,0 +1,82 @@
+/** XDR types as values: what remote_protocol.x declares as structs is declared here with these, once for both directions. */
+
+import { LIST_MAX, XdrReader, type XdrWriter } from './xdr.ts';
+
+export interface Codec<T> {
+  write(writer: XdrWriter, value: T): void;
+  read(reader: XdrReader): T;
+}
+
+/** The TypeScript side of a codec. */
+export type Decoded<C> = C extends Codec<infer T> ? T : never;
+
+export const int: Codec<number> = { write: (writer, value) => writer.int(value), read: (reader) => reader.int() };
+export const uint: Codec<number> = { write: (writer, value) => writer.uint(value), read: (reader) => reader.uint() };
+export const hyper: Codec<bigint> = { write: (writer, value) => writer.hyper(value), read: (reader) => reader.hyper() };
+export const uhyper: Codec<bigint> = {
+  write: (writer, value) => writer.uhyper(value),
+  read: (reader) => reader.uhyper(),
+};
+export const bool: Codec<boolean> = { write: (writer, value) => writer.bool(value), read: (reader) => reader.bool() };
+export const string: Codec<string> = {
+  write: (writer, value) => writer.string(value),
+  read: (reader) => reader.string(),
+};
+
+/** No payload at all. */
+export const nothing: Codec<void> = { write: () => {}, read: () => {} };
+
+/** remote_uuid: 16 bytes on the wire, `6695eb01-f6a4-8304-79aa-97f2502e193f` here. */
+export const uuid: Codec<string> = {
+  write: (writer, value) => writer.opaque(Buffer.from(value.replaceAll('-', ''), 'hex')),
+  read: (reader) =>
+    reader
+      .opaque(16)
+      .toString('hex')
+      .replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'),
+};
+
+/** `T *`: absent is null. */
+export function optional<T>(codec: Codec<T>): Codec<T | null> {
+  return {
+    write(writer, value) {
+      writer.bool(value !== null);
+      if (value !== null) codec.write(writer, value);
+    },
+    read: (reader) => (reader.bool() ? codec.read(reader) : null),
+  };
+}
+
+/** `T name<max>`. */
+export function list<T>(codec: Codec<T>, max = LIST_MAX): Codec<readonly T[]> {
+  return {
+    write(writer, values) {
+      writer.count(values.length, max);
+      for (const value of values) codec.write(writer, value);
+    },
+    read: (reader) => Array.from({ length: reader.count(max) }, () => codec.read(reader)),
+  };
+}
+
+/** Members in the order they are written here. */
+export function struct<T extends object>(members: { readonly [K in keyof T]: Codec<T[K]> }): Codec<Readonly<T>> {
+  const entries = Object.entries(members) as [keyof T, Codec<T[keyof T]>][];
+  return {
+    write(writer, value) {
+      for (const [name, codec] of entries) codec.write(writer, value[name]);
+    },
+    read(reader) {
+      const value: Partial<T> = {};
+      for (const [name, codec] of entries) value[name] = codec.read(reader);
+      return value as T;
+    },
+  };
+}
+
+/** The whole of `buffer` from `offset` on, nothing left over. */
+export function decode<T>(codec: Codec<T>, buffer: Buffer, offset = 0): T {
+  const reader = new XdrReader(buffer, offset);
+  const value = codec.read(reader);
+  reader.end();
+  return value;
+}

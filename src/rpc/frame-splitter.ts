@@ -1,0 +1,95 @@
+/** Cuts a byte stream into frames without holding, or copying, those that are only to be handed on. */
+
+import { LibvirtError } from '../errors.ts';
+import { decodeHeader, FDS_MAX, FRAME_MAX, type FrameHeader, HEADER_BYTES, TYPE } from './frames.ts';
+
+/** What becomes of a frame: collected, handed on as its bytes come, or dropped. */
+export type Wanted = 'whole' | 'pass' | 'drop';
+
+/** Who receives the frames. The calls come in the order of the stream, from inside `push`. */
+export interface FrameSink {
+  /** A frame begins. Nothing of it has been handed out yet. */
+  begin(header: FrameHeader): Wanted;
+  /** A frame wanted whole, without the bytes that carry file descriptors. A view of the stream where one chunk held it. */
+  whole(header: FrameHeader, frame: Buffer): void;
+  /** The next bytes of a frame to be passed on; `last` ends it. */
+  pass(bytes: Buffer, last: boolean): void;
+}
+
+/** A frame on its way: `left` counts its bytes yet to come, `fds` those after it that carry file descriptors. */
+interface Current {
+  readonly header: FrameHeader;
+  readonly wanted: Wanted;
+  readonly parts: Buffer[];
+  left: number;
+  fds: number;
+}
+
+const carriesFds = ({ type }: FrameHeader): boolean => type === TYPE.CALL_WITH_FDS || type === TYPE.REPLY_WITH_FDS;
+
+/**
+ * Frames of types 4 and 5 begin their payload with a count of file descriptors, and that many single bytes follow the
+ * frame, outside its length (virnetmessage.c). They belong to the frame here, and go its way.
+ */
+export class FrameSplitter {
+  readonly #sink: FrameSink;
+  /** The beginning of a frame, until its header (and count of descriptors) is complete. */
+  #head: Buffer = Buffer.alloc(0);
+  #current: Current | undefined;
+
+  constructor(sink: FrameSink) {
+    this.#sink = sink;
+  }
+
+  /** Throws an RPC error when the stream cannot be one of frames; it is of no use from there on. */
+  push(chunk: Buffer): void {
+    let rest = chunk;
+    while (rest.length > 0) {
+      if (this.#current) rest = this.#continue(this.#current, rest);
+      else rest = this.#begin(this.#head.length > 0 ? Buffer.concat([this.#head, rest]) : rest);
+    }
+  }
+
+  #begin(bytes: Buffer): Buffer {
+    const header = bytes.length >= HEADER_BYTES ? checked(decodeHeader(bytes)) : undefined;
+    if (!header || (carriesFds(header) && bytes.length < HEADER_BYTES + 4)) {
+      this.#head = bytes;
+      return Buffer.alloc(0);
+    }
+    const fds = carriesFds(header) ? bytes.readUInt32BE(HEADER_BYTES) : 0;
+    if (fds > FDS_MAX) throw broken(`${fds} file descriptors with a message, ${FDS_MAX} are the most`);
+    this.#head = Buffer.alloc(0);
+    this.#current = { header, wanted: this.#sink.begin(header), parts: [], left: header.length, fds };
+    return bytes;
+  }
+
+  #continue(current: Current, bytes: Buffer): Buffer {
+    const frame = bytes.subarray(0, current.left);
+    current.left -= frame.length;
+    const dummies = bytes.subarray(frame.length, frame.length + current.fds);
+    current.fds -= dummies.length;
+    const last = current.left === 0 && current.fds === 0;
+    // The current frame is over before the sink hears of it: the sink may throw, or push again.
+    if (last) this.#current = undefined;
+    const taken = frame.length + dummies.length;
+    if (current.wanted === 'pass') this.#sink.pass(bytes.subarray(0, taken), last);
+    if (current.wanted === 'whole') {
+      current.parts.push(frame);
+      const [only] = current.parts;
+      if (last)
+        this.#sink.whole(current.header, current.parts.length === 1 && only ? only : Buffer.concat(current.parts));
+    }
+    return bytes.subarray(taken);
+  }
+}
+
+function checked(header: FrameHeader): FrameHeader {
+  const least = carriesFds(header) ? HEADER_BYTES + 4 : HEADER_BYTES;
+  if (header.length < least) throw broken(`packet of ${header.length} bytes is too small, want ${least}`);
+  if (header.length > FRAME_MAX) throw broken(`packet of ${header.length} bytes is too large, want ${FRAME_MAX}`);
+  return header;
+}
+
+function broken(detail: string): LibvirtError {
+  return new LibvirtError('RPC', detail, { domain: 'RPC' });
+}

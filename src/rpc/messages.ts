@@ -1,0 +1,87 @@
+/** The structs that calls, replies and events share (remote_protocol.x, virnetprotocol.x). */
+
+import { type ErrorFields, LibvirtError } from '../errors.ts';
+import type { DomainRef } from '../model/domain.ts';
+import type { LifecycleEvent } from '../model/events.ts';
+import type { SnapshotRef } from '../snapshots/api.ts';
+import { type Codec, int, optional, string, struct, uuid } from './codec.ts';
+import { encodeFrame, type FrameHeader, STATUS, TYPE } from './frames.ts';
+
+/** remote_nonnull_domain. */
+export const domain: Codec<DomainRef> = struct<DomainRef>({ name: string, uuid, id: int });
+
+/** remote_nonnull_domain_snapshot. */
+export const snapshot: Codec<SnapshotRef> = struct<SnapshotRef>({ name: string, domain });
+
+const LEVEL_ERROR = 2;
+
+const errorStruct = struct({
+  code: int,
+  domain: int,
+  message: optional(string),
+  level: int,
+  dom: optional(domain),
+  str1: optional(string),
+  str2: optional(string),
+  str3: optional(string),
+  int1: int,
+  int2: int,
+  net: optional(struct({ name: string, uuid })),
+});
+
+/** Characters of an error's strings that go out: a text that quotes a 4 MiB name would fit into no string. */
+const ERROR_TEXT_MAX = 65_536;
+const cut = (text: string | null): string | null => text?.slice(0, ERROR_TEXT_MAX) ?? null;
+
+/** virNetMessageError, the payload of every reply with status ERROR. */
+export const remoteError: Codec<ErrorFields> = {
+  write(writer, fields) {
+    const { code, domain, int1, int2 } = fields;
+    const texts = { message: cut(fields.message), str1: cut(fields.str1), str2: cut(fields.str2), str3: null };
+    errorStruct.write(writer, { code, domain, ...texts, level: LEVEL_ERROR, dom: null, int1, int2, net: null });
+  },
+  read(reader) {
+    const { code, domain, message, str1, str2, int1, int2 } = errorStruct.read(reader);
+    return { code, domain, message: message ?? '', str1, str2, int1, int2 };
+  },
+};
+
+/** remote_domain_event_callback_lifecycle_msg: one frame per callback that is told. */
+export interface LifecycleMessage {
+  readonly callbackID: number;
+  readonly domain: DomainRef;
+  readonly event: number;
+  readonly detail: number;
+}
+
+export const lifecycleMessage: Codec<LifecycleMessage> = struct<LifecycleMessage>({
+  callbackID: int,
+  domain,
+  event: int,
+  detail: int,
+});
+
+/** REMOTE_PROC_DOMAIN_EVENT_CALLBACK_LIFECYCLE. */
+export const LIFECYCLE_EVENT = 318;
+
+/** libvirtd's own events carry serial 1; clients do not look at it. */
+const EVENT_SERIAL = 1;
+
+export function lifecycleFrame(callbackID: number, about: DomainRef, { event, detail }: LifecycleEvent): Buffer {
+  const header = { procedure: LIFECYCLE_EVENT, type: TYPE.MESSAGE, serial: EVENT_SERIAL };
+  return encodeFrame(header, lifecycleMessage, { callbackID, domain: about, event, detail });
+}
+
+/** A reply to `call` with its result. */
+export function replyFrame<T>(call: FrameHeader, result: Codec<T>, value: T): Buffer {
+  return encodeFrame({ ...call, type: TYPE.REPLY, status: STATUS.OK }, result, value);
+}
+
+/** A reply to `call` that says what went wrong. What is no LibvirtError is a fault of ours: its message, never its stack. */
+export function errorFrame(call: FrameHeader, error: unknown): Buffer {
+  const known =
+    error instanceof LibvirtError
+      ? error
+      : new LibvirtError('INTERNAL_ERROR', error instanceof Error ? error.message : String(error), { domain: 'RPC' });
+  return encodeFrame({ ...call, type: TYPE.REPLY, status: STATUS.ERROR }, remoteError, known.fields);
+}
