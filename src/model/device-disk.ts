@@ -1,0 +1,47 @@
+/** A disk of a libvirt definition as libvirt's libxl driver hands it to libxl (libxlMakeDisk in libxl_conf.c). */
+
+import type { DomainDisk } from './domain.ts';
+import type { LibxlDeviceDisk, LibxlDiskFormat } from './libxl.ts';
+
+type Backend = NonNullable<LibxlDeviceDisk['backend']>;
+
+/** `driver/@name`, then `driver/@type`, to libxl's backend. What is not here libvirt refuses to start. */
+const BACKENDS: Readonly<Record<string, Readonly<Partial<Record<LibxlDiskFormat, Backend>>>>> = {
+  qemu: { qcow: 'qdisk', qcow2: 'qdisk', vhd: 'qdisk', raw: 'qdisk', qed: 'qdisk' },
+  tap: { qcow: 'qdisk', qcow2: 'qdisk', vhd: 'tap', raw: 'tap' },
+  tap2: { qcow: 'qdisk', qcow2: 'qdisk', vhd: 'tap', raw: 'tap' },
+  file: { raw: 'qdisk' },
+  phy: { raw: 'phy' },
+};
+
+/** libvirt's names of formats, where libxl has one. An absent format is raw, as in xl-disk-configuration(5). */
+const FORMATS: Readonly<Record<string, LibxlDiskFormat>> = {
+  raw: 'raw',
+  qcow: 'qcow',
+  qcow2: 'qcow2',
+  qed: 'qed',
+  vhd: 'vhd',
+  vpc: 'vhd',
+};
+
+/**
+ * Total: for a driver or format that libxl does not have, backend or format stay at libxl's default (`unknown`). A disk
+ * without a driver is raw, and libxl itself picks its backend, so that is `unknown` here, too. `removable` is 1 for every
+ * disk, as libvirt has it.
+ */
+export function libxlDeviceDisk(disk: DomainDisk): LibxlDeviceDisk {
+  const driver = disk.driver ?? (disk.type === 'network' ? 'qemu' : undefined);
+  const given = FORMATS[disk.format ?? 'raw'];
+  const backend = driver === undefined || given === undefined ? undefined : BACKENDS[driver]?.[given];
+  const isCdrom = disk.device === 'cdrom';
+  const format = isCdrom && !disk.hasSource ? 'empty' : driver === undefined ? 'raw' : backend && given;
+  return {
+    ...(disk.path !== undefined && { pdev_path: disk.path }),
+    vdev: disk.target,
+    ...(backend && { backend }),
+    ...(format && { format }),
+    removable: 1,
+    ...(!disk.readonly && { readwrite: 1 }),
+    ...(isCdrom && { is_cdrom: 1 }),
+  };
+}
