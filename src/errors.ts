@@ -3,6 +3,8 @@
  * Codes, domains and prefixes: libvirt/virterror.h and src/util/virerror.c (virErrorMsgStrings) of libvirt 9.0.
  */
 
+import { getSystemErrorMap } from 'node:util';
+
 /** What an error is about: virErrorNumber's value and the text it puts in front of the detail (`%s` stands for the detail). */
 const CODES = {
   INTERNAL_ERROR: { number: 1, format: 'internal error: %s' },
@@ -28,6 +30,8 @@ const CODES = {
   NO_DOMAIN_METADATA: { number: 80, format: 'metadata not found: %s' },
   OPERATION_UNSUPPORTED: { number: 84, format: 'Operation not supported: %s' },
   XML_INVALID_SCHEMA: { number: 92, format: 'XML document failed to validate against schema: %s' },
+  /** What an upstream reported with a number that is not in this table: the number is in the error's fields. */
+  OTHER: { number: 1, format: '%s' },
 } as const;
 
 /** Who raised an error: virErrorDomain's values that this project uses. */
@@ -47,6 +51,8 @@ export interface LibvirtErrorOptions {
   readonly argument?: { readonly function: string; readonly name: string };
   /** errno of a SYSTEM_ERROR, sent to clients as int1. */
   readonly errno?: number;
+  /** Set for an error that came over the wire: it goes on as it came. */
+  readonly received?: ErrorFields;
 }
 
 /** The strings and numbers of a virError, as clients can read them one by one (virErrorPtr in virterror.h). */
@@ -69,12 +75,12 @@ export class LibvirtError extends Error {
 
   constructor(code: ErrorCode, detail: string, options: LibvirtErrorOptions = {}) {
     const { number, format } = CODES[code];
-    const { argument } = options;
-    const message = argument ? detail : format.replace('%s', () => detail);
+    const { argument, received } = options;
+    const message = received?.message ?? (argument ? detail : format.replace('%s', () => detail));
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.detail = detail;
-    this.fields = {
+    this.fields = received ?? {
       code: number,
       domain: DOMAINS[options.domain ?? 'LIBXL'],
       message,
@@ -99,9 +105,19 @@ export function asLibvirtError(error: unknown): LibvirtError {
 }
 
 /** A failed system call as libvirt's virReportSystemError words it: `<text>: <strerror>`, code 38, errno in int1. */
-export function systemError(error: unknown, text: string): LibvirtError {
-  const { errno, message } = error as NodeJS.ErrnoException;
-  const reason = /^[A-Z0-9]+: ([^,]*)/.exec(message)?.[1] ?? message;
+export function systemError(error: unknown, text: string, domain?: ErrorDomain): LibvirtError {
+  const { errno = 0, message } = error as NodeJS.ErrnoException;
+  const reason = getSystemErrorMap().get(errno)?.[1] ?? message;
   const sentence = reason.charAt(0).toUpperCase() + reason.slice(1);
-  return new LibvirtError('SYSTEM_ERROR', `${text}: ${sentence}`, { errno: Math.abs(errno ?? 0), cause: error });
+  const options = { errno: Math.abs(errno), cause: error, ...(domain && { domain }) };
+  return new LibvirtError('SYSTEM_ERROR', `${text}: ${sentence}`, options);
+}
+
+/** An error that an upstream has reported, with its own numbers and texts, whether this project knows its code or not. */
+export function receivedError(received: ErrorFields): LibvirtError {
+  const code = (Object.keys(CODES) as ErrorCode[]).find(
+    (key) => key !== 'OTHER' && CODES[key].number === received.code,
+  );
+  const detail = received.str1?.includes('%s') ? received.str2 : null;
+  return new LibvirtError(code ?? 'OTHER', detail ?? received.message, { received });
 }
