@@ -1,0 +1,21 @@
+/** The daemon's log: one line per event on stderr, with journald's priority where journald listens. */
+
+export const LOG_LEVELS = ['error', 'warning', 'info', 'debug'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** syslog(3) priorities. */
+const PRIORITY: Readonly<Record<LogLevel, number>> = { error: 3, warning: 4, info: 6, debug: 7 };
+
+export type Log = Readonly<Record<LogLevel, (text: string) => void>>;
+
+/** A log that drops everything less urgent than `level`. Line breaks in `text` become `; `: one event is one line. */
+export function openLog(level: LogLevel, write: (line: string) => void = (line) => process.stderr.write(line)): Log {
+  const journald = process.env['JOURNAL_STREAM'] !== undefined;
+  const logger = (of: LogLevel) => (text: string) => {
+    if (PRIORITY[of] > PRIORITY[level]) return;
+    const line = text.trimEnd().replaceAll('\n', '; ');
+    const prefix = journald ? `<${PRIORITY[of]}>` : `${new Date().toISOString()} ${of}: `;
+    write(`${prefix}${line}\n`);
+  };
+  return { error: logger('error'), warning: logger('warning'), info: logger('info'), debug: logger('debug') };
+}

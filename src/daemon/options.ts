@@ -1,0 +1,151 @@
+/** xlsnapd's command line: what it serves, where it listens, where things lie. */
+
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { LibvirtError } from '../errors.ts';
+import { LOG_LEVELS, type LogLevel } from './log.ts';
+
+export interface DaemonOptions {
+  /** The libvirt URI that is served: `xen:///system`, `test:///default`. */
+  readonly connect: string;
+  /** Socket of the libvirtd behind us; undefined for the embedded host. */
+  readonly upstream: string | undefined;
+  /** URI to open upstream, where it is not the client's own. */
+  readonly upstreamUri: string | undefined;
+  readonly listen: string;
+  readonly listenReadOnly: string;
+  readonly snapshotDir: string;
+  readonly memoryDir: string;
+  readonly stateDir: string;
+  /** Group that owns the sockets; undefined: as the process creates them. */
+  readonly group: string | undefined;
+  readonly mode: number;
+  readonly logLevel: LogLevel;
+}
+
+export const USAGE = `Usage: xlsnapd [OPTION]...
+
+Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
+
+  --connect URI        what to serve: xen:///system (default) or test:///default (embedded host, no Xen, no root)
+  --upstream PATH      socket of the libvirtd that owns the domains; 'none': the embedded host; default: auto
+  --upstream-uri URI   URI to open there (default: the client's)
+  --listen PATH        socket for clients (default for Xen: /run/libvirt/virtxend-sock)
+  --listen-ro PATH     socket for read-only clients (default: the same with -ro)
+  --snapshot-dir DIR   snapshot metadata (default for Xen: /var/lib/libvirt/libxl/snapshot)
+  --memory-dir DIR     memory images (default for Xen: /var/lib/libvirt/libxl/snapshot-memory)
+  --state-dir DIR      journal and locks (default for Xen: /var/lib/xlsnap)
+  --group NAME         group that may connect (default: libvirt, where that group exists and we are root)
+  --mode OCTAL         permissions of the sockets (default: 0660)
+  --log-level LEVEL    ${LOG_LEVELS.join(', ')} (default: info)
+  --help, --version
+`;
+
+/** Sockets on which a libvirtd with the xen driver may be listening, besides the one we take over ourselves. */
+const UPSTREAM_SOCKETS = ['/run/libvirt/libvirt-sock'] as const;
+
+/** What stands behind each URI's scheme, and where its files lie unless options say otherwise. */
+function defaults(connect: string): Pick<DaemonOptions, 'listen' | 'snapshotDir' | 'memoryDir' | 'stateDir'> {
+  if (connect.startsWith('xen:')) {
+    return {
+      listen: '/run/libvirt/virtxend-sock',
+      snapshotDir: '/var/lib/libvirt/libxl/snapshot',
+      memoryDir: '/var/lib/libvirt/libxl/snapshot-memory',
+      stateDir: '/var/lib/xlsnap',
+    };
+  }
+  const data = process.env['XDG_DATA_HOME'] ?? join(homedir(), '.local/share');
+  const home = process.getuid?.() === 0 ? '/var/lib/xlsnap/test' : join(data, 'xlsnap/test');
+  const run = process.env['XDG_RUNTIME_DIR'];
+  return {
+    listen: run ? join(run, 'xlsnap/libvirt-sock') : join(home, 'libvirt-sock'),
+    snapshotDir: join(home, 'snapshot'),
+    memoryDir: join(home, 'snapshot-memory'),
+    stateDir: join(home, 'state'),
+  };
+}
+
+const STRING = { type: 'string' } as const;
+const BOOLEAN = { type: 'boolean' } as const;
+const OPTIONS = {
+  connect: { ...STRING, short: 'c' },
+  upstream: STRING,
+  'upstream-uri': STRING,
+  listen: STRING,
+  'listen-ro': STRING,
+  'snapshot-dir': STRING,
+  'memory-dir': STRING,
+  'state-dir': STRING,
+  group: STRING,
+  mode: STRING,
+  'log-level': STRING,
+  help: { ...BOOLEAN, short: 'h' },
+  version: BOOLEAN,
+} as const;
+
+/** Reads the arguments. INVALID_ARG, in words for the terminal, for anything that does not fit. */
+export function parseOptions(argv: readonly string[]): DaemonOptions | 'help' | 'version' {
+  const values = readArguments(argv);
+  if (values.help) return 'help';
+  if (values.version) return 'version';
+  const connect = values.connect ?? 'xen:///system';
+  if (!/^(xen|test):\/\/\//.test(connect)) {
+    throw usage(`cannot serve '${connect}': --connect takes xen:///system or test:///default`);
+  }
+  const places = defaults(connect);
+  const listen = values.listen ?? places.listen;
+  return {
+    connect,
+    upstream: upstreamOf(values.upstream ?? 'auto', connect),
+    upstreamUri: values['upstream-uri'],
+    listen,
+    listenReadOnly: values['listen-ro'] ?? `${listen}-ro`,
+    snapshotDir: values['snapshot-dir'] ?? places.snapshotDir,
+    memoryDir: values['memory-dir'] ?? places.memoryDir,
+    stateDir: values['state-dir'] ?? places.stateDir,
+    group: values.group,
+    mode: modeOf(values.mode ?? '0660'),
+    logLevel: logLevelOf(values['log-level'] ?? 'info'),
+  };
+}
+
+function readArguments(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: OPTIONS, strict: true }).values;
+  } catch (error) {
+    throw usage((error as Error).message);
+  }
+}
+
+function upstreamOf(upstream: string, connect: string): string | undefined {
+  if (upstream === 'none') {
+    if (connect.startsWith('test:')) return undefined;
+    throw usage(`${connect} needs a libvirtd that owns the domains: --upstream PATH`);
+  }
+  if (upstream !== 'auto') return upstream;
+  if (connect.startsWith('test:')) return undefined;
+  return UPSTREAM_SOCKETS.find((path) => existsSync(path)) ?? UPSTREAM_SOCKETS[0];
+}
+
+function modeOf(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) throw usage(`--mode takes three octal digits, not '${text}'`);
+  return Number.parseInt(text, 8);
+}
+
+function logLevelOf(text: string): LogLevel {
+  const level = LOG_LEVELS.find((known) => known === text);
+  if (!level) throw usage(`--log-level takes ${LOG_LEVELS.join(', ')}, not '${text}'`);
+  return level;
+}
+
+function usage(text: string): LibvirtError {
+  return new LibvirtError('INVALID_ARG', `${text} (see xlsnapd --help)`);
+}
+
+/** The read-only socket that belongs to an upstream's socket: libvirt names it with `-ro`. */
+export function readOnlySocketOf(upstream: string): string {
+  const path = `${upstream}-ro`;
+  return existsSync(path) || !existsSync(dirname(path)) ? path : upstream;
+}

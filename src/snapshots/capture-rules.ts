@@ -1,0 +1,67 @@
+/** What a snapshot may ask of the domain's storage (the qemu driver's qemuSnapshotPrepare, read for Xen's backends). */
+
+import { LibvirtError } from '../errors.ts';
+import type { DomainDisk } from '../model/domain.ts';
+import type { SnapshotDef } from '../model/snapshot.ts';
+
+/** Refuses with code 67 or 84 what cannot be captured, naming the disk. Nothing is ever left out silently. */
+export function checkCapture(snapshot: SnapshotDef, disks: readonly DomainDisk[]): void {
+  const { memory } = snapshot;
+  const captured = { internal: 0, external: 0, refusedInternal: 0 };
+  for (const disk of disks) {
+    const location = snapshot.disks.find(({ name }) => name === disk.target)?.location ?? 'no';
+    switch (location) {
+      case 'internal':
+        checkInternal(snapshot, disk);
+        captured.internal += 1;
+        break;
+      case 'external':
+        captured.external += 1;
+        break;
+      case 'manual':
+        throw new LibvirtError(
+          'OPERATION_UNSUPPORTED',
+          `'manual' snapshot mode of disk '${disk.target}' is not supported`,
+        );
+      default:
+        if (disk.hasSource && !disk.readonly) captured.refusedInternal += 1;
+    }
+  }
+  const memoryInternal = memory.location === 'internal';
+  if (captured.internal + captured.external === 0 && memory.location === 'no') {
+    throw unsupported('nothing selected for snapshot');
+  }
+  // A guest without any writable disk is its RAM alone, which Xen saves apart from the disks: that is a full snapshot.
+  if ((memoryInternal || captured.internal > 0) && captured.refusedInternal > 0) {
+    throw unsupported('internal and full system snapshots require all disks to be selected for snapshot');
+  }
+  if (snapshot.state === 'disk-snapshot' && captured.internal + captured.external === 0) {
+    throw unsupported('disk-only snapshots require at least one disk to be selected for snapshot');
+  }
+  if (captured.internal > 0 && captured.external > 0) {
+    throw unsupported('mixing internal and external targets for a snapshot is not yet supported');
+  }
+  if (captured.external > 0 || memory.location === 'external') {
+    throw unsupported(
+      `external snapshot '${snapshot.name}' is not yet supported by this driver; ask for an internal one`,
+    );
+  }
+}
+
+/** Internal snapshots live inside qcow2 images that QEMU serves (qdisk); libvirt's words for any other format. */
+function checkInternal(snapshot: SnapshotDef, disk: DomainDisk): void {
+  const format = disk.format ?? 'raw';
+  if (format !== 'qcow2') {
+    throw unsupported(`internal snapshot for disk ${disk.target} unsupported for storage type ${format}`);
+  }
+  if (disk.type !== 'file' && disk.type !== 'block') {
+    throw unsupported(`internal snapshot for disk ${disk.target} unsupported on a '${disk.type}' source`);
+  }
+  if (snapshot.state === 'disk-snapshot') {
+    throw unsupported(`active domains require external disk snapshots; disk ${disk.target} requested internal`);
+  }
+}
+
+function unsupported(detail: string): LibvirtError {
+  return new LibvirtError('CONFIG_UNSUPPORTED', detail);
+}

@@ -1,0 +1,15 @@
+/** The pieces every operation works with, put together by the daemon. */
+
+import type { Jobs } from './jobs.ts';
+import type { Host, LifecycleEvents, MemoryImages, OfflineDisks, SnapshotStore } from './ports.ts';
+
+export interface SnapshotContext {
+  readonly host: Host;
+  readonly images: OfflineDisks;
+  readonly store: SnapshotStore;
+  readonly memory: MemoryImages;
+  readonly events: LifecycleEvents;
+  readonly jobs: Jobs;
+  /** Plain words for the administrator's log. */
+  readonly log: (text: string) => void;
+}

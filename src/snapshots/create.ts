@@ -1,0 +1,192 @@
+/** virDomainSnapshotCreateXML without REDEFINE: the qemu driver's order of checks and decisions, on Xen. */
+
+import { stat } from 'node:fs/promises';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
+import { alignDisks } from '../model/align.ts';
+import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
+import { CREATE } from '../model/flags.ts';
+import type { SnapshotDef, SnapshotRequest } from '../model/snapshot.ts';
+import { domainDisks, domainMemoryKib } from '../xml/domain.ts';
+import { readSnapshotRequest } from '../xml/snapshot-read.ts';
+import { checkCapture } from './capture-rules.ts';
+import type { SnapshotContext } from './context.ts';
+import { discardData } from './discard.ts';
+import type { DomainSnapshots } from './domain-snapshots.ts';
+import { fromLibxlSnapshot, toSnapshotArgs } from './libxl-args.ts';
+import type { Job } from './ports.ts';
+
+/**
+ * Takes a snapshot and returns its name. Everything is checked before the guest is touched; on an error nothing has
+ * changed. `current` of the domain becomes the parent, and the new snapshot the current one.
+ */
+export async function createSnapshot(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  xml: string,
+  flags: number,
+): Promise<string> {
+  const { host, jobs } = context;
+  const { ref } = snapshots;
+  const domain = await host.lookup(ref);
+  if (flags & CREATE.HALT && !domain.persistent) {
+    throw new LibvirtError('OPERATION_INVALID', 'cannot halt after transient domain snapshot');
+  }
+  const offline = (flags & CREATE.DISK_ONLY) !== 0 || !isActive(domain);
+  const request = await readSnapshotRequest(xml, { offline, now: BigInt(Math.floor(Date.now() / 1000)) });
+  if (!(flags & CREATE.NO_METADATA)) checkName(request.name);
+  return await jobs.run(domain.ref, 'create', request.name, async (job) => {
+    const now = await host.lookup(ref);
+    const plan = await define(context, snapshots, now, request, flags);
+    if (snapshots.tree.has(request.name)) throw alreadyExists(request.name);
+    const taken = await take(context, now, plan, flags, job);
+    if (!(flags & CREATE.NO_METADATA)) await record(context, snapshots, now, taken, job);
+    if (flags & CREATE.HALT && isActive(now)) await host.destroy(now);
+    return request.name;
+  });
+}
+
+/** Names become file names: libvirt's two rules (virDomainMomentDefPostParse, code 35). */
+export function checkName(name: string): void {
+  const invalid = `invalid snapshot name '${name}': name can't`;
+  if (name.includes('/')) throw new LibvirtError('XML_DETAIL', `${invalid} contain '/'`, { domain: 'DOMAIN_SNAPSHOT' });
+  if (name.startsWith('.')) {
+    throw new LibvirtError('XML_DETAIL', `${invalid} start with '.'`, { domain: 'DOMAIN_SNAPSHOT' });
+  }
+}
+
+export function alreadyExists(name: string): LibvirtError {
+  return new LibvirtError('OPERATION_FAILED', `domain moment ${name} already exists`, { domain: 'DOMAIN' });
+}
+
+/** A snapshot to be taken, and the definition it is taken of. */
+interface Plan {
+  readonly snapshot: SnapshotDef;
+  readonly disks: readonly DomainDisk[];
+  readonly memoryKib: number;
+}
+
+/** The request with everything the domain knows: state, memory, full list of disks, both definitions, parent. */
+async function define(
+  { host }: SnapshotContext,
+  { current }: DomainSnapshots,
+  domain: Domain,
+  request: SnapshotRequest,
+  flags: number,
+): Promise<Plan> {
+  checkLive(domain, request, flags);
+  checkState(domain);
+  const definition = await host.definition(domain, 'live');
+  const inactive = isActive(domain) && domain.persistent ? await host.definition(domain, 'persistent') : undefined;
+  const disks = domainDisks(definition);
+  const { state, memory, location } = stateAndMemory(domain, request, flags);
+  const aligned = alignDisks(request.disks, disks, {
+    name: request.name,
+    location,
+    regularFiles: await regularFiles(disks),
+  });
+  const snapshot: SnapshotDef = {
+    ...request,
+    state,
+    memory,
+    disks: aligned,
+    revertDisks: [],
+    domain: definition,
+    ...(inactive && { inactiveDomain: inactive }),
+    ...(current && { parent: current.name }),
+  };
+  checkCapture(snapshot, disks);
+  return { snapshot, disks, memoryKib: domainMemoryKib(definition) };
+}
+
+function checkLive(domain: Domain, { memory }: SnapshotRequest, flags: number): void {
+  if (!(flags & CREATE.LIVE)) return;
+  if (isActive(domain) && memory.location !== 'no' && !(flags & CREATE.DISK_ONLY)) return;
+  const text = 'live snapshot creation is supported only during full system snapshots';
+  throw new LibvirtError('OPERATION_UNSUPPORTED', text);
+}
+
+function checkState({ state }: Domain): void {
+  if (state === 'nostate' || state === 'blocked') {
+    throw new LibvirtError('INTERNAL_ERROR', `Invalid domain state ${state}`);
+  }
+  if (state === 'pmsuspended') {
+    throw new LibvirtError('OPERATION_UNSUPPORTED', "libxl doesn't support taking snapshots of PMSUSPENDED guests");
+  }
+}
+
+/*
+ * request            domain    state           memory     default for disks
+ * DISK_ONLY          active    disk-snapshot   no         external
+ * DISK_ONLY          inactive  shutoff         no         external
+ * memory external    active    the domain's    external   external
+ * anything else      active    the domain's    internal   internal
+ * anything else      inactive  shutoff         no         internal
+ */
+function stateAndMemory(
+  domain: Domain,
+  { memory }: SnapshotRequest,
+  flags: number,
+): Pick<SnapshotDef, 'state' | 'memory'> & { readonly location: 'internal' | 'external' } {
+  const active = isActive(domain);
+  if (flags & CREATE.DISK_ONLY) {
+    return { state: active ? 'disk-snapshot' : 'shutoff', memory: { location: 'no' }, location: 'external' };
+  }
+  if (memory.location === 'external') return { state: domain.state, memory, location: 'external' };
+  if (!active) return { state: domain.state, memory: { location: 'no' }, location: 'internal' };
+  if (memory.location === 'no') {
+    const text = 'internal snapshot of a running VM must include the memory state';
+    throw new LibvirtError('OPERATION_UNSUPPORTED', text);
+  }
+  return { state: domain.state, memory: { location: 'internal' }, location: 'internal' };
+}
+
+async function regularFiles(disks: readonly DomainDisk[]): Promise<ReadonlySet<string>> {
+  const paths = disks.flatMap(({ path }) => path ?? []);
+  const found = await Promise.all(paths.map((path) => stat(path).catch(() => undefined)));
+  return new Set(paths.filter((_, index) => found[index]?.isFile()));
+}
+
+/** Bytes to keep free beyond the guest's RAM: libvirt's header, page records and device state (measured: 1.6 % of RAM). */
+const IMAGE_OVERHEAD = { share: 0.02, bytes: 2 * 1024 * 1024 } as const;
+
+/** Carries the snapshot out: through the host where the domain is active, in the images where it is not. */
+async function take(
+  { host, images, memory }: SnapshotContext,
+  domain: Domain,
+  { snapshot, disks, memoryKib }: Plan,
+  flags: number,
+  job: Job,
+): Promise<SnapshotDef> {
+  const args = toSnapshotArgs(snapshot, disks, {
+    memoryPath: memory.path(domain.ref, snapshot.name),
+    live: (flags & CREATE.LIVE) !== 0,
+  });
+  if (!isActive(domain)) {
+    await job.phase('disks');
+    await images.create(snapshot.name, args.disks ?? []);
+    return snapshot;
+  }
+  await host.checkSave(domain, args);
+  if (snapshot.memory.location === 'internal') {
+    await memory.prepare(domain.ref, memoryKib * 1024 * (1 + IMAGE_OVERHEAD.share) + IMAGE_OVERHEAD.bytes);
+  }
+  return fromLibxlSnapshot(snapshot, await host.save(domain, snapshot.name, args, job));
+}
+
+/** Writes the metadata. Where that fails the snapshot is taken back: one that is not listed would only hold space. */
+async function record(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  snapshot: SnapshotDef,
+  job: Job,
+): Promise<void> {
+  await job.phase('metadata');
+  try {
+    await snapshots.put(snapshot, true);
+  } catch (error) {
+    await discardData(context, await context.host.lookup(domain.ref), snapshot);
+    const text = `unable to save metadata for snapshot ${snapshot.name}: ${asLibvirtError(error).message}`;
+    throw new LibvirtError('INTERNAL_ERROR', text, { cause: error });
+  }
+}

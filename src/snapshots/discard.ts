@@ -1,0 +1,40 @@
+/** Takes a snapshot's data away: the parts inside disk images and the memory image. */
+
+import { LibvirtError } from '../errors.ts';
+import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
+import type { SnapshotDef } from '../model/snapshot.ts';
+import { domainDisks } from '../xml/domain.ts';
+import type { SnapshotContext } from './context.ts';
+import { diskSnapshots } from './libxl-args.ts';
+
+/**
+ * Idempotent: what is already gone is no error. Refuses (84) where the domain runs on other images than the snapshot
+ * was taken in, since those cannot be reached through its device model.
+ */
+export async function discardData(context: SnapshotContext, domain: Domain, snapshot: SnapshotDef): Promise<void> {
+  const { host, images, memory } = context;
+  const disks = snapshot.domain ? domainDisks(snapshot.domain) : [];
+  const captured = diskSnapshots(snapshot, disks);
+  if (captured.length > 0) {
+    if (isActive(domain)) {
+      checkSameImages(snapshot, disks, domainDisks(await host.definition(domain, 'live')));
+      await host.deleteDiskSnapshots(domain, snapshot.name, captured);
+    } else {
+      await images.delete(snapshot.name, captured);
+    }
+  }
+  await memory.remove(domain.ref, snapshot.name);
+}
+
+function checkSameImages(snapshot: SnapshotDef, then: readonly DomainDisk[], now: readonly DomainDisk[]): void {
+  for (const { name, location } of snapshot.disks) {
+    if (location !== 'internal') continue;
+    const path = then.find(({ target }) => target === name)?.path;
+    const current = now.find(({ target }) => target === name)?.path;
+    if (path === current) continue;
+    throw new LibvirtError(
+      'OPERATION_UNSUPPORTED',
+      `disk image '${path ?? ''}' for internal snapshot '${snapshot.name}' is not the same as disk image currently used by VM`,
+    );
+  }
+}

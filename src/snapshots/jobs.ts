@@ -1,0 +1,112 @@
+/** One operation at a time per domain. A job belongs to the domain, not to the client that asked for it. */
+
+import { setTimeout } from 'node:timers/promises';
+import { LibvirtError } from '../errors.ts';
+import type { DomainRef } from '../model/domain.ts';
+import type { Job, JobProgress, Journal } from './ports.ts';
+
+/** How long an operation waits for the one before it: libvirt's own limit (QEMU_JOB_WAIT_TIME). */
+const JOB_WAIT_MS = 30_000;
+
+/** A running job as others see it. */
+export interface ActiveJob {
+  readonly operation: string;
+  readonly snapshot: string;
+  /** Milliseconds since the epoch. */
+  readonly started: number;
+  readonly phase: string;
+  readonly progress: JobProgress | undefined;
+  cancel(): void;
+}
+
+interface Running extends ActiveJob {
+  phase: string;
+  progress: JobProgress | undefined;
+}
+
+export class Jobs implements AsyncDisposable {
+  readonly #journal: Journal;
+  readonly #tails = new Map<string, Promise<void>>();
+  readonly #running = new Map<string, Running>();
+
+  constructor(journal: Journal) {
+    this.#journal = journal;
+  }
+
+  /** The job that runs on this domain now. */
+  active(uuid: string): ActiveJob | undefined {
+    return this.#running.get(uuid);
+  }
+
+  /**
+   * Runs `work` when the domain is free. Its journal entry is on disk before it starts and gone when it has ended.
+   * Rejects with OPERATION_TIMEOUT when the domain is not free within 30 s.
+   */
+  async run<T>(domain: DomainRef, operation: string, snapshot: string, work: (job: Job) => Promise<T>): Promise<T> {
+    const before = this.#tails.get(domain.uuid) ?? Promise.resolve();
+    let release = () => {};
+    const done = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const tail = before.then(() => done);
+    this.#tails.set(domain.uuid, tail);
+    try {
+      await this.#turn(domain, before);
+      return await this.#execute(domain, operation, snapshot, work);
+    } finally {
+      release();
+      if (this.#tails.get(domain.uuid) === tail) this.#tails.delete(domain.uuid);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const job of this.#running.values()) job.cancel();
+    await Promise.all(this.#tails.values());
+  }
+
+  async #turn(domain: DomainRef, before: Promise<void>): Promise<void> {
+    const waiting = new AbortController();
+    const late = setTimeout(JOB_WAIT_MS, 'late', { signal: waiting.signal }).catch(() => {});
+    const first = await Promise.race([before, late]);
+    waiting.abort();
+    if (first !== 'late') return;
+    const held = this.#running.get(domain.uuid);
+    const holder = held ? ` (held by ${held.operation} of snapshot '${held.snapshot}')` : '';
+    throw new LibvirtError('OPERATION_TIMEOUT', `cannot acquire state change lock on domain '${domain.name}'${holder}`);
+  }
+
+  async #execute<T>(
+    domain: DomainRef,
+    operation: string,
+    snapshot: string,
+    work: (job: Job) => Promise<T>,
+  ): Promise<T> {
+    const abort = new AbortController();
+    const running: Running = {
+      operation,
+      snapshot,
+      started: Date.now(),
+      phase: 'begun',
+      progress: undefined,
+      cancel: () =>
+        abort.abort(new LibvirtError('OPERATION_ABORTED', `${operation} of '${snapshot}' canceled by client`)),
+    };
+    const entry = await this.#journal.begin(domain, operation, snapshot);
+    this.#running.set(domain.uuid, running);
+    try {
+      return await work({
+        signal: abort.signal,
+        phase: async (name) => {
+          running.phase = name;
+          await entry.phase(name);
+        },
+        progress: (progress) => {
+          running.progress = progress;
+        },
+      });
+    } finally {
+      this.#running.delete(domain.uuid);
+      await entry.end();
+    }
+  }
+}

@@ -1,0 +1,87 @@
+/** `<domainsnapshot>` to libxl's parameters and libxl's result to `<domainsnapshot>`: where policy meets mechanism. */
+
+import { libxlDeviceDisk } from '../model/device-disk.ts';
+import type { DomainDisk } from '../model/domain.ts';
+import type {
+  LibxlDiskFormat,
+  LibxlDiskSnapshot,
+  LibxlDomainSnapshot,
+  LibxlDomainSnapshotArgs,
+} from '../model/libxl.ts';
+import type { DiskSnapshot, SnapshotDef } from '../model/snapshot.ts';
+
+/** libvirt's format names that libxl has a word for; all others are `unknown` to libxl. */
+const LIBXL_FORMAT: Readonly<Record<string, LibxlDiskFormat>> = {
+  raw: 'raw',
+  qcow: 'qcow',
+  qcow2: 'qcow2',
+  qed: 'qed',
+  vhd: 'vhd',
+  vpc: 'vhd',
+};
+
+/**
+ * Parameters for domainSnapshotSave. A disk that is not part of the snapshot is absent from the array. `memoryPath` is
+ * where internal memory goes; external memory goes where the snapshot says.
+ */
+export function toSnapshotArgs(
+  snapshot: Pick<SnapshotDef, 'name' | 'memory' | 'disks'>,
+  disks: readonly DomainDisk[],
+  options: { readonly memoryPath: string; readonly live: boolean },
+): LibxlDomainSnapshotArgs {
+  const { memory } = snapshot;
+  const args = { memory: false, disks: diskSnapshots(snapshot, disks) };
+  if (memory.location === 'no' || memory.location === 'default') return args;
+  const memory_path = memory.location === 'external' ? memory.file : options.memoryPath;
+  return { ...args, memory: true, memory_path, ...(options.live && { live: true }) };
+}
+
+/** The disks a snapshot captured, or is to capture, as libxl describes them. */
+export function diskSnapshots(
+  { name, disks: captured }: Pick<SnapshotDef, 'name' | 'disks'>,
+  disks: readonly DomainDisk[],
+): readonly LibxlDiskSnapshot[] {
+  return captured.flatMap((snapshot) => {
+    const disk = disks.find(({ target }) => target === snapshot.name);
+    return disk ? diskSnapshot(name, snapshot, disk) : [];
+  });
+}
+
+function diskSnapshot(name: string, snapshot: DiskSnapshot, domainDisk: DomainDisk): LibxlDiskSnapshot | [] {
+  const disk = libxlDeviceDisk(domainDisk);
+  switch (snapshot.location) {
+    case 'internal':
+      return { disk, name };
+    case 'external': {
+      const { path, format = 'qcow2' } = snapshot.target ?? {};
+      return {
+        disk,
+        external: true,
+        external_format: LIBXL_FORMAT[format] ?? 'unknown',
+        ...(path !== undefined && { external_path: path }),
+      };
+    }
+    default:
+      return [];
+  }
+}
+
+/**
+ * The snapshot as the mechanism found it: when it was taken, where memory and overlays lie. Everything libvirt knows and
+ * libxl does not (state, parent, definitions, disks left out) is kept from `snapshot`.
+ */
+export function fromLibxlSnapshot(snapshot: SnapshotDef, result: LibxlDomainSnapshot): SnapshotDef {
+  const found = new Map(result.disks?.map((disk) => [disk.disk.vdev, disk]));
+  const disks = snapshot.disks.map((disk): DiskSnapshot => {
+    const taken = found.get(disk.name);
+    if (!taken) return disk;
+    if (!taken.external) return { name: disk.name, location: 'internal' };
+    const path = taken.path ?? taken.external_path;
+    return { ...disk, location: 'external', target: { type: 'file', ...disk.target, ...(path && { path }) } };
+  });
+  const memory =
+    result.memory && snapshot.memory.location === 'external' && result.memory_path
+      ? { location: 'external' as const, file: result.memory_path }
+      : snapshot.memory;
+  return { ...snapshot, memory, disks };
+}

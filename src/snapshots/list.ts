@@ -1,0 +1,42 @@
+/** The reading calls: lists from memory, never waiting for a job. */
+
+import { LibvirtError } from '../errors.ts';
+import { LIST } from '../model/flags.ts';
+import { matchesFilter } from '../model/list-filter.ts';
+import type { DomainSnapshots } from './domain-snapshots.ts';
+import type { SnapshotEntry } from './ports.ts';
+
+/** Snapshots of a domain: all of them, or with ROOTS those without a parent; filtered by the groups of bits. */
+export function listOfDomain(snapshots: DomainSnapshots, flags: number): readonly SnapshotEntry[] {
+  const { tree } = snapshots;
+  const candidates = flags & LIST.ROOTS ? tree.roots() : flags & LIST.TOPOLOGICAL ? tree.descendants() : tree.all();
+  return filtered(snapshots, candidates, flags);
+}
+
+/** Children of a snapshot, or with DESCENDANTS everything beneath it. Parents always come before their children. */
+export function listOfSnapshot(snapshots: DomainSnapshots, name: string, flags: number): readonly SnapshotEntry[] {
+  const { tree } = snapshots;
+  const beneath = flags & LIST.DESCENDANTS ? tree.descendants(name) : tree.children(name);
+  return filtered(snapshots, beneath, flags);
+}
+
+/** The parent, or error 72, by which virsh knows a root. A parent that is only a name is still returned by name. */
+export function parentOf(snapshots: DomainSnapshots, name: string): string {
+  const { parent } = snapshots.find(name);
+  if (parent !== undefined) return parent;
+  throw new LibvirtError('NO_DOMAIN_SNAPSHOT', `snapshot '${name}' does not have a parent`);
+}
+
+/** The current snapshot, or error 72. */
+export function currentOf({ current }: DomainSnapshots): SnapshotEntry {
+  if (current) return current;
+  throw new LibvirtError('NO_DOMAIN_SNAPSHOT', 'the domain does not have a current snapshot');
+}
+
+function filtered(
+  { tree }: DomainSnapshots,
+  candidates: readonly SnapshotEntry[],
+  flags: number,
+): readonly SnapshotEntry[] {
+  return candidates.filter((entry) => matchesFilter(entry, tree.hasChildren(entry.name), flags));
+}

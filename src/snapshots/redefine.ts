@@ -1,0 +1,85 @@
+/** virDomainSnapshotCreateXML with REDEFINE: metadata alone; storage and events are never touched. */
+
+import { LibvirtError } from '../errors.ts';
+import { alignDisks } from '../model/align.ts';
+import { CREATE } from '../model/flags.ts';
+import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
+import { domainDisks, domainUuid } from '../xml/domain.ts';
+import { readSnapshot } from '../xml/snapshot-read.ts';
+import type { SnapshotContext } from './context.ts';
+import { checkName } from './create.ts';
+import type { DomainSnapshots } from './domain-snapshots.ts';
+import type { SnapshotEntry } from './ports.ts';
+
+/** Adds a snapshot's metadata, or replaces that of the same name in place: children stay, `current` only moves when asked. */
+export async function redefineSnapshot(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  xml: string,
+  flags: number,
+): Promise<string> {
+  const { snapshot } = await readSnapshot(xml, { internal: false });
+  checkName(snapshot.name);
+  return await context.jobs.run(snapshots.ref, 'redefine', snapshot.name, async () => {
+    checkParent(snapshots, snapshot);
+    checkDiskOnly(snapshot, flags);
+    checkUuid(snapshots, snapshot);
+    const old = snapshots.tree.get(snapshot.name);
+    if (old) checkReplacement(old, snapshot);
+    const domain = snapshot.domain ?? (old && (await snapshots.read(old.name)).domain);
+    const complete = domain ? { ...snapshot, domain } : snapshot;
+    await snapshots.put(aligned(complete), (flags & CREATE.CURRENT) !== 0);
+    return snapshot.name;
+  });
+}
+
+function checkParent({ tree }: DomainSnapshots, { name, parent }: SnapshotDef): void {
+  if (parent === undefined) return;
+  if (parent === name) throw invalid(`cannot set moment ${name} as its own parent`);
+  if (!tree.has(parent)) throw invalid(`parent ${parent} for moment ${name} not found`);
+  for (let above = tree.get(parent); above; above = tree.parentOf(above.name)) {
+    if (above.parent === name) throw invalid(`parent ${above.name} would create cycle to ${name}`);
+  }
+}
+
+function checkDiskOnly({ name, state }: SnapshotDef, flags: number): void {
+  if (flags & CREATE.DISK_ONLY && state !== 'disk-snapshot') {
+    throw invalid(`disk-only flag for snapshot ${name} requires disk-snapshot state`);
+  }
+}
+
+function checkUuid({ ref }: DomainSnapshots, { name, domain }: SnapshotDef): void {
+  if (domain && domainUuid(domain) !== ref.uuid) {
+    throw invalid(`definition for snapshot ${name} must use uuid ${ref.uuid}`);
+  }
+}
+
+/** libvirt's two kinds of state that a snapshot cannot change between; `blocked` counts as offline, as there. */
+function checkReplacement(old: SnapshotEntry, { name, state }: SnapshotDef): void {
+  const online = (of: SnapshotDef['state']) => of === 'running' || of === 'paused';
+  if (online(old.state) !== online(state)) {
+    throw invalid(`cannot change between online and offline snapshot state in snapshot ${name}`);
+  }
+  if ((old.state === 'disk-snapshot') !== (state === 'disk-snapshot')) {
+    throw invalid(`cannot change between disk only and full system in snapshot ${name}`);
+  }
+}
+
+/** The document's disks against its own definition. */
+function aligned(snapshot: SnapshotDef): SnapshotDef {
+  if (!snapshot.domain) {
+    if (snapshot.disks.length === 0) return snapshot;
+    throw new LibvirtError('INTERNAL_ERROR', 'missing domain in snapshot', { domain: 'DOMAIN_SNAPSHOT' });
+  }
+  const external = snapshot.state === 'disk-snapshot' || isExternal(snapshot);
+  const disks = alignDisks(snapshot.disks, domainDisks(snapshot.domain), {
+    name: snapshot.name,
+    location: external ? 'external' : 'internal',
+    regularFiles: new Set(),
+  });
+  return { ...snapshot, disks };
+}
+
+function invalid(text: string): LibvirtError {
+  return new LibvirtError('INVALID_ARG', text, { domain: 'DOMAIN' });
+}

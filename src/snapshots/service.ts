@@ -1,0 +1,180 @@
+/** The snapshot API over one host: every call finds its domain's snapshots, checks its flags, and goes to its operation. */
+
+import { LibvirtError } from '../errors.ts';
+import { type DomainRef, isActive } from '../model/domain.ts';
+import { CREATE, XML } from '../model/flags.ts';
+import { writeSnapshot } from '../xml/snapshot-write.ts';
+import { validateSnapshot } from '../xml/validate.ts';
+import type { SnapshotApi, SnapshotRef } from './api.ts';
+import type { SnapshotContext } from './context.ts';
+import { createSnapshot } from './create.ts';
+import { deleteSnapshot } from './delete.ts';
+import { DomainSnapshots } from './domain-snapshots.ts';
+import {
+  CREATE_RULES,
+  checkFlagRules,
+  checkKnownFlags,
+  DELETE_RULES,
+  type DriverFunction,
+  REVERT_RULES,
+} from './flag-rules.ts';
+import { currentOf, listOfDomain, listOfSnapshot, parentOf } from './list.ts';
+import { redefineSnapshot } from './redefine.ts';
+import { revertToSnapshot } from './revert.ts';
+
+export class SnapshotService implements SnapshotApi, AsyncDisposable {
+  readonly #context: SnapshotContext;
+  /** By UUID. A promise, so that two callers load a domain's folder once. */
+  readonly #domains = new Map<string, Promise<DomainSnapshots>>();
+  /** The loaded ones of these, for answers that cannot wait. */
+  readonly #loaded = new Map<string, DomainSnapshots>();
+
+  private constructor(context: SnapshotContext) {
+    this.#context = context;
+  }
+
+  /** Loads the stored snapshots of every domain the host knows. */
+  static async open(context: SnapshotContext): Promise<SnapshotService> {
+    const service = new SnapshotService(context);
+    const domains = await context.host.list();
+    await Promise.all(domains.map(({ ref }) => service.#load(ref)));
+    context.host.onGone((ref) => {
+      if (!context.jobs.active(ref.uuid)) void service.forget(ref.uuid).catch((error) => context.log(String(error)));
+    });
+    return service;
+  }
+
+  async createXML(domain: DomainRef, xml: string, flags: number): Promise<SnapshotRef> {
+    checkFlagRules(CREATE_RULES, flags);
+    const snapshots = await this.#enter(domain, 'libxlDomainSnapshotCreateXML', flags);
+    if (flags & CREATE.VALIDATE) await validateSnapshot(xml);
+    const operation = flags & CREATE.REDEFINE ? redefineSnapshot : createSnapshot;
+    return { name: await operation(this.#context, snapshots, xml, flags), domain };
+  }
+
+  async getXMLDesc({ domain, name }: SnapshotRef, flags: number): Promise<string> {
+    const snapshots = await this.#enter(domain, 'libxlDomainSnapshotGetXMLDesc', flags);
+    snapshots.find(name);
+    const secure = (flags & XML.SECURE) !== 0;
+    return writeSnapshot(await snapshots.read(name), { secure, uuid: snapshots.ref.uuid });
+  }
+
+  async num(domain: DomainRef, flags: number): Promise<number> {
+    return listOfDomain(await this.#enter(domain, 'libxlDomainSnapshotNum', flags), flags).length;
+  }
+
+  async listNames(domain: DomainRef, flags: number): Promise<readonly string[]> {
+    const snapshots = await this.#enter(domain, 'libxlDomainSnapshotListNames', flags);
+    return listOfDomain(snapshots, flags).map(({ name }) => name);
+  }
+
+  async listAll(domain: DomainRef, flags: number): Promise<readonly SnapshotRef[]> {
+    const snapshots = await this.#enter(domain, 'libxlDomainListAllSnapshots', flags);
+    return listOfDomain(snapshots, flags).map(({ name }) => ({ name, domain }));
+  }
+
+  async lookupByName(domain: DomainRef, name: string, flags: number): Promise<SnapshotRef> {
+    const snapshots = await this.#enter(domain, 'libxlDomainSnapshotLookupByName', flags);
+    return { name: snapshots.find(name).name, domain };
+  }
+
+  async hasCurrent(domain: DomainRef, flags: number): Promise<boolean> {
+    const snapshots = await this.#enter(domain, 'libxlDomainHasCurrentSnapshot', flags);
+    return snapshots.current !== undefined;
+  }
+
+  async current(domain: DomainRef, flags: number): Promise<SnapshotRef> {
+    const snapshots = await this.#enter(domain, 'libxlDomainSnapshotCurrent', flags);
+    return { name: currentOf(snapshots).name, domain };
+  }
+
+  async getParent({ domain, name }: SnapshotRef, flags: number): Promise<SnapshotRef> {
+    const snapshots = await this.#enter(domain, 'libxlDomainSnapshotGetParent', flags);
+    return { name: parentOf(snapshots, name), domain };
+  }
+
+  async numChildren(snapshot: SnapshotRef, flags: number): Promise<number> {
+    return (await this.#children(snapshot, 'libxlDomainSnapshotNumChildren', flags)).length;
+  }
+
+  async listChildrenNames(snapshot: SnapshotRef, flags: number): Promise<readonly string[]> {
+    return await this.#children(snapshot, 'libxlDomainSnapshotListChildrenNames', flags);
+  }
+
+  async listAllChildren(snapshot: SnapshotRef, flags: number): Promise<readonly SnapshotRef[]> {
+    const names = await this.#children(snapshot, 'libxlDomainSnapshotListAllChildren', flags);
+    return names.map((name) => ({ name, domain: snapshot.domain }));
+  }
+
+  async isCurrent({ domain, name }: SnapshotRef, flags: number): Promise<boolean> {
+    const snapshots = await this.#enter(domain, 'libxlDomainSnapshotIsCurrent', flags);
+    return snapshots.find(name).name === snapshots.current?.name;
+  }
+
+  async hasMetadata({ domain, name }: SnapshotRef, flags: number): Promise<boolean> {
+    const snapshots = await this.#enter(domain, 'libxlDomainSnapshotHasMetadata', flags);
+    snapshots.find(name);
+    return true;
+  }
+
+  async revert({ domain, name }: SnapshotRef, flags: number): Promise<void> {
+    checkFlagRules(REVERT_RULES, flags);
+    const snapshots = await this.#enter(domain, 'libxlDomainRevertToSnapshot', flags);
+    await revertToSnapshot(this.#context, snapshots, name, flags);
+  }
+
+  async delete({ domain, name }: SnapshotRef, flags: number): Promise<void> {
+    checkFlagRules(DELETE_RULES, flags);
+    const snapshots = await this.#enter(domain, 'libxlDomainSnapshotDelete', flags);
+    await deleteSnapshot(this.#context, snapshots, name, flags);
+  }
+
+  count(uuid: string): number {
+    return this.#loaded.get(uuid)?.tree.size ?? 0;
+  }
+
+  async checkUndefine(domain: DomainRef, metadata: boolean): Promise<void> {
+    const count = this.count(domain.uuid);
+    if (count === 0 || metadata || isActive(await this.#context.host.lookup(domain))) return;
+    throw new LibvirtError('OPERATION_INVALID', `cannot delete inactive domain with ${count} snapshots`);
+  }
+
+  async forget(uuid: string): Promise<void> {
+    const snapshots = await this.#domains.get(uuid);
+    this.#domains.delete(uuid);
+    this.#loaded.delete(uuid);
+    if (!snapshots) return;
+    for (const { name } of snapshots.tree.all()) await this.#context.store.remove(snapshots.ref, name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#context.jobs[Symbol.asyncDispose]();
+  }
+
+  async #enter(domain: DomainRef, driverFunction: DriverFunction, flags: number): Promise<DomainSnapshots> {
+    checkKnownFlags(driverFunction, flags);
+    const known = this.#domains.get(domain.uuid);
+    if (known) return await known;
+    const { ref } = await this.#context.host.lookup(domain);
+    return await this.#load(ref);
+  }
+
+  #load(ref: DomainRef): Promise<DomainSnapshots> {
+    const known = this.#domains.get(ref.uuid);
+    if (known) return known;
+    const { store, log } = this.#context;
+    const loading = DomainSnapshots.load(ref, store, log);
+    this.#domains.set(ref.uuid, loading);
+    loading.then(
+      (snapshots) => this.#loaded.set(ref.uuid, snapshots),
+      () => this.#domains.delete(ref.uuid),
+    );
+    return loading;
+  }
+
+  async #children(snapshot: SnapshotRef, driverFunction: DriverFunction, flags: number): Promise<readonly string[]> {
+    const snapshots = await this.#enter(snapshot.domain, driverFunction, flags);
+    snapshots.find(snapshot.name);
+    return listOfSnapshot(snapshots, snapshot.name, flags).map(({ name }) => name);
+  }
+}
