@@ -20,10 +20,13 @@ export interface FrameSink {
 interface Current {
   readonly header: FrameHeader;
   readonly wanted: Wanted;
-  readonly parts: Buffer[];
+  /** Of a frame wanted whole: what has come. Grows with it, so that a length that is only claimed costs nothing. */
+  collected: Buffer;
   left: number;
   fds: number;
 }
+
+const NOTHING = Buffer.alloc(0);
 
 const carriesFds = ({ type }: FrameHeader): boolean => type === TYPE.CALL_WITH_FDS || type === TYPE.REPLY_WITH_FDS;
 
@@ -34,7 +37,7 @@ const carriesFds = ({ type }: FrameHeader): boolean => type === TYPE.CALL_WITH_F
 export class FrameSplitter {
   readonly #sink: FrameSink;
   /** The beginning of a frame, until its header (and count of descriptors) is complete. */
-  #head: Buffer = Buffer.alloc(0);
+  #head: Buffer = NOTHING;
   #current: Current | undefined;
 
   constructor(sink: FrameSink) {
@@ -54,33 +57,44 @@ export class FrameSplitter {
     const header = bytes.length >= HEADER_BYTES ? checked(decodeHeader(bytes)) : undefined;
     if (!header || (carriesFds(header) && bytes.length < HEADER_BYTES + 4)) {
       this.#head = bytes;
-      return Buffer.alloc(0);
+      return NOTHING;
     }
     const fds = carriesFds(header) ? bytes.readUInt32BE(HEADER_BYTES) : 0;
     if (fds > FDS_MAX) throw broken(`${fds} file descriptors with a message, ${FDS_MAX} are the most`);
-    this.#head = Buffer.alloc(0);
-    this.#current = { header, wanted: this.#sink.begin(header), parts: [], left: header.length, fds };
+    this.#head = NOTHING;
+    this.#current = { header, wanted: this.#sink.begin(header), collected: NOTHING, left: header.length, fds };
     return bytes;
   }
 
   #continue(current: Current, bytes: Buffer): Buffer {
     const frame = bytes.subarray(0, current.left);
+    if (current.wanted === 'whole') collect(current, frame);
     current.left -= frame.length;
-    const dummies = bytes.subarray(frame.length, frame.length + current.fds);
-    current.fds -= dummies.length;
+    const dummies = Math.min(current.fds, bytes.length - frame.length);
+    current.fds -= dummies;
+    const taken = frame.length + dummies;
     const last = current.left === 0 && current.fds === 0;
-    // The current frame is over before the sink hears of it: the sink may throw, or push again.
     if (last) this.#current = undefined;
-    const taken = frame.length + dummies.length;
     if (current.wanted === 'pass') this.#sink.pass(bytes.subarray(0, taken), last);
-    if (current.wanted === 'whole') {
-      current.parts.push(frame);
-      const [only] = current.parts;
-      if (last)
-        this.#sink.whole(current.header, current.parts.length === 1 && only ? only : Buffer.concat(current.parts));
-    }
+    if (current.wanted === 'whole' && last) this.#sink.whole(current.header, current.collected);
     return bytes.subarray(taken);
   }
+}
+
+function collect(current: Current, piece: Buffer): void {
+  const { length } = current.header;
+  const filled = length - current.left;
+  const end = filled + piece.length;
+  if (filled === 0 && end === length) {
+    current.collected = piece;
+    return;
+  }
+  if (end > current.collected.length) {
+    const larger = Buffer.allocUnsafe(Math.min(length, Math.max(end, current.collected.length * 2)));
+    current.collected.copy(larger);
+    current.collected = larger;
+  }
+  piece.copy(current.collected, filled);
 }
 
 function checked(header: FrameHeader): FrameHeader {

@@ -1,0 +1,35 @@
+/** From a call's bytes to its reply's: decode, refuse, do, encode. */
+
+import { LibvirtError } from '../errors.ts';
+import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE, VERSION } from './frames.ts';
+import { errorFrame, replyFrame } from './messages.ts';
+import type { Procedure } from './procedures.ts';
+
+/** The reply to a whole frame. Never rejects: what goes wrong is an error reply. */
+export type Answer = (call: FrameHeader, frame: Buffer, readOnly: boolean) => Promise<Buffer>;
+
+/** By procedure number. */
+export type Answers = ReadonlyMap<number, Answer>;
+
+/** One entry of `Answers`. */
+export function answer<A, R>(procedure: Procedure<A, R>, run: (args: A) => R | Promise<R>): [number, Answer] {
+  return [
+    procedure.number,
+    async (call, frame, readOnly) => {
+      try {
+        const args = decodePayload(procedure.args, frame);
+        const refusal = readOnly ? procedure.readOnly?.refusal(args) : undefined;
+        if (refusal)
+          throw new LibvirtError('OPERATION_DENIED', refusal, { domain: procedure.readOnly?.domain ?? 'RPC' });
+        return replyFrame(call, procedure.result, await run(args));
+      } catch (error) {
+        return errorFrame(call, error);
+      }
+    },
+  ];
+}
+
+/** True for what can be answered by procedure number: an ordinary call of the remote program. */
+export function isRemoteCall({ program, version, type, status }: FrameHeader): boolean {
+  return program === PROGRAM.REMOTE && version === VERSION && type === TYPE.CALL && status === STATUS.OK;
+}
