@@ -1,0 +1,61 @@
+/** The words for a malformed document: those of the libxml2 that libvirt 9 is built with, and libvirt's mark beneath the line. */
+
+/** Where libxml2 found a fault. `col` counts characters from 1. */
+export interface Fault {
+  readonly message: string;
+  readonly line: number;
+  readonly col: number;
+}
+
+/** Messages that newer versions of libxml2 word otherwise. */
+const OLDER_WORDS: readonly (readonly [RegExp, string])[] = [
+  [/^Unsupported encoding: /, 'Unsupported encoding '],
+  [/^Excessive depth in document: (\d+), /, 'Excessive depth in document: $1 '],
+];
+
+const LF = 0x0a;
+const CR = 0x0d;
+const isLineEnd = (byte: number | undefined): boolean => byte === LF || byte === CR;
+
+/** libxml2's message, without its line end. */
+export function describeProblem(fault: Fault, bytes: Buffer): string {
+  const message = fault.message.trimEnd();
+  if (message === 'Invalid bytes in character encoding') {
+    const at = offsetOf(fault, bytes);
+    const shown = [...bytes.subarray(at, at + 4)].map(
+      (byte) => `0x${byte.toString(16).toUpperCase().padStart(2, '0')}`,
+    );
+    return `Input is not proper UTF-8, indicate encoding !\nBytes: ${shown.join(' ')}`;
+  }
+  const reworded = OLDER_WORDS.find(([pattern]) => pattern.test(message));
+  return reworded ? message.replace(...reworded) : fault.message.replace(/\n$/, '');
+}
+
+/** The line in question, and beneath it dashes up to the fault and a caret, counted in bytes as libvirt does. */
+export function describePosition(fault: Fault, bytes: Buffer): string {
+  if (bytes.length === 0) return '(null)\n^';
+  const at = offsetOf(fault, bytes);
+  let start = at;
+  while (start > 0 && isLineEnd(bytes[start])) start -= 1;
+  while (start > 0 && !isLineEnd(bytes[start])) start -= 1;
+  if (isLineEnd(bytes[start])) start += 1;
+  let end = start;
+  while (end < bytes.length && !isLineEnd(bytes[end])) end += 1;
+  return `${bytes.toString('utf8', start, end)}\n${'-'.repeat(Math.max(0, at - start))}^`;
+}
+
+function offsetOf({ line, col }: Fault, bytes: Buffer): number {
+  let lineStart = 0;
+  for (let rest = line; rest > 1; rest -= 1) {
+    const next = bytes.indexOf(LF, lineStart);
+    if (next === -1) break;
+    lineStart = next + 1;
+  }
+  const isContinuation = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80;
+  let at = lineStart;
+  for (let rest = col; rest > 1 && at < bytes.length; rest -= 1) {
+    at += 1;
+    while (isContinuation(bytes[at])) at += 1;
+  }
+  return at;
+}

@@ -1,0 +1,101 @@
+/**
+ * XML in, by libxml2: the parser that libvirt itself uses, so that malformed input gets libvirt's words. Nothing outside
+ * the text is ever read, entities are not expanded, and no tree of libxml2's survives a call.
+ */
+
+import { XmlElement as LibxmlElement, ParseOption, XmlDocument, XmlParseError, XmlXPath } from 'libxml2-wasm';
+import { type ErrorDomain, LibvirtError } from '../errors.ts';
+import type { XmlElement, XmlNode } from '../model/element.ts';
+import { describePosition, describeProblem } from './parse-error.ts';
+
+/** The documents libvirt knows by these names in its messages. */
+export type DocumentKind = 'domain_snapshot' | 'domain_definition';
+
+/** Longest document that is looked at, bytes of UTF-8. libvirt's own limits: 4 MiB on the wire, 1 MiB per stored file. */
+export const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
+
+const FATAL = 3;
+
+/** What the model keeps of an element's content. Comments and processing instructions are not in it. */
+const CONTENT = XmlXPath.compile('*|text()');
+
+/**
+ * libvirt's own options: no network, blanks between elements dropped (xmlKeepBlanksDefault(0)). Depth is limited to 256
+ * by libxml2 itself.
+ */
+const OPTIONS =
+  ParseOption.XML_PARSE_NONET |
+  ParseOption.XML_PARSE_NO_XXE |
+  ParseOption.XML_PARSE_NO_SYS_CATALOG |
+  ParseOption.XML_PARSE_NOBLANKS |
+  ParseOption.XML_PARSE_NOCDATA;
+
+const ERROR_DOMAINS: Readonly<Record<DocumentKind, ErrorDomain>> = {
+  domain_snapshot: 'DOMAIN_SNAPSHOT',
+  domain_definition: 'DOMAIN',
+};
+
+/** Reads a document. Malformed text is refused with XML_DETAIL: libxml2's message, the line and a mark beneath it. */
+export function parseXml(text: string, what: DocumentKind): XmlElement {
+  return withDocument(text, what, (document) => toElement(document.root));
+}
+
+/** Runs `use` on libxml2's own tree of the text, which is freed afterwards. Refuses what parseXml refuses. */
+export function withDocument<T>(text: string, what: DocumentKind, use: (document: XmlDocument) => T): T {
+  const refuse = (message: string): LibvirtError =>
+    new LibvirtError('XML_DETAIL', message, { domain: ERROR_DOMAINS[what] });
+  const bytes = Buffer.from(text);
+  if (bytes.length > MAX_DOCUMENT_BYTES) {
+    throw refuse(`(${what}):1: Document of ${bytes.length} bytes is longer than ${MAX_DOCUMENT_BYTES} bytes`);
+  }
+  using document = parse(bytes, what, refuse);
+  if (document.dtd !== null) throw refuse(`(${what}):1: Document type declarations are not accepted`);
+  return use(document);
+}
+
+/**
+ * Namespace faults are errors to libxml2 but not fatal ones, and libvirt takes such documents: so the first pass reports
+ * nothing and fails only where there is no tree. The second pass is for the words.
+ */
+function parse(bytes: Buffer, what: DocumentKind, refuse: (message: string) => LibvirtError): XmlDocument {
+  try {
+    return XmlDocument.fromBuffer(bytes, { option: OPTIONS | ParseOption.XML_PARSE_NOERROR });
+  } catch {
+    try {
+      XmlDocument.fromBuffer(bytes, { option: OPTIONS }).dispose();
+    } catch (error) {
+      const details = error instanceof XmlParseError ? error.details : [];
+      const fatal = details.find(({ level }) => level === FATAL);
+      if (fatal) {
+        const problem = describeProblem(fatal, bytes);
+        throw refuse(`(${what}):${fatal.line}: ${problem}\n${describePosition(fatal, bytes)}`);
+      }
+      throw refuse(`(${what}):1: ${(error as Error).message.trim()}`);
+    }
+    throw refuse(`(${what}):1: Document cannot be parsed`);
+  }
+}
+
+function toElement(source: LibxmlElement): XmlElement {
+  const qualify = (node: { readonly prefix: string; readonly name: string }): string =>
+    node.prefix ? `${node.prefix}:${node.name}` : node.name;
+  // fromEntries defines its properties: an attribute may be called __proto__.
+  const attributes = Object.fromEntries([
+    ...source.attrs.map((attribute) => [qualify(attribute), attribute.value] as const),
+    ...Object.entries(source.nsDeclarations).map(
+      ([prefix, uri]) => [prefix ? `xmlns:${prefix}` : 'xmlns', uri] as const,
+    ),
+  ]);
+  const children = source.find(CONTENT).map((node) => (node instanceof LibxmlElement ? toElement(node) : node.content));
+  return { name: qualify(source), attributes, children: joinTexts(children) };
+}
+
+/** Neighbouring texts, once a comment between them is gone, are one. */
+function joinTexts(children: readonly XmlNode[]): readonly XmlNode[] {
+  return children.reduce<XmlNode[]>((joined, child) => {
+    const last = joined.at(-1);
+    if (typeof child === 'string' && typeof last === 'string') joined[joined.length - 1] = last + child;
+    else joined.push(child);
+    return joined;
+  }, []);
+}
