@@ -10,7 +10,7 @@ export type Log = Readonly<Record<LogLevel, (text: string) => void>>;
 
 /** A log that drops everything less urgent than `level`. Line breaks in `text` become `; `: one event is one line. */
 export function openLog(level: LogLevel, write: (line: string) => void = (line) => process.stderr.write(line)): Log {
-  const journald = process.env['JOURNAL_STREAM'] !== undefined;
+  const journald = process.env.JOURNAL_STREAM !== undefined;
   const logger = (of: LogLevel) => (text: string) => {
     if (PRIORITY[of] > PRIORITY[level]) return;
     const line = text.trimEnd().replaceAll('\n', '; ');

@@ -56,9 +56,9 @@ function defaults(connect: string): Pick<DaemonOptions, 'listen' | 'snapshotDir'
       stateDir: '/var/lib/xlsnap',
     };
   }
-  const data = process.env['XDG_DATA_HOME'] ?? join(homedir(), '.local/share');
+  const data = process.env.XDG_DATA_HOME ?? join(homedir(), '.local/share');
   const home = process.getuid?.() === 0 ? '/var/lib/xlsnap/test' : join(data, 'xlsnap/test');
-  const run = process.env['XDG_RUNTIME_DIR'];
+  const run = process.env.XDG_RUNTIME_DIR;
   return {
     listen: run ? join(run, 'xlsnap/libvirt-sock') : join(home, 'libvirt-sock'),
     snapshotDir: join(home, 'snapshot'),

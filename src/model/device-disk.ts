@@ -14,7 +14,7 @@ const BACKENDS: Readonly<Record<string, Readonly<Partial<Record<LibxlDiskFormat,
   phy: { raw: 'phy' },
 };
 
-/** libvirt's names of formats, where libxl has one. An absent format is raw, as in xl-disk-configuration(5). */
+/** libvirt's names of formats, where libxl has one. */
 const FORMATS: Readonly<Record<string, LibxlDiskFormat>> = {
   raw: 'raw',
   qcow: 'qcow',
@@ -24,6 +24,11 @@ const FORMATS: Readonly<Record<string, LibxlDiskFormat>> = {
   vpc: 'vhd',
 };
 
+/** A format in libxl's words; undefined where it has none. An absent format is raw, as in xl-disk-configuration(5). */
+export function libxlDiskFormat(format = 'raw'): LibxlDiskFormat | undefined {
+  return FORMATS[format];
+}
+
 /**
  * Total: for a driver or format that libxl does not have, backend or format stay at libxl's default (`unknown`). A disk
  * without a driver is raw, and libxl itself picks its backend, so that is `unknown` here, too. `removable` is 1 for every
@@ -31,7 +36,7 @@ const FORMATS: Readonly<Record<string, LibxlDiskFormat>> = {
  */
 export function libxlDeviceDisk(disk: DomainDisk): LibxlDeviceDisk {
   const driver = disk.driver ?? (disk.type === 'network' ? 'qemu' : undefined);
-  const given = FORMATS[disk.format ?? 'raw'];
+  const given = libxlDiskFormat(disk.format);
   const backend = driver === undefined || given === undefined ? undefined : BACKENDS[driver]?.[given];
   const isCdrom = disk.device === 'cdrom';
   const format = isCdrom && !disk.hasSource ? 'empty' : driver === undefined ? 'raw' : backend && given;

@@ -1,6 +1,6 @@
 /** `<domainsnapshot>` to libxl's parameters and libxl's result to `<domainsnapshot>`: where policy meets mechanism. */
 
-import { libxlDeviceDisk } from '../model/device-disk.ts';
+import { libxlDeviceDisk, libxlDiskFormat } from '../model/device-disk.ts';
 import type { DomainDisk } from '../model/domain.ts';
 import type {
   LibxlDiskFormat,
@@ -9,16 +9,6 @@ import type {
   LibxlDomainSnapshotArgs,
 } from '../model/libxl.ts';
 import type { DiskSnapshot, SnapshotDef } from '../model/snapshot.ts';
-
-/** libvirt's format names that libxl has a word for; all others are `unknown` to libxl. */
-const LIBXL_FORMAT: Readonly<Record<string, LibxlDiskFormat>> = {
-  raw: 'raw',
-  qcow: 'qcow',
-  qcow2: 'qcow2',
-  qed: 'qed',
-  vhd: 'vhd',
-  vpc: 'vhd',
-};
 
 /**
  * Parameters for domainSnapshotSave. A disk that is not part of the snapshot is absent from the array. `memoryPath` is
@@ -57,7 +47,7 @@ function diskSnapshot(name: string, snapshot: DiskSnapshot, domainDisk: DomainDi
       return {
         disk,
         external: true,
-        external_format: LIBXL_FORMAT[format] ?? 'unknown',
+        external_format: libxlDiskFormat(format) ?? 'unknown',
         ...(path !== undefined && { external_path: path }),
       };
     }

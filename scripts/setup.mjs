@@ -1,0 +1,82 @@
+// Puts in place what the project's commands need on a fresh Debian 12: npm packages, Debian packages, the build.
+// Installs Debian packages when it is root; otherwise prints the one line to run and stops.
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '..');
+
+/** Debian packages by what needs them. */
+const PACKAGES = {
+  demo: ['libvirt-clients', 'qemu-utils', 'qemu-system-common'],
+  test: ['libvirt-daemon', 'libvirt-clients', 'libxenmisc4.17', 'python3-libvirt', 'qemu-utils', 'qemu-system-common'],
+  lab: [
+    'busybox-static',
+    'cpio',
+    'dbus',
+    'kmod',
+    'libvirt-daemon-driver-xen',
+    'linux-image-amd64',
+    'qemu-system-x86',
+    'qemu-system-xen',
+    'xen-hypervisor-4.17-amd64',
+    'xen-utils-4.17',
+  ],
+};
+
+/**
+ * Installs npm packages where node_modules is missing or older than the lock, and the Debian packages of `groups`.
+ * @param {readonly (keyof typeof PACKAGES)[]} groups
+ */
+export function setup(...groups) {
+  installNpmPackages();
+  installDebianPackages([...new Set(groups.flatMap((group) => PACKAGES[group]))]);
+}
+
+/** Compiles src to dist. */
+export function build() {
+  run('npx', ['tsc', '-p', 'tsconfig.build.json']);
+}
+
+/** Runs a command in the project's folder with our own input and output; ends this process when it fails. */
+export function run(command, args, env = {}) {
+  const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...env } });
+  if (error) fail(`cannot run ${command}: ${error.message}`);
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+function installNpmPackages() {
+  const installed = join(ROOT, 'node_modules/.package-lock.json');
+  const wanted = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')).packages;
+  const present = existsSync(installed) ? JSON.parse(readFileSync(installed, 'utf8')).packages : {};
+  const missing = Object.entries(wanted).filter(
+    ([path, { version, optional }]) => path !== '' && !optional && present[path]?.version !== version,
+  );
+  if (missing.length > 0) run('npm', ['ci', '--no-audit', '--no-fund']);
+}
+
+function installDebianPackages(packages) {
+  const missing = packages.filter((name) => !isInstalled(name));
+  if (missing.length === 0) return;
+  const line = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
+  if (process.getuid?.() !== 0) fail(`missing Debian packages; run as root:\n  ${line}`);
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  run('apt-get', ['update', '-q'], env);
+  run('apt-get', line.split(' ').slice(1), env);
+}
+
+function isInstalled(name) {
+  const { stdout } = spawnSync('dpkg-query', ['-W', '-f=${Status}', name], { encoding: 'utf8' });
+  return stdout?.trim() === 'install ok installed';
+}
+
+function fail(text) {
+  process.stderr.write(`${text}\n`);
+  process.exit(1);
+}
+
+if (process.argv[1] === import.meta.filename) {
+  setup(...process.argv.slice(2));
+  if (process.argv.length === 2) build();
+}

@@ -1,0 +1,38 @@
+// npm test: installs what is missing, checks, builds, runs every test, and ends with one line: N passed, N failed.
+// --fast leaves the lab (real Xen under QEMU) out.
+
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build, run, setup } from './setup.mjs';
+
+const fast = process.argv.includes('--fast');
+const scratch = mkdtempSync(join(tmpdir(), 'xlsnap-test-'));
+
+/** Runs jest on some projects and returns its counts. A run that gave no counts has failed as a whole. */
+function jest(name, ...args) {
+  const report = join(scratch, `${name}.json`);
+  const { status } = spawnSync('npx', ['jest', ...args, '--json', `--outputFile=${report}`], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, NODE_OPTIONS: '--experimental-vm-modules --disable-warning=ExperimentalWarning' },
+  });
+  try {
+    const { numPassedTests, numFailedTests, numFailedTestSuites } = JSON.parse(readFileSync(report, 'utf8'));
+    const failed = numFailedTests || numFailedTestSuites || (status === 0 ? 0 : 1);
+    return { passed: numPassedTests, failed };
+  } catch {
+    return { passed: 0, failed: 1 };
+  }
+}
+
+setup('test', ...(fast ? [] : ['lab']));
+run('npm', ['run', '--silent', 'check']);
+build();
+const runs = [jest('fast', '--selectProjects', 'unit', 'property', 'integration')];
+if (!fast) runs.push(jest('lab', '--selectProjects', 'lab', '--runInBand'));
+rmSync(scratch, { recursive: true });
+
+const sum = (key) => runs.reduce((total, counts) => total + counts[key], 0);
+process.stdout.write(`${sum('passed')} passed, ${sum('failed')} failed\n`);
+process.exitCode = sum('failed') > 0 || sum('passed') === 0 ? 1 : 0;
