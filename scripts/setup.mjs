@@ -1,7 +1,7 @@
 // Puts in place what the project's commands need on a fresh Debian 12: npm packages, Debian packages, the build.
 // Installs Debian packages when it is root; otherwise prints the one line to run and stops.
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -67,7 +67,7 @@ function installDebianPackages(packages) {
 }
 
 function isInstalled(name) {
-  const { stdout } = spawnSync('dpkg-query', ['-W', '-f=${Status}', name], { encoding: 'utf8' });
+  const { stdout } = spawnSync('dpkg-query', ['--show', '--showformat=$' + '{Status}', name], { encoding: 'utf8' });
   return stdout?.trim() === 'install ok installed';
 }
 

@@ -25,11 +25,12 @@ export class SnapshotTree<T extends Named> {
   static of<T extends Named>(entries: Iterable<T>): { readonly tree: SnapshotTree<T>; readonly consistent: boolean } {
     const tree = new SnapshotTree<T>();
     for (const entry of entries) tree.#nodes.set(entry.name, entry);
+    const closing = tree.#cycleClosers();
     let consistent = true;
-    for (const entry of tree.#nodes.values()) {
-      const fits = entry.parent === undefined || (tree.has(entry.parent) && !tree.#reaches(entry.parent, entry.name));
+    for (const { name, parent } of tree.#nodes.values()) {
+      const fits = parent === undefined || (tree.has(parent) && !closing.has(name));
       consistent &&= fits;
-      tree.#link(entry.name, fits ? entry.parent : undefined);
+      tree.#link(name, fits ? parent : undefined);
     }
     return { tree, consistent };
   }
@@ -90,15 +91,26 @@ export class SnapshotTree<T extends Named> {
     return found;
   }
 
-  /** True when walking up from `name` meets `ancestor` as a parent name: `name` itself is not looked at. */
-  #reaches(name: string, ancestor: string): boolean {
-    const seen = new Set<string>();
-    for (let here = this.#nodes.get(name); here; here = here.parent ? this.#nodes.get(here.parent) : undefined) {
-      if (here.name === ancestor || here.parent === ancestor) return true;
-      if (seen.has(here.name)) return false;
-      seen.add(here.name);
+  /** Of each cycle of parent names the last member: libvirt links in order, and refuses the link that closes the ring. */
+  #cycleClosers(): ReadonlySet<string> {
+    const order = new Map([...this.#nodes.keys()].map((name, index) => [name, index]));
+    const walked = new Set<string>();
+    const closers = new Set<string>();
+    for (const start of this.#nodes.values()) {
+      const path: string[] = [];
+      const onPath = new Set<string>();
+      let here: T | undefined = start;
+      while (here && !walked.has(here.name)) {
+        walked.add(here.name);
+        onPath.add(here.name);
+        path.push(here.name);
+        here = here.parent === undefined ? undefined : this.#nodes.get(here.parent);
+      }
+      if (!here || !onPath.has(here.name)) continue;
+      const ring = path.slice(path.indexOf(here.name));
+      closers.add(ring.reduce((last, name) => ((order.get(name) ?? 0) > (order.get(last) ?? 0) ? name : last)));
     }
-    return false;
+    return closers;
   }
 
   #childrenOf(key: string | typeof ROOT): T[] {

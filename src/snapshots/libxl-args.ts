@@ -2,12 +2,7 @@
 
 import { libxlDeviceDisk, libxlDiskFormat } from '../model/device-disk.ts';
 import type { DomainDisk } from '../model/domain.ts';
-import type {
-  LibxlDiskFormat,
-  LibxlDiskSnapshot,
-  LibxlDomainSnapshot,
-  LibxlDomainSnapshotArgs,
-} from '../model/libxl.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { DiskSnapshot, SnapshotDef } from '../model/snapshot.ts';
 
 /**
