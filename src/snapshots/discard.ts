@@ -3,7 +3,7 @@
 import { LibvirtError } from '../errors.ts';
 import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
-import { domainDisks } from '../xml/domain.ts';
+import { domainDisks } from '../xml/domain-disks.ts';
 import type { SnapshotContext } from './context.ts';
 import { diskSnapshots } from './libxl-args.ts';
 

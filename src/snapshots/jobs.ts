@@ -26,11 +26,14 @@ interface Running extends ActiveJob {
 
 export class Jobs implements AsyncDisposable {
   readonly #journal: Journal;
+  readonly #waitMs: number;
   readonly #tails = new Map<string, Promise<void>>();
   readonly #running = new Map<string, Running>();
 
-  constructor(journal: Journal) {
+  /** `waitMs`: how long an operation waits for its turn. */
+  constructor(journal: Journal, waitMs = JOB_WAIT_MS) {
     this.#journal = journal;
+    this.#waitMs = waitMs;
   }
 
   /** The job that runs on this domain now. */
@@ -66,7 +69,7 @@ export class Jobs implements AsyncDisposable {
 
   async #turn(domain: DomainRef, before: Promise<void>): Promise<void> {
     const waiting = new AbortController();
-    const late = setTimeout(JOB_WAIT_MS, 'late', { signal: waiting.signal }).catch(() => {});
+    const late = setTimeout(this.#waitMs, 'late', { signal: waiting.signal }).catch(() => {});
     const first = await Promise.race([before, late]);
     waiting.abort();
     if (first !== 'late') return;

@@ -1,0 +1,137 @@
+import { describe, expect, test } from '@jest/globals';
+import { isLibvirtError } from '../../../src/errors.ts';
+import type { DomainRef } from '../../../src/model/domain.ts';
+import { Jobs } from '../../../src/snapshots/jobs.ts';
+import type { Journal } from '../../../src/snapshots/ports.ts';
+
+const G: DomainRef = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 3 };
+const H: DomainRef = { name: 'h', uuid: '22222222-2222-2222-2222-222222222222', id: 4 };
+
+/** Writes down what would be on disk, in order. */
+function recording(): { readonly journal: Journal; readonly lines: string[] } {
+  const lines: string[] = [];
+  const journal: Journal = {
+    begin: async ({ name }, operation, snapshot) => {
+      lines.push(`${name} ${operation} ${snapshot}`);
+      return {
+        phase: async (phase) => void lines.push(`${name} ${phase}`),
+        end: async () => void lines.push(`${name} end`),
+      };
+    },
+  };
+  return { journal, lines };
+}
+
+const gate = () => {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
+};
+
+test('operations on one domain run one after the other, in the order they came', async () => {
+  const { journal, lines } = recording();
+  const jobs = new Jobs(journal);
+  const { opened, open } = gate();
+  const first = jobs.run(G, 'create', 's1', () => opened);
+  const second = jobs.run(G, 'delete', 's0', async () => {});
+  await new Promise(setImmediate);
+  expect(lines).toEqual(['g create s1']);
+  open();
+  await Promise.all([first, second]);
+  expect(lines).toEqual(['g create s1', 'g end', 'g delete s0', 'g end']);
+});
+
+test('different domains do not wait for each other', async () => {
+  const jobs = new Jobs(recording().journal);
+  const { opened, open } = gate();
+  const first = jobs.run(G, 'create', 's1', () => opened);
+  await expect(jobs.run(H, 'create', 's1', async () => 'done')).resolves.toBe('done');
+  open();
+  await first;
+});
+
+test('the journal has each phase before the work goes on, and the end also after a failure', async () => {
+  const { journal, lines } = recording();
+  const jobs = new Jobs(journal);
+  const failing = jobs.run(G, 'create', 's1', async (job) => {
+    await job.phase('suspend');
+    lines.push('suspending');
+    throw new Error('broken');
+  });
+  await expect(failing).rejects.toThrow('broken');
+  expect(lines).toEqual(['g create s1', 'g suspend', 'suspending', 'g end']);
+  expect(jobs.active(G.uuid)).toBeUndefined();
+});
+
+test('a failed operation does not keep the next one from running', async () => {
+  const jobs = new Jobs(recording().journal);
+  await expect(jobs.run(G, 'create', 's1', () => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
+  await expect(jobs.run(G, 'create', 's2', async () => 's2')).resolves.toBe('s2');
+});
+
+test("who waits too long gets libvirt's lock error, and whoever waits behind still gets a turn", async () => {
+  const jobs = new Jobs(recording().journal, 20);
+  const { opened, open } = gate();
+  const first = jobs.run(G, 'create', 's1', () => opened);
+  const second = jobs.run(G, 'revert', 's0', async () => {});
+  const refused = await second.catch((error: unknown) => error);
+  expect(isLibvirtError(refused, 'OPERATION_TIMEOUT')).toBe(true);
+  expect((refused as Error).message).toBe(
+    "Timed out during operation: cannot acquire state change lock on domain 'g' (held by create of snapshot 's1')",
+  );
+  const third = jobs.run(G, 'delete', 's0', async () => 'third');
+  open();
+  await first;
+  await expect(third).resolves.toBe('third');
+});
+
+describe('a running job', () => {
+  test('shows its phase and progress', async () => {
+    const jobs = new Jobs(recording().journal);
+    const { opened, open } = gate();
+    const running = jobs.run(G, 'create', 's1', async (job) => {
+      await job.phase('suspend');
+      job.progress({ done: 5, total: 10 });
+      await opened;
+    });
+    await new Promise(setImmediate);
+    expect(jobs.active(G.uuid)).toMatchObject({
+      operation: 'create',
+      snapshot: 's1',
+      phase: 'suspend',
+      progress: { done: 5, total: 10 },
+    });
+    open();
+    await running;
+  });
+
+  test('is cancelled through its signal, with the reason', async () => {
+    const jobs = new Jobs(recording().journal);
+    const running = jobs.run(
+      G,
+      'create',
+      's1',
+      ({ signal }) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason));
+        }),
+    );
+    await new Promise(setImmediate);
+    jobs.active(G.uuid)?.cancel();
+    await expect(running).rejects.toThrow("operation aborted: create of 's1' canceled by client");
+  });
+
+  test('is cancelled and waited for when the daemon stops', async () => {
+    const { journal, lines } = recording();
+    const jobs = new Jobs(journal);
+    const running = jobs
+      .run(G, 'create', 's1', ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', resolve)))
+      .then(() => lines.push('finished'));
+    await new Promise(setImmediate);
+    await jobs[Symbol.asyncDispose]();
+    await running;
+    expect(lines).toEqual(['g create s1', 'g end', 'finished']);
+  });
+});
