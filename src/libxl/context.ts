@@ -1,0 +1,263 @@
+/** The operations of the helper process on its one libxl context. */
+
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  ERROR_ABORTED,
+  ERROR_DOMAIN_NOTFOUND,
+  LIBXL_SUSPEND_LIVE,
+  type Libxenlight,
+  openLibxenlight,
+  type Pointer,
+} from './bindings.ts';
+import type { DomainConfig, DomainInfo, DomainName, Held, LibxlOperations, Physinfo, Probe } from './protocol.ts';
+
+/** After a failed suspend the guest may still obey the request that it was sent: how long to look, and how often. */
+const SUSPEND_GRACE_MS = 5_000;
+const SUSPEND_POLL_MS = 200;
+/** An abort that comes before libxl has begun is asked again. */
+const ABORT_RETRY_MS = 20;
+/** Domids of guests: 0 is Domain-0, DOMID_FIRST_RESERVED (public/xen.h) and beyond are none. */
+const DOMID_FIRST_RESERVED = 0x7ff0;
+const INVALID_DOMID = 0xffff_ffff;
+/** libxl_domain_create_restore writes a migration v2 stream's domain back; the init value 1 means the legacy format. */
+const RESTORE_PARAMS = '{"checkpointed_stream":0,"stream_version":2}';
+
+/** A libxl call that returned an error. */
+export class LibxlCallError extends Error {
+  readonly rc: number;
+  constructor(call: string, rc: number) {
+    super(`libxl_${call} returned ${rc}`);
+    this.rc = rc;
+  }
+}
+
+export class LibxlContext implements LibxlOperations {
+  readonly #lib: Libxenlight;
+  readonly #ctx: Pointer;
+  /** The guest that this process has stopped, and how. */
+  #held: (Held & { readonly domid: number }) | null = null;
+  /** The domain that this process has made and nobody has unpaused. */
+  #created: number | null = null;
+  /** Calls under way that can be aborted. */
+  #abortable = 0;
+
+  private constructor(lib: Libxenlight, ctx: Pointer) {
+    this.#lib = lib;
+    this.#ctx = ctx;
+  }
+
+  /** A context, or why there is none. */
+  static async open(logFd: number): Promise<LibxlContext | Exclude<Probe, { state: 'ready' }>> {
+    await refuseBlockedSignals();
+    const lib = await openLibxenlight();
+    if ('tried' in lib) {
+      const sonames = lib.tried.map(({ soname }) => soname).join(', ');
+      const reasons = lib.tried
+        .map(({ reason }) => reason)
+        .filter((reason) => !/cannot open shared object/.test(reason));
+      const text = `no libxenlight on this machine (tried ${sonames}); install it: Debian package libxenmisc4.17`;
+      return { state: 'no-library', message: [text, ...reasons].join('; ') };
+    }
+    const ctx = await lib.ctxAlloc(lib.createLogger(logFd));
+    if (ctx !== null) return new LibxlContext(lib, ctx);
+    const text = `${lib.soname} cannot reach Xen: this must be the Domain-0 of a running Xen, and the user root`;
+    return { state: 'no-xen', soname: lib.soname, message: text };
+  }
+
+  async probe(): Promise<Probe> {
+    return { state: 'ready', soname: this.#lib.soname };
+  }
+
+  async domainInfo(domid: number): Promise<DomainInfo | null> {
+    const { dominfo, domainInfo } = this.#lib;
+    return dominfo.with((info) => {
+      const rc = domainInfo(this.#ctx, info, domid) as number;
+      if (rc === ERROR_DOMAIN_NOTFOUND) return null;
+      check('domain_info', rc);
+      return JSON.parse(dominfo.toJson(this.#ctx, info)) as DomainInfo;
+    });
+  }
+
+  async listDomains(): Promise<readonly DomainName[]> {
+    const { dominfo, listDomain, dominfoListFree, domidToName, readUint32, withBlock } = this.#lib;
+    const stride = BigInt(await dominfo.size());
+    return withBlock((count) => {
+      const list = listDomain(this.#ctx, count) as Pointer | null;
+      if (list === null) throw new LibxlCallError('list_domain', 0);
+      const number = readUint32(count);
+      try {
+        return Array.from({ length: number }, (_, i) => {
+          const at = (list + BigInt(i) * stride) as Pointer;
+          const { domid = 0, uuid } = JSON.parse(dominfo.toJson(this.#ctx, at)) as DomainInfo;
+          return { domid, uuid, name: domidToName(this.#ctx, domid) ?? '' };
+        });
+      } finally {
+        dominfoListFree(list, number);
+      }
+    });
+  }
+
+  async physinfo(): Promise<Physinfo> {
+    const { physinfo, getPhysinfo } = this.#lib;
+    return physinfo.with((info) => {
+      check('get_physinfo', getPhysinfo(this.#ctx, info) as number);
+      return JSON.parse(physinfo.toJson(this.#ctx, info)) as Physinfo;
+    });
+  }
+
+  async domainConfig(domid: number): Promise<DomainConfig> {
+    const { domainConfig, retrieveDomainConfiguration } = this.#lib;
+    return domainConfig.with(async (config) => {
+      check('retrieve_domain_configuration', await retrieveDomainConfiguration(this.#ctx, domid, config, null));
+      return JSON.parse(domainConfig.toJson(this.#ctx, config)) as DomainConfig;
+    });
+  }
+
+  async suspend(domid: number, path: string, live: boolean): Promise<void> {
+    refuseNonGuest(domid);
+    const fd = openSync(path, 'a');
+    try {
+      this.#held = { domid, mayBeSuspended: true, paused: false };
+      const flags = live ? LIBXL_SUSPEND_LIVE : 0;
+      const rc = await this.#abortably(() => this.#lib.domainSuspend(this.#ctx, domid, fd, flags, null));
+      check('domain_suspend', rc);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  async pause(domid: number): Promise<void> {
+    refuseNonGuest(domid);
+    this.#hold(domid, { paused: true });
+    check('domain_pause', await this.#lib.domainPause(this.#ctx, domid, null));
+  }
+
+  async resume(domid: number): Promise<void> {
+    check('domain_resume', await this.#lib.domainResume(this.#ctx, domid, 1, null));
+    this.#hold(domid, { mayBeSuspended: false });
+  }
+
+  async unpause(domid: number): Promise<void> {
+    check('domain_unpause', await this.#lib.domainUnpause(this.#ctx, domid, null));
+    this.#hold(domid, { paused: false });
+    if (this.#created === domid) this.#created = null;
+  }
+
+  async release(domid: number, held: Held): Promise<DomainInfo | null> {
+    const deadline = Date.now() + SUSPEND_GRACE_MS;
+    let info = await this.domainInfo(domid);
+    while (held.mayBeSuspended && info && !info.shutdown && !info.dying && Date.now() < deadline) {
+      await sleep(SUSPEND_POLL_MS);
+      info = await this.domainInfo(domid);
+    }
+    if (info?.shutdown && info.shutdown_reason === 'suspend') await this.resume(domid);
+    if (info?.paused && held.paused) await this.unpause(domid);
+    this.#held = null;
+    return this.domainInfo(domid);
+  }
+
+  async createRestore(config: DomainConfig, path: string, offset: number): Promise<number> {
+    const { domainConfig, restoreParams, withBlock, writeUint32, readUint32, domainCreateRestore } = this.#lib;
+    const ctx = this.#ctx;
+    const fd = openAt(path, offset);
+    try {
+      return await domainConfig.with((configStruct) =>
+        restoreParams.with((params) =>
+          withBlock(async (out) => {
+            check('domain_config_from_json', domainConfig.fromJson(ctx, configStruct, JSON.stringify(config)));
+            check('domain_restore_params_from_json', restoreParams.fromJson(ctx, params, RESTORE_PARAMS));
+            writeUint32(out, INVALID_DOMID);
+            const rc = await this.#abortably(() =>
+              domainCreateRestore(ctx, configStruct, out, fd, -1, params, null, null),
+            );
+            const domid = readUint32(out);
+            if (isGuest(domid)) this.#created = domid;
+            // After an abort, and only then, libxl leaves the half-made domain to its caller.
+            if (rc === ERROR_ABORTED && isGuest(domid)) await this.destroy(domid);
+            if (rc !== 0) this.#created = null;
+            check('domain_create_restore', rc);
+            return domid;
+          }),
+        ),
+      );
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  async destroy(domid: number): Promise<void> {
+    if (domid !== this.#created) throw new Error(`domain ${domid} was not made by this helper: not destroyed`);
+    this.#created = null;
+    check('domain_destroy', await this.#lib.domainDestroy(this.#ctx, domid, null));
+  }
+
+  /** Asks the suspend or restore under way to end; it then fails with ERROR_ABORTED, or succeeds if it was quicker. */
+  async abort(): Promise<void> {
+    while (this.#abortable > 0) {
+      const rc = this.#lib.aoAbort(this.#ctx, null) as number;
+      if (rc === 0 || rc === ERROR_ABORTED) return;
+      await sleep(ABORT_RETRY_MS);
+    }
+  }
+
+  /** Nobody is there any more to finish what was begun: guests go on, half-made ones go. */
+  async abandon(): Promise<void> {
+    if (this.#held) await this.release(this.#held.domid, this.#held);
+    if (this.#created !== null) await this.destroy(this.#created);
+  }
+
+  close(): void {
+    this.#lib.ctxFree(this.#ctx);
+  }
+
+  async #abortably(call: () => Promise<number>): Promise<number> {
+    this.#abortable++;
+    try {
+      return await call();
+    } finally {
+      this.#abortable--;
+    }
+  }
+
+  #hold(domid: number, change: Partial<Held>): void {
+    if (this.#held?.domid === domid) this.#held = { ...this.#held, ...change };
+  }
+}
+
+function check(call: string, rc: number): void {
+  if (rc !== 0) throw new LibxlCallError(call, rc);
+}
+
+function isGuest(domid: number): boolean {
+  return domid > 0 && domid < DOMID_FIRST_RESERVED;
+}
+
+/** The last line of defence: a suspended Domain-0 is a dead machine. */
+function refuseNonGuest(domid: number): void {
+  if (!isGuest(domid)) throw new Error(`domain ${domid} is not a guest: it is not touched`);
+}
+
+/** libxl reads from where the descriptor stands, so the header is read away. */
+function openAt(path: string, offset: number): number {
+  const fd = openSync(path, 'r');
+  const header = Buffer.alloc(offset);
+  for (let read = 0; read < offset; ) {
+    const bytes = readSync(fd, header, read, offset - read, null);
+    if (bytes === 0) throw new Error(`'${path}' ends before its stream`);
+    read += bytes;
+  }
+  return fd;
+}
+
+/** QEMU and libxl's helpers inherit the calling thread's signal mask, and libxl does not reset it: it must be empty. */
+async function refuseBlockedSignals(): Promise<void> {
+  const path = '/proc/thread-self/status';
+  for (const status of [readFileSync(path, 'latin1'), await readFile(path, 'latin1')]) {
+    const mask = /^SigBlk:\s*(\S+)/m.exec(status)?.[1];
+    if (mask === undefined || !/^0+$/.test(mask)) {
+      throw new Error(`signals are blocked in this process (SigBlk ${mask}): programs that libxl starts would not end`);
+    }
+  }
+}

@@ -1,0 +1,52 @@
+/** libxl_domain_snapshot_restore: a new domain out of a snapshot. The disks are the caller's to put back first. */
+
+import { throwIfCancelled } from '../disks/qmp.ts';
+import { LibvirtError } from '../errors.ts';
+import type { LibxlDomainSnapshot } from '../model/libxl.ts';
+import { type LibxlSession, XEN } from './mechanism.ts';
+import { checkLibxlStream, readMemoryImage } from './memory-image.ts';
+
+export interface RestoreOptions {
+  /** Leaves the new domain paused. */
+  readonly paused?: boolean;
+  /** Honoured until the new domain runs. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Makes the domain as it was and returns its domid. Refuses (DOM_EXIST) where a domain of that name or UUID exists, and
+ * destroys nothing: only what it has half made itself goes again after a failure.
+ */
+export async function domainSnapshotRestore(
+  snapshot: LibxlDomainSnapshot,
+  options: RestoreOptions,
+  mechanism = XEN,
+): Promise<number> {
+  const { name, config, memory_path } = snapshot;
+  if (config === undefined || memory_path === undefined) {
+    throw new LibvirtError(
+      'INVALID_ARG',
+      `snapshot '${name}' has no memory: there is nothing to restore a domain from`,
+    );
+  }
+  const image = await readMemoryImage(memory_path);
+  await checkLibxlStream(image);
+  await using xen = mechanism.startHelper();
+  await refuseExisting(xen, config.c_info as { name?: string; uuid?: string });
+  const domid = await xen.createRestore(config, memory_path, image.streamOffset, { signal: options.signal });
+  try {
+    throwIfCancelled(options.signal);
+  } catch (error) {
+    await xen.destroy(domid);
+    throw error;
+  }
+  if (!options.paused) await xen.unpause(domid);
+  return domid;
+}
+
+async function refuseExisting(xen: LibxlSession, { name, uuid }: { name?: string; uuid?: string }): Promise<void> {
+  const existing = (await xen.listDomains()).find((domain) => domain.name === name || domain.uuid === uuid);
+  if (!existing) return;
+  const text = `'${existing.name}' (domid ${existing.domid}, UUID ${existing.uuid})`;
+  throw new LibvirtError('DOM_EXIST', text);
+}

@@ -1,0 +1,88 @@
+/** Taking back a save that failed: the guest runs again, its disks and the folder are as before. */
+
+import { deleteInternalSnapshots, type InternalSnapshotOptions } from '../disks/internal-snapshots.ts';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
+import type { LibxlDiskSnapshot } from '../model/libxl.ts';
+import type { LibxlSession, Mechanism } from './mechanism.ts';
+import type { PartialMemoryImage } from './memory-image.ts';
+import type { Held } from './protocol.ts';
+
+/** How far a save has come. */
+export interface SaveState {
+  held: Held;
+  image?: PartialMemoryImage;
+  /** The internal snapshots that have been made. */
+  taken?: InternalSnapshotOptions & { readonly disks: readonly LibxlDiskSnapshot[] };
+}
+
+/**
+ * Takes everything back, guest first, and returns the error to throw: `cause` itself where nothing is left, else
+ * `cause` and for each thing that is left the command that repairs it.
+ */
+export async function undoSave(
+  mechanism: Mechanism,
+  xen: LibxlSession,
+  domid: number,
+  state: SaveState,
+  cause: unknown,
+): Promise<LibvirtError> {
+  const error = asLibvirtError(cause);
+  const left = [
+    await releaseGuest(mechanism, xen, domid, state.held),
+    await deleteDisks(state.taken),
+    await discardImage(state.image),
+  ].filter((text) => text !== undefined);
+  if (left.length === 0) return error;
+  return new LibvirtError(error.code, [error.detail, ...left].join('; '), { cause: error });
+}
+
+/** By the helper that stopped it, or a fresh one where that has died or failed. */
+async function releaseGuest(
+  mechanism: Mechanism,
+  xen: LibxlSession,
+  domid: number,
+  held: Held,
+): Promise<string | undefined> {
+  if (!held.mayBeSuspended && !held.paused) return undefined;
+  try {
+    return repairOf(domid, held, await xen.release(domid, held));
+  } catch {
+    try {
+      await using fresh = mechanism.startHelper();
+      return repairOf(domid, held, await fresh.release(domid, held));
+    } catch (error) {
+      return `domain '${domid}' may be left stopped ('xl unpause ${domid}' if 'xl list' shows it paused, 'xl resume ${domid}' on Xen 4.20 or newer if suspended): ${asLibvirtError(error).detail}`;
+    }
+  }
+}
+
+function repairOf(domid: number, held: Held, info: Awaited<ReturnType<LibxlSession['release']>>): string | undefined {
+  if (!info) return `domain '${domid}' has ended meanwhile`;
+  if (info.shutdown && info.shutdown_reason === 'suspend') {
+    return `domain '${domid}' is left suspended: 'xl resume ${domid}' (Xen 4.20 or newer) continues it`;
+  }
+  if (info.paused && held.paused) return `domain '${domid}' is left paused: 'xl unpause ${domid}' continues it`;
+  return undefined;
+}
+
+async function deleteDisks(taken: SaveState['taken']): Promise<string | undefined> {
+  if (!taken) return undefined;
+  try {
+    // Not to be cancelled a second time.
+    await deleteInternalSnapshots({ ...taken, signal: new AbortController().signal });
+    return undefined;
+  } catch (error) {
+    const images = taken.disks.map(({ disk }) => disk.pdev_path ?? disk.vdev);
+    const commands = images.map((image) => `'qemu-img snapshot -d ${taken.name} ${image}'`).join(', ');
+    return `internal snapshot '${taken.name}' is left in the images (once the domain is off: ${commands}): ${asLibvirtError(error).detail}`;
+  }
+}
+
+async function discardImage(image: PartialMemoryImage | undefined): Promise<string | undefined> {
+  try {
+    await image?.discard();
+    return undefined;
+  } catch (error) {
+    return `a memory image is left ('rm ${image?.partialPath}'): ${(error as Error).message}`;
+  }
+}
