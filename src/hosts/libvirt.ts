@@ -1,0 +1,137 @@
+/**
+ * Domains that an upstream libvirtd owns. Whatever ends or starts one goes through libvirtd, so that the domain stays
+ * its; only how memory and disks get into a snapshot differs, and that is the mechanism's.
+ */
+
+import { isLibvirtError } from '../errors.ts';
+import type { Domain, DomainRef } from '../model/domain.ts';
+import type { XmlElement } from '../model/element.ts';
+import { LIFECYCLE, type LifecycleEvent } from '../model/events.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { Host, Job, LifecycleEvents } from '../snapshots/ports.ts';
+import { domainUuid } from '../xml/domain.ts';
+import { writeElement } from '../xml/write.ts';
+import { domainDefinition } from './definition.ts';
+import type { Departures } from './departures.ts';
+import { hideEvents } from './hidden-events.ts';
+import { restoreDomain, startDomain } from './launch.ts';
+import type { Upstream } from './upstream.ts';
+
+/** How memory and disks of an active domain get into a snapshot and out of it. */
+export type Mechanism = Pick<Host, 'checkSave' | 'save' | 'deleteDiskSnapshots' | 'checkRestore'>;
+
+export interface LibvirtHostOptions {
+  readonly upstream: Upstream;
+  readonly events: LifecycleEvents;
+  readonly departures: Departures;
+  readonly mechanism: Mechanism;
+}
+
+/*
+ * we do        libvirtd tells (hidden)                   clients are told
+ * destroy      STOPPED/DESTROYED                         STOPPED/FROM_SNAPSHOT
+ * restore      STARTED/RESTORED                          STARTED/FROM_SNAPSHOT, RESUMED/FROM_SNAPSHOT
+ *   paused     and SUSPENDED, RESUMED as drivers will    STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
+ * start        STARTED/BOOTED                            STARTED/FROM_SNAPSHOT
+ *   paused     and SUSPENDED/PAUSED                      STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
+ * define       DEFINED/ADDED or UPDATED                  DEFINED/FROM_SNAPSHOT
+ */
+const CAUSED = {
+  destroy: [LIFECYCLE.STOPPED_DESTROYED],
+  restore: [
+    LIFECYCLE.STARTED_RESTORED,
+    LIFECYCLE.RESUMED_FROM_SNAPSHOT,
+    LIFECYCLE.RESUMED_UNPAUSED,
+    LIFECYCLE.SUSPENDED_RESTORED,
+    LIFECYCLE.SUSPENDED_PAUSED,
+  ],
+  start: [LIFECYCLE.STARTED_BOOTED],
+  startPaused: [LIFECYCLE.STARTED_BOOTED, LIFECYCLE.SUSPENDED_PAUSED],
+  define: [LIFECYCLE.DEFINED_ADDED, LIFECYCLE.DEFINED_UPDATED],
+} as const satisfies Record<string, readonly LifecycleEvent[]>;
+
+export class LibvirtHost implements Host {
+  readonly #upstream: Upstream;
+  readonly #events: LifecycleEvents;
+  readonly #departures: Departures;
+  readonly #mechanism: Mechanism;
+
+  constructor({ upstream, events, departures, mechanism }: LibvirtHostOptions) {
+    this.#upstream = upstream;
+    this.#events = events;
+    this.#departures = departures;
+    this.#mechanism = mechanism;
+  }
+
+  async lookup({ uuid }: DomainRef): Promise<Domain> {
+    return this.#domain(await this.#upstream.lookupByUUID(uuid));
+  }
+
+  async list(): Promise<readonly Domain[]> {
+    const refs = await this.#upstream.listAllDomains();
+    const domains = await Promise.all(refs.map((ref) => this.#domain(ref).catch(unlessGone)));
+    return domains.filter((domain) => domain !== undefined);
+  }
+
+  definition(domain: Domain, which: 'live' | 'persistent'): Promise<XmlElement> {
+    return domainDefinition(this.#upstream, domain, which);
+  }
+
+  checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
+    return this.#mechanism.checkSave(domain, args);
+  }
+
+  save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
+    return this.#mechanism.save(domain, name, args, job);
+  }
+
+  deleteDiskSnapshots(domain: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    return this.#mechanism.deleteDiskSnapshots(domain, name, disks);
+  }
+
+  checkRestore(domain: Domain, memoryPath: string): Promise<void> {
+    return this.#mechanism.checkRestore(domain, memoryPath);
+  }
+
+  async destroy({ ref, persistent }: Domain): Promise<void> {
+    using _hidden = hideEvents(this.#events, ref.uuid, CAUSED.destroy);
+    const stop = () => this.#upstream.destroy(ref);
+    // Only a revert destroys a transient domain, and a revert brings it back.
+    await (persistent ? stop() : this.#departures.withReturn(ref, stop));
+    this.#events.emit({ ...ref, id: -1 }, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
+  }
+
+  async restore({ ref }: Domain, memoryPath: string, { paused }: { readonly paused: boolean }): Promise<void> {
+    using _hidden = hideEvents(this.#events, ref.uuid, CAUSED.restore);
+    const restored = await restoreDomain(this.#upstream, ref, memoryPath, paused);
+    this.#events.emit(restored, LIFECYCLE.STARTED_FROM_SNAPSHOT);
+    this.#events.emit(restored, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
+  }
+
+  async start({ ref }: Domain, { paused }: { readonly paused: boolean }): Promise<void> {
+    using _hidden = hideEvents(this.#events, ref.uuid, paused ? CAUSED.startPaused : CAUSED.start);
+    const started = await startDomain(this.#upstream, ref, paused);
+    this.#events.emit(started, LIFECYCLE.STARTED_FROM_SNAPSHOT);
+    if (paused) this.#events.emit(started, LIFECYCLE.SUSPENDED_FROM_SNAPSHOT);
+  }
+
+  async define(definition: XmlElement): Promise<void> {
+    using _hidden = hideEvents(this.#events, domainUuid(definition), CAUSED.define);
+    const defined = await this.#upstream.defineXML(writeElement(definition));
+    this.#events.emit(defined, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
+  }
+
+  onGone(listener: (ref: DomainRef) => void): void {
+    this.#departures.onGone(listener);
+  }
+
+  async #domain(ref: DomainRef): Promise<Domain> {
+    const [state, persistent] = await Promise.all([this.#upstream.getState(ref), this.#upstream.isPersistent(ref)]);
+    return { ref, state, persistent };
+  }
+}
+
+/** A domain that went between the list and a look at it belongs in no list. */
+function unlessGone(error: unknown): undefined {
+  if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
+}
