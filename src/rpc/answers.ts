@@ -18,9 +18,9 @@ export function answer<A, R>(procedure: Procedure<A, R>, run: (args: A) => R | P
     async (call, frame, readOnly) => {
       try {
         const args = decodePayload(procedure.args, frame);
-        const refusal = readOnly ? procedure.readOnly?.refusal(args) : undefined;
-        if (refusal)
-          throw new LibvirtError('OPERATION_DENIED', refusal, { domain: procedure.readOnly?.domain ?? 'RPC' });
+        const rule = readOnly ? procedure.readOnly : undefined;
+        const refusal = rule?.refusal(args);
+        if (rule && refusal) throw new LibvirtError('OPERATION_DENIED', refusal, { domain: rule.domain });
         return replyFrame(call, procedure.result, await run(args));
       } catch (error) {
         return errorFrame(call, error);

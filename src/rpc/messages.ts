@@ -1,6 +1,6 @@
 /** The structs that calls, replies and events share (remote_protocol.x, virnetprotocol.x). */
 
-import { type ErrorFields, LibvirtError } from '../errors.ts';
+import { asLibvirtError, type ErrorFields } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import type { SnapshotRef } from '../snapshots/api.ts';
@@ -79,9 +79,6 @@ export function replyFrame<T>(call: FrameHeader, result: Codec<T>, value: T): Bu
 
 /** A reply to `call` that says what went wrong. What is no LibvirtError is a fault of ours: its message, never its stack. */
 export function errorFrame(call: FrameHeader, error: unknown): Buffer {
-  const known =
-    error instanceof LibvirtError
-      ? error
-      : new LibvirtError('INTERNAL_ERROR', error instanceof Error ? error.message : String(error), { domain: 'RPC' });
-  return encodeFrame({ ...call, type: TYPE.REPLY, status: STATUS.ERROR }, remoteError, known.fields);
+  const { fields } = asLibvirtError(error);
+  return encodeFrame({ ...call, type: TYPE.REPLY, status: STATUS.ERROR }, remoteError, fields);
 }

@@ -5,6 +5,18 @@ import { XML } from '../model/flags.ts';
 import { type Codec, int, list, nothing, optional, string, struct, uhyper, uint, uuid } from './codec.ts';
 import { domain, snapshot } from './messages.ts';
 
+/** virConnectFlags. */
+export const CONNECT = { RO: 0x1 } as const;
+
+/** virDrvFeature, as CONNECT_SUPPORTS_FEATURE asks for them. */
+export const FEATURE = { FD_PASSING: 8, PROGRAM_KEEPALIVE: 10, EVENT_CALLBACK: 14, CLOSE_CALLBACK: 15 } as const;
+
+/** virDomainEventID. */
+export const EVENT_ID = { LIFECYCLE: 0 } as const;
+
+/** virDomainUndefineFlagsValues: the one that is about snapshots. */
+export const UNDEFINE = { SNAPSHOTS_METADATA: 0x2 } as const;
+
 /** What a read-only connection is not allowed, and what it is told (libvirt's public functions check the same). */
 export interface ReadOnlyRule<A> {
   readonly domain: ErrorDomain;

@@ -1,0 +1,131 @@
+/** The calls about domains, where the domains are ours and no libvirtd answers. */
+
+import { LibvirtError } from '../errors.ts';
+import { DOMAIN_STATES, type DomainRef } from '../model/domain.ts';
+import type { SnapshotApi } from '../snapshots/api.ts';
+import { type Answers, answer } from './answers.ts';
+import type { DomainApi, DomainSummary } from './domain-api.ts';
+import { passesDomainFilter } from './domain-filter.ts';
+import { PROCEDURES as P, UNDEFINE } from './procedures.ts';
+
+/** VIR_DOMAIN_START_PAUSED. */
+const START_PAUSED = 0x1;
+
+/** VIR_DOMAIN_UNDEFINE_*: managed save images, NVRAM and checkpoints there are none, so that those bits change nothing. */
+const UNDEFINE_KNOWN = 0x1f;
+
+/** VIR_DOMAIN_DESTROY_GRACEFUL, and every VIR_DOMAIN_SHUTDOWN_* that chooses a way to do it. */
+const DESTROY_KNOWN = 0x1;
+const SHUTDOWN_KNOWN = 0x1f;
+
+const isActive = ({ ref }: DomainSummary): boolean => ref.id >= 0;
+
+export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
+  const active = () => api.domains().filter(isActive);
+  const inactive = () => api.domains().filter((domain) => !isActive(domain));
+
+  const find = (matches: (domain: DomainSummary) => boolean, described: string) => {
+    const found = api.domains().find(matches);
+    if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching ${described}`);
+    return { domain: found.ref };
+  };
+
+  const undefine = async (ref: DomainRef, flags: number): Promise<void> => {
+    refuseUnknown(flags, UNDEFINE_KNOWN, 'virDomainUndefineFlags');
+    await snapshots.checkUndefine(ref, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
+    const wasActive = isActive(api.domain(ref));
+    await api.undefine(ref);
+    // An active domain lives on without a definition, and keeps its snapshots until it ends.
+    if (!wasActive) await snapshots.forget(ref.uuid);
+  };
+
+  return new Map([
+    answer(P.CONNECT_LIST_ALL_DOMAINS, ({ needResults, flags }) => {
+      const passed = api
+        .domains()
+        .filter((domain) =>
+          passesDomainFilter(flags, { ...domain, hasSnapshots: snapshots.count(domain.ref.uuid) > 0 }),
+        );
+      return { domains: needResults === 0 ? [] : passed.map(({ ref }) => ref), count: passed.length };
+    }),
+    answer(P.CONNECT_NUM_OF_DOMAINS, () => ({ value: active().length })),
+    answer(P.CONNECT_LIST_DOMAINS, ({ maxids }) => ({ ids: firstOf(active(), maxids).map(({ ref }) => ref.id) })),
+    answer(P.CONNECT_NUM_OF_DEFINED_DOMAINS, () => ({ value: inactive().length })),
+    answer(P.CONNECT_LIST_DEFINED_DOMAINS, ({ maxnames }) => ({
+      names: firstOf(inactive(), maxnames).map(({ ref }) => ref.name),
+    })),
+
+    answer(P.DOMAIN_LOOKUP_BY_NAME, ({ name }) => find(({ ref }) => ref.name === name, `name '${name}'`)),
+    answer(P.DOMAIN_LOOKUP_BY_UUID, ({ uuid }) => find(({ ref }) => ref.uuid === uuid, `uuid '${uuid}'`)),
+    answer(P.DOMAIN_LOOKUP_BY_ID, ({ id }) => find(({ ref }) => id >= 0 && ref.id === id, `id ${id}`)),
+
+    answer(P.DOMAIN_GET_STATE, ({ domain, flags }) => {
+      refuseUnknown(flags, 0, 'virDomainGetState');
+      const { state, reason } = api.domain(domain);
+      return { state: DOMAIN_STATES.indexOf(state), reason };
+    }),
+    answer(P.DOMAIN_GET_INFO, ({ domain }) => {
+      const { state, maxMemoryKib, memoryKib, vcpus } = api.domain(domain);
+      const numbers = { maxMemory: maxMemoryKib, memory: memoryKib, vcpus, cpuTime: 0n };
+      return { state: DOMAIN_STATES.indexOf(state), ...numbers };
+    }),
+    answer(P.DOMAIN_GET_OS_TYPE, ({ domain }) => ({ value: api.domain(domain).osType })),
+    answer(P.DOMAIN_GET_MAX_MEMORY, ({ domain }) => ({ value: api.domain(domain).maxMemoryKib })),
+    answer(P.DOMAIN_GET_MAX_VCPUS, ({ domain }) => ({ value: api.domain(domain).vcpus })),
+    answer(P.DOMAIN_IS_ACTIVE, ({ domain }) => ({ value: Number(isActive(api.domain(domain))) })),
+    answer(P.DOMAIN_IS_PERSISTENT, ({ domain }) => ({ value: Number(api.domain(domain).persistent) })),
+    answer(P.DOMAIN_GET_XML_DESC, async ({ domain, flags }) => ({ value: await api.xmlDesc(domain, flags) })),
+
+    // What no domain of ours has; a domain that is not there is still an error.
+    answer(P.DOMAIN_IS_UPDATED, ({ domain }) => none(api.domain(domain))),
+    answer(P.DOMAIN_GET_AUTOSTART, ({ domain }) => none(api.domain(domain))),
+    answer(P.DOMAIN_HAS_MANAGED_SAVE_IMAGE, ({ domain }) => none(api.domain(domain))),
+    answer(P.DOMAIN_GET_METADATA, ({ domain }) => {
+      throw new LibvirtError('NO_DOMAIN_METADATA', `Domain '${api.domain(domain).ref.name}' has no such metadata`);
+    }),
+
+    answer(P.DOMAIN_DEFINE_XML, async ({ xml }) => ({ domain: await api.define(xml) })),
+    answer(P.DOMAIN_DEFINE_XML_FLAGS, async ({ xml, flags }) => {
+      refuseUnknown(flags, 0, 'virDomainDefineXMLFlags');
+      return { domain: await api.define(xml) };
+    }),
+    answer(P.DOMAIN_UNDEFINE, ({ domain }) => undefine(domain, 0)),
+    answer(P.DOMAIN_UNDEFINE_FLAGS, ({ domain, flags }) => undefine(domain, flags)),
+    answer(P.DOMAIN_CREATE, async ({ domain }) => {
+      await api.create(domain, { paused: false });
+    }),
+    answer(P.DOMAIN_CREATE_WITH_FLAGS, async ({ domain, flags }) => {
+      refuseUnknown(flags, START_PAUSED, 'virDomainCreateWithFlags');
+      return { domain: await api.create(domain, { paused: (flags & START_PAUSED) !== 0 }) };
+    }),
+    answer(P.DOMAIN_CREATE_XML, async ({ xml, flags }) => {
+      refuseUnknown(flags, 0, 'virDomainCreateXML');
+      return { domain: await api.createXML(xml) };
+    }),
+    answer(P.DOMAIN_DESTROY, ({ domain }) => api.destroy(domain)),
+    answer(P.DOMAIN_DESTROY_FLAGS, ({ domain, flags }) => {
+      refuseUnknown(flags, DESTROY_KNOWN, 'virDomainDestroyFlags');
+      return api.destroy(domain);
+    }),
+    answer(P.DOMAIN_SHUTDOWN, ({ domain }) => api.shutdown(domain)),
+    answer(P.DOMAIN_SHUTDOWN_FLAGS, ({ domain, flags }) => {
+      refuseUnknown(flags, SHUTDOWN_KNOWN, 'virDomainShutdownFlags');
+      return api.shutdown(domain);
+    }),
+    answer(P.DOMAIN_SUSPEND, ({ domain }) => api.suspend(domain)),
+    answer(P.DOMAIN_RESUME, ({ domain }) => api.resume(domain)),
+  ]);
+}
+
+const none = (_domain: DomainSummary) => ({ value: 0 });
+
+const firstOf = <T>(items: readonly T[], max: number): readonly T[] => items.slice(0, Math.max(0, max));
+
+/** virCheckFlags: what is not known is refused, not ignored. */
+function refuseUnknown(flags: number, known: number, call: string): void {
+  const unknown = (flags & ~known) >>> 0;
+  if (unknown === 0) return;
+  throw new LibvirtError('INVALID_ARG', `unsupported flags (0x${unknown.toString(16)}) in function ${call}`, {
+    argument: { function: call, name: 'flags' },
+  });
+}

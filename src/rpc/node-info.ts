@@ -1,0 +1,54 @@
+/** What a server says of the machine it runs on, where no libvirtd says it. */
+
+import { arch, cpus, hostname, totalmem } from 'node:os';
+
+/** libvirt's names of processors, for Node's. */
+const ARCH: Readonly<Record<string, string>> = { x64: 'x86_64', ia32: 'i686', arm64: 'aarch64', arm: 'armv7l' };
+const KIB = 1024n;
+
+const architecture = (): string => ARCH[arch()] ?? arch();
+
+/** virNodeInfo: one node and one socket, since Node knows no more. */
+export function nodeInfo() {
+  const processors = cpus();
+  return {
+    model: [...Buffer.from(architecture())],
+    memory: BigInt(totalmem()) / KIB,
+    cpus: processors.length,
+    mhz: processors[0]?.speed ?? 0,
+    nodes: 1,
+    sockets: 1,
+    cores: processors.length,
+    threads: 1,
+  };
+}
+
+/** virConnectGetHostname. */
+export { hostname };
+
+/** virConnectGetCapabilities: the host, and the guests that can be run, with what we add to them. */
+export function capabilities(): string {
+  const guest = architecture();
+  return `<capabilities>
+
+  <host>
+    <cpu>
+      <arch>${guest}</arch>
+    </cpu>
+  </host>
+
+  <guest>
+    <os_type>hvm</os_type>
+    <arch name='${guest}'>
+      <wordsize>64</wordsize>
+      <domain type='xen'/>
+    </arch>
+    <features>
+      <disksnapshot default='on' toggle='no'/>
+      <externalSnapshot/>
+    </features>
+  </guest>
+
+</capabilities>
+`;
+}

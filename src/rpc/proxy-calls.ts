@@ -1,0 +1,113 @@
+/** Calls that go to the upstream, but not as they came, or whose replies do not come back as they are. */
+
+import type { SnapshotApi } from '../snapshots/api.ts';
+import { passesSnapshotFilter, SNAPSHOT_BITS } from './domain-filter.ts';
+import { decodePayload, encodeFrame, type FrameHeader } from './frames.ts';
+import { errorFrame, replyFrame } from './messages.ts';
+import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure, UNDEFINE } from './procedures.ts';
+import type { ProxyContext, ProxyOptions } from './proxy.ts';
+
+/** Handles one call. What it cannot decode it sends on as it is: the upstream says what is wrong with it. */
+export type ProxyCall = (connection: ProxyContext, call: FrameHeader, frame: Buffer) => void | Promise<void>;
+
+function proxyCall<A, R>(
+  procedure: Procedure<A, R>,
+  run: (connection: ProxyContext, call: FrameHeader, frame: Buffer, args: A) => void | Promise<void>,
+): [number, ProxyCall] {
+  return [
+    procedure.number,
+    (connection, call, frame) => {
+      let args: A;
+      try {
+        args = decodePayload(procedure.args, frame);
+      } catch {
+        connection.toUpstream(call, frame);
+        return;
+      }
+      return run(connection, call, frame, args);
+    },
+  ];
+}
+
+/** By procedure number. */
+export function proxyCalls({ snapshots, upstreamUri }: Pick<ProxyOptions, 'snapshots' | 'upstreamUri'>) {
+  return new Map([
+    proxyCall(P.CONNECT_OPEN, (connection, call, frame, { flags }) => {
+      const open =
+        upstreamUri === undefined ? frame : encodeFrame(call, P.CONNECT_OPEN.args, { name: upstreamUri, flags });
+      connection.toUpstream(call, open, (_reply, bytes) => {
+        connection.open = true;
+        connection.readOnly ||= (flags & CONNECT.RO) !== 0;
+        return bytes;
+      });
+    }),
+
+    proxyCall(P.CONNECT_SUPPORTS_FEATURE, (connection, call, frame, { feature }) => {
+      if (feature !== FEATURE.FD_PASSING) connection.toUpstream(call, frame);
+      else connection.toClient(replyFrame(call, P.CONNECT_SUPPORTS_FEATURE.result, { supported: 0 }));
+    }),
+
+    proxyCall(P.CONNECT_LIST_ALL_DOMAINS, (connection, call, frame, { needResults, flags }) => {
+      const bits = flags & (SNAPSHOT_BITS.HAS | SNAPSHOT_BITS.NO);
+      if (bits === 0) {
+        connection.toUpstream(call, frame);
+        return;
+      }
+      const { args, result } = P.CONNECT_LIST_ALL_DOMAINS;
+      const unfiltered = encodeFrame(call, args, { needResults: 1, flags: flags & ~bits });
+      connection.toUpstream(call, unfiltered, (reply, bytes) => {
+        const { domains } = decodePayload(result, bytes);
+        const passed = domains.filter(({ uuid }) => passesSnapshotFilter(bits, snapshots.count(uuid) > 0));
+        return replyFrame(reply, result, { domains: needResults === 0 ? [] : passed, count: passed.length });
+      });
+    }),
+
+    undefineCall(snapshots, P.DOMAIN_UNDEFINE, () => 0),
+    undefineCall(snapshots, P.DOMAIN_UNDEFINE_FLAGS, ({ flags }) => flags),
+
+    proxyCall(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, (connection, call, frame, { eventID, domain }) => {
+      connection.toUpstream(call, frame, (_reply, bytes) => {
+        const { callbackID } = decodePayload(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY.result, bytes);
+        if (eventID === EVENT_ID.LIFECYCLE) connection.events.register(callbackID, domain?.uuid);
+        return bytes;
+      });
+    }),
+
+    proxyCall(P.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY, (connection, call, frame, { callbackID }) => {
+      connection.toUpstream(call, frame, (_reply, bytes) => {
+        connection.events.deregister(callbackID);
+        return bytes;
+      });
+    }),
+  ]);
+}
+
+/** The upstream undefines; whether it may, and what becomes of the snapshots, is decided here. */
+function undefineCall<A extends { readonly domain: Parameters<SnapshotApi['checkUndefine']>[0] }>(
+  snapshots: SnapshotApi,
+  procedure: Procedure<A, void>,
+  flagsOf: (args: A) => number,
+): [number, ProxyCall] {
+  return proxyCall(procedure, async (connection, call, frame, args) => {
+    if (!connection.open || connection.readOnly) {
+      connection.toUpstream(call, frame);
+      return;
+    }
+    const flags = flagsOf(args);
+    try {
+      await snapshots.checkUndefine(args.domain, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
+    } catch (error) {
+      connection.toClient(errorFrame(call, error));
+      return;
+    }
+    const stripped = encodeFrame(call, procedure.args, { ...args, flags: flags & ~UNDEFINE.SNAPSHOTS_METADATA });
+    connection.toUpstream(call, stripped, async (reply, bytes) => {
+      try {
+        await snapshots.forget(args.domain.uuid);
+        return bytes;
+      } catch (error) {
+        return errorFrame(reply, error);
+      }
+    });
+  });
+}

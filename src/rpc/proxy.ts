@@ -1,0 +1,225 @@
+/** A client's connection, with a connection of its own to the libvirtd behind us. */
+
+import { connect, type Socket } from 'node:net';
+import { LibvirtError, systemError } from '../errors.ts';
+import type { SnapshotApi } from '../snapshots/api.ts';
+import { type Answers, isRemoteCall } from './answers.ts';
+import { CallLimit } from './call-limit.ts';
+import type { EventClient, LifecycleHub } from './events.ts';
+import { FrameOutlet } from './frame-outlet.ts';
+import { FrameSplitter, type Wanted } from './frame-splitter.ts';
+import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE } from './frames.ts';
+import { errorFrame, LIFECYCLE_EVENT, lifecycleFrame, lifecycleMessage } from './messages.ts';
+import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
+import type { ConnectionHandler } from './server.ts';
+import { snapshotAnswers } from './snapshot-calls.ts';
+
+export interface ProxyOptions {
+  /** Sockets of the libvirtd behind us; clients of our read-only socket are connected to its read-only one. */
+  readonly upstream: string;
+  readonly upstreamReadOnly: string;
+  /** Opened in place of the URI that the client names. */
+  readonly upstreamUri?: string;
+  readonly snapshots: SnapshotApi;
+  readonly hub: LifecycleHub;
+}
+
+/** Serves connections by an upstream libvirtd, but for the calls that are about snapshots. */
+export function proxy(options: ProxyOptions): ConnectionHandler {
+  const answers = snapshotAnswers(options.snapshots);
+  const calls = proxyCalls(options);
+  return (client, readOnly) => {
+    const path = readOnly ? options.upstreamReadOnly : options.upstream;
+    const upstream = connect(path);
+    const refuse = (error: Error): void => {
+      upstream.destroy();
+      refuseFirstCall(client, systemError(error, `Failed to connect socket to '${path}'`, 'RPC'));
+    };
+    upstream.once('error', refuse);
+    client.once('close', () => upstream.destroySoon());
+    upstream.once('connect', () => {
+      upstream.off('error', refuse);
+      new ProxyConnection(client, upstream, { answers, calls, hub: options.hub, readOnly });
+    });
+  };
+}
+
+/** What the proxy's own handling of a call may do with the connection. */
+export interface ProxyContext {
+  /** True once the client's CONNECT_OPEN has succeeded. */
+  open: boolean;
+  /** True on a read-only socket, or once opened with VIR_CONNECT_RO. */
+  readOnly: boolean;
+  readonly events: EventClient;
+  toClient(frame: Buffer): void;
+  /** Sends a call to the upstream. A successful reply goes through `then` on its way to the client. */
+  toUpstream(
+    call: FrameHeader,
+    frame: Buffer,
+    then?: (reply: FrameHeader, frame: Buffer) => Promise<Buffer> | Buffer,
+  ): void;
+}
+
+interface Tables {
+  readonly answers: Answers;
+  readonly calls: ReadonlyMap<number, ProxyCall>;
+  readonly hub: LifecycleHub;
+  readonly readOnly: boolean;
+}
+
+/** A call whose reply is looked at on its way back. */
+interface Awaited {
+  readonly procedure: number;
+  readonly then: (reply: FrameHeader, frame: Buffer) => Promise<Buffer> | Buffer;
+}
+
+class ProxyConnection implements ProxyContext {
+  open = false;
+  readOnly: boolean;
+  readonly events: EventClient;
+  readonly #client: Socket;
+  readonly #upstream: Socket;
+  readonly #answers: Answers;
+  readonly #calls: ReadonlyMap<number, ProxyCall>;
+  readonly #clientOutlet: FrameOutlet;
+  readonly #upstreamOutlet: FrameOutlet;
+  readonly #limit = new CallLimit(() => this.#regulate());
+  readonly #awaited = new Map<number, Awaited>();
+
+  constructor(client: Socket, upstream: Socket, { answers, calls, hub, readOnly }: Tables) {
+    this.readOnly = readOnly;
+    this.#client = client;
+    this.#upstream = upstream;
+    this.#answers = answers;
+    this.#calls = calls;
+    this.#clientOutlet = new FrameOutlet(client);
+    this.#upstreamOutlet = new FrameOutlet(upstream);
+    this.events = hub.attach((frame) => this.toClient(frame));
+    client.once('close', () => this.events[Symbol.dispose]());
+    upstream.on('error', () => upstream.destroy());
+    upstream.once('close', () => client.destroySoon());
+    this.#split(client, {
+      begin: (header) => this.#clientBegins(header),
+      whole: (header, frame) => this.#call(header, frame),
+      pass: (bytes, last) => this.#upstreamOutlet.pass(bytes, last),
+    });
+    this.#split(upstream, {
+      begin: (header) => this.#upstreamBegins(header),
+      whole: (header, frame) => this.#reply(header, frame),
+      pass: (bytes, last) => this.#clientOutlet.pass(bytes, last),
+    });
+  }
+
+  toClient(frame: Buffer): void {
+    this.#clientOutlet.send(frame);
+  }
+
+  toUpstream(call: FrameHeader, frame: Buffer, then?: Awaited['then']): void {
+    if (then) this.#awaited.set(call.serial, { procedure: call.procedure, then });
+    this.#upstreamOutlet.send(frame);
+  }
+
+  #split(socket: Socket, sink: ConstructorParameters<typeof FrameSplitter>[0]): void {
+    const splitter = new FrameSplitter(sink);
+    socket.on('data', (chunk) => {
+      try {
+        splitter.push(chunk);
+        this.#regulate();
+      } catch {
+        socket.destroy();
+      }
+    });
+    socket.on('drain', () => this.#regulate());
+  }
+
+  /** Reads from each side only while what it sends can go on: nothing piles up here. */
+  #regulate(): void {
+    const clientFull = this.#client.writableNeedDrain;
+    setFlow(this.#upstream, !clientFull);
+    setFlow(this.#client, !clientFull && !this.#upstream.writableNeedDrain && !this.#limit.reached);
+  }
+
+  #clientBegins(header: FrameHeader): Wanted {
+    if (header.type === TYPE.CALL_WITH_FDS) {
+      this.toClient(errorFrame(header, noFds()));
+      return 'drop';
+    }
+    if (!isRemoteCall(header)) return 'pass';
+    const answered = this.open && this.#answers.has(header.procedure);
+    return answered || this.#calls.has(header.procedure) ? 'whole' : 'pass';
+  }
+
+  #call(header: FrameHeader, frame: Buffer): void {
+    const answer = this.#answers.get(header.procedure);
+    const call = this.#calls.get(header.procedure);
+    this.#limit.run(async () => {
+      try {
+        if (answer) this.toClient(await answer(header, frame, this.readOnly));
+        else await call?.(this, header, frame);
+      } catch (error) {
+        this.toClient(errorFrame(header, error));
+      }
+    });
+  }
+
+  #upstreamBegins(header: FrameHeader): Wanted {
+    if (header.program !== PROGRAM.REMOTE) return 'pass';
+    if (header.type === TYPE.REPLY_WITH_FDS) {
+      this.toClient(errorFrame(header, noFds()));
+      return 'drop';
+    }
+    if (header.type === TYPE.MESSAGE) return header.procedure === LIFECYCLE_EVENT ? 'whole' : 'pass';
+    const awaited = header.type === TYPE.REPLY ? this.#awaited.get(header.serial) : undefined;
+    if (awaited?.procedure !== header.procedure) return 'pass';
+    if (header.status === STATUS.OK) return 'whole';
+    this.#awaited.delete(header.serial);
+    return 'pass';
+  }
+
+  #reply(header: FrameHeader, frame: Buffer): void {
+    if (header.type === TYPE.MESSAGE) {
+      this.#event(frame);
+      return;
+    }
+    const awaited = this.#awaited.get(header.serial);
+    this.#awaited.delete(header.serial);
+    const next = awaited?.then(header, frame) ?? frame;
+    if (next instanceof Promise) void next.then((reply) => this.toClient(reply));
+    else this.toClient(next);
+  }
+
+  #event(frame: Buffer): void {
+    const message = decodePayload(lifecycleMessage, frame);
+    const seen = this.events.translate(message);
+    if (seen) this.toClient(lifecycleFrame(message.callbackID, message.domain, seen));
+  }
+}
+
+function setFlow(socket: Socket, flow: boolean): void {
+  if (flow && socket.isPaused()) socket.resume();
+  if (!flow && !socket.isPaused()) socket.pause();
+}
+
+/** Node cannot receive file descriptors. Clients ask for the feature first (and hear no); this is for those that do not. */
+function noFds(): LibvirtError {
+  return new LibvirtError('NO_SUPPORT', 'fd passing is not supported by this connection', { domain: 'RPC' });
+}
+
+/** For a client that has come while there is nothing behind us: its first call says why, then the connection ends. */
+function refuseFirstCall(client: Socket, error: LibvirtError): void {
+  const splitter = new FrameSplitter({
+    begin(header) {
+      if (header.type === TYPE.CALL && client.writable) client.end(errorFrame(header, error));
+      return 'drop';
+    },
+    whole: () => {},
+    pass: () => {},
+  });
+  client.on('data', (chunk) => {
+    try {
+      splitter.push(chunk);
+    } catch {
+      client.destroy();
+    }
+  });
+}

@@ -1,0 +1,179 @@
+/** The server where no libvirtd stands behind us: libvirt's RPC over our own domains. */
+
+import type { Socket } from 'node:net';
+import { LibvirtError } from '../errors.ts';
+import type { SnapshotApi } from '../snapshots/api.ts';
+import { type Answers, answer } from './answers.ts';
+import { CallLimit } from './call-limit.ts';
+import { nothing } from './codec.ts';
+import type { DomainApi } from './domain-api.ts';
+import { domainAnswers } from './domain-calls.ts';
+import type { EventClient, LifecycleHub } from './events.ts';
+import { FrameOutlet } from './frame-outlet.ts';
+import { FrameSplitter, type Wanted } from './frame-splitter.ts';
+import { encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, STATUS, TYPE, VERSION } from './frames.ts';
+import { errorFrame } from './messages.ts';
+import { capabilities, hostname, nodeInfo } from './node-info.ts';
+import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P } from './procedures.ts';
+import type { ConnectionHandler } from './server.ts';
+import { snapshotAnswers } from './snapshot-calls.ts';
+
+export interface StandaloneOptions {
+  /** What is served: `test:///default`. A client's URI must be of the same scheme, or empty. */
+  readonly uri: string;
+  /** virConnectGetVersion: major · 10⁶ + minor · 10³ + release. */
+  readonly version: bigint;
+  readonly domains: DomainApi;
+  readonly snapshots: SnapshotApi;
+  readonly hub: LifecycleHub;
+}
+
+/** The libvirt whose protocol this is, as virConnectGetLibVersion says it. */
+const LIBVIRT_VERSION = 9_000_000n;
+
+/** remote_auth_type REMOTE_AUTH_NONE: who may connect is a matter of the socket's mode. */
+const AUTH_NONE = 0;
+
+/** What the client may count on. */
+const FEATURES = new Set<number>([FEATURE.PROGRAM_KEEPALIVE, FEATURE.EVENT_CALLBACK, FEATURE.CLOSE_CALLBACK]);
+
+/** Served before CONNECT_OPEN. */
+const BEFORE_OPEN = new Set<number>([P.CONNECT_OPEN.number, P.AUTH_LIST.number, P.CONNECT_SUPPORTS_FEATURE.number]);
+
+/** Serves connections over our own domains. */
+export function standalone(options: StandaloneOptions): ConnectionHandler {
+  const shared = new Map([...snapshotAnswers(options.snapshots), ...domainAnswers(options.domains, options.snapshots)]);
+  return (socket, readOnly) => {
+    new StandaloneConnection(socket, readOnly, shared, options);
+  };
+}
+
+class StandaloneConnection {
+  readonly #socket: Socket;
+  readonly #outlet: FrameOutlet;
+  readonly #shared: Answers;
+  readonly #own: Answers;
+  readonly #events: EventClient;
+  readonly #limit = new CallLimit(() => this.#regulate());
+  #readOnly: boolean;
+  #open = false;
+
+  constructor(socket: Socket, readOnly: boolean, shared: Answers, options: StandaloneOptions) {
+    this.#socket = socket;
+    this.#readOnly = readOnly;
+    this.#outlet = new FrameOutlet(socket);
+    this.#shared = shared;
+    this.#own = this.#ownAnswers(options);
+    this.#events = options.hub.attach((frame) => this.#outlet.send(frame));
+    socket.once('close', () => this.#events[Symbol.dispose]());
+    const splitter = new FrameSplitter({
+      begin: (header) => this.#begin(header),
+      whole: (header, frame) => this.#call(header, frame),
+      pass: () => {},
+    });
+    socket.on('data', (chunk) => {
+      try {
+        splitter.push(chunk);
+        this.#regulate();
+      } catch {
+        socket.destroy();
+      }
+    });
+    socket.on('drain', () => this.#regulate());
+  }
+
+  /** A client that does not read its replies is not read from either. */
+  #regulate(): void {
+    const flow = !this.#socket.writableNeedDrain && !this.#limit.reached;
+    if (flow && this.#socket.isPaused()) this.#socket.resume();
+    if (!flow && !this.#socket.isPaused()) this.#socket.pause();
+  }
+
+  #begin(header: FrameHeader): Wanted {
+    if (header.program === PROGRAM.KEEPALIVE) {
+      if (header.procedure === KEEPALIVE.PING) this.#outlet.send(pong());
+      return 'drop';
+    }
+    if (header.type === TYPE.CALL) return 'whole';
+    if (header.type === TYPE.CALL_WITH_FDS) this.#outlet.send(errorFrame(header, unknownProcedure(header)));
+    return 'drop';
+  }
+
+  #call(header: FrameHeader, frame: Buffer): void {
+    this.#limit.run(async () => {
+      const found = this.#own.get(header.procedure) ?? this.#shared.get(header.procedure);
+      const refusal = headerRefusal(header) ?? (found ? this.#stateRefusal(header) : unknownProcedure(header));
+      this.#outlet.send(refusal || !found ? errorFrame(header, refusal) : await found(header, frame, this.#readOnly));
+    });
+  }
+
+  #stateRefusal({ procedure }: FrameHeader): LibvirtError | undefined {
+    if (this.#open || BEFORE_OPEN.has(procedure)) return undefined;
+    return new LibvirtError('INTERNAL_ERROR', 'connection not open', { domain: 'RPC' });
+  }
+
+  /** What depends on the connection, or is about the connection only. */
+  #ownAnswers({ uri, version, domains }: StandaloneOptions): Answers {
+    let callbacks = 0;
+    return new Map([
+      answer(P.AUTH_LIST, () => ({ types: [AUTH_NONE] })),
+      answer(P.CONNECT_SUPPORTS_FEATURE, ({ feature }) => ({ supported: Number(FEATURES.has(feature)) })),
+      answer(P.CONNECT_OPEN, ({ name, flags }) => {
+        if (this.#open) throw new LibvirtError('INTERNAL_ERROR', 'connection already open', { domain: 'RPC' });
+        if (name && schemeOf(name) !== schemeOf(uri)) throw new LibvirtError('NO_CONNECT', name, { domain: 'RPC' });
+        this.#open = true;
+        this.#readOnly ||= (flags & CONNECT.RO) !== 0;
+      }),
+      answer(P.CONNECT_CLOSE, () => {}),
+      answer(P.CONNECT_REGISTER_CLOSE_CALLBACK, () => {}),
+      answer(P.CONNECT_UNREGISTER_CLOSE_CALLBACK, () => {}),
+
+      answer(P.CONNECT_GET_TYPE, () => ({ value: domains.type })),
+      answer(P.CONNECT_GET_VERSION, () => ({ value: version })),
+      answer(P.CONNECT_GET_LIB_VERSION, () => ({ value: LIBVIRT_VERSION })),
+      answer(P.CONNECT_GET_HOSTNAME, () => ({ value: hostname() })),
+      answer(P.CONNECT_GET_URI, () => ({ value: uri })),
+      answer(P.CONNECT_GET_CAPABILITIES, () => ({ value: capabilities() })),
+      answer(P.NODE_GET_INFO, () => nodeInfo()),
+      // A UNIX socket is both secure and, for libvirt, as good as encrypted.
+      answer(P.CONNECT_IS_SECURE, () => ({ value: 1 })),
+
+      answer(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, ({ eventID, domain }) => {
+        const callbackID = callbacks++;
+        // Any event may be registered for; this is the one that comes.
+        if (eventID === EVENT_ID.LIFECYCLE) this.#events.register(callbackID, domain?.uuid);
+        return { callbackID };
+      }),
+      answer(P.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY, ({ callbackID }) => {
+        this.#events.deregister(callbackID);
+      }),
+    ]);
+  }
+}
+
+const schemeOf = (uri: string): string => uri.split(':', 1)[0]?.split('+', 1)[0] ?? '';
+
+function pong(): Buffer {
+  const header = { program: PROGRAM.KEEPALIVE, procedure: KEEPALIVE.PONG, type: TYPE.MESSAGE, serial: 0 };
+  return encodeFrame(header, nothing, undefined);
+}
+
+/** The words matter: libvirt's client makes "not supported" of them, which is what its fallbacks look for. */
+function unknownProcedure({ procedure }: FrameHeader): LibvirtError {
+  return new LibvirtError('RPC', `unknown procedure: ${procedure}`, { domain: 'RPC' });
+}
+
+/** What virnetserverprogram.c says to a call that is not for it. */
+function headerRefusal({ program, version, status }: FrameHeader): LibvirtError | undefined {
+  const actual = (value: number, expected: number) =>
+    `(actual ${value.toString(16)}, expected ${expected.toString(16)})`;
+  const text =
+    program !== PROGRAM.REMOTE
+      ? `program mismatch ${actual(program, PROGRAM.REMOTE)}`
+      : version !== VERSION
+        ? `version mismatch ${actual(version, VERSION)}`
+        : status !== STATUS.OK
+          ? `Unexpected message status ${status}`
+          : undefined;
+  return text === undefined ? undefined : new LibvirtError('RPC', text, { domain: 'RPC' });
+}
