@@ -1,0 +1,180 @@
+/**
+ * The embedded host, `test:///default`: no Xen, no root. Domains live in this process; their images are real, and while
+ * a domain is active a real QEMU block layer serves its disks. For demonstrations, and for the tests of whoever builds on
+ * snapshots.
+ */
+
+import { access, mkdir } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { join, resolve } from 'node:path';
+import { deleteInternalSnapshots } from '../disks/internal-snapshots.ts';
+import { createQcow2Image } from '../disks/qcow2.ts';
+import { LibvirtError } from '../errors.ts';
+import { readMemoryImage } from '../libxl/memory-image.ts';
+import type { Domain, DomainRef } from '../model/domain.ts';
+import type { XmlElement } from '../model/element.ts';
+import { LIFECYCLE } from '../model/events.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { Host, Job, LifecycleEvents } from '../snapshots/ports.ts';
+import { domainUuid, parseDomain, renamed } from '../xml/domain.ts';
+import { inactiveFormat } from '../xml/domain-format.ts';
+import { defaultDefinition } from './test-definition.ts';
+import { REASONS, type TestDomain } from './test-domain.ts';
+import { TestDomainApi } from './test-domain-api.ts';
+import { TestDomains } from './test-domains.ts';
+import { readMemoryStream } from './test-memory.ts';
+import { checkSave, internalNodes, saveRun } from './test-save.ts';
+import { endLeftovers } from './test-storage-daemon.ts';
+
+const IMAGE_BYTES = 64 << 20;
+
+export interface TestHostOptions {
+  /** Private folder for the first domain's image and the files of running domains. Made when it is not there. */
+  readonly stateDir: string;
+  readonly events: LifecycleEvents;
+}
+
+export class TestHost implements Host, AsyncDisposable {
+  /** The same domains for ordinary calls. */
+  readonly domainApi: TestDomainApi;
+  readonly #domains: TestDomains;
+  readonly #lock: Server;
+
+  private constructor(domains: TestDomains, lock: Server) {
+    this.domainApi = new TestDomainApi(domains);
+    this.#domains = domains;
+    this.#lock = lock;
+  }
+
+  /** Starts with one persistent running domain, `test`, whose disk keeps what earlier runs of this host left in it. */
+  static async open({ stateDir, events }: TestHostOptions): Promise<TestHost> {
+    const folder = resolve(stateDir);
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const lock = await lockFolder(folder);
+    const host = new TestHost(new TestDomains(folder, events), lock);
+    try {
+      await endLeftovers(folder);
+      await host.#startDefault(join(folder, 'test.qcow2'));
+      return host;
+    } catch (error) {
+      await host[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async lookup(ref: DomainRef): Promise<Domain> {
+    return this.#domains.find(ref).snapshot();
+  }
+
+  async list(): Promise<readonly Domain[]> {
+    return this.#domains.all().map((domain) => domain.snapshot());
+  }
+
+  async definition({ ref }: Domain, which: 'live' | 'persistent'): Promise<XmlElement> {
+    const domain = this.#domains.find(ref);
+    return which === 'live' ? domain.liveDefinition : domain.definition;
+  }
+
+  async checkSave({ ref }: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
+    await checkSave(this.#domains.find(ref).run, args);
+  }
+
+  async save({ ref }: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
+    const domain = this.#domains.find(ref);
+    return domain.exclusive(() => saveRun(domain.run, name, args, job));
+  }
+
+  async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(() =>
+      deleteInternalSnapshots({
+        socket: domain.run.devices.qmpSocket,
+        name,
+        nodes: internalNodes(domain.run, disks),
+        signal: new AbortController().signal,
+      }),
+    );
+  }
+
+  async checkRestore({ ref }: Domain, memoryPath: string): Promise<void> {
+    await readSaved(this.#domains.find(ref), memoryPath);
+  }
+
+  /** A transient domain stays known: what comes next is its return. */
+  async destroy({ ref }: Domain): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(() =>
+      this.#domains.stop(domain, REASONS.shutoff.fromSnapshot, LIFECYCLE.STOPPED_FROM_SNAPSHOT),
+    );
+  }
+
+  async restore({ ref }: Domain, memoryPath: string, { paused }: { readonly paused: boolean }): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(async () => {
+      const { definition, ram } = await readSaved(domain, memoryPath);
+      const reason = paused ? REASONS.paused.fromSnapshot : REASONS.running.fromSnapshot;
+      await this.#domains.start(domain, { definition, ram, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
+    });
+  }
+
+  async define(definition: XmlElement): Promise<void> {
+    this.#domains.define(definition, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
+  }
+
+  async start({ ref }: Domain, { paused }: { readonly paused: boolean }): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(async () => {
+      const { definition } = domain;
+      const reason = paused ? REASONS.paused.user : REASONS.running.booted;
+      await this.#domains.start(domain, { definition, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
+    });
+  }
+
+  onGone(listener: (ref: DomainRef) => void): void {
+    this.#domains.onGone(listener);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#domains[Symbol.asyncDispose]();
+    await new Promise((closed) => this.#lock.close(closed));
+  }
+
+  async #startDefault(image: string): Promise<void> {
+    const missing = await access(image).then(
+      () => false,
+      () => true,
+    );
+    if (missing) await createQcow2Image(image, IMAGE_BYTES);
+    const { ref } = this.#domains.define(defaultDefinition(image));
+    await this.domainApi.create(ref, { paused: false });
+  }
+}
+
+/**
+ * One host per folder: a second one would end the first one's device models. The lock is a socket name without a file
+ * (unix(7), abstract), so it is gone with its process, however that ends.
+ */
+async function lockFolder(folder: string): Promise<Server> {
+  const server = createServer().unref();
+  await new Promise<void>((locked, refused) => {
+    server.once('error', (cause) => {
+      const text = `another xlsnapd uses the folder '${folder}': choose another --state-dir`;
+      refused(new LibvirtError('OPERATION_FAILED', text, { cause }));
+    });
+    server.listen(`\0xlsnap-test:${folder}`, locked);
+  });
+  return server;
+}
+
+/** Definition and RAM of a memory image of this domain, under the name that the domain has now. */
+async function readSaved(domain: TestDomain, path: string): Promise<{ definition: XmlElement; ram: Buffer }> {
+  const { domainXml, streamOffset } = await readMemoryImage(path);
+  const definition = inactiveFormat(parseDomain(domainXml));
+  const { name } = domain.ref;
+  const uuid = domainUuid(definition);
+  if (uuid !== domain.uuid) {
+    const text = `cannot restore domain '${name}' uuid ${domain.uuid} from '${path}' which belongs to uuid ${uuid}`;
+    throw new LibvirtError('OPERATION_FAILED', text);
+  }
+  return { definition: renamed(definition, name), ram: await readMemoryStream(path, streamOffset) };
+}
