@@ -56,7 +56,7 @@ export function diskNode(disk: LibxlDeviceDisk): DiskNode {
 /** The disks as QEMU has them, in the order of `nodes`. Refuses a disk that QEMU does not have under this node name. */
 export async function queryBlockNodes(options: DiskNodesOptions): Promise<readonly BlockNode[]> {
   await using qmp = await Qmp.connect(options.socket, options.signal);
-  return blockNodes(qmp, options.nodes);
+  return await blockNodes(qmp, options.nodes);
 }
 
 /** Refuses what createInternalSnapshots could not do, before anything is touched. */

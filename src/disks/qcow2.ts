@@ -1,7 +1,7 @@
 /** qcow2 images that no device model has open, by qemu-img. */
 
 import { open } from 'node:fs/promises';
-import { LibvirtError } from '../errors.ts';
+import { LibvirtError, systemError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import { type Program, runProgram } from './program.ts';
 
@@ -69,8 +69,12 @@ export class Qcow2Images {
 
 /** A new empty image. Refuses to replace a file. */
 export async function createQcow2Image(path: string, bytes: number): Promise<void> {
-  // Exclusive, then filled: qemu-img itself would overwrite.
-  await (await open(path, 'wx', 0o600)).close();
+  try {
+    // Exclusive, then filled: qemu-img itself would overwrite.
+    await (await open(path, 'wx', 0o600)).close();
+  } catch (error) {
+    throw systemError(error, `cannot create file '${path}'`);
+  }
   await runProgram(QEMU_IMG, ['create', '-q', '-f', 'qcow2', path, String(bytes)], `cannot create image '${path}'`);
 }
 
