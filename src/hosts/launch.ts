@@ -2,26 +2,61 @@
 
 import { isLibvirtError, LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
+import { LIFECYCLE, type LifecycleEvent } from '../model/events.ts';
+import type { LifecycleEvents } from '../snapshots/ports.ts';
+import { hideEvents } from './hidden-events.ts';
 import { SAVE_PAUSED, START_PAUSED, type Upstream } from './upstream.ts';
 
-/** From a memory image. Returns the domain with its new id. */
-export async function restoreDomain(
-  upstream: Upstream,
-  { uuid }: DomainRef,
-  memoryPath: string,
-  paused: boolean,
-): Promise<DomainRef> {
-  await withFlag(paused ? SAVE_PAUSED : 0, (flags) => upstream.restoreFlags(memoryPath, flags));
-  return settle(upstream, uuid, paused);
+/** What libvirtd tells of a restore: the first in every driver, the others in qemu's, and only there. */
+const RESTORE_CAUSES: readonly LifecycleEvent[] = [
+  LIFECYCLE.STARTED_RESTORED,
+  LIFECYCLE.RESUMED_FROM_SNAPSHOT,
+  LIFECYCLE.SUSPENDED_RESTORED,
+];
+const START_CAUSES: readonly LifecycleEvent[] = [LIFECYCLE.STARTED_BOOTED];
+const PAUSED_START_CAUSES: readonly LifecycleEvent[] = [...START_CAUSES, LIFECYCLE.SUSPENDED_PAUSED];
+
+/** Both return the domain with its new id, and clients see nothing of it: what they are told is the caller's to say. */
+export class Launcher {
+  readonly #upstream: Upstream;
+  readonly #events: LifecycleEvents;
+
+  constructor(upstream: Upstream, events: LifecycleEvents) {
+    this.#upstream = upstream;
+    this.#events = events;
+  }
+
+  /** From a memory image. */
+  async restore({ uuid }: DomainRef, memoryPath: string, paused: boolean): Promise<DomainRef> {
+    using _hidden = hideEvents(this.#events, uuid, RESTORE_CAUSES);
+    await withFlag(paused ? SAVE_PAUSED : 0, (flags) => this.#upstream.restoreFlags(memoryPath, flags));
+    return this.#settle(uuid, paused);
+  }
+
+  /** From its definition. */
+  async start(ref: DomainRef, paused: boolean): Promise<DomainRef> {
+    using _hidden = hideEvents(this.#events, ref.uuid, paused ? PAUSED_START_CAUSES : START_CAUSES);
+    await withFlag(paused ? START_PAUSED : 0, (flags) => this.#upstream.createWithFlags(ref, flags));
+    return this.#settle(ref.uuid, paused);
+  }
+
+  /** A driver may not know the flag, and a domain that was saved while paused comes back paused. */
+  async #settle(uuid: string, paused: boolean): Promise<DomainRef> {
+    const ref = await this.#upstream.lookupByUUID(uuid);
+    if (ref.id < 0) throw new LibvirtError('OPERATION_FAILED', `domain '${ref.name}' ended as soon as it was started`);
+    const state = await this.#upstream.getState(ref);
+    if (paused && state !== 'paused') {
+      using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.SUSPENDED_PAUSED]);
+      await this.#upstream.suspend(ref);
+    } else if (!paused && state === 'paused') {
+      using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.RESUMED_UNPAUSED]);
+      await this.#upstream.resume(ref);
+    }
+    return ref;
+  }
 }
 
-/** From its definition. Returns the domain with its new id. */
-export async function startDomain(upstream: Upstream, ref: DomainRef, paused: boolean): Promise<DomainRef> {
-  await withFlag(paused ? START_PAUSED : 0, (flags) => upstream.createWithFlags(ref, flags));
-  return settle(upstream, ref.uuid, paused);
-}
-
-/** Drivers differ in the flags they know (the test driver: none). Without the flag, `settle` has the last word. */
+/** Drivers differ in the flags they know (the test driver: none); without the flag, `settle` has the last word. */
 async function withFlag(flag: number, call: (flags: number) => Promise<unknown>): Promise<void> {
   try {
     await call(flag);
@@ -29,14 +64,4 @@ async function withFlag(flag: number, call: (flags: number) => Promise<unknown>)
     if (flag === 0 || !isLibvirtError(error, 'INVALID_ARG')) throw error;
     await call(0);
   }
-}
-
-/** A domain that was saved while paused may come back paused, whatever was asked for. */
-async function settle(upstream: Upstream, uuid: string, paused: boolean): Promise<DomainRef> {
-  const ref = await upstream.lookupByUUID(uuid);
-  if (ref.id < 0) throw new LibvirtError('OPERATION_FAILED', `domain '${ref.name}' ended as soon as it was started`);
-  const state = await upstream.getState(ref);
-  if (paused && state !== 'paused') await upstream.suspend(ref);
-  if (!paused && state === 'paused') await upstream.resume(ref);
-  return ref;
 }

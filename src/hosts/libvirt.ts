@@ -6,7 +6,7 @@
 import { isLibvirtError } from '../errors.ts';
 import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
-import { LIFECYCLE, type LifecycleEvent } from '../model/events.ts';
+import { LIFECYCLE } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Host, Job, LifecycleEvents } from '../snapshots/ports.ts';
 import { domainUuid } from '../xml/domain.ts';
@@ -14,7 +14,7 @@ import { writeElement } from '../xml/write.ts';
 import { domainDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
-import { restoreDomain, startDomain } from './launch.ts';
+import type { Launcher } from './launch.ts';
 import type { Upstream } from './upstream.ts';
 
 /** How memory and disks of an active domain get into a snapshot and out of it. */
@@ -23,42 +23,31 @@ export type Mechanism = Pick<Host, 'checkSave' | 'save' | 'deleteDiskSnapshots' 
 export interface LibvirtHostOptions {
   readonly upstream: Upstream;
   readonly events: LifecycleEvents;
+  readonly launcher: Launcher;
   readonly departures: Departures;
   readonly mechanism: Mechanism;
 }
 
 /*
- * we do        libvirtd tells (hidden)                   clients are told
- * destroy      STOPPED/DESTROYED                         STOPPED/FROM_SNAPSHOT
- * restore      STARTED/RESTORED                          STARTED/FROM_SNAPSHOT, RESUMED/FROM_SNAPSHOT
- *   paused     and SUSPENDED, RESUMED as drivers will    STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
- * start        STARTED/BOOTED                            STARTED/FROM_SNAPSHOT
- *   paused     and SUSPENDED/PAUSED                      STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
- * define       DEFINED/ADDED or UPDATED                  DEFINED/FROM_SNAPSHOT
+ * we do        libvirtd tells (hidden)        clients are told
+ * destroy      STOPPED/DESTROYED              STOPPED/FROM_SNAPSHOT
+ * restore      STARTED/RESTORED               STARTED/FROM_SNAPSHOT, RESUMED/FROM_SNAPSHOT
+ *   paused     STARTED/RESTORED               STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
+ * start        STARTED/BOOTED                 STARTED/FROM_SNAPSHOT
+ *   paused     STARTED/BOOTED                 STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
+ * define       DEFINED/ADDED or UPDATED       DEFINED/FROM_SNAPSHOT
  */
-const CAUSED = {
-  destroy: [LIFECYCLE.STOPPED_DESTROYED],
-  restore: [
-    LIFECYCLE.STARTED_RESTORED,
-    LIFECYCLE.RESUMED_FROM_SNAPSHOT,
-    LIFECYCLE.RESUMED_UNPAUSED,
-    LIFECYCLE.SUSPENDED_RESTORED,
-    LIFECYCLE.SUSPENDED_PAUSED,
-  ],
-  start: [LIFECYCLE.STARTED_BOOTED],
-  startPaused: [LIFECYCLE.STARTED_BOOTED, LIFECYCLE.SUSPENDED_PAUSED],
-  define: [LIFECYCLE.DEFINED_ADDED, LIFECYCLE.DEFINED_UPDATED],
-} as const satisfies Record<string, readonly LifecycleEvent[]>;
-
 export class LibvirtHost implements Host {
   readonly #upstream: Upstream;
   readonly #events: LifecycleEvents;
+  readonly #launcher: Launcher;
   readonly #departures: Departures;
   readonly #mechanism: Mechanism;
 
-  constructor({ upstream, events, departures, mechanism }: LibvirtHostOptions) {
+  constructor({ upstream, events, launcher, departures, mechanism }: LibvirtHostOptions) {
     this.#upstream = upstream;
     this.#events = events;
+    this.#launcher = launcher;
     this.#departures = departures;
     this.#mechanism = mechanism;
   }
@@ -94,7 +83,7 @@ export class LibvirtHost implements Host {
   }
 
   async destroy({ ref, persistent }: Domain): Promise<void> {
-    using _hidden = hideEvents(this.#events, ref.uuid, CAUSED.destroy);
+    using _hidden = hideEvents(this.#events, ref.uuid, [LIFECYCLE.STOPPED_DESTROYED]);
     const stop = () => this.#upstream.destroy(ref);
     // Only a revert destroys a transient domain, and a revert brings it back.
     await (persistent ? stop() : this.#departures.withReturn(ref, stop));
@@ -102,21 +91,20 @@ export class LibvirtHost implements Host {
   }
 
   async restore({ ref }: Domain, memoryPath: string, { paused }: { readonly paused: boolean }): Promise<void> {
-    using _hidden = hideEvents(this.#events, ref.uuid, CAUSED.restore);
-    const restored = await restoreDomain(this.#upstream, ref, memoryPath, paused);
+    const restored = await this.#launcher.restore(ref, memoryPath, paused);
     this.#events.emit(restored, LIFECYCLE.STARTED_FROM_SNAPSHOT);
     this.#events.emit(restored, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
   }
 
   async start({ ref }: Domain, { paused }: { readonly paused: boolean }): Promise<void> {
-    using _hidden = hideEvents(this.#events, ref.uuid, paused ? CAUSED.startPaused : CAUSED.start);
-    const started = await startDomain(this.#upstream, ref, paused);
+    const started = await this.#launcher.start(ref, paused);
     this.#events.emit(started, LIFECYCLE.STARTED_FROM_SNAPSHOT);
     if (paused) this.#events.emit(started, LIFECYCLE.SUSPENDED_FROM_SNAPSHOT);
   }
 
   async define(definition: XmlElement): Promise<void> {
-    using _hidden = hideEvents(this.#events, domainUuid(definition), CAUSED.define);
+    const caused = [LIFECYCLE.DEFINED_ADDED, LIFECYCLE.DEFINED_UPDATED];
+    using _hidden = hideEvents(this.#events, domainUuid(definition), caused);
     const defined = await this.#upstream.defineXML(writeElement(definition));
     this.#events.emit(defined, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
   }

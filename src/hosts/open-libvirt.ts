@@ -1,0 +1,41 @@
+/** Puts the libvirt host together, with the mechanism that its upstream allows. */
+
+import type { LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
+import { BesideLibvirt, type LibxlSnapshots } from './beside-libvirt.ts';
+import { DeathWatch } from './death-watch.ts';
+import { Departures } from './departures.ts';
+import { Launcher } from './launch.ts';
+import { LibvirtHost } from './libvirt.ts';
+import { ThroughLibvirt } from './through-libvirt.ts';
+import type { Upstream } from './upstream.ts';
+
+export interface OpenLibvirtHostOptions {
+  readonly upstream: Upstream;
+  readonly events: LifecycleEvents;
+  readonly images: OfflineDisks;
+  /** Absent where libxl cannot be used. */
+  readonly libxl?: LibxlSnapshots;
+  /** Folder in which libvirtd may write; used where snapshots go through libvirt. */
+  readonly scratchDir: string;
+  readonly log: (text: string) => void;
+}
+
+/** virConnectGetType of libvirt's libxl driver. */
+const XEN = 'Xen';
+
+/** Chosen once: libxl beside libvirtd for Xen's domains, else everything through libvirt, and the log says which. */
+export async function openLibvirtHost(options: OpenLibvirtHostOptions): Promise<LibvirtHost> {
+  const { upstream, events, libxl, log } = options;
+  const type = await upstream.getType();
+  const departures = new Departures(upstream);
+  const launcher = new Launcher(upstream, events);
+  if (type === XEN && libxl) {
+    const deathWatch = new DeathWatch({ upstream, events, log });
+    const mechanism = new BesideLibvirt({ upstream, libxl, deathWatch });
+    return new LibvirtHost({ upstream, events, launcher, departures, mechanism });
+  }
+  const reason = type === XEN ? 'libxl cannot be used' : `the upstream driver is ${type}, not ${XEN}`;
+  log(`${reason}: snapshots of active domains go through virDomainSave and virDomainRestore`);
+  const mechanism = new ThroughLibvirt({ ...options, driver: type, launcher, departures });
+  return new LibvirtHost({ upstream, events, launcher, departures, mechanism });
+}

@@ -1,0 +1,187 @@
+/**
+ * Snapshots by nothing but libvirt's own calls, for upstream drivers other than Xen's and where libxl cannot be used:
+ * virDomainSave, the disks while nobody has them open, virDomainRestore. Always coherent, but the guest is away for as
+ * long as that takes, and comes back with a new id.
+ */
+
+import { rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { throwIfCancelled } from '../disks/qmp.ts';
+import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
+import { memoryPathOf } from '../libxl/check.ts';
+import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
+import type { Domain } from '../model/domain.ts';
+import { LIFECYCLE } from '../model/events.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { Job, LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
+import type { Departures } from './departures.ts';
+import { hideEvents } from './hidden-events.ts';
+import { checkImageOwner } from './image-owner.ts';
+import type { Launcher } from './launch.ts';
+import type { Mechanism } from './libvirt.ts';
+import { checkSavable } from './save-rules.ts';
+import type { Upstream } from './upstream.ts';
+
+/** virConnectGetType of the driver that tells of the pause at the beginning of its save, too. */
+const QEMU = 'QEMU';
+
+export interface ThroughLibvirtOptions {
+  readonly upstream: Upstream;
+  /** The upstream's virConnectGetType. */
+  readonly driver: string;
+  readonly events: LifecycleEvents;
+  readonly launcher: Launcher;
+  readonly departures: Departures;
+  readonly images: OfflineDisks;
+  /** Folder for the memory of a domain whose disk snapshots are being deleted. libvirtd writes there. */
+  readonly scratchDir: string;
+}
+
+/** One save, the work while the domain is away, and the restore. */
+interface Absence {
+  readonly memoryPath: string;
+  readonly signal: AbortSignal;
+  phase(name: string): Promise<void>;
+  work(): Promise<void>;
+}
+
+export class ThroughLibvirt implements Mechanism {
+  readonly #upstream: Upstream;
+  readonly #driver: string;
+  readonly #events: LifecycleEvents;
+  readonly #launcher: Launcher;
+  readonly #departures: Departures;
+  readonly #images: OfflineDisks;
+  readonly #scratchDir: string;
+
+  constructor(options: ThroughLibvirtOptions) {
+    this.#upstream = options.upstream;
+    this.#driver = options.driver;
+    this.#events = options.events;
+    this.#launcher = options.launcher;
+    this.#departures = options.departures;
+    this.#images = options.images;
+    this.#scratchDir = options.scratchDir;
+  }
+
+  async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
+    const { name } = domain.ref;
+    checkSavable(domain, ['running', 'paused']);
+    if (memoryPathOf(args) === undefined) {
+      const text = `disks of active domain '${name}' cannot be snapshotted without its memory through libvirt`;
+      throw new LibvirtError('OPERATION_UNSUPPORTED', text);
+    }
+    if (args.live === true) {
+      const text = `domain '${name}' cannot be saved live through libvirt: take the snapshot without the live flag`;
+      throw new LibvirtError('OPERATION_UNSUPPORTED', text);
+    }
+    const external = args.disks?.find((disk) => disk.external);
+    if (external) {
+      const text = `external snapshot of disk '${external.disk.vdev}' of an active domain is not supported through libvirt`;
+      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
+    }
+  }
+
+  async save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
+    const memoryPath = memoryPathOf(args);
+    if (memoryPath === undefined) throw new LibvirtError('INVALID_ARG', 'a snapshot with memory needs a memory_path');
+    const disks = args.disks ?? [];
+    const creation_time = Math.floor(Date.now() / 1000);
+    await this.#whileAway(domain, {
+      memoryPath,
+      signal: job.signal,
+      phase: (phase) => job.phase(phase),
+      work: () => this.#images.create(name, disks),
+    });
+    const { size } = await stat(memoryPath);
+    job.progress({ done: size, total: size });
+    const memory = { memory: true, memory_path: memoryPath, memory_bytes: size };
+    return { name, ...memory, creation_time, ...(disks.length > 0 && { disks }) };
+  }
+
+  async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    if (disks.length === 0) return;
+    // By now it may have been away, and have come back with another id.
+    const now = await this.#upstream.lookupByUUID(ref.uuid);
+    const [state, persistent] = await Promise.all([this.#upstream.getState(now), this.#upstream.isPersistent(now)]);
+    const domain = { ref: now, state, persistent };
+    checkSavable(domain, ['running', 'paused']);
+    const memoryPath = join(this.#scratchDir, `${ref.uuid}.save`);
+    await this.#whileAway(domain, {
+      memoryPath,
+      signal: new AbortController().signal,
+      phase: async () => {},
+      work: () => this.#images.delete(name, disks),
+    });
+    await rm(memoryPath);
+  }
+
+  /** By libvirtd where its driver can read saved images; libxl's cannot, and its format is ours. */
+  async checkRestore({ ref }: Domain, memoryPath: string): Promise<void> {
+    try {
+      checkImageOwner(ref, await this.#upstream.saveImageGetXMLDesc(memoryPath, 0));
+    } catch (error) {
+      if (!isLibvirtError(error, 'NO_SUPPORT')) throw error;
+      const image = await readMemoryImage(memoryPath);
+      checkImageOwner(ref, image.domainXml);
+      await checkLibxlStream(image);
+    }
+  }
+
+  /** The domain comes back in any case; when the work has failed, without a memory image left behind. */
+  async #whileAway(domain: Domain, { memoryPath, signal, phase, work }: Absence): Promise<void> {
+    const { ref, state } = domain;
+    await phase('saving');
+    throwIfCancelled(signal);
+    await this.#save(domain, memoryPath);
+    const failure = await outcome(async () => {
+      await phase('saved');
+      throwIfCancelled(signal);
+      await work();
+      await phase('restoring');
+    });
+    const lost = await outcome(() => this.#launcher.restore(ref, memoryPath, state === 'paused'));
+    if (lost) throw awayForGood(domain, memoryPath, failure, lost);
+    if (!failure) return;
+    await rm(memoryPath, { force: true });
+    throw failure;
+  }
+
+  async #save(domain: Domain, memoryPath: string): Promise<void> {
+    const { ref, state } = domain;
+    const pauses = this.#driver === QEMU && state === 'running';
+    const caused = [LIFECYCLE.STOPPED_SAVED, ...(pauses ? [LIFECYCLE.SUSPENDED_PAUSED] : [])];
+    using _hidden = hideEvents(this.#events, ref.uuid, caused);
+    try {
+      await this.#departures.withReturn(ref, () => this.#upstream.saveFlags(ref, memoryPath, 0));
+    } catch (error) {
+      // Where libvirtd was lost meanwhile, the image may be all that is left of the guest.
+      const now = await this.#upstream.lookupByUUID(ref.uuid).catch(() => undefined);
+      if (now?.id !== ref.id) throw awayForGood(domain, memoryPath, undefined, asLibvirtError(error));
+      await rm(memoryPath, { force: true });
+      throw error;
+    }
+  }
+}
+
+async function outcome(work: () => Promise<unknown>): Promise<LibvirtError | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    return asLibvirtError(error);
+  }
+}
+
+function awayForGood(
+  { ref }: Domain,
+  memoryPath: string,
+  failure: LibvirtError | undefined,
+  lost: LibvirtError,
+): LibvirtError {
+  const first = failure ? `${failure.detail}; then ` : '';
+  const text =
+    `${first}domain '${ref.name}' was saved and could not be restored: ${lost.detail}; ` +
+    `its memory is in '${memoryPath}': where the domain is off, 'virsh restore ${memoryPath}' starts it again`;
+  return new LibvirtError('OPERATION_FAILED', text, { cause: lost });
+}
