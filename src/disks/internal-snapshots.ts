@@ -3,7 +3,7 @@
  * embedded host's storage daemon, which name their nodes alike.
  */
 
-import { LibvirtError } from '../errors.ts';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { LibxlDeviceDisk } from '../model/libxl.ts';
 import { Qmp, QmpReplyLost, throwIfCancelled } from './qmp.ts';
 
@@ -74,13 +74,15 @@ export async function createInternalSnapshots(options: InternalSnapshotOptions):
   if (nodes.length === 0) return;
   const subject = `internal snapshot '${name}' of ${listOf(nodes)}`;
   const actions = nodes.map(({ node }) => ({ type: 'blockdev-snapshot-internal-sync', data: { device: node, name } }));
+  let sent = false;
   try {
     await using qmp = await Qmp.connect(socket, signal);
     refuseImpossible(await blockNodes(qmp, nodes), name);
     throwIfCancelled(signal);
+    sent = true;
     await qmp.execute('transaction', { actions }, subject);
   } catch (error) {
-    if (error instanceof QmpReplyLost) await deleteAfterLostReply(options, error);
+    if (sent && error instanceof QmpReplyLost) await deleteAfterLostReply(options, error);
     throw error;
   }
 }
@@ -115,7 +117,7 @@ async function deleteAfterLostReply(options: InternalSnapshotOptions, lost: QmpR
   try {
     await deleteInternalSnapshots({ ...options, signal: new AbortController().signal });
   } catch (error) {
-    const text = `${lost.detail}; the images may be left with the snapshot: ${(error as Error).message}`;
+    const text = `${lost.detail}; the images may be left with the snapshot: ${asLibvirtError(error).detail}`;
     throw new LibvirtError('OPERATION_FAILED', text, { cause: lost });
   }
 }

@@ -81,14 +81,13 @@ export class Qmp implements AsyncDisposable {
       } catch (error) {
         await qmp[Symbol.asyncDispose]();
         throwIfCancelled(signal);
-        const { code, message } = error as NodeJS.ErrnoException;
-        if (code === 'EAGAIN' && Date.now() + RETRY_MS < deadline) {
+        if ((error as NodeJS.ErrnoException).code === 'EAGAIN' && Date.now() + RETRY_MS < deadline) {
           await sleep(RETRY_MS);
           continue;
         }
-        throw new LibvirtError('OPERATION_FAILED', `cannot talk to the device model at '${path}': ${message}`, {
-          cause: error,
-        });
+        const reason = error instanceof LibvirtError ? error.detail : (error as Error).message;
+        const text = `cannot talk to the device model at '${path}': ${reason}`;
+        throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
       }
     }
   }

@@ -6,31 +6,38 @@ import {
   createInternalSnapshots,
   type DiskNode,
   deleteInternalSnapshots,
+  type InternalSnapshotOptions,
   queryBlockNodes,
 } from '../disks/internal-snapshots.ts';
 import { throwIfCancelled } from '../disks/qmp.ts';
-import { LibvirtError, systemError } from '../errors.ts';
+import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import { PartialMemoryImage } from '../libxl/memory-image.ts';
-import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type {
+  LibxlDiskSnapshot,
+  LibxlDiskSnapshotResult,
+  LibxlDomainSnapshot,
+  LibxlDomainSnapshotArgs,
+} from '../model/libxl.ts';
 import type { Job } from '../snapshots/ports.ts';
 import { withoutSecrets } from '../xml/domain-format.ts';
 import { writeElement } from '../xml/write.ts';
 import { withId } from './test-definition.ts';
 import type { Run } from './test-domain.ts';
-import { encodeMemoryStream, RAM_BYTES } from './test-memory.ts';
+import { encodeMemoryStream, type GuestMemory, RAM_BYTES } from './test-memory.ts';
 
 /** Refuses what `saveRun` could not do. Changes nothing. */
 export async function checkSave(run: Run, args: LibxlDomainSnapshotArgs): Promise<void> {
   const { disks = [] } = args;
   memoryPathOf(args);
-  const nodes = internalNodes(run, disks);
   // A snapshot has one name in all its images.
-  const name = disks[0]?.name;
-  if (name === undefined) return;
-  await checkInternalSnapshots({ socket: run.devices.qmpSocket, name, nodes, signal: new AbortController().signal });
+  const snapshots = snapshotsOf(run, disks[0]?.name ?? '', disks, new AbortController().signal);
+  if (snapshots.nodes.length > 0) await checkInternalSnapshots(snapshots);
 }
 
-/** suspend (guest stands, RAM to the file) → disks → resume → finish. After an error everything is as before. */
+/**
+ * Memory and disks in one point in time, with the phases of domainSnapshotSave. After an error the guest goes on as
+ * before and nothing is left, or the message says what is.
+ */
 export async function saveRun(
   run: Run,
   name: string,
@@ -38,29 +45,34 @@ export async function saveRun(
   job: Job,
 ): Promise<LibxlDomainSnapshot> {
   await checkSave(run, args);
-  const { disks = [] } = args;
-  const snapshots = { socket: run.devices.qmpSocket, name, nodes: internalNodes(run, disks), signal: job.signal };
-  const image = await beginImage(run, memoryPathOf(args));
-  const creation_time = Math.floor(Date.now() / 1000);
-  let disksTaken = false;
+  const snapshots = snapshotsOf(run, name, args.disks ?? [], job.signal);
+  const disks = await describeDisks(snapshots, args.disks ?? []);
+  const made: Made = {};
   try {
-    const timings = await whileStanding(run, job, async () => {
-      if (image) await writeRam(run, image, job);
+    const taken = await whileStanding(run.memory, async () => {
+      const image = await writeImage(run, memoryPathOf(args), made, job);
+      await job.phase('paused');
       throwIfCancelled(job.signal);
-      await job.phase('disks');
       const started = performance.now();
       await createInternalSnapshots(snapshots);
-      disksTaken = true;
-      return { disks_ms: Math.round(performance.now() - started) };
+      made.snapshots = snapshots;
+      const timings = { disks_ms: Math.round(performance.now() - started) };
+      return { image, creation_time: Math.floor(Date.now() / 1000), timings };
     });
-    await job.phase('finish');
+    await job.phase('disks-done');
+    const { image, ...rest } = taken;
     const memory = image && { memory: true, memory_path: image.path, memory_bytes: await image.finish() };
-    return { name, creation_time, ...memory, disks: await describe(snapshots, disks), timings };
+    return { name, ...memory, ...rest, disks };
   } catch (error) {
-    await image?.discard();
-    if (disksTaken) await deleteInternalSnapshots({ ...snapshots, signal: new AbortController().signal });
+    await takeBack(made, error);
     throw error;
   }
+}
+
+/** What a save has made so far. */
+interface Made {
+  image?: PartialMemoryImage;
+  snapshots?: InternalSnapshotOptions;
 }
 
 /** The nodes of the disks to be captured. Overlays the embedded host does not make. */
@@ -79,15 +91,30 @@ function memoryPathOf({ memory = '<default>', memory_path: path }: LibxlDomainSn
   return memory === false ? undefined : path;
 }
 
-async function beginImage({ definition, id }: Run, path: string | undefined): Promise<PartialMemoryImage | undefined> {
-  if (path === undefined) return undefined;
-  return PartialMemoryImage.create(path, `${writeElement(withoutSecrets(withId(definition, id)))}\n`);
+function snapshotsOf(
+  run: Run,
+  name: string,
+  disks: readonly LibxlDiskSnapshot[],
+  signal: AbortSignal,
+): InternalSnapshotOptions {
+  return { socket: run.devices.qmpSocket, name, nodes: internalNodes(run, disks), signal };
+}
+
+async function describeDisks(
+  options: InternalSnapshotOptions,
+  disks: readonly LibxlDiskSnapshot[],
+): Promise<readonly LibxlDiskSnapshotResult[]> {
+  if (disks.length === 0) return [];
+  const found = new Map((await queryBlockNodes(options)).map((node) => [node.disk, node]));
+  return disks.map((disk) => {
+    const { path, node } = found.get(disk.disk.vdev) ?? {};
+    return { ...disk, name: options.name, ...(path !== undefined && { path }), ...(node !== undefined && { node }) };
+  });
 }
 
 /** The guest goes on when `work` has ended, well or badly, if it ran before. */
-async function whileStanding<T>({ memory }: Run, job: Job, work: () => Promise<T>): Promise<T> {
+async function whileStanding<T>(memory: GuestMemory, work: () => Promise<T>): Promise<T> {
   const wasRunning = memory.running;
-  await job.phase('suspend');
   await memory.pause();
   try {
     return await work();
@@ -96,25 +123,38 @@ async function whileStanding<T>({ memory }: Run, job: Job, work: () => Promise<T
   }
 }
 
-async function writeRam({ memory }: Run, image: PartialMemoryImage, job: Job): Promise<void> {
+/** Header and RAM, under the partial name. */
+async function writeImage(
+  { definition, id, memory }: Run,
+  path: string | undefined,
+  made: Made,
+  job: Job,
+): Promise<PartialMemoryImage | undefined> {
+  if (path === undefined) return undefined;
+  await job.phase('saving');
+  const xml = `${writeElement(withoutSecrets(withId(definition, id)))}\n`;
+  const image = await PartialMemoryImage.create(path, xml);
+  made.image = image;
   job.progress({ done: 0, total: RAM_BYTES });
   try {
-    await writeFile(image.partialPath, encodeMemoryStream(await memory.contents()), { flag: 'a', signal: job.signal });
+    const stream = encodeMemoryStream(await memory.contents());
+    await writeFile(image.partialPath, stream, { flag: 'a', signal: job.signal });
   } catch (error) {
     throwIfCancelled(job.signal);
-    throw systemError(error, `Failed to write domain save file '${image.path}'`);
+    throw systemError(error, `Failed to write domain save file '${path}'`);
   }
   job.progress({ done: RAM_BYTES, total: RAM_BYTES });
+  return image;
 }
 
-async function describe(
-  options: Parameters<typeof queryBlockNodes>[0] & { readonly name: string },
-  disks: readonly LibxlDiskSnapshot[],
-): Promise<LibxlDomainSnapshot['disks'] & {}> {
-  if (disks.length === 0) return [];
-  const found = await queryBlockNodes({ ...options, signal: new AbortController().signal });
-  return disks.flatMap((disk, index) => {
-    const node = found[index];
-    return node ? { ...disk, name: options.name, path: node.path, node: node.node } : [];
-  });
+async function takeBack({ image, snapshots }: Made, cause: unknown): Promise<void> {
+  try {
+    await image?.discard();
+    if (snapshots) await deleteInternalSnapshots({ ...snapshots, signal: new AbortController().signal });
+  } catch (error) {
+    const { code, detail } = asLibvirtError(cause);
+    throw new LibvirtError(code, `${detail}; and not all could be taken back: ${asLibvirtError(error).detail}`, {
+      cause,
+    });
+  }
 }

@@ -16,8 +16,9 @@ import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Host, Job, LifecycleEvents } from '../snapshots/ports.ts';
-import { domainUuid, parseDomain, renamed } from '../xml/domain.ts';
+import { parseDomain } from '../xml/domain.ts';
 import { inactiveFormat } from '../xml/domain-format.ts';
+import { checkImageOwner } from './image-owner.ts';
 import { defaultDefinition } from './test-definition.ts';
 import { REASONS, type TestDomain } from './test-domain.ts';
 import { TestDomainApi } from './test-domain-api.ts';
@@ -166,15 +167,9 @@ async function lockFolder(folder: string): Promise<Server> {
   return server;
 }
 
-/** Definition and RAM of a memory image of this domain, under the name that the domain has now. */
+/** Definition and RAM of a memory image of this domain. */
 async function readSaved(domain: TestDomain, path: string): Promise<{ definition: XmlElement; ram: Buffer }> {
   const { domainXml, streamOffset } = await readMemoryImage(path);
-  const definition = inactiveFormat(parseDomain(domainXml));
-  const { name } = domain.ref;
-  const uuid = domainUuid(definition);
-  if (uuid !== domain.uuid) {
-    const text = `cannot restore domain '${name}' uuid ${domain.uuid} from '${path}' which belongs to uuid ${uuid}`;
-    throw new LibvirtError('OPERATION_FAILED', text);
-  }
-  return { definition: renamed(definition, name), ram: await readMemoryStream(path, streamOffset) };
+  checkImageOwner(domain.ref, domainXml);
+  return { definition: inactiveFormat(parseDomain(domainXml)), ram: await readMemoryStream(path, streamOffset) };
 }

@@ -143,17 +143,17 @@ test('node names are those of xen-block', () => {
 });
 
 describe('a lost reply', () => {
-  /** Passes everything on to QEMU but cuts the connection when QEMU answers a transaction. */
-  async function cuttingProxy(socket: string, path: string) {
+  /** Passes everything on to QEMU but cuts the connection when QEMU answers this command. */
+  async function cuttingProxy(socket: string, path: string, command: string) {
     const server = createServer((client) => {
       const qemu = createConnection({ path: socket });
-      let transaction = false;
+      let cut = false;
       client.on('data', (data) => {
-        transaction ||= data.includes('"transaction"');
+        cut ||= data.includes(`"execute":"${command}"`);
         qemu.write(data);
       });
       qemu.on('data', (data) => {
-        if (transaction) client.destroy();
+        if (cut) client.destroy();
         else client.write(data);
       });
       client.on('close', () => qemu.destroy());
@@ -162,14 +162,26 @@ describe('a lost reply', () => {
     return { [Symbol.asyncDispose]: () => new Promise<void>((closed) => server.close(() => closed())) };
   }
 
-  test('the snapshots that QEMU made all the same are deleted again', async () => {
+  test('what the transaction made all the same is deleted again', async () => {
     await using model = await deviceModel();
     const { a, b, nodes, folder } = model;
     const socket = join(folder, 'proxy');
-    await using _ = await cuttingProxy(model.socket, socket);
-    await expect(createInternalSnapshots({ socket, name: 's1', nodes, signal })).rejects.toBeInstanceOf(LibvirtError);
-    await createInternalSnapshots({ socket: model.socket, name: 's2', nodes, signal });
-    expect(await snapshotsOf(a)).toEqual(['s2']);
-    expect(await snapshotsOf(b)).toEqual(['s2']);
+    await using _ = await cuttingProxy(model.socket, socket, 'transaction');
+    const refused = createInternalSnapshots({ socket, name: 's1', nodes, signal });
+    await expect(refused).rejects.toBeInstanceOf(LibvirtError);
+    await expect(refused).rejects.toThrow(/transaction of internal snapshot 's1' of disk 'xvda', disk 'xvdb' failed/);
+    expect([...(await snapshotsOf(a)), ...(await snapshotsOf(b))]).toEqual([]);
+  });
+
+  test('of the question before it costs nobody a snapshot of that name', async () => {
+    await using model = await deviceModel();
+    const { a, nodes, folder } = model;
+    await createInternalSnapshots({ socket: model.socket, name: 's1', nodes, signal });
+    const socket = join(folder, 'proxy');
+    await using _ = await cuttingProxy(model.socket, socket, 'query-named-block-nodes');
+    await expect(createInternalSnapshots({ socket, name: 's1', nodes, signal })).rejects.toThrow(
+      /query-named-block-nodes/,
+    );
+    expect(await snapshotsOf(a)).toEqual(['s1']);
   });
 });
