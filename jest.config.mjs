@@ -14,8 +14,9 @@ export default {
   projects: [
     project('unit'),
     project('property'),
-    project('integration'),
+    project('integration', { testTimeout: 60_000 }),
     project('lab', {
+      testTimeout: 300_000,
       globalSetup: '<rootDir>/test/lab/global-setup.mjs',
       globalTeardown: '<rootDir>/test/lab/global-teardown.mjs',
     }),

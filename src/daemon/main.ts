@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+/** xlsnapd: reads its options, serves until it is told to stop, and says in one line what keeps it from serving. */
+
+import { asLibvirtError } from '../errors.ts';
+import { openLog } from './log.ts';
+import { parseOptions, USAGE } from './options.ts';
+import { serve } from './serve.ts';
+import { VERSION } from './version.ts';
+
+/** Resolves with the first signal that asks the daemon to end. */
+function stopped(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal));
+  });
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const options = parseOptions(argv);
+  if (options === 'help' || options === 'version') {
+    process.stdout.write(options === 'help' ? USAGE : `xlsnapd ${VERSION}\n`);
+    return;
+  }
+  const log = openLog(options.logLevel);
+  await using _served = await serve(options, log);
+  log.info(`serving ${options.connect}`);
+  log.info(`stopping on ${await stopped()}`);
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  process.stderr.write(`xlsnapd: ${asLibvirtError(error).message}\n`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,24 @@
+/** What has been opened, to be closed in the opposite order. (Node 20 has no AsyncDisposableStack.) */
+export class Opened implements AsyncDisposable {
+  readonly #things: (Disposable | AsyncDisposable)[] = [];
+
+  /** Takes a thing over and returns it. */
+  use<T extends Disposable | AsyncDisposable>(thing: T): T {
+    this.#things.push(thing);
+    return thing;
+  }
+
+  /** Closes everything, the newest first. One that fails does not keep the others open; its error comes at the end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    let failure: { readonly error: unknown } | undefined;
+    for (let thing = this.#things.pop(); thing; thing = this.#things.pop()) {
+      try {
+        if (Symbol.asyncDispose in thing) await thing[Symbol.asyncDispose]();
+        else thing[Symbol.dispose]();
+      } catch (error) {
+        failure ??= { error };
+      }
+    }
+    if (failure) throw failure.error;
+  }
+}

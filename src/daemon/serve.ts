@@ -1,0 +1,86 @@
+/** Puts the pieces together: a host, the policy over it, and the sockets before it. */
+
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Qcow2Images } from '../disks/qcow2.ts';
+import { LibvirtError, systemError } from '../errors.ts';
+import { LifecycleHub } from '../rpc/events.ts';
+import { type ConnectionHandler, listen } from '../rpc/server.ts';
+import { Jobs } from '../snapshots/jobs.ts';
+import { SnapshotService } from '../snapshots/service.ts';
+import { FileJournal } from '../store/journal.ts';
+import { MemoryFiles } from '../store/memory-images.ts';
+import { SnapshotFiles } from '../store/snapshot-files.ts';
+import type { Log } from './log.ts';
+import { openHost } from './open-host.ts';
+import { Opened } from './opened.ts';
+import type { DaemonOptions } from './options.ts';
+
+/** Serves until disposed of. Rejects, with nothing left open, when something that is needed is missing. */
+export async function serve(options: DaemonOptions, log: Log): Promise<AsyncDisposable> {
+  const opened = new Opened();
+  try {
+    await openAll(options, log, opened);
+    return opened;
+  } catch (error) {
+    await opened[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function openAll(options: DaemonOptions, log: Log, opened: Opened): Promise<void> {
+  const hub = new LifecycleHub();
+  const { host, front } = await openHost(options, { hub, log, opened });
+  const journal = new FileJournal(options.stateDir);
+  for (const { domain, operation, snapshot, phase } of await journal.pending()) {
+    log.warning(
+      `${operation} of snapshot '${snapshot}' of domain '${domain.name}' was interrupted in phase '${phase}': ` +
+        `look at the domain's state and at snapshot-list before you go on`,
+    );
+  }
+  const snapshots = opened.use(
+    await SnapshotService.open({
+      host,
+      images: new Qcow2Images(),
+      store: new SnapshotFiles(options.snapshotDir, log.warning),
+      memory: new MemoryFiles(options.memoryDir),
+      events: hub,
+      jobs: new Jobs(journal),
+      log: log.warning,
+    }),
+  );
+  const handler = front(snapshots);
+  const gid = await groupId(options.group);
+  for (const { path, readOnly } of [
+    { path: options.listen, readOnly: false },
+    { path: options.listenReadOnly, readOnly: true },
+  ]) {
+    opened.use(await listenAt(path, readOnly, options.mode, gid, handler));
+    log.info(`listening at ${path}${readOnly ? ' (read-only)' : ''}`);
+  }
+}
+
+async function listenAt(
+  path: string,
+  readOnly: boolean,
+  mode: number,
+  gid: number | undefined,
+  handler: ConnectionHandler,
+): Promise<AsyncDisposable> {
+  await mkdir(dirname(path), { recursive: true }).catch((error) => {
+    throw systemError(error, `Failed to make the folder of socket '${path}'`);
+  });
+  return await listen({ path, readOnly, mode, ...(gid !== undefined && { gid }) }, handler);
+}
+
+/** Group of the sockets when none is asked for: the one that may use libvirt on this host. */
+const DEFAULT_GROUP = 'libvirt';
+
+async function groupId(name: string | undefined): Promise<number | undefined> {
+  if (name === undefined && process.getuid?.() !== 0) return undefined;
+  const groups = await readFile('/etc/group', 'utf8');
+  const entry = groups.split('\n').find((line) => line.startsWith(`${name ?? DEFAULT_GROUP}:`));
+  if (entry) return Number(entry.split(':')[2]);
+  if (name === undefined) return undefined;
+  throw new LibvirtError('INVALID_ARG', `there is no group '${name}' on this host (--group)`);
+}

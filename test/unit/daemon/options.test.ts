@@ -1,0 +1,67 @@
+import { describe, expect, test } from '@jest/globals';
+import { type DaemonOptions, parseOptions } from '../../../src/daemon/options.ts';
+
+const parse = (...argv: readonly string[]): DaemonOptions => {
+  const options = parseOptions(argv);
+  if (typeof options === 'string') throw new Error(options);
+  return options;
+};
+
+describe('defaults', () => {
+  test('serve the system Xen where libvirt clients and administrators look', () => {
+    expect(parse()).toEqual({
+      connect: 'xen:///system',
+      upstream: '/run/libvirt/libvirt-sock',
+      upstreamUri: undefined,
+      listen: '/run/libvirt/virtxend-sock',
+      listenReadOnly: '/run/libvirt/virtxend-sock-ro',
+      snapshotDir: '/var/lib/libvirt/libxl/snapshot',
+      memoryDir: '/var/lib/libvirt/libxl/snapshot-memory',
+      stateDir: '/var/lib/xlsnap',
+      group: undefined,
+      mode: 0o660,
+      logLevel: 'info',
+    });
+  });
+
+  test('of the embedded host need no upstream and lie in folders of their own', () => {
+    const options = parse('--connect', 'test:///default');
+    expect(options.upstream).toBeUndefined();
+    for (const dir of [options.snapshotDir, options.memoryDir, options.stateDir]) expect(dir).toContain('xlsnap/test');
+  });
+
+  test("the read-only socket is the other's name with -ro", () => {
+    expect(parse('--listen', '/tmp/x').listenReadOnly).toBe('/tmp/x-ro');
+    expect(parse('--listen', '/tmp/x', '--listen-ro', '/tmp/y').listenReadOnly).toBe('/tmp/y');
+  });
+});
+
+test('an upstream can stand behind the test URI, too', () => {
+  expect(parse('-c', 'test:///default', '--upstream', '/tmp/sock').upstream).toBe('/tmp/sock');
+});
+
+test.each([
+  ['help', ['--help']],
+  ['help', ['-h']],
+  ['version', ['--version']],
+])('%s', (expected, argv) => {
+  expect(parseOptions(argv)).toBe(expected);
+});
+
+test.each([
+  [['--mode', '660'], 0o660],
+  [['--mode', '0777'], 0o777],
+])('%j is octal', (argv, mode) => {
+  expect(parse(...argv).mode).toBe(mode);
+});
+
+test.each([
+  [['--bogus'], "Unknown option '--bogus'"],
+  [['stray'], "Unexpected argument 'stray'"],
+  [['--connect', 'qemu:///system'], "cannot serve 'qemu:///system'"],
+  [['--upstream', 'none'], 'xen:///system needs a libvirtd'],
+  [['--mode', '8'], '--mode takes three octal digits'],
+  [['--log-level', 'chatty'], '--log-level takes error, warning, info, debug'],
+])('%j is refused in words', (argv, text) => {
+  expect(() => parseOptions(argv)).toThrow(text);
+});
