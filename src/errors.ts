@@ -12,6 +12,7 @@ const CODES = {
   NO_CONNECT: { number: 5, format: 'no connection driver available for %s' },
   INVALID_ARG: { number: 8, format: 'invalid argument: %s' },
   OPERATION_FAILED: { number: 9, format: 'operation failed: %s' },
+  NO_NAME: { number: 21, format: 'missing name information' },
   XML_ERROR: { number: 27, format: 'XML error: %s' },
   DOM_EXIST: { number: 28, format: 'domain %s exists already' },
   OPERATION_DENIED: { number: 29, format: 'operation forbidden: %s' },
@@ -28,6 +29,7 @@ const CODES = {
   SNAPSHOT_REVERT_RISKY: { number: 77, format: 'revert requires force: %s' },
   OPERATION_ABORTED: { number: 78, format: 'operation aborted: %s' },
   NO_DOMAIN_METADATA: { number: 80, format: 'metadata not found: %s' },
+  OVERFLOW: { number: 82, format: 'numerical overflow: %s' },
   OPERATION_UNSUPPORTED: { number: 84, format: 'Operation not supported: %s' },
   XML_INVALID_SCHEMA: { number: 92, format: 'XML document failed to validate against schema: %s' },
   /** What an upstream reported with a number that is not in this table: the number is in the error's fields. */

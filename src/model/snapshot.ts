@@ -18,13 +18,13 @@ export interface DiskTarget {
   readonly format?: string;
   /** `driver/metadata_cache/max_size`, bytes. */
   readonly metadataCacheMaxSize?: bigint;
-  /** `@file` of type file, `@dev` of type block. */
+  /** `@file` of type file, `@dev` of type block, the name of a network source without its pool or volume. */
   readonly path?: string;
-  /** The normalised `<source>` element, where it has anything to say (all types, incl. its children). */
+  /** The normalised `<source>` element, where it says more than `path` of type file or block (all types, incl. children). */
   readonly source?: XmlElement;
 }
 
-/** One `<disk>` of `<disks>` or `<revertDisks>`. `target` is there when a source path or a format was given. */
+/** One `<disk>` of `<disks>` or `<revertDisks>`. `target` is there when a path, a format or a type other than file was given. */
 export interface DiskSnapshot {
   /** Target name once aligned; as the user wrote it before (a path is allowed then). */
   readonly name: string;
@@ -46,7 +46,7 @@ export interface SnapshotDef {
   readonly revertDisks: readonly DiskSnapshot[];
   /** The domain's full inactive definition at that moment; absent in old or foreign documents. */
   readonly domain?: XmlElement;
-  /** The persistent definition, where the domain was active and had one. */
+  /** The persistent definition, where the domain was active and had one; its root is named `domain` too. */
   readonly inactiveDomain?: XmlElement;
 }
 

@@ -33,7 +33,6 @@ export function describeProblem(fault: Fault, bytes: Buffer): string {
 
 /** The line in question, and beneath it dashes up to the fault and a caret, counted in bytes as libvirt does. */
 export function describePosition(fault: Fault, bytes: Buffer): string {
-  if (bytes.length === 0) return '(null)\n^';
   const at = offsetOf(fault, bytes);
   let start = at;
   while (start > 0 && isLineEnd(bytes[start])) start -= 1;
@@ -41,7 +40,9 @@ export function describePosition(fault: Fault, bytes: Buffer): string {
   if (isLineEnd(bytes[start])) start += 1;
   let end = start;
   while (end < bytes.length && !isLineEnd(bytes[end])) end += 1;
-  return `${bytes.toString('utf8', start, end)}\n${'-'.repeat(Math.max(0, at - start))}^`;
+  // What glibc prints for the NULL that an empty buffer is.
+  const line = start === end ? '(null)' : bytes.toString('utf8', start, end);
+  return `${line}\n${'-'.repeat(Math.max(0, at - start))}^`;
 }
 
 function offsetOf({ line, col }: Fault, bytes: Buffer): number {

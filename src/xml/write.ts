@@ -19,6 +19,9 @@ export function escapeXml(text: string): string {
   return text.replace(SPECIAL, (character) => ENTITIES[character] ?? '');
 }
 
+/** Elements that libvirt prints with both their tags even where nothing is between them. */
+const NEVER_SELF_CLOSED = ['devices', 'encryption'];
+
 /** The element on lines of its own, `indent` blanks deep, with a line end after it. */
 export function writeElement(element: XmlElement, indent = 0): string {
   if (element.name === 'metadata') return `${' '.repeat(indent)}${dump(element, indent, true)}\n`;
@@ -26,8 +29,7 @@ export function writeElement(element: XmlElement, indent = 0): string {
   const start = `${margin}<${element.name}${attributesOf(element)}`;
   const end = `</${element.name}>\n`;
   if (hasText(element)) return `${start}>${contentOf(element)}${end}`;
-  // libvirt prints <devices> with both its tags even where a domain has none.
-  if (element.children.length === 0 && element.name !== 'devices') return `${start}/>\n`;
+  if (element.children.length === 0 && !NEVER_SELF_CLOSED.includes(element.name)) return `${start}/>\n`;
   const lines = element.children.map((child) => (typeof child === 'string' ? '' : writeElement(child, indent + 2)));
   return `${start}>\n${lines.join('')}${margin}${end}`;
 }
