@@ -1,67 +1,50 @@
-/** The calls that the client sends upstream: numbers and structs of libvirt's remote_protocol.x. */
+/** The calls that the daemon's own client sends upstream, with the names that libvirt's API has for them. */
 
-import type { DomainRef } from '../model/domain.ts';
 import type { RemoteCall } from './client-connection.ts';
-import { type Codec, int, list, nothing, optional, string, struct, uhyper, uint, uuid } from './codec.ts';
+import { type Codec, int, nothing, optional, string, struct, uhyper, uint } from './codec.ts';
 import { domain } from './messages.ts';
+import { PROCEDURES as P, type Procedure } from './procedures.ts';
 
-/** REMOTE_AUTH_TYPE_LIST_MAX. */
-const AUTH_TYPES_MAX = 20;
-
-function call<A, R>(name: string, procedure: number, args: Codec<A>, result: Codec<R>): RemoteCall<A, R> {
-  return { name, procedure, args, result };
+function call<A, R>(name: string, { number, args, result }: Omit<Procedure<A, R>, 'readOnly'>): RemoteCall<A, R> {
+  return { name, number, args, result };
 }
 
-const justDomain = struct<{ domain: DomainRef }>({ domain });
-const domainAndFlags = struct<{ domain: DomainRef; flags: number }>({ domain, flags: uint });
+/** One that is never answered here, so that procedures.ts does not have it. */
+function foreign<A, R>(name: string, number: number, args: Codec<A>, result: Codec<R>): RemoteCall<A, R> {
+  return { name, number, args, result };
+}
+
+const saveArgs = struct({ domain, to: string, dxml: optional(string), flags: uint });
+const restoreArgs = struct({ from: string, dxml: optional(string), flags: uint });
+const pmSuspendArgs = struct({ domain, target: uint, duration: uhyper, flags: uint });
 
 export const CALLS = {
-  authList: call('virConnectOpenAuth', 66, nothing, list(int, AUTH_TYPES_MAX)),
-  authPolkit: call('virConnectOpenAuth', 70, nothing, int),
-  supportsFeature: call('virConnectOpenAuth', 60, int, int),
-  open: call('virConnectOpen', 1, struct({ name: optional(string), flags: uint }), nothing),
-  registerLifecycle: call(
-    'virConnectDomainEventRegisterAny',
-    316,
-    struct({ eventID: int, domain: optional(domain) }),
-    int,
+  authList: call('virConnectOpenAuth', P.AUTH_LIST),
+  authPolkit: foreign('virConnectOpenAuth', 70, nothing, struct({ complete: int })),
+  open: call('virConnectOpen', P.CONNECT_OPEN),
+  supportsFeature: call('virConnectOpen', P.CONNECT_SUPPORTS_FEATURE),
+  registerAny: call('virConnectDomainEventRegisterAny', P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY),
+  getType: call('virConnectGetType', P.CONNECT_GET_TYPE),
+  listAllDomains: call('virConnectListAllDomains', P.CONNECT_LIST_ALL_DOMAINS),
+  lookupByName: call('virDomainLookupByName', P.DOMAIN_LOOKUP_BY_NAME),
+  lookupByUUID: call('virDomainLookupByUUID', P.DOMAIN_LOOKUP_BY_UUID),
+  getState: call('virDomainGetState', P.DOMAIN_GET_STATE),
+  isPersistent: call('virDomainIsPersistent', P.DOMAIN_IS_PERSISTENT),
+  getXMLDesc: call('virDomainGetXMLDesc', P.DOMAIN_GET_XML_DESC),
+  defineXML: call('virDomainDefineXML', P.DOMAIN_DEFINE_XML),
+  createWithFlags: call('virDomainCreateWithFlags', P.DOMAIN_CREATE_WITH_FLAGS),
+  destroy: call('virDomainDestroy', P.DOMAIN_DESTROY),
+  shutdown: call('virDomainShutdown', P.DOMAIN_SHUTDOWN),
+  suspend: call('virDomainSuspend', P.DOMAIN_SUSPEND),
+  resume: call('virDomainResume', P.DOMAIN_RESUME),
+  saveFlags: foreign('virDomainSaveFlags', 232, saveArgs, nothing),
+  restoreFlags: foreign('virDomainRestoreFlags', 233, restoreArgs, nothing),
+  saveImageGetXMLDesc: foreign(
+    'virDomainSaveImageGetXMLDesc',
+    235,
+    struct({ file: string, flags: uint }),
+    struct({ value: string }),
   ),
-  getType: call('virConnectGetType', 3, nothing, string),
-  listAllDomains: call(
-    'virConnectListAllDomains',
-    273,
-    struct({ needResults: int, flags: uint }),
-    struct({ domains: list(domain), count: uint }),
-  ),
-  lookupByName: call('virDomainLookupByName', 23, string, domain),
-  lookupByUUID: call('virDomainLookupByUUID', 24, uuid, domain),
-  getState: call('virDomainGetState', 212, domainAndFlags, struct({ state: int, reason: int })),
-  isPersistent: call('virDomainIsPersistent', 151, justDomain, int),
-  getXMLDesc: call('virDomainGetXMLDesc', 14, domainAndFlags, string),
-  defineXML: call('virDomainDefineXML', 11, string, domain),
-  createWithFlags: call('virDomainCreateWithFlags', 196, domainAndFlags, domain),
-  destroy: call('virDomainDestroy', 12, justDomain, nothing),
-  shutdown: call('virDomainShutdown', 33, justDomain, nothing),
-  suspend: call('virDomainSuspend', 34, justDomain, nothing),
-  resume: call('virDomainResume', 28, justDomain, nothing),
-  saveFlags: call(
-    'virDomainSaveFlags',
-    232,
-    struct({ domain, to: string, dxml: optional(string), flags: uint }),
-    nothing,
-  ),
-  restoreFlags: call(
-    'virDomainRestoreFlags',
-    233,
-    struct({ from: string, dxml: optional(string), flags: uint }),
-    nothing,
-  ),
-  saveImageGetXMLDesc: call('virDomainSaveImageGetXMLDesc', 235, struct({ file: string, flags: uint }), string),
-  pmSuspendForDuration: call(
-    'virDomainPMSuspendForDuration',
-    261,
-    struct({ domain, target: uint, duration: uhyper, flags: uint }),
-    nothing,
-  ),
-  pmWakeup: call('virDomainPMWakeup', 267, domainAndFlags, nothing),
+  pmSuspendForDuration: foreign('virDomainPMSuspendForDuration', 261, pmSuspendArgs, nothing),
+  pmWakeup: foreign('virDomainPMWakeup', 267, struct({ domain, flags: uint }), nothing),
 } as const;

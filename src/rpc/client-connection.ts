@@ -18,7 +18,7 @@ const RPC = { domain: 'RPC' } as const;
 export interface RemoteCall<A, R> {
   /** The function of libvirt's API, for messages. */
   readonly name: string;
-  readonly procedure: number;
+  readonly number: number;
   readonly args: Codec<A>;
   readonly result: Codec<R>;
 }
@@ -88,7 +88,7 @@ export class ClientConnection implements Disposable {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw new LibvirtError('RPC', `connection to libvirtd at '${this.#path}' is closed`, RPC);
       const serial = this.#serial;
-      const frame = encodeFrame({ procedure: call.procedure, type: TYPE.CALL, serial }, call.args, args);
+      const frame = encodeFrame({ procedure: call.number, type: TYPE.CALL, serial }, call.args, args);
       this.#serial += 1;
       this.#pending.set(serial, {
         name: call.name,

@@ -6,20 +6,15 @@ import type { LifecycleEvent } from '../model/events.ts';
 import { CALLS } from './client-calls.ts';
 import { ClientConnection, type RemoteCall } from './client-connection.ts';
 import type { LifecycleMessage } from './messages.ts';
+import { CONNECT, EVENT_ID, FEATURE } from './procedures.ts';
 
 /** After a lost connection: how often libvirtd is tried again, so that its events are heard from its restart on. */
 const RECONNECT_INTERVAL_MS = 1_000;
 /** From connect() to the end of CONNECT_OPEN. A libvirtd that is starting its drivers answers late. */
 const OPEN_TIMEOUT_MS = 30_000;
 
-/** virConnectFlags. */
-const CONNECT_RO = 1;
 /** remote_auth_type. */
 const AUTH = { NONE: 0, POLKIT: 2 } as const;
-/** VIR_DRV_FEATURE_REMOTE_EVENT_CALLBACK: events carry the number of their registration. */
-const FEATURE_EVENT_CALLBACK = 14;
-/** VIR_DOMAIN_EVENT_ID_LIFECYCLE. */
-const EVENT_ID_LIFECYCLE = 0;
 
 export interface RpcClientOptions {
   /** Socket of the libvirtd. */
@@ -74,8 +69,8 @@ export class RpcClient implements Disposable {
     this.#listeners.add(listener);
   }
 
-  getType(): Promise<string> {
-    return this.#call(CALLS.getType, undefined);
+  async getType(): Promise<string> {
+    return (await this.#call(CALLS.getType, undefined)).value;
   }
 
   async listAllDomains(): Promise<readonly DomainRef[]> {
@@ -83,12 +78,12 @@ export class RpcClient implements Disposable {
     return domains;
   }
 
-  lookupByName(name: string): Promise<DomainRef> {
-    return this.#call(CALLS.lookupByName, name);
+  async lookupByName(name: string): Promise<DomainRef> {
+    return (await this.#call(CALLS.lookupByName, { name })).domain;
   }
 
-  lookupByUUID(uuid: string): Promise<DomainRef> {
-    return this.#call(CALLS.lookupByUUID, uuid);
+  async lookupByUUID(uuid: string): Promise<DomainRef> {
+    return (await this.#call(CALLS.lookupByUUID, { uuid })).domain;
   }
 
   async getState(domain: DomainRef): Promise<DomainState> {
@@ -97,21 +92,21 @@ export class RpcClient implements Disposable {
   }
 
   async isPersistent(domain: DomainRef): Promise<boolean> {
-    return (await this.#call(CALLS.isPersistent, { domain })) === 1;
+    return (await this.#call(CALLS.isPersistent, { domain })).value !== 0;
   }
 
   /** `flags`: virDomainXMLFlags. */
-  getXMLDesc(domain: DomainRef, flags: number): Promise<string> {
-    return this.#call(CALLS.getXMLDesc, { domain, flags });
+  async getXMLDesc(domain: DomainRef, flags: number): Promise<string> {
+    return (await this.#call(CALLS.getXMLDesc, { domain, flags })).value;
   }
 
-  defineXML(xml: string): Promise<DomainRef> {
-    return this.#call(CALLS.defineXML, xml);
+  async defineXML(xml: string): Promise<DomainRef> {
+    return (await this.#call(CALLS.defineXML, { xml })).domain;
   }
 
   /** `flags`: virDomainCreateFlags. The domain comes back with its new id. */
-  createWithFlags(domain: DomainRef, flags: number): Promise<DomainRef> {
-    return this.#call(CALLS.createWithFlags, { domain, flags });
+  async createWithFlags(domain: DomainRef, flags: number): Promise<DomainRef> {
+    return (await this.#call(CALLS.createWithFlags, { domain, flags })).domain;
   }
 
   destroy(domain: DomainRef): Promise<void> {
@@ -140,8 +135,8 @@ export class RpcClient implements Disposable {
   }
 
   /** The definition in a saved image. NO_SUPPORT from drivers that cannot read it (libxl). */
-  saveImageGetXMLDesc(file: string, flags: number): Promise<string> {
-    return this.#call(CALLS.saveImageGetXMLDesc, { file, flags });
+  async saveImageGetXMLDesc(file: string, flags: number): Promise<string> {
+    return (await this.#call(CALLS.saveImageGetXMLDesc, { file, flags })).value;
   }
 
   /** `target`: virNodeSuspendTarget. */
@@ -183,12 +178,9 @@ export class RpcClient implements Disposable {
     stop.addEventListener('abort', giveUp);
     try {
       await authenticate(connection);
-      await connection.call(CALLS.open, { name: uri, flags: readOnly ? CONNECT_RO : 0 });
-      if ((await connection.call(CALLS.supportsFeature, FEATURE_EVENT_CALLBACK)) === 0) {
-        const text = `libvirtd at '${path}' is too old: it has no per-callback domain events`;
-        throw new LibvirtError('NO_SUPPORT', text, { domain: 'RPC' });
-      }
-      await connection.call(CALLS.registerLifecycle, { eventID: EVENT_ID_LIFECYCLE, domain: null });
+      await connection.call(CALLS.open, { name: uri, flags: readOnly ? CONNECT.RO : 0 });
+      await requireEvents(connection, path);
+      await connection.call(CALLS.registerAny, { eventID: EVENT_ID.LIFECYCLE, domain: null });
       return connection;
     } catch (error) {
       giveUp();
@@ -207,11 +199,17 @@ export class RpcClient implements Disposable {
 }
 
 async function authenticate(connection: ClientConnection): Promise<void> {
-  const [type = AUTH.NONE] = await connection.call(CALLS.authList, undefined);
-  if (type === AUTH.NONE) return;
+  const [type = AUTH.NONE] = (await connection.call(CALLS.authList, undefined)).types;
   if (type === AUTH.POLKIT) {
     await connection.call(CALLS.authPolkit, undefined);
-    return;
+  } else if (type !== AUTH.NONE) {
+    throw new LibvirtError('AUTH_FAILED', `unsupported authentication type ${type}`, { domain: 'RPC' });
   }
-  throw new LibvirtError('AUTH_FAILED', `unsupported authentication type ${type}`, { domain: 'RPC' });
+}
+
+/** Without this feature events come as other messages, without the number of their callback. */
+async function requireEvents(connection: ClientConnection, path: string): Promise<void> {
+  const { supported } = await connection.call(CALLS.supportsFeature, { feature: FEATURE.EVENT_CALLBACK });
+  if (supported !== 0) return;
+  throw new LibvirtError('NO_SUPPORT', `libvirtd at '${path}' has no events per callback`, { domain: 'RPC' });
 }

@@ -32,9 +32,9 @@ function proxyCall<A, R>(
 /** By procedure number. */
 export function proxyCalls({ snapshots, upstreamUri }: Pick<ProxyOptions, 'snapshots' | 'upstreamUri'>) {
   return new Map([
-    proxyCall(P.CONNECT_OPEN, (connection, call, frame, { flags }) => {
-      const open =
-        upstreamUri === undefined ? frame : encodeFrame(call, P.CONNECT_OPEN.args, { name: upstreamUri, flags });
+    proxyCall(P.CONNECT_OPEN, (connection, call, _frame, { name, flags }) => {
+      const asked = connection.readOnly ? flags | CONNECT.RO : flags;
+      const open = encodeFrame(call, P.CONNECT_OPEN.args, { name: upstreamUri ?? name, flags: asked });
       connection.toUpstream(call, open, (_reply, bytes) => {
         connection.open = true;
         connection.readOnly ||= (flags & CONNECT.RO) !== 0;

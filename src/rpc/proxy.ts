@@ -15,9 +15,10 @@ import type { ConnectionHandler } from './server.ts';
 import { snapshotAnswers } from './snapshot-calls.ts';
 
 export interface ProxyOptions {
-  /** Sockets of the libvirtd behind us; clients of our read-only socket are connected to its read-only one. */
+  /** Socket of the libvirtd behind us. */
   readonly upstream: string;
-  readonly upstreamReadOnly: string;
+  /** Its socket for clients of our read-only one; absent (a session daemon has none): the same, opened read-only. */
+  readonly upstreamReadOnly?: string;
   /** Opened in place of the URI that the client names. */
   readonly upstreamUri?: string;
   readonly snapshots: SnapshotApi;
@@ -29,7 +30,7 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
   const answers = snapshotAnswers(options.snapshots);
   const calls = proxyCalls(options);
   return (client, readOnly) => {
-    const path = readOnly ? options.upstreamReadOnly : options.upstream;
+    const path = (readOnly ? options.upstreamReadOnly : undefined) ?? options.upstream;
     const upstream = connect(path);
     const refuse = (error: Error): void => {
       upstream.destroy();
@@ -97,7 +98,7 @@ class ProxyConnection implements ProxyContext {
     this.events = hub.attach((frame) => this.toClient(frame));
     client.once('close', () => this.events[Symbol.dispose]());
     upstream.on('error', () => upstream.destroy());
-    upstream.once('close', () => client.destroySoon());
+    upstream.once('close', () => closeAfterWrites(client));
     this.#split(client, {
       begin: (header) => this.#clientBegins(header),
       whole: (header, frame) => this.#call(header, frame),
@@ -200,6 +201,11 @@ function setFlow(socket: Socket, flow: boolean): void {
   if (!flow && !socket.isPaused()) socket.pause();
 }
 
+/** As libvirtd does it, without a shutdown first: its clients tell an end of file from an I/O error by that. */
+function closeAfterWrites(socket: Socket): void {
+  socket.write('', () => socket.destroy());
+}
+
 /** Node cannot receive file descriptors. Clients ask for the feature first (and hear no); this is for those that do not. */
 function noFds(): LibvirtError {
   return new LibvirtError('NO_SUPPORT', 'fd passing is not supported by this connection', { domain: 'RPC' });
@@ -207,9 +213,14 @@ function noFds(): LibvirtError {
 
 /** For a client that has come while there is nothing behind us: its first call says why, then the connection ends. */
 function refuseFirstCall(client: Socket, error: LibvirtError): void {
+  let refused = false;
   const splitter = new FrameSplitter({
     begin(header) {
-      if (header.type === TYPE.CALL && client.writable) client.end(errorFrame(header, error));
+      if (header.type === TYPE.CALL && !refused) {
+        refused = true;
+        client.write(errorFrame(header, error));
+        closeAfterWrites(client);
+      }
       return 'drop';
     },
     whole: () => {},

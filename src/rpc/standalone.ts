@@ -109,7 +109,7 @@ class StandaloneConnection {
 
   #stateRefusal({ procedure }: FrameHeader): LibvirtError | undefined {
     if (this.#open || BEFORE_OPEN.has(procedure)) return undefined;
-    return new LibvirtError('INTERNAL_ERROR', 'connection not open', { domain: 'RPC' });
+    return new LibvirtError('INTERNAL_ERROR', 'hypervisor connection not open', { domain: 'RPC' });
   }
 
   /** What depends on the connection, or is about the connection only. */
