@@ -103,8 +103,9 @@ export class LibvirtHost implements Host {
   }
 
   async define(definition: XmlElement): Promise<void> {
-    const caused = [LIFECYCLE.DEFINED_ADDED, LIFECYCLE.DEFINED_UPDATED];
-    using _hidden = hideEvents(this.#events, domainUuid(definition), caused);
+    // libvirt's own definitions have a UUID; nothing is expected of a domain that is to get one.
+    const uuid = domainUuid(definition) ?? '';
+    using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.DEFINED_ADDED, LIFECYCLE.DEFINED_UPDATED]);
     const defined = await this.#upstream.defineXML(writeElement(definition));
     this.#events.emit(defined, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
   }

@@ -1,0 +1,133 @@
+/** The daemon's own client against a real libvirtd with its test driver. */
+
+import { rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import type { LibvirtError } from '../../src/errors.ts';
+import type { DomainRef } from '../../src/model/domain.ts';
+import { LIFECYCLE, type LifecycleEvent } from '../../src/model/events.ts';
+import { XML } from '../../src/model/flags.ts';
+import { RpcClient } from '../../src/rpc/client.ts';
+import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { virsh } from '../support/virsh.ts';
+
+const URI = 'test:///default';
+const TEST_UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
+const GUEST_UUID = '11111111-2222-3333-4444-777777777777';
+const GUEST_XML = `<domain type='test'><name>g</name><uuid>${GUEST_UUID}</uuid><memory>65536</memory><os><type>hvm</type></os></domain>`;
+const WAIT_MS = 10_000;
+const POLL_MS = 20;
+
+let libvirtd: Libvirtd;
+let client: RpcClient;
+let events: { readonly name: string; readonly event: LifecycleEvent }[];
+
+beforeEach(async () => {
+  libvirtd = await startLibvirtd();
+  client = await RpcClient.connect({ path: libvirtd.socket, uri: URI });
+  events = [];
+  client.onLifecycle(({ name }, event) => events.push({ name, event }));
+}, 60_000);
+
+afterEach(async () => {
+  client[Symbol.dispose]();
+  await libvirtd[Symbol.asyncDispose]();
+});
+
+async function seen(name: string, ...expected: readonly LifecycleEvent[]): Promise<void> {
+  const end = performance.now() + WAIT_MS;
+  while (events.length < expected.length && performance.now() < end) await delay(POLL_MS);
+  expect(events).toEqual(expected.map((event) => ({ name, event })));
+  events.length = 0;
+}
+
+async function refusal(call: Promise<unknown>): Promise<LibvirtError> {
+  return call.then(
+    (value) => Promise.reject(new Error(`not refused: ${value}`)),
+    (error: LibvirtError) => error,
+  );
+}
+
+test('finds the domains that are there, by every way to find one', async () => {
+  const guest: DomainRef = { name: 'test', uuid: TEST_UUID, id: 1 };
+  expect(await client.getType()).toBe('TEST');
+  expect(await client.listAllDomains()).toEqual([guest]);
+  expect(await client.lookupByName('test')).toEqual(guest);
+  expect(await client.lookupByUUID(TEST_UUID)).toEqual(guest);
+  expect(await client.getState(guest)).toBe('running');
+  expect(await client.isPersistent(guest)).toBe(true);
+  expect(await client.getXMLDesc(guest, XML.SECURE)).toContain("<domain type='test' id='1'>");
+  expect(await client.getXMLDesc(guest, XML.SECURE | XML.INACTIVE)).toContain("<domain type='test'>");
+});
+
+test('a domain that is not there is libvirtd’s own error', async () => {
+  const error = await refusal(client.lookupByUUID(GUEST_UUID));
+  expect(error.code).toBe('NO_DOMAIN');
+  expect(error.fields).toMatchObject({ code: 42, domain: 12 });
+  expect(error.message).toBe(`Domain not found`);
+});
+
+test('a domain’s whole life: defined, started, suspended, saved, restored, destroyed; with its events', async () => {
+  const defined = await client.defineXML(GUEST_XML);
+  expect(defined).toEqual({ name: 'g', uuid: GUEST_UUID, id: -1 });
+  await seen('g', LIFECYCLE.DEFINED_ADDED);
+
+  const started = await client.createWithFlags(defined, 0);
+  expect(started.id).toBeGreaterThan(0);
+  await seen('g', LIFECYCLE.STARTED_BOOTED);
+
+  await client.suspend(started);
+  expect(await client.getState(started)).toBe('paused');
+  await client.resume(started);
+  await seen('g', LIFECYCLE.SUSPENDED_PAUSED, LIFECYCLE.RESUMED_UNPAUSED);
+
+  const image = join(libvirtd.directory, 'home', 'g.save');
+  await client.saveFlags(started, image, 0);
+  expect(await client.getState(started)).toBe('shutoff');
+  expect(await client.saveImageGetXMLDesc(image, 0)).toContain(GUEST_UUID);
+  await client.restoreFlags(image, 0);
+  expect((await client.lookupByUUID(GUEST_UUID)).id).toBeGreaterThan(started.id);
+  await seen('g', LIFECYCLE.STOPPED_SAVED, LIFECYCLE.STARTED_RESTORED);
+
+  await client.destroy(started);
+  await seen('g', LIFECYCLE.STOPPED_DESTROYED);
+  await client.createWithFlags(defined, 0);
+  await client.shutdown(defined);
+  await seen('g', LIFECYCLE.STARTED_BOOTED, LIFECYCLE.STOPPED_SHUTDOWN);
+});
+
+test('what the driver cannot do is refused in libvirtd’s words', async () => {
+  const guest = await client.lookupByName('test');
+  expect((await refusal(client.pmSuspendForDuration(guest, 0))).message).toBe(
+    'this function is not supported by the connection driver: virDomainPMSuspendForDuration',
+  );
+  expect((await refusal(client.pmWakeup(guest))).fields.code).toBe(3);
+  expect((await refusal(client.createWithFlags(guest, 1))).message).toBe(
+    'unsupported flags (0x1) in function testDomainCreateWithFlags',
+  );
+});
+
+test('a read-only client is refused what changes anything', async () => {
+  using readOnly = await RpcClient.connect({ path: libvirtd.socket, uri: URI, readOnly: true });
+  const guest = await readOnly.lookupByName('test');
+  expect((await refusal(readOnly.destroy(guest))).message).toBe(
+    'operation forbidden: read only access prevents virDomainDestroy',
+  );
+});
+
+test('libvirtd’s restart costs nothing but the calls under way', async () => {
+  const path = join(libvirtd.directory, 'link');
+  await symlink(libvirtd.socket, path);
+  using restarted = await RpcClient.connect({ path, uri: URI });
+  restarted.onLifecycle(({ name }, event) => events.push({ name, event }));
+  await libvirtd.kill();
+  expect((await refusal(restarted.getType())).message).toContain(`Failed to connect socket to '${path}'`);
+
+  await using next = await startLibvirtd();
+  await rm(path);
+  await symlink(next.socket, path);
+  expect(await restarted.getType()).toBe('TEST');
+  await virsh(`test+unix:///default?socket=${next.socket}`, 'suspend', 'test');
+  await seen('test', LIFECYCLE.SUSPENDED_PAUSED);
+}, 30_000);
