@@ -70,6 +70,8 @@ export class StorageDaemon implements AsyncDisposable {
   /** Ends the process; its images are closed when this returns. */
   async [Symbol.asyncDispose](): Promise<void> {
     await endDaemon(this.#pidFile);
+    // QEMU removes its own, but for the NBD socket; a killed one leaves all.
+    for (const file of [this.#pidFile, this.qmpSocket, this.nbdSocket]) await rm(file, { force: true });
   }
 }
 

@@ -1,11 +1,17 @@
 /** What the tests of the embedded host, and those of its device model, share: real folders, real images, a written pattern. */
 
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { TestHost } from '../../../src/hosts/test.ts';
+import type { Domain } from '../../../src/model/domain.ts';
+import { LIFECYCLE } from '../../../src/model/events.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
+import type { DomainApi } from '../../../src/rpc/domain-api.ts';
+import type { LifecycleEvents } from '../../../src/snapshots/ports.ts';
 
 const run = promisify(execFile);
 
@@ -61,4 +67,67 @@ export function disk(vdev: string, path: string, format: 'qcow2' | 'raw' = 'qcow
 async function qemuIo(disk: string, format: string, command: string): Promise<void> {
   const { stdout } = await run('qemu-io', ['-f', format, '-c', command, disk]);
   if (/failed/i.test(stdout)) throw new Error(stdout);
+}
+
+/** An embedded host in a folder of its own, with everything that clients were told. */
+export async function embeddedHost() {
+  const folder = await scratchFolder();
+  const stateDir = join(folder.path, 'state');
+  const told: string[] = [];
+  const host = await TestHost.open({ stateDir, events: recorder(told) });
+  return {
+    ...{ host, told, stateDir, folder: folder.path },
+    api: host.domainApi satisfies DomainApi,
+    /** The domain of this name. */
+    domain: async (name: string): Promise<Domain> => {
+      const found = (await host.list()).find(({ ref }) => ref.name === name);
+      if (!found) throw new Error(`no domain ${name}`);
+      return found;
+    },
+    /** What the guest of this id has counted to. */
+    counter: async ({ ref }: Domain): Promise<bigint> =>
+      (await readFile(join(stateDir, `${ref.id}.ram`))).readBigUInt64LE(0),
+    /** Where the guest's disk can be written to while it runs. */
+    liveDisk: ({ ref }: Domain, vdev: string): string => nbdUri(join(stateDir, `${ref.id}.nbd`), vdev),
+    [Symbol.asyncDispose]: async () => {
+      await host[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Keeps lifecycle events as `<domain> <libvirt's name of it>`. */
+export function recorder(told: string[]): LifecycleEvents {
+  return {
+    emit: ({ name }, { event, detail }) => {
+      const known = Object.entries(LIFECYCLE).find(([, each]) => each.event === event && each.detail === detail);
+      told.push(`${name} ${known?.[0]}`);
+    },
+    expect: () => ({ [Symbol.dispose]: () => {} }),
+  };
+}
+
+/** A job that nobody cancels, with the phases it went through. */
+export function quietJob(signal = new AbortController().signal) {
+  const phases: string[] = [];
+  const phase = async (name: string) => void phases.push(name);
+  return { signal, phase, progress: () => {}, phases };
+}
+
+/** A definition with these qcow2 disks. */
+export function definitionOf(name: string, uuid: string, disks: Readonly<Record<string, string>> = {}): string {
+  const devices = Object.entries(disks).map(
+    ([vdev, path]) =>
+      `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${path}'/><target dev='${vdev}' bus='xen'/></disk>`,
+  );
+  return `<domain type='xen'><name>${name}</name><uuid>${uuid}</uuid><memory unit='KiB'>4096</memory><vcpu>2</vcpu><os><type>hvm</type></os><devices>${devices.join('')}</devices></domain>`;
+}
+
+/** Resolves when `condition` holds; rejects after ten seconds. */
+export async function until(condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`still not so: ${condition}`);
+    await sleep(20);
+  }
 }
