@@ -37,8 +37,13 @@ export async function runProgram(program: Program, args: readonly string[], fail
   }
 }
 
+/** For a program that is not there: its name, and where it comes from. */
+export function missingProgram({ name, debianPackage }: Program): string {
+  return `'${name}' is not installed (Debian package ${debianPackage})`;
+}
+
 function reasonOf(error: ProgramFailure, program: Program): string {
-  if (error.code === 'ENOENT') return `'${program.name}' is not installed (Debian package ${program.debianPackage})`;
+  if (error.code === 'ENOENT') return missingProgram(program);
   if (error.killed) return `${program.name} took longer than ${PROGRAM_TIMEOUT_MS / 1000} seconds`;
   return error.stderr?.trim() || error.message;
 }

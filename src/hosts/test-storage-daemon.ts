@@ -4,59 +4,60 @@
  * disk driver: `qemu-io -f raw 'nbd+unix:///xvda?socket=<state dir>/<id>.nbd'`.
  */
 
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type DiskNode, diskNode } from '../disks/internal-snapshots.ts';
-import { type Program, runProgram } from '../disks/program.ts';
+import type { Program } from '../disks/program.ts';
 import { isQcow2Image } from '../disks/qcow2.ts';
-import { LibvirtError } from '../errors.ts';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { LibxlDeviceDisk } from '../model/libxl.ts';
+import { DaemonProcess, endLeftover } from './test-daemon-process.ts';
 
 const STORAGE_DAEMON: Program = { name: 'qemu-storage-daemon', debianPackage: 'qemu-system-common' };
 
 /** sizeof(sun_path) - 1 on Linux. */
 const MAX_SOCKET_PATH_BYTES = 107;
-/** Closing the images takes as long as flushing them. */
-const STOP_TIMEOUT_MS = 10_000;
-const STOP_POLL_MS = 10;
-
 /** Every file of one run of a domain in the state folder is `<id>.<one of these>`. */
-const RUN_FILE = /^\d+\.(pid|qmp|nbd|ram)$/;
+const RUN_FILE = /^\d+\.(pid|log|qmp|nbd|ram)$/;
 
 /** The device model of one run. */
 export class StorageDaemon implements AsyncDisposable {
   readonly qmpSocket: string;
   readonly nbdSocket: string;
   readonly #nodes: readonly DiskNode[];
-  readonly #pidFile: string;
+  readonly #process: DaemonProcess;
 
-  private constructor(folder: string, id: number, disks: readonly LibxlDeviceDisk[]) {
-    this.qmpSocket = join(folder, `${id}.qmp`);
-    this.nbdSocket = join(folder, `${id}.nbd`);
-    this.#pidFile = join(folder, `${id}.pid`);
+  private constructor(sockets: Sockets, disks: readonly LibxlDeviceDisk[], process: DaemonProcess) {
+    this.qmpSocket = sockets.qmp;
+    this.nbdSocket = sockets.nbd;
     this.#nodes = disks.map(diskNode);
+    this.#process = process;
   }
 
   /** Opens what can be opened of `disks`: image files that exist, qcow2 or raw as the definition says. */
   static async start(folder: string, id: number, disks: readonly LibxlDeviceDisk[]): Promise<StorageDaemon> {
     const opened: LibxlDeviceDisk[] = [];
     for (const disk of disks) if (await canOpen(disk)) opened.push(disk);
-    const daemon = new StorageDaemon(folder, id, opened);
-    refuseLongPath(daemon.qmpSocket);
-    // --daemonize returns once images, sockets and pid file are there, or says why not.
-    await runProgram(
-      STORAGE_DAEMON,
-      [
-        ...['--daemonize', '--pidfile', daemon.#pidFile],
-        ...['--chardev', options('socket', 'id=qmp', `path=${daemon.qmpSocket}`, 'server=on', 'wait=off')],
-        ...['--monitor', 'chardev=qmp'],
-        ...['--nbd-server', options('addr.type=unix', `addr.path=${daemon.nbdSocket}`)],
-        ...opened.flatMap(exportedDisk),
-      ],
-      'cannot start the device model',
-    );
-    return daemon;
+    const sockets = { qmp: join(folder, `${id}.qmp`), nbd: join(folder, `${id}.nbd`) };
+    refuseLongPath(sockets.qmp);
+    try {
+      const process = await DaemonProcess.start({
+        program: STORAGE_DAEMON,
+        args: [
+          ...['--chardev', options('socket', 'id=qmp', `path=${sockets.qmp}`, 'server=on', 'wait=off')],
+          ...['--monitor', 'chardev=qmp'],
+          ...['--nbd-server', options('addr.type=unix', `addr.path=${sockets.nbd}`)],
+          ...opened.flatMap(exportedDisk),
+        ],
+        pidFile: join(folder, `${id}.pid`),
+        logFile: join(folder, `${id}.log`),
+      });
+      return new StorageDaemon(sockets, opened, process);
+    } catch (error) {
+      await removeSockets(sockets);
+      const text = `cannot start the device model: ${asLibvirtError(error).detail}`;
+      throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
+    }
   }
 
   /** The disk's node. Refuses a disk that could not be opened when the domain started. */
@@ -67,19 +68,28 @@ export class StorageDaemon implements AsyncDisposable {
     throw new LibvirtError('CONFIG_UNSUPPORTED', text);
   }
 
-  /** Ends the process; its images are closed when this returns. */
+  /** Its images are closed when this returns. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await endDaemon(this.#pidFile);
-    // QEMU removes its own, but for the NBD socket; a killed one leaves all.
-    for (const file of [this.#pidFile, this.qmpSocket, this.nbdSocket]) await rm(file, { force: true });
+    await this.#process[Symbol.asyncDispose]();
+    await removeSockets({ qmp: this.qmpSocket, nbd: this.nbdSocket });
   }
+}
+
+interface Sockets {
+  readonly qmp: string;
+  readonly nbd: string;
 }
 
 /** Ends what a host that was killed has left running in its state folder, and removes the files. */
 export async function endLeftovers(folder: string): Promise<void> {
   const files = (await readdir(folder)).filter((file) => RUN_FILE.test(file)).map((file) => join(folder, file));
-  for (const file of files) if (file.endsWith('.pid')) await endDaemon(file);
+  for (const file of files) if (file.endsWith('.pid')) await endLeftover(STORAGE_DAEMON, file);
   for (const file of files) await rm(file, { force: true });
+}
+
+/** QEMU removes the one of QMP itself when it ends in order; a killed one leaves both. */
+async function removeSockets({ qmp, nbd }: Sockets): Promise<void> {
+  for (const socket of [qmp, nbd]) await rm(socket, { force: true });
 }
 
 async function canOpen({ pdev_path: path, format }: LibxlDeviceDisk): Promise<boolean> {
@@ -115,30 +125,4 @@ function refuseLongPath(socket: string): void {
   if (bytes <= MAX_SOCKET_PATH_BYTES) return;
   const text = `socket path '${socket}' has ${bytes} bytes, more than the ${MAX_SOCKET_PATH_BYTES} that Linux allows: choose a shorter --state-dir`;
   throw new LibvirtError('OPERATION_FAILED', text);
-}
-
-/** Asks the process of a pid file to end, and makes it end when it does not listen. A pid that is not ours is left alone. */
-async function endDaemon(pidFile: string): Promise<void> {
-  const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
-  if (!(pid > 0) || !(await isDaemonOf(pid, pidFile))) return;
-  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-    process.kill(pid, signal);
-    const deadline = Date.now() + STOP_TIMEOUT_MS;
-    while (Date.now() < deadline) {
-      if (await hasEnded(pid)) return;
-      await sleep(STOP_POLL_MS);
-    }
-  }
-  throw new LibvirtError('OPERATION_FAILED', `qemu-storage-daemon (process ${pid}) does not end`);
-}
-
-async function isDaemonOf(pid: number, pidFile: string): Promise<boolean> {
-  const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
-  return args[0] === STORAGE_DAEMON.name && args.includes(pidFile);
-}
-
-/** Gone, or a zombie, which has closed its files already. */
-async function hasEnded(pid: number): Promise<boolean> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  return /^$|\) [ZX] /.test(text);
 }

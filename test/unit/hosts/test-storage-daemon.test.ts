@@ -4,7 +4,7 @@ import { access, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { endLeftovers, StorageDaemon } from '../../../src/hosts/test-storage-daemon.ts';
-import { disk, hasPattern, nbdUri, newImage, qemuImg, scratchFolder, writePattern } from './embedded.ts';
+import { disk, hasPattern, nbdUri, newImage, qemuImg, scratchFolder, until, writePattern } from './embedded.ts';
 
 test('disks are served under the names of a Xen guest, and written through', async () => {
   await using folder = await scratchFolder();
@@ -46,17 +46,56 @@ test('stopping a daemon that has died is fine', async () => {
   await daemon[Symbol.asyncDispose]();
 });
 
+/** Another process starts a host in `stateDir` and is killed without a chance to clean up. */
+async function killedHost(stateDir: string): Promise<number> {
+  const program = 'qemu-storage-daemon';
+  const args = [
+    '--chardev',
+    `socket,id=qmp,path=${join(stateDir, '7.qmp')},server=on,wait=off`,
+    '--monitor',
+    'chardev=qmp',
+  ];
+  const image = ['--blockdev', `driver=qcow2,node-name=a,file.driver=file,file.filename=${join(stateDir, 'a.qcow2')}`];
+  spawn(program, [...args, ...image, '--pidfile', join(stateDir, '7.pid')], {
+    detached: true,
+    stdio: 'ignore',
+  }).unref();
+  await until(() =>
+    readFile(join(stateDir, '7.pid')).then(
+      () => true,
+      () => false,
+    ),
+  );
+  return Number(await readFile(join(stateDir, '7.pid'), 'utf8'));
+}
+
 test('what a killed host has left is ended, its images are free, its files are gone, others stay', async () => {
   await using folder = await scratchFolder();
   const image = await newImage(join(folder.path, 'a.qcow2'));
-  await StorageDaemon.start(folder.path, 7, [disk('xvda', image).disk]);
-  const pid = Number(await readFile(join(folder.path, '7.pid'), 'utf8'));
+  const pid = await killedHost(folder.path);
+  await expect(writePattern(image, 'qcow2', 0x11)).rejects.toThrow('lock');
   await writeFile(join(folder.path, '7.ram'), '');
   await writeFile(join(folder.path, 'notes.pid'), String(process.pid));
   await endLeftovers(folder.path);
   await writePattern(image, 'qcow2', 0x11);
-  await expect(access(`/proc/${pid}/exe`)).rejects.toThrow();
+  await until(() =>
+    access(`/proc/${pid}/exe`).then(
+      () => false,
+      () => true,
+    ),
+  );
   expect((await readdir(folder.path)).toSorted()).toEqual(['a.qcow2', 'notes.pid']);
+});
+
+test('a daemon that cannot start says why, and leaves no file', async () => {
+  await using folder = await scratchFolder();
+  const image = await newImage(join(folder.path, 'a.qcow2'));
+  const disks = [disk('xvda', image).disk];
+  await using _first = await StorageDaemon.start(folder.path, 1, disks);
+  await expect(StorageDaemon.start(folder.path, 2, disks)).rejects.toThrow(
+    /^operation failed: cannot start the device model: qemu-storage-daemon: .*Failed to get "write" lock/,
+  );
+  expect((await readdir(folder.path)).toSorted()).toEqual(['1.log', '1.nbd', '1.pid', '1.qmp', 'a.qcow2']);
 });
 
 test('a process that has the pid by now and is not ours is left alone', async () => {
