@@ -13,7 +13,7 @@ const corpus = (...path: readonly string[]): string => readFileSync(join(CORPUS,
 const names = (...path: readonly string[]): readonly string[] => readdirSync(join(CORPUS, ...path)).sort();
 
 /** The one rule about driver-specific parts: a `<cookie>` is its driver's own, and a driver that has none drops it. */
-const withoutCookie = (text: string): string => text.replace(/ {2}<cookie>\n[^]*? {2}<\/cookie>\n/, '');
+const withoutCookie = (text: string): string => text.replace(/ {2}<cookie>\n[\s\S]*? {2}<\/cookie>\n/, '');
 
 const UUID = '9d37b878-a7cc-9f9a-b78f-49b3abad25a8';
 

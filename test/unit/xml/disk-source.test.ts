@@ -26,7 +26,7 @@ const read = (disk: string) =>
 
 const print = (disk: string): readonly string[] => {
   const text = writeSnapshot({ ...read(disk), state: 'running', revertDisks: [] }, { secure: true });
-  return (/ {2}<disks>\n([^]*?) {2}<\/disks>/.exec(text)?.[1] ?? '')
+  return (/ {2}<disks>\n([\s\S]*?) {2}<\/disks>/.exec(text)?.[1] ?? '')
     .trimEnd()
     .split('\n')
     .map((line) => line.slice(4));

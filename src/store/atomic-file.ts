@@ -1,0 +1,85 @@
+/** Files and folders that are there, whole, after a crash: nothing here resolves before it is on the disk. */
+
+import { mkdir, open, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { systemError } from '../errors.ts';
+
+/** Replaces a file whole, as libvirt does: `<file>.new`, mode 0600, then a rename. A failure leaves the old file. */
+export async function writeFileAtomically(path: string, text: string): Promise<void> {
+  const fresh = `${path}.new`;
+  try {
+    await using file = await open(fresh, 'w', 0o600);
+    await file.writeFile(text);
+    await file.sync();
+  } catch (error) {
+    await rm(fresh, { force: true }).catch(() => undefined);
+    throw systemError(error, `cannot write file '${fresh}'`);
+  }
+  await rename(fresh, path).catch(async (error) => {
+    await rm(fresh, { force: true }).catch(() => undefined);
+    throw systemError(error, `cannot rename file '${fresh}' as '${path}'`);
+  });
+  await syncFolder(dirname(path));
+}
+
+/** Removes a file; one that is not there is no error. */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (isMissing(error)) return;
+    throw systemError(error, `cannot remove file '${path}'`);
+  }
+  await syncFolder(dirname(path));
+}
+
+/** Makes a folder, and those above it, where they are missing. `mode` is for the ones that are made. */
+export async function makeFolder(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { mode });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && dirname(path) !== path) {
+      await makeFolder(dirname(path), mode);
+      await makeFolder(path, mode);
+      return;
+    }
+    if (code === 'EEXIST' && (await isFolder(path))) return;
+    throw systemError(error, `cannot create folder '${path}'`);
+  }
+  await syncFolder(dirname(path));
+}
+
+/** Removes a folder that has become empty; one with something in it stays. */
+export async function removeEmptyFolder(path: string): Promise<void> {
+  try {
+    await rmdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (isMissing(error) || code === 'ENOTEMPTY' || code === 'EEXIST') return;
+    throw systemError(error, `cannot remove folder '${path}'`);
+  }
+  await syncFolder(dirname(path));
+}
+
+/** True for the error of a file or folder that is not there. */
+export function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+/** A rename or a removal is only durable once its folder is. */
+async function syncFolder(path: string): Promise<void> {
+  try {
+    await using folder = await open(path, 'r');
+    await folder.sync();
+  } catch (error) {
+    throw systemError(error, `cannot sync folder '${path}'`);
+  }
+}

@@ -1,0 +1,56 @@
+/** The folder of memory images: `<memory dir>/<uuid>/<snapshot>.save`. They hold a guest's RAM: nobody else reads there. */
+
+import { statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { LibvirtError, systemError } from '../errors.ts';
+import type { DomainRef } from '../model/domain.ts';
+import type { MemoryImages } from '../snapshots/ports.ts';
+import { makeFolder, removeEmptyFolder, removeFile } from './atomic-file.ts';
+import { pathSegment } from './path-segment.ts';
+
+const FOLDER_MODE = 0o700;
+
+export class MemoryFiles implements MemoryImages {
+  readonly #dir: string;
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  path(domain: DomainRef, name: string): string {
+    return join(this.#folder(domain), pathSegment(`${name}.save`));
+  }
+
+  async prepare(domain: DomainRef, bytes: number): Promise<void> {
+    const folder = this.#folder(domain);
+    await makeFolder(folder, FOLDER_MODE);
+    const free = await freeBytes(folder);
+    if (free >= BigInt(Math.ceil(bytes))) return;
+    await removeEmptyFolder(folder);
+    throw new LibvirtError(
+      'OPERATION_FAILED',
+      `not enough space for the memory of domain '${domain.name}' in '${folder}': ` +
+        `${bytes} bytes are needed, ${free} are free`,
+    );
+  }
+
+  async remove(domain: DomainRef, name: string): Promise<void> {
+    const path = this.path(domain, name);
+    await removeFile(path);
+    await removeEmptyFolder(dirname(path));
+  }
+
+  #folder(domain: DomainRef): string {
+    return join(this.#dir, pathSegment(domain.uuid));
+  }
+}
+
+/** What an unprivileged process may still write: root's reserve is left alone. */
+async function freeBytes(folder: string): Promise<bigint> {
+  try {
+    const { bavail, bsize } = await statfs(folder, { bigint: true });
+    return bavail * bsize;
+  } catch (error) {
+    throw systemError(error, `cannot read the free space of '${folder}'`);
+  }
+}

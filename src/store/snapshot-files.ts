@@ -1,0 +1,168 @@
+/**
+ * libvirt's own files of snapshots, `<snapshot dir>/<domain>/<snapshot>.xml`: read and written as its qemu driver does
+ * (qemuDomainSnapshotLoad, qemuDomainSnapshotWriteMetadata), so that a libvirt that one day has this driver reads them too.
+ */
+
+import { constants } from 'node:fs';
+import { open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
+import type { DomainRef } from '../model/domain.ts';
+import type { SnapshotDef } from '../model/snapshot.ts';
+import type { SnapshotEntry, SnapshotStore, StoredSnapshots } from '../snapshots/ports.ts';
+import { readSnapshot } from '../xml/snapshot-read.ts';
+import { writeSnapshot } from '../xml/snapshot-write.ts';
+import { isMissing, makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from './atomic-file.ts';
+import { pathSegment } from './path-segment.ts';
+
+/** libvirt's limit for a stored snapshot. */
+const MAX_FILE_BYTES = 1024 * 1024;
+
+const FOLDER_MODE = 0o777;
+
+const HEADER = `<!--
+WARNING: THIS IS AN AUTO-GENERATED FILE. CHANGES TO IT ARE LIKELY TO BE
+OVERWRITTEN AND LOST. Changes to this xml configuration should be made using:
+  virsh snapshot-edit
+or other application using the libvirt API.
+-->
+
+`;
+
+type Log = (text: string) => void;
+
+export class SnapshotFiles implements SnapshotStore {
+  readonly #dir: string;
+  readonly #log: Log;
+  /** Where each snapshot was read from: domain name → snapshot name → file name. Only the name inside a file counts. */
+  readonly #files = new Map<string, Map<string, string>>();
+
+  constructor(dir: string, log: Log) {
+    this.#dir = dir;
+    this.#log = log;
+  }
+
+  /** Every file of the domain's folder, whatever its name. The first one of a snapshot's name counts, in order of file names. */
+  async load(domain: DomainRef): Promise<StoredSnapshots> {
+    const folder = this.#folder(domain);
+    const files = new Map<string, string>();
+    const entries: SnapshotEntry[] = [];
+    let current: string | undefined;
+    for (const file of await listFolder(folder)) {
+      const stored = await this.#tryRead(join(folder, file));
+      if (!stored) continue;
+      const { snapshot } = stored;
+      if (files.has(snapshot.name)) {
+        this.#log(`operation failed: domain moment ${snapshot.name} already exists: ignored '${join(folder, file)}'`);
+        continue;
+      }
+      files.set(snapshot.name, file);
+      entries.push(entryOf(snapshot));
+      if (!stored.current) continue;
+      if (current !== undefined) {
+        this.#log(`internal error: Too many snapshots claiming to be current for domain ${domain.name}`);
+      }
+      current = snapshot.name;
+    }
+    this.#files.set(domain.name, files);
+    return { entries, ...(current !== undefined && { current }) };
+  }
+
+  async read(domain: DomainRef, name: string): Promise<SnapshotDef> {
+    const path = join(this.#folder(domain), this.#fileOf(domain, name));
+    const text = await readStored(path);
+    const { snapshot } = readSnapshot(text, { internal: true });
+    if (snapshot.name === name) return snapshot;
+    throw new LibvirtError(
+      'INTERNAL_ERROR',
+      `file '${path}' now holds snapshot '${snapshot.name}' of domain '${domain.name}', not '${name}'`,
+    );
+  }
+
+  async write(domain: DomainRef, snapshot: SnapshotDef, current: boolean): Promise<void> {
+    const file = ownFile(snapshot.name);
+    const text = HEADER + writeSnapshot(snapshot, { secure: true, current, uuid: domain.uuid });
+    try {
+      await makeFolder(this.#folder(domain), FOLDER_MODE);
+      await writeFileAtomically(join(this.#folder(domain), file), text);
+    } catch (error) {
+      const { message } = asLibvirtError(error);
+      throw new LibvirtError(
+        'INTERNAL_ERROR',
+        `unable to save metadata for snapshot ${snapshot.name} of domain '${domain.name}': ${message}`,
+        { cause: error },
+      );
+    }
+    this.#filesOf(domain).set(snapshot.name, file);
+  }
+
+  /** Removes `<snapshot>.xml`. A snapshot that came from a file of another name leaves that one behind, as libvirt does. */
+  async remove(domain: DomainRef, name: string): Promise<void> {
+    const files = this.#filesOf(domain);
+    const file = ownFile(name);
+    files.delete(name);
+    if (![...files.values()].includes(file)) await removeFile(join(this.#folder(domain), file));
+    await removeEmptyFolder(this.#folder(domain));
+  }
+
+  async #tryRead(path: string): Promise<{ snapshot: SnapshotDef; current?: boolean } | undefined> {
+    let text: string;
+    try {
+      text = await readStored(path);
+    } catch (error) {
+      this.#log(asLibvirtError(error).message);
+      return undefined;
+    }
+    try {
+      return readSnapshot(text, { internal: true });
+    } catch (error) {
+      const { message } = asLibvirtError(error);
+      this.#log(`internal error: Failed to parse snapshot XML from file '${path}': ${message}`);
+      return undefined;
+    }
+  }
+
+  #folder(domain: DomainRef): string {
+    return join(this.#dir, pathSegment(domain.name));
+  }
+
+  #filesOf(domain: DomainRef): Map<string, string> {
+    const known = this.#files.get(domain.name) ?? new Map<string, string>();
+    this.#files.set(domain.name, known);
+    return known;
+  }
+
+  #fileOf(domain: DomainRef, name: string): string {
+    return this.#files.get(domain.name)?.get(name) ?? ownFile(name);
+  }
+}
+
+function ownFile(name: string): string {
+  return pathSegment(`${name}.xml`);
+}
+
+function entryOf({ name, parent, state, creationTime, memory, disks }: SnapshotDef): SnapshotEntry {
+  return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks };
+}
+
+async function listFolder(folder: string): Promise<readonly string[]> {
+  try {
+    return (await readdir(folder)).sort();
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw systemError(error, `Failed to open snapshot directory ${folder}`);
+  }
+}
+
+/** A whole file of text, no longer than libvirt reads. What is no regular file (a pipe would never end) is not read. */
+async function readStored(path: string): Promise<string> {
+  try {
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const { size } = await file.stat();
+    if (size > MAX_FILE_BYTES) throw new RangeError(`longer than ${MAX_FILE_BYTES} bytes`);
+    const bytes = await file.readFile();
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw systemError(error, `Failed to read snapshot file ${path}`);
+  }
+}
