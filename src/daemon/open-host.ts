@@ -3,14 +3,10 @@
 import { Qcow2Images } from '../disks/qcow2.ts';
 import { qmpSocketOf } from '../disks/qmp.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
-import { besideLibvirt } from '../hosts/beside-libvirt.ts';
-import { DeathWatch } from '../hosts/death-watch.ts';
-import { Departures } from '../hosts/departures.ts';
-import { LibvirtHost } from '../hosts/libvirt.ts';
+import { openLibvirtHost } from '../hosts/open-libvirt.ts';
 import { TestHost } from '../hosts/test.ts';
-import { throughLibvirt } from '../hosts/through-libvirt.ts';
 import { LibxlHelper } from '../libxl/helper-process.ts';
-import { domainSnapshotSave } from '../libxl/save.ts';
+import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
 import { RpcClient } from '../rpc/client.ts';
 import type { LifecycleHub } from '../rpc/events.ts';
 import { proxy } from '../rpc/proxy.ts';
@@ -39,7 +35,7 @@ interface Surroundings {
 export async function openHost(options: DaemonOptions, surroundings: Surroundings): Promise<OpenedHost> {
   return options.upstream === undefined
     ? await openTestHost(options, surroundings)
-    : await openLibvirtHost(options, options.upstream, surroundings);
+    : await openUpstreamHost(options, options.upstream, surroundings);
 }
 
 async function openTestHost(options: DaemonOptions, { hub, opened }: Surroundings): Promise<OpenedHost> {
@@ -51,27 +47,23 @@ async function openTestHost(options: DaemonOptions, { hub, opened }: Surrounding
   };
 }
 
-async function openLibvirtHost(
+async function openUpstreamHost(
   options: DaemonOptions,
   path: string,
   { hub, log, opened }: Surroundings,
 ): Promise<OpenedHost> {
   const uri = options.upstreamUri ?? options.connect;
   const upstream = opened.use(await connectUpstream(path, uri));
-  const departures = new Departures(upstream);
-  const beside = (await upstream.getType()) === 'Xen';
-  if (beside) await requireLibxl();
-  else log.info(`the upstream's driver is not Xen's: snapshots are taken through libvirt, by save and restore`);
-  const mechanism = beside
-    ? besideLibvirt({
-        upstream,
-        deathWatch: new DeathWatch({ upstream, events: hub, log: log.error }),
-        domainSnapshotSave,
-        qmpSocketOf,
-      })
-    : throughLibvirt({ upstream, events: hub, departures, images: new Qcow2Images() });
+  if ((await upstream.getType()) === 'Xen') await requireLibxl();
   return {
-    host: new LibvirtHost({ upstream, events: hub, departures, mechanism }),
+    host: await openLibvirtHost({
+      upstream,
+      events: hub,
+      images: new Qcow2Images(),
+      libxl: { checkDomainSnapshotSave, domainSnapshotSave, qmpSocketOf },
+      scratchDir: options.memoryDir,
+      log: log.warning,
+    }),
     front: (snapshots) =>
       proxy({
         upstream: path,
