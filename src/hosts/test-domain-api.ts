@@ -45,7 +45,7 @@ export class TestDomainApi {
     const domain = this.#domains.find(ref);
     const live = domain.isActive && !(flags & XML.INACTIVE);
     const definition = live ? withId(domain.run.definition, domain.run.id) : domain.definition;
-    return `${writeElement(flags & XML.SECURE ? definition : withoutSecrets(definition))}\n`;
+    return writeElement(flags & XML.SECURE ? definition : withoutSecrets(definition));
   }
 
   async define(xml: string): Promise<DomainRef> {

@@ -132,8 +132,7 @@ async function writeImage(
 ): Promise<PartialMemoryImage | undefined> {
   if (path === undefined) return undefined;
   await job.phase('saving');
-  const xml = `${writeElement(withoutSecrets(withId(definition, id)))}\n`;
-  const image = await PartialMemoryImage.create(path, xml);
+  const image = await PartialMemoryImage.create(path, writeElement(withoutSecrets(withId(definition, id))));
   made.image = image;
   job.progress({ done: 0, total: RAM_BYTES });
   try {

@@ -167,6 +167,7 @@ describe('definitions', () => {
     const { ref } = await embedded.domain('test');
     expect(await embedded.api.xmlDesc(ref, 0)).toMatch(/^<domain type='xen' id='1'>\n {2}<name>test<\/name>\n/);
     expect(await embedded.api.xmlDesc(ref, XML.INACTIVE)).toMatch(/^<domain type='xen'>\n {2}<name>test<\/name>\n/);
+    expect(await embedded.api.xmlDesc(ref, 0)).toMatch(/[^\n]\n<\/domain>\n$/);
   });
 
   test('passwords are shown to those who ask with SECURE', async () => {
