@@ -37,7 +37,7 @@ export function libxlDiskFormat(format = 'raw'): LibxlDiskFormat | undefined {
 export function libxlDeviceDisk(disk: DomainDisk): LibxlDeviceDisk {
   const driver = disk.driver ?? (disk.type === 'network' ? 'qemu' : undefined);
   const given = libxlDiskFormat(disk.format);
-  const backend = driver === undefined || given === undefined ? undefined : BACKENDS[driver]?.[given];
+  const backend = driver === undefined || given === undefined ? undefined : own(BACKENDS, driver)?.[given];
   const isCdrom = disk.device === 'cdrom';
   const format = isCdrom && !disk.hasSource ? 'empty' : driver === undefined ? 'raw' : backend && given;
   return {
@@ -49,4 +49,9 @@ export function libxlDeviceDisk(disk: DomainDisk): LibxlDeviceDisk {
     ...(!disk.readonly && { readwrite: 1 }),
     ...(isCdrom && { is_cdrom: 1 }),
   };
+}
+
+/** Names come from a user's XML, and every object has a `constructor`. */
+function own<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined;
 }
