@@ -11,6 +11,7 @@ import {
 } from '../disks/internal-snapshots.ts';
 import { throwIfCancelled } from '../disks/qmp.ts';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
+import { diskNodes, memoryPathOf } from '../libxl/check.ts';
 import { PartialMemoryImage } from '../libxl/memory-image.ts';
 import type {
   LibxlDiskSnapshot,
@@ -21,14 +22,17 @@ import type {
 import type { Job } from '../snapshots/ports.ts';
 import { withoutSecrets } from '../xml/domain-format.ts';
 import { writeElement } from '../xml/write.ts';
+import { checkSavable } from './save-rules.ts';
 import { withId } from './test-definition.ts';
-import type { Run } from './test-domain.ts';
+import type { Run, TestDomain } from './test-domain.ts';
 import { encodeMemoryStream, type GuestMemory, RAM_BYTES } from './test-memory.ts';
 
-/** Refuses what `saveRun` could not do. Changes nothing. */
-export async function checkSave(run: Run, args: LibxlDomainSnapshotArgs): Promise<void> {
+/** Refuses what `saveDomain` could not do. Changes nothing. */
+export async function checkSave(domain: TestDomain, args: LibxlDomainSnapshotArgs): Promise<void> {
+  const { run } = domain;
   const { disks = [] } = args;
-  memoryPathOf(args);
+  // With memory only a running one, although this one could: what works here shall work on Xen.
+  checkSavable(domain.snapshot(), memoryPathOf(args) === undefined ? ['running', 'paused'] : ['running']);
   // A snapshot has one name in all its images.
   const snapshots = snapshotsOf(run, disks[0]?.name ?? '', disks, new AbortController().signal);
   if (snapshots.nodes.length > 0) await checkInternalSnapshots(snapshots);
@@ -38,13 +42,14 @@ export async function checkSave(run: Run, args: LibxlDomainSnapshotArgs): Promis
  * Memory and disks in one point in time, with the phases of domainSnapshotSave. After an error the guest goes on as
  * before and nothing is left, or the message says what is.
  */
-export async function saveRun(
-  run: Run,
+export async function saveDomain(
+  domain: TestDomain,
   name: string,
   args: LibxlDomainSnapshotArgs,
   job: Job,
 ): Promise<LibxlDomainSnapshot> {
-  await checkSave(run, args);
+  await checkSave(domain, args);
+  const { run } = domain;
   const snapshots = snapshotsOf(run, name, args.disks ?? [], job.signal);
   const disks = await describeDisks(snapshots, args.disks ?? []);
   const made: Made = {};
@@ -75,20 +80,9 @@ interface Made {
   snapshots?: InternalSnapshotOptions;
 }
 
-/** The nodes of the disks to be captured. Overlays the embedded host does not make. */
-export function internalNodes(run: Run, disks: readonly LibxlDiskSnapshot[]): readonly DiskNode[] {
-  return disks.map(({ disk, external }) => {
-    if (external) {
-      const text = `external snapshot for disk ${disk.vdev} unsupported by the embedded host`;
-      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
-    }
-    return run.devices.node(disk.vdev);
-  });
-}
-
-function memoryPathOf({ memory = '<default>', memory_path: path }: LibxlDomainSnapshotArgs): string | undefined {
-  if (memory === true && path === undefined) throw new LibvirtError('INVALID_ARG', 'memory without memory_path');
-  return memory === false ? undefined : path;
+/** The nodes of the disks to be captured, as the domain's device model has opened them. */
+export function openedNodes(run: Run, disks: readonly LibxlDiskSnapshot[]): readonly DiskNode[] {
+  return diskNodes(disks).map(({ disk }) => run.devices.node(disk));
 }
 
 function snapshotsOf(
@@ -97,7 +91,7 @@ function snapshotsOf(
   disks: readonly LibxlDiskSnapshot[],
   signal: AbortSignal,
 ): InternalSnapshotOptions {
-  return { socket: run.devices.qmpSocket, name, nodes: internalNodes(run, disks), signal };
+  return { socket: run.devices.qmpSocket, name, nodes: openedNodes(run, disks), signal };
 }
 
 async function describeDisks(

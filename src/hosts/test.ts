@@ -24,7 +24,7 @@ import { REASONS, type TestDomain } from './test-domain.ts';
 import { TestDomainApi } from './test-domain-api.ts';
 import { TestDomains } from './test-domains.ts';
 import { readMemoryStream } from './test-memory.ts';
-import { checkSave, internalNodes, saveRun } from './test-save.ts';
+import { checkSave, openedNodes, saveDomain } from './test-save.ts';
 import { endLeftovers } from './test-storage-daemon.ts';
 
 const IMAGE_BYTES = 64 << 20;
@@ -77,12 +77,12 @@ export class TestHost implements Host, AsyncDisposable {
   }
 
   async checkSave({ ref }: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
-    await checkSave(this.#domains.find(ref).run, args);
+    await checkSave(this.#domains.find(ref), args);
   }
 
   async save({ ref }: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
     const domain = this.#domains.find(ref);
-    return domain.exclusive(() => saveRun(domain.run, name, args, job));
+    return domain.exclusive(() => saveDomain(domain, name, args, job));
   }
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
@@ -91,7 +91,7 @@ export class TestHost implements Host, AsyncDisposable {
       deleteInternalSnapshots({
         socket: domain.run.devices.qmpSocket,
         name,
-        nodes: internalNodes(domain.run, disks),
+        nodes: openedNodes(domain.run, disks),
         signal: new AbortController().signal,
       }),
     );
@@ -115,6 +115,7 @@ export class TestHost implements Host, AsyncDisposable {
       const { definition, ram } = await readSaved(domain, memoryPath);
       const reason = paused ? REASONS.paused.fromSnapshot : REASONS.running.fromSnapshot;
       await this.#domains.start(domain, { definition, ram, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
+      this.#domains.emit(domain, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
     });
   }
 
@@ -128,6 +129,7 @@ export class TestHost implements Host, AsyncDisposable {
       const { definition } = domain;
       const reason = paused ? REASONS.paused.user : REASONS.running.booted;
       await this.#domains.start(domain, { definition, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
+      if (paused) this.#domains.emit(domain, LIFECYCLE.SUSPENDED_FROM_SNAPSHOT);
     });
   }
 

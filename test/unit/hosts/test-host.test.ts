@@ -116,7 +116,7 @@ describe('saving and restoring', () => {
     expect(after).toMatchObject({ state: 'paused', persistent: true });
     expect(after.ref.id).toBeGreaterThan(before.ref.id);
     expect((await embedded.counter(after)) - saved).toBeLessThanOrEqual(0n);
-    expect(told).toEqual(['two STOPPED_FROM_SNAPSHOT', 'two STARTED_FROM_SNAPSHOT']);
+    expect(told).toEqual(['STOPPED', 'STARTED', 'SUSPENDED'].map((event) => `two ${event}_FROM_SNAPSHOT`));
     for (const vdev of ['xvda', 'xvdb']) {
       expect(await hasPattern(embedded.liveDisk(after, vdev), 'raw', 0x11)).toBe(true);
     }
@@ -138,13 +138,19 @@ describe('saving and restoring', () => {
     expect(definition.attributes.id).toBe(String(domain.ref.id));
   });
 
-  test('a paused guest stays paused', async () => {
+  test("a paused guest's memory is refused as on Xen; its disks are taken, and it stays paused", async () => {
     await using embedded = await twoDisks();
-    const { host, api, args } = embedded;
+    const { host, api, a, args, disks } = embedded;
+    const { ref } = await embedded.domain('two');
+    await api.suspend(ref);
     const domain = await embedded.domain('two');
-    await api.suspend(domain.ref);
     const counter = await embedded.counter(domain);
-    await host.save(domain, 's1', args, quietJob());
+    const refused = { code: 'OPERATION_INVALID', detail: expect.stringContaining("resume domain 'two' first") };
+    await expect(host.checkSave(domain, args)).rejects.toMatchObject(refused);
+    await expect(host.save(domain, 's1', args, quietJob())).rejects.toMatchObject(refused);
+    expect(await snapshotsOf(a)).toEqual([]);
+    await host.save(domain, 's1', { memory: false, disks }, quietJob());
+    expect(await snapshotsOf(a)).toEqual(['s1']);
     await sleep(250);
     expect((await embedded.domain('two')).state).toBe('paused');
     expect(await embedded.counter(domain)).toBe(counter);
@@ -301,7 +307,7 @@ describe('what a revert also does', () => {
     told.length = 0;
     await host.define(parseDomain(definitionOf('two', UUID)));
     await host.start(domain, { paused: true });
-    expect(told).toEqual(['two DEFINED_FROM_SNAPSHOT', 'two STARTED_FROM_SNAPSHOT']);
+    expect(told).toEqual(['DEFINED', 'STARTED', 'SUSPENDED'].map((event) => `two ${event}_FROM_SNAPSHOT`));
     const after = await embedded.domain('two');
     expect(after.state).toBe('paused');
     expect(domainDisks(await host.definition(after, 'live'))).toEqual([]);
@@ -319,7 +325,7 @@ describe('what a revert also does', () => {
 
   test('a transient domain survives its destruction, and is not reported gone', async () => {
     await using embedded = await embeddedHost();
-    const { host, api, folder } = embedded;
+    const { host, api, folder, told } = embedded;
     const gone: string[] = [];
     host.onGone(({ name }) => gone.push(name));
     const domain = await host.lookup(await api.createXML(definitionOf('t', UUID)));
@@ -327,6 +333,7 @@ describe('what a revert also does', () => {
     await host.save(domain, 's1', { memory_path: path }, quietJob());
     await host.destroy(domain);
     await host.restore(domain, path, { paused: false });
+    expect(told.slice(-2)).toEqual(['t STARTED_FROM_SNAPSHOT', 't RESUMED_FROM_SNAPSHOT']);
     expect(await host.lookup(domain.ref)).toMatchObject({ state: 'running', persistent: false });
     expect(gone).toEqual([]);
     await api.destroy(domain.ref);
