@@ -4,6 +4,7 @@ import { LibvirtError } from '../errors.ts';
 import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE, VERSION } from './frames.ts';
 import { errorFrame, replyFrame } from './messages.ts';
 import type { Procedure } from './procedures.ts';
+import { LIST_MAX } from './xdr.ts';
 
 /** The reply to a whole frame. Never rejects: what goes wrong is an error reply. */
 export type Answer = (call: FrameHeader, frame: Buffer, readOnly: boolean) => Promise<Buffer>;
@@ -32,4 +33,11 @@ export function answer<A, R>(procedure: Procedure<A, R>, run: (args: A) => R | P
 /** True for what can be answered by procedure number: an ordinary call of the remote program. */
 export function isRemoteCall({ program, version, type, status }: FrameHeader): boolean {
   return program === PROGRAM.REMOTE && version === VERSION && type === TYPE.CALL && status === STATUS.OK;
+}
+
+/** Refuses what cannot be the size of the caller's array, in libvirtd's words. `limit` is the constant of the protocol. */
+export function checkArraySize(argument: 'maxnames' | 'maxids', size: number, limit: string): void {
+  if (size >= 0 && size <= LIST_MAX) return;
+  const detail = size < 0 ? `${argument} must be non-negative` : `${argument} > ${limit}`;
+  throw new LibvirtError('RPC', detail, { domain: 'RPC' });
 }

@@ -3,10 +3,13 @@
 import { LibvirtError } from '../errors.ts';
 import { DOMAIN_STATES, type DomainRef } from '../model/domain.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
-import { type Answers, answer } from './answers.ts';
+import { type Answers, answer, checkArraySize } from './answers.ts';
 import type { DomainApi, DomainSummary } from './domain-api.ts';
 import { passesDomainFilter } from './domain-filter.ts';
 import { PROCEDURES as P, UNDEFINE } from './procedures.ts';
+
+/** VIR_CONNECT_LIST_DOMAINS_*. */
+const LIST_KNOWN = 0xffff;
 
 /** VIR_DOMAIN_START_PAUSED. */
 const START_PAUSED = 0x1;
@@ -30,6 +33,11 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
     return { domain: found.ref };
   };
 
+  const none = ({ domain }: { readonly domain: DomainRef }) => {
+    api.domain(domain);
+    return { value: 0 };
+  };
+
   const undefine = async (ref: DomainRef, flags: number): Promise<void> => {
     refuseUnknown(flags, UNDEFINE_KNOWN, 'virDomainUndefineFlags');
     await snapshots.checkUndefine(ref, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
@@ -41,6 +49,7 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
 
   return new Map([
     answer(P.CONNECT_LIST_ALL_DOMAINS, ({ needResults, flags }) => {
+      refuseUnknown(flags, LIST_KNOWN, 'virConnectListAllDomains');
       const passed = api
         .domains()
         .filter((domain) =>
@@ -49,10 +58,12 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
       return { domains: needResults === 0 ? [] : passed.map(({ ref }) => ref), count: passed.length };
     }),
     answer(P.CONNECT_NUM_OF_DOMAINS, () => ({ value: active().length })),
-    answer(P.CONNECT_LIST_DOMAINS, ({ maxids }) => ({ ids: firstOf(active(), maxids).map(({ ref }) => ref.id) })),
+    answer(P.CONNECT_LIST_DOMAINS, ({ maxids }) => ({
+      ids: firstOf(active(), 'maxids', maxids).map(({ ref }) => ref.id),
+    })),
     answer(P.CONNECT_NUM_OF_DEFINED_DOMAINS, () => ({ value: inactive().length })),
     answer(P.CONNECT_LIST_DEFINED_DOMAINS, ({ maxnames }) => ({
-      names: firstOf(inactive(), maxnames).map(({ ref }) => ref.name),
+      names: firstOf(inactive(), 'maxnames', maxnames).map(({ ref }) => ref.name),
     })),
 
     answer(P.DOMAIN_LOOKUP_BY_NAME, ({ name }) => find(({ ref }) => ref.name === name, `name '${name}'`)),
@@ -77,11 +88,13 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
     answer(P.DOMAIN_GET_XML_DESC, async ({ domain, flags }) => ({ value: await api.xmlDesc(domain, flags) })),
 
     // What no domain of ours has; a domain that is not there is still an error.
-    answer(P.DOMAIN_IS_UPDATED, ({ domain }) => none(api.domain(domain))),
-    answer(P.DOMAIN_GET_AUTOSTART, ({ domain }) => none(api.domain(domain))),
-    answer(P.DOMAIN_HAS_MANAGED_SAVE_IMAGE, ({ domain }) => none(api.domain(domain))),
+    answer(P.DOMAIN_IS_UPDATED, none),
+    answer(P.DOMAIN_GET_AUTOSTART, none),
+    answer(P.DOMAIN_HAS_MANAGED_SAVE_IMAGE, none),
     answer(P.DOMAIN_GET_METADATA, ({ domain }) => {
-      throw new LibvirtError('NO_DOMAIN_METADATA', `Domain '${api.domain(domain).ref.name}' has no such metadata`);
+      api.domain(domain);
+      const detail = 'Requested metadata element is not present';
+      throw new LibvirtError('NO_DOMAIN_METADATA', detail, { domain: 'DOMAIN' });
     }),
 
     answer(P.DOMAIN_DEFINE_XML, async ({ xml }) => ({ domain: await api.define(xml) })),
@@ -117,9 +130,11 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
   ]);
 }
 
-const none = (_domain: DomainSummary) => ({ value: 0 });
-
-const firstOf = <T>(items: readonly T[], max: number): readonly T[] => items.slice(0, Math.max(0, max));
+/** As many as the caller's array holds. */
+function firstOf<T>(items: readonly T[], argument: 'maxnames' | 'maxids', size: number): readonly T[] {
+  checkArraySize(argument, size, 'REMOTE_DOMAIN_LIST_MAX');
+  return items.slice(0, size);
+}
 
 /** virCheckFlags: what is not known is refused, not ignored. */
 function refuseUnknown(flags: number, known: number, call: string): void {

@@ -35,6 +35,14 @@ export class FrameOutlet {
     this.#waitingBytes += frame.length;
   }
 
+  /**
+   * Ends the connection when all has been written; as libvirtd does it, without a shutdown first: its clients tell an
+   * end of file from an I/O error by that.
+   */
+  close(): void {
+    this.#socket.write('', () => this.#socket.destroy());
+  }
+
   #write(bytes: Buffer): void {
     if (this.#socket.writable) this.#socket.write(bytes);
   }

@@ -35,6 +35,8 @@ export function proxyCalls({ snapshots, upstreamUri }: Pick<ProxyOptions, 'snaps
     proxyCall(P.CONNECT_OPEN, (connection, call, _frame, { name, flags }) => {
       const asked = connection.readOnly ? flags | CONNECT.RO : flags;
       const open = encodeFrame(call, P.CONNECT_OPEN.args, { name: upstreamUri ?? name, flags: asked });
+      // A second one fails, and libvirtd closes the first for it.
+      connection.open = false;
       connection.toUpstream(call, open, (_reply, bytes) => {
         connection.open = true;
         connection.readOnly ||= (flags & CONNECT.RO) !== 0;

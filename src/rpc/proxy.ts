@@ -98,7 +98,7 @@ class ProxyConnection implements ProxyContext {
     this.events = hub.attach((frame) => this.toClient(frame));
     client.once('close', () => this.events[Symbol.dispose]());
     upstream.on('error', () => upstream.destroy());
-    upstream.once('close', () => closeAfterWrites(client));
+    upstream.once('close', () => this.#clientOutlet.close());
     this.#split(client, {
       begin: (header) => this.#clientBegins(header),
       whole: (header, frame) => this.#call(header, frame),
@@ -201,11 +201,6 @@ function setFlow(socket: Socket, flow: boolean): void {
   if (!flow && !socket.isPaused()) socket.pause();
 }
 
-/** As libvirtd does it, without a shutdown first: its clients tell an end of file from an I/O error by that. */
-function closeAfterWrites(socket: Socket): void {
-  socket.write('', () => socket.destroy());
-}
-
 /** Node cannot receive file descriptors. Clients ask for the feature first (and hear no); this is for those that do not. */
 function noFds(): LibvirtError {
   return new LibvirtError('NO_SUPPORT', 'fd passing is not supported by this connection', { domain: 'RPC' });
@@ -213,13 +208,14 @@ function noFds(): LibvirtError {
 
 /** For a client that has come while there is nothing behind us: its first call says why, then the connection ends. */
 function refuseFirstCall(client: Socket, error: LibvirtError): void {
+  const outlet = new FrameOutlet(client);
   let refused = false;
   const splitter = new FrameSplitter({
     begin(header) {
       if (header.type === TYPE.CALL && !refused) {
         refused = true;
-        client.write(errorFrame(header, error));
-        closeAfterWrites(client);
+        outlet.send(errorFrame(header, error));
+        outlet.close();
       }
       return 'drop';
     },

@@ -2,7 +2,7 @@
 
 import { LibvirtError } from '../errors.ts';
 import type { SnapshotApi, SnapshotRef } from '../snapshots/api.ts';
-import { type Answers, answer } from './answers.ts';
+import { type Answers, answer, checkArraySize } from './answers.ts';
 import { PROCEDURES as P } from './procedures.ts';
 import { LIST_MAX } from './xdr.ts';
 
@@ -51,12 +51,10 @@ export function snapshotAnswers(api: SnapshotApi): Answers {
   ]);
 }
 
-/** `maxnames` is the size of the caller's array. */
+/** As many as the caller's array holds. */
 async function firstNames(maxnames: number, list: () => Promise<readonly string[]>): Promise<readonly string[]> {
-  if (maxnames > LIST_MAX) {
-    throw new LibvirtError('INTERNAL_ERROR', 'maxnames > REMOTE_DOMAIN_SNAPSHOT_LIST_MAX', { domain: 'RPC' });
-  }
-  return (await list()).slice(0, Math.max(0, maxnames));
+  checkArraySize('maxnames', maxnames, 'REMOTE_DOMAIN_SNAPSHOT_LIST_MAX');
+  return (await list()).slice(0, maxnames);
 }
 
 /** Without `needResults` the caller wants the number only. */

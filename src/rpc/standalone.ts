@@ -104,6 +104,7 @@ class StandaloneConnection {
       const found = this.#own.get(header.procedure) ?? this.#shared.get(header.procedure);
       const refusal = headerRefusal(header) ?? (found ? this.#stateRefusal(header) : unknownProcedure(header));
       this.#outlet.send(refusal || !found ? errorFrame(header, refusal) : await found(header, frame, this.#readOnly));
+      if (header.procedure === P.CONNECT_CLOSE.number) this.#outlet.close();
     });
   }
 
@@ -114,7 +115,8 @@ class StandaloneConnection {
 
   /** What depends on the connection, or is about the connection only. */
   #ownAnswers({ uri, version, domains }: StandaloneOptions): Answers {
-    let callbacks = 0;
+    const registered = new Set<number>();
+    let nextCallback = 0;
     return new Map([
       answer(P.AUTH_LIST, () => ({ types: [AUTH_NONE] })),
       answer(P.CONNECT_SUPPORTS_FEATURE, ({ feature }) => ({ supported: Number(FEATURES.has(feature)) })),
@@ -139,12 +141,20 @@ class StandaloneConnection {
       answer(P.CONNECT_IS_SECURE, () => ({ value: 1 })),
 
       answer(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, ({ eventID, domain }) => {
-        const callbackID = callbacks++;
+        if (eventID < 0 || eventID >= EVENT_ID.LAST) {
+          throw new LibvirtError('INTERNAL_ERROR', `unsupported event ID ${eventID}`, { domain: 'RPC' });
+        }
+        const callbackID = nextCallback++;
+        registered.add(callbackID);
         // Any event may be registered for; this is the one that comes.
         if (eventID === EVENT_ID.LIFECYCLE) this.#events.register(callbackID, domain?.uuid);
         return { callbackID };
       }),
       answer(P.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY, ({ callbackID }) => {
+        if (!registered.delete(callbackID)) {
+          const detail = `domain event callback ${callbackID} not registered`;
+          throw new LibvirtError('INTERNAL_ERROR', detail, { domain: 'RPC' });
+        }
         this.#events.deregister(callbackID);
       }),
     ]);
@@ -163,17 +173,11 @@ function unknownProcedure({ procedure }: FrameHeader): LibvirtError {
   return new LibvirtError('RPC', `unknown procedure: ${procedure}`, { domain: 'RPC' });
 }
 
-/** What virnetserverprogram.c says to a call that is not for it. */
+/** What libvirtd says to a call that is for no program of its. */
 function headerRefusal({ program, version, status }: FrameHeader): LibvirtError | undefined {
-  const actual = (value: number, expected: number) =>
-    `(actual ${value.toString(16)}, expected ${expected.toString(16)})`;
-  const text =
-    program !== PROGRAM.REMOTE
-      ? `program mismatch ${actual(program, PROGRAM.REMOTE)}`
-      : version !== VERSION
-        ? `version mismatch ${actual(version, VERSION)}`
-        : status !== STATUS.OK
-          ? `Unexpected message status ${status}`
-          : undefined;
-  return text === undefined ? undefined : new LibvirtError('RPC', text, { domain: 'RPC' });
+  if (program !== PROGRAM.REMOTE || version !== VERSION) {
+    return new LibvirtError('RPC', `Cannot find program ${program} version ${version}`, { domain: 'RPC' });
+  }
+  if (status !== STATUS.OK) return new LibvirtError('RPC', `Unexpected message status ${status}`, { domain: 'RPC' });
+  return undefined;
 }
