@@ -6,12 +6,12 @@ import type { Domain, DomainRef } from '../model/domain.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import type { LifecycleEvents } from '../snapshots/ports.ts';
 import { hideEvents } from './hidden-events.ts';
-import { checkSameDomain } from './save-rules.ts';
+import { isSameDomain } from './save-rules.ts';
 import { SUSPEND_TARGET_MEM, type Upstream } from './upstream.ts';
 
 /** A guest must not stay asleep because of one failed call. */
 const WAKEUP_ATTEMPTS = 5;
-const WAKEUP_INTERVAL_MS = 1_000;
+const WAKEUP_INTERVAL_MS = 500;
 
 export interface DeathWatchOptions {
   readonly upstream: Upstream;
@@ -36,15 +36,19 @@ export class DeathWatch {
     this.#log = log;
   }
 
-  /** Never rejects: a snapshot that has been taken stands. What could not be done is logged, with the commands that do it. */
+  /**
+   * Never rejects: a snapshot that has been taken stands. What could not be done is logged, with the commands that do it.
+   * Also right for a guest that a death of this daemon has left between the two steps.
+   */
   async rearm({ ref }: Domain): Promise<void> {
     using _hidden = hideEvents(this.#events, ref.uuid, [LIFECYCLE.PMSUSPENDED_MEMORY, LIFECYCLE.STARTED_WAKEUP]);
     try {
-      await checkSameDomain(this.#upstream, ref);
+      // One that has ended needs no watch, and one that libvirtd has started since has it.
+      if (!(await isSameDomain(this.#upstream, ref))) return;
       await this.#suspend(ref);
     } catch (error) {
       this.#log(
-        `libvirtd no longer notices when domain '${ref.name}' shuts down: ${asLibvirtError(error).message}; ` +
+        `libvirtd may no longer notice when domain '${ref.name}' shuts down: ${asLibvirtError(error).message}; ` +
           `run 'virsh dompmsuspend ${ref.name} mem' and 'virsh dompmwakeup ${ref.name}', or restart libvirtd`,
       );
       return;

@@ -30,14 +30,14 @@ export class Launcher {
   async restore({ uuid }: DomainRef, memoryPath: string, paused: boolean): Promise<DomainRef> {
     using _hidden = hideEvents(this.#events, uuid, RESTORE_CAUSES);
     await withFlag(paused ? SAVE_PAUSED : 0, (flags) => this.#upstream.restoreFlags(memoryPath, flags));
-    return this.#settle(uuid, paused);
+    return await this.#settle(uuid, paused);
   }
 
   /** From its definition. */
   async start(ref: DomainRef, paused: boolean): Promise<DomainRef> {
     using _hidden = hideEvents(this.#events, ref.uuid, paused ? PAUSED_START_CAUSES : START_CAUSES);
     await withFlag(paused ? START_PAUSED : 0, (flags) => this.#upstream.createWithFlags(ref, flags));
-    return this.#settle(ref.uuid, paused);
+    return await this.#settle(ref.uuid, paused);
   }
 
   /** A driver may not know the flag, and a domain that was saved while paused comes back paused. */

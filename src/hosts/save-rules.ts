@@ -1,6 +1,6 @@
 /** Which domains can be saved at all. */
 
-import { LibvirtError } from '../errors.ts';
+import { isLibvirtError, LibvirtError } from '../errors.ts';
 import type { Domain, DomainRef, DomainState } from '../model/domain.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -26,9 +26,17 @@ export function checkSavable({ ref, state }: Domain, savable: readonly DomainSta
 }
 
 /** Refuses to go on with a domain that has ended, or has been started anew, since it was looked up. */
-export async function checkSameDomain(upstream: Upstream, { name, uuid, id }: DomainRef): Promise<void> {
-  const now = await upstream.lookupByUUID(uuid);
-  if (now.id === id) return;
-  const what = now.id < 0 ? 'has ended' : `was started anew (id ${now.id}, it was ${id})`;
-  throw new LibvirtError('OPERATION_INVALID', `domain '${name}' ${what} in the meantime`);
+export async function checkSameDomain(upstream: Upstream, ref: DomainRef): Promise<void> {
+  if (await isSameDomain(upstream, ref)) return;
+  throw new LibvirtError('OPERATION_INVALID', `domain '${ref.name}' has ended or was started anew in the meantime`);
+}
+
+/** By its id: libxl gives none a second time within a minute, and libvirtd's other drivers never. */
+export async function isSameDomain(upstream: Upstream, { uuid, id }: DomainRef): Promise<boolean> {
+  try {
+    return (await upstream.lookupByUUID(uuid)).id === id;
+  } catch (error) {
+    if (isLibvirtError(error, 'NO_DOMAIN')) return false;
+    throw error;
+  }
 }
