@@ -13,6 +13,7 @@ const OLDER_WORDS: readonly (readonly [RegExp, string])[] = [
   [/^Excessive depth in document: (\d+), /, 'Excessive depth in document: $1 '],
 ];
 
+const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
 const isLineEnd = (byte: number | undefined): boolean => byte === LF || byte === CR;
@@ -31,7 +32,7 @@ export function describeProblem(fault: Fault, bytes: Buffer): string {
   return reworded ? message.replace(...reworded) : fault.message.replace(/\n$/, '');
 }
 
-/** The line in question, and beneath it dashes up to the fault and a caret, counted in bytes as libvirt does. */
+/** The line in question, and beneath it dashes (tabs stay) up to the fault and a caret, counted in bytes as libvirt does. */
 export function describePosition(fault: Fault, bytes: Buffer): string {
   const at = offsetOf(fault, bytes);
   let start = at;
@@ -42,7 +43,8 @@ export function describePosition(fault: Fault, bytes: Buffer): string {
   while (end < bytes.length && !isLineEnd(bytes[end])) end += 1;
   // What glibc prints for the NULL that an empty buffer is.
   const line = start === end ? '(null)' : bytes.toString('utf8', start, end);
-  return `${line}\n${'-'.repeat(Math.max(0, at - start))}^`;
+  const mark = Array.from(bytes.subarray(start, at), (byte) => (byte === TAB ? '\t' : '-')).join('');
+  return `${line}\n${mark}^`;
 }
 
 function offsetOf({ line, col }: Fault, bytes: Buffer): number {
