@@ -22,18 +22,17 @@ import type {
 import type { Job } from '../snapshots/ports.ts';
 import { withoutSecrets } from '../xml/domain-format.ts';
 import { writeElement } from '../xml/write.ts';
-import { checkSavable } from './save-rules.ts';
 import { withId } from './test-definition.ts';
-import type { Run, TestDomain } from './test-domain.ts';
+import type { Run } from './test-domain.ts';
 import { encodeMemoryStream, type GuestMemory, RAM_BYTES } from './test-memory.ts';
 
-/** Refuses what `saveDomain` could not do. Changes nothing. */
-export async function checkSave(domain: TestDomain, args: LibxlDomainSnapshotArgs): Promise<void> {
-  const { run } = domain;
+/**
+ * Refuses what `saveRun` could not do. Changes nothing. Unlike a guest on Xen, a paused one can be saved with its memory:
+ * no vCPU has to answer.
+ */
+export async function checkSave(run: Run, args: LibxlDomainSnapshotArgs): Promise<void> {
   const { disks = [] } = args;
   memoryPathOf(args);
-  // Unlike a guest on Xen, a paused one needs no vCPU to answer.
-  checkSavable(domain.snapshot(), ['running', 'paused']);
   // A snapshot has one name in all its images.
   const snapshots = snapshotsOf(run, disks[0]?.name ?? '', disks, new AbortController().signal);
   if (snapshots.nodes.length > 0) await checkInternalSnapshots(snapshots);
@@ -43,14 +42,13 @@ export async function checkSave(domain: TestDomain, args: LibxlDomainSnapshotArg
  * Memory and disks in one point in time, with the phases of domainSnapshotSave. After an error the guest goes on as
  * before and nothing is left, or the message says what is.
  */
-export async function saveDomain(
-  domain: TestDomain,
+export async function saveRun(
+  run: Run,
   name: string,
   args: LibxlDomainSnapshotArgs,
   job: Job,
 ): Promise<LibxlDomainSnapshot> {
-  await checkSave(domain, args);
-  const { run } = domain;
+  await checkSave(run, args);
   const snapshots = snapshotsOf(run, name, args.disks ?? [], job.signal);
   const disks = await describeDisks(snapshots, args.disks ?? []);
   const made: Made = {};

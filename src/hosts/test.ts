@@ -24,7 +24,7 @@ import { REASONS, type TestDomain } from './test-domain.ts';
 import { TestDomainApi } from './test-domain-api.ts';
 import { TestDomains } from './test-domains.ts';
 import { readMemoryStream } from './test-memory.ts';
-import { checkSave, openedNodes, saveDomain } from './test-save.ts';
+import { checkSave, openedNodes, saveRun } from './test-save.ts';
 import { endLeftovers } from './test-storage-daemon.ts';
 
 const IMAGE_BYTES = 64 << 20;
@@ -77,12 +77,12 @@ export class TestHost implements Host, AsyncDisposable {
   }
 
   async checkSave({ ref }: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
-    await checkSave(this.#domains.find(ref), args);
+    await checkSave(this.#domains.find(ref).run, args);
   }
 
   async save({ ref }: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
     const domain = this.#domains.find(ref);
-    return domain.exclusive(() => saveDomain(domain, name, args, job));
+    return domain.exclusive(() => saveRun(domain.run, name, args, job));
   }
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {

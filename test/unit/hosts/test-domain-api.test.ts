@@ -59,6 +59,19 @@ describe('life of a domain', () => {
     expect(await embedded.counter(domain)).toBeGreaterThan(counter);
   });
 
+  test('disks that are not there, block devices and empty drives keep no domain from starting', async () => {
+    await using embedded = await embeddedHost();
+    const { api } = embedded;
+    const disks = `<devices>
+      <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/nonexistent/a'/><target dev='xvda' bus='xen'/></disk>
+      <disk type='file' device='disk'><source file='/nonexistent/b.img'/><target dev='xvdb' bus='xen'/></disk>
+      <disk type='file' device='cdrom'><target dev='hdc' bus='ide'/><readonly/></disk>
+      <disk type='block' device='disk'><source dev='/dev/nosuchvg/lv0'/><target dev='xvdd' bus='xen'/></disk>
+      <disk type='network' device='disk'><source protocol='nbd' name='x'><host name='h'/></source><target dev='xvde'/></disk>`;
+    const ref = await api.createXML(definitionOf('d', UUID).replace('<devices>', disks));
+    expect(api.domain(ref).state).toBe('running');
+  });
+
   test('an ended domain leaves neither process nor file', async () => {
     await using embedded = await embeddedHost();
     const { api, stateDir } = embedded;
