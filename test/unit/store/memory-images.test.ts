@@ -1,0 +1,67 @@
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { MemoryFiles } from '../../../src/store/memory-images.ts';
+
+const domain = { name: 'g', uuid: '22222222-2222-3333-4444-777777777777', id: 3 };
+let dir = '';
+let images: MemoryFiles;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'xlsnap-memory-'));
+  images = new MemoryFiles(join(dir, 'memory'));
+});
+
+afterEach(async () => {
+  await rm(dir, { recursive: true, force: true });
+});
+
+test('an image lies under its domain’s UUID', () => {
+  expect(images.path(domain, 's1')).toBe(join(dir, 'memory', domain.uuid, 's1.save'));
+});
+
+test.each(['../s', 'a/b', 'a\0b'])('the name %j does not leave the folder', async (name) => {
+  expect(() => images.path(domain, name)).toThrow(expect.objectContaining({ code: 'INVALID_ARG' }));
+  await expect(images.remove(domain, name)).rejects.toMatchObject({ code: 'INVALID_ARG' });
+});
+
+test('folders are the owner’s alone', async () => {
+  await images.prepare(domain, 1);
+  for (const folder of [dirname(images.path(domain, 's1')), join(dir, 'memory')]) {
+    expect((await stat(folder)).mode & 0o777).toBe(0o700);
+  }
+});
+
+test('too little space is refused with folder and bytes, and leaves no folder', async () => {
+  const bytes = 2 ** 60;
+  await expect(images.prepare(domain, bytes)).rejects.toMatchObject({
+    code: 'OPERATION_FAILED',
+    message: expect.stringMatching(
+      new RegExp(
+        `memory of domain 'g' in '${join(dir, 'memory', domain.uuid)}': ${bytes} bytes are needed, \\d+ are free$`,
+      ),
+    ),
+  });
+  expect(await readdir(join(dir, 'memory'))).toEqual([]);
+});
+
+test('a file where the folder should be is an error with its name', async () => {
+  await writeFile(join(dir, 'memory'), '');
+  await expect(images.prepare(domain, 1)).rejects.toThrow(`cannot create folder '${join(dir, 'memory', domain.uuid)}'`);
+});
+
+test('removing takes the image, and the folder with the last one', async () => {
+  await images.prepare(domain, 1);
+  for (const name of ['s1', 's2']) await writeFile(images.path(domain, name), '');
+  await images.remove(domain, 's1');
+  expect(await readdir(dirname(images.path(domain, 's1')))).toEqual(['s2.save']);
+  await images.remove(domain, 's2');
+  expect(await readdir(join(dir, 'memory'))).toEqual([]);
+});
+
+test('an image that is gone already is no error', async () => {
+  await expect(images.remove(domain, 's1')).resolves.toBeUndefined();
+  await mkdir(dirname(images.path(domain, 's1')), { recursive: true });
+  await expect(images.remove(domain, 's1')).resolves.toBeUndefined();
+});
