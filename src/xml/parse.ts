@@ -6,7 +6,8 @@
 import { XmlElement as LibxmlElement, ParseOption, XmlDocument, XmlParseError, XmlXPath } from 'libxml2-wasm';
 import { type ErrorDomain, LibvirtError } from '../errors.ts';
 import type { XmlElement, XmlNode } from '../model/element.ts';
-import { describePosition, describeProblem } from './parse-error.ts';
+import { describePosition, describeProblem, type Fault } from './parse-error.ts';
+import { NEVER_SELF_CLOSED } from './write.ts';
 
 /** The documents libvirt knows by these names in its messages. */
 export type DocumentKind = 'domain_snapshot' | 'domain_definition';
@@ -54,31 +55,31 @@ export function withDocument<T>(text: string, what: DocumentKind, use: (document
 }
 
 /**
- * Namespace faults are errors to libxml2 but not fatal ones, and libvirt takes such documents: so the first pass reports
- * nothing and fails only where there is no tree. The second pass is for the words.
+ * Namespace faults are errors to libxml2 but not fatal ones, and libvirt takes such documents: so this pass reports
+ * nothing and fails only where there is no tree.
  */
 function parse(bytes: Buffer, what: DocumentKind, refuse: (message: string) => LibvirtError): XmlDocument {
   try {
     return XmlDocument.fromBuffer(bytes, { option: OPTIONS | ParseOption.XML_PARSE_NOERROR });
   } catch {
-    try {
-      XmlDocument.fromBuffer(bytes, { option: OPTIONS }).dispose();
-    } catch (error) {
-      const details = error instanceof XmlParseError ? error.details : [];
-      const fatal = details.find(({ level }) => level === FATAL);
-      if (fatal) {
-        const problem = describeProblem(fatal, bytes);
-        throw refuse(`(${what}):${fatal.line}: ${problem}\n${describePosition(fatal, bytes)}`);
-      }
-      throw refuse(`(${what}):1: ${(error as Error).message.trim()}`);
-    }
-    throw refuse(`(${what}):1: Document cannot be parsed`);
+    const fault = firstFault(bytes);
+    throw refuse(`(${what}):${fault.line}: ${describeProblem(fault, bytes)}\n${describePosition(fault, bytes)}`);
   }
 }
 
-function toElement(source: LibxmlElement): XmlElement {
-  const qualify = (node: { readonly prefix: string; readonly name: string }): string =>
-    node.prefix ? `${node.prefix}:${node.name}` : node.name;
+/** Parses again, for the words: libvirt reports the first fatal fault. */
+function firstFault(bytes: Buffer): Fault {
+  try {
+    XmlDocument.fromBuffer(bytes, { option: OPTIONS }).dispose();
+  } catch (error) {
+    const fatal = error instanceof XmlParseError ? error.details.find(({ level }) => level === FATAL) : undefined;
+    if (fatal) return fatal;
+  }
+  return { message: 'Document cannot be parsed', line: 1, col: 1 };
+}
+
+function toElement(source: LibxmlElement, inMetadata = false): XmlElement {
+  const name = qualify(source);
   // fromEntries defines its properties: an attribute may be called __proto__.
   const attributes = Object.fromEntries([
     ...source.attrs.map((attribute) => [qualify(attribute), attribute.value] as const),
@@ -86,8 +87,20 @@ function toElement(source: LibxmlElement): XmlElement {
       ([prefix, uri]) => [prefix ? `xmlns:${prefix}` : 'xmlns', uri] as const,
     ),
   ]);
-  const children = source.find(CONTENT).map((node) => (node instanceof LibxmlElement ? toElement(node) : node.content));
-  return { name: qualify(source), attributes, children: joinTexts(children) };
+  const verbatim = inMetadata || name === 'metadata';
+  const children = joinTexts(
+    source.find(CONTENT).map((node) => (node instanceof LibxmlElement ? toElement(node, verbatim) : node.content)),
+  );
+  const isEmpty = !verbatim && NEVER_SELF_CLOSED.includes(name) && children.every(isBlank);
+  return { name, attributes, children: isEmpty ? [] : children };
+}
+
+function qualify({ prefix, name }: { readonly prefix: string; readonly name: string }): string {
+  return prefix ? `${prefix}:${name}` : name;
+}
+
+function isBlank(child: XmlNode): boolean {
+  return typeof child === 'string' && child.trim() === '';
 }
 
 /** Neighbouring texts, once a comment between them is gone, are one. */

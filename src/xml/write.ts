@@ -19,8 +19,8 @@ export function escapeXml(text: string): string {
   return text.replace(SPECIAL, (character) => ENTITIES[character] ?? '');
 }
 
-/** Elements that libvirt prints with both their tags even where nothing is between them. */
-const NEVER_SELF_CLOSED = ['devices', 'encryption'];
+/** Elements that libvirt prints with both their tags even where nothing but a line end is between them. */
+export const NEVER_SELF_CLOSED: readonly string[] = ['devices', 'encryption'];
 
 /** The element on lines of its own, `indent` blanks deep, with a line end after it. */
 export function writeElement(element: XmlElement, indent = 0): string {
