@@ -1,5 +1,6 @@
 /** Calls that go to the upstream, but not as they came, or whose replies do not come back as they are. */
 
+import type { DomainRef } from '../model/domain.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
 import { passesSnapshotFilter, SNAPSHOT_BITS } from './domain-filter.ts';
 import { decodePayload, encodeFrame, type FrameHeader } from './frames.ts';
@@ -85,7 +86,7 @@ export function proxyCalls({ snapshots, upstreamUri }: Pick<ProxyOptions, 'snaps
 }
 
 /** The upstream undefines; whether it may, and what becomes of the snapshots, is decided here. */
-function undefineCall<A extends { readonly domain: Parameters<SnapshotApi['checkUndefine']>[0] }>(
+function undefineCall<A extends { readonly domain: DomainRef }>(
   snapshots: SnapshotApi,
   procedure: Procedure<A, void>,
   flagsOf: (args: A) => number,
@@ -103,13 +104,23 @@ function undefineCall<A extends { readonly domain: Parameters<SnapshotApi['check
       return;
     }
     const stripped = encodeFrame(call, procedure.args, { ...args, flags: flags & ~UNDEFINE.SNAPSHOTS_METADATA });
-    connection.toUpstream(call, stripped, async (reply, bytes) => {
-      try {
-        await snapshots.forget(args.domain.uuid);
-        return bytes;
-      } catch (error) {
-        return errorFrame(reply, error);
-      }
-    });
+    // An active domain lives on without a definition, and keeps its snapshots until it ends.
+    if (args.domain.id >= 0) connection.toUpstream(call, stripped);
+    else connection.toUpstream(call, stripped, (reply, bytes) => forgotten(snapshots, args.domain, reply, bytes));
   });
+}
+
+/** The upstream's reply, once the undefined domain's snapshots are forgotten. */
+async function forgotten(
+  snapshots: SnapshotApi,
+  { uuid }: DomainRef,
+  reply: FrameHeader,
+  bytes: Buffer,
+): Promise<Buffer> {
+  try {
+    await snapshots.forget(uuid);
+    return bytes;
+  } catch (error) {
+    return errorFrame(reply, error);
+  }
 }

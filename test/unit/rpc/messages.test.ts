@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { LibvirtError } from '../../../src/errors.ts';
+import { LIFECYCLE } from '../../../src/model/events.ts';
+import type { Codec } from '../../../src/rpc/codec.ts';
+import { decodeHeader, decodePayload, encodeFrame, PROGRAM, STATUS, TYPE } from '../../../src/rpc/frames.ts';
+import { errorFrame, lifecycleFrame, lifecycleMessage, remoteError, replyFrame } from '../../../src/rpc/messages.ts';
+import { PROCEDURES as P } from '../../../src/rpc/procedures.ts';
+import { STRING_MAX } from '../../../src/rpc/xdr.ts';
+import { rpcFixture, rpcFixtureNames } from '../../support/rpc-fixtures.ts';
+
+const uuid = '6695eb01-f6a4-8304-79aa-97f2502e193f';
+const test1 = { name: 'test', uuid, id: 1 };
+const off = { ...test1, id: -1 };
+const missing = new LibvirtError('NO_DOMAIN_SNAPSHOT', "no domain snapshot with matching name 's2'", {
+  domain: 'DOMAIN_SNAPSHOT',
+});
+
+/** What each fixture says, read and written by which codec. */
+const MESSAGES: Readonly<Record<string, readonly [codec: Codec<never>, value: unknown]>> = {
+  'connect-open': [P.CONNECT_OPEN.args, { name: 'test:///default', flags: 1 }],
+  'supports-feature': [P.CONNECT_SUPPORTS_FEATURE.args, { feature: 8 }],
+  'list-all-domains': [P.CONNECT_LIST_ALL_DOMAINS.args, { needResults: 1, flags: 0x1003 }],
+  'list-all-domains-reply': [
+    P.CONNECT_LIST_ALL_DOMAINS.result,
+    { domains: [test1, { name: 'idle', uuid, id: -1 }], count: 2 },
+  ],
+  'snapshot-create': [
+    P.DOMAIN_SNAPSHOT_CREATE_XML.args,
+    { domain: test1, xml: '<domainsnapshot>\n  <name>s1</name>\n</domainsnapshot>\n', flags: 0 },
+  ],
+  'snapshot-create-reply': [P.DOMAIN_SNAPSHOT_CREATE_XML.result, { snapshot: { name: 's1', domain: test1 } }],
+  'snapshot-list-names': [P.DOMAIN_SNAPSHOT_LIST_NAMES.args, { domain: test1, maxnames: 16, flags: 0 }],
+  'snapshot-list-names-reply': [P.DOMAIN_SNAPSHOT_LIST_NAMES.result, { names: ['s1', 'first', 'four'] }],
+  'list-all-snapshots-reply': [
+    P.DOMAIN_LIST_ALL_SNAPSHOTS.result,
+    {
+      snapshots: [
+        { name: 's1', domain: test1 },
+        { name: 'Schnappschuß', domain: test1 },
+      ],
+      count: 2,
+    },
+  ],
+  'snapshot-xml-reply': [P.DOMAIN_SNAPSHOT_GET_XML_DESC.result, { value: '<domainsnapshot/>\n' }],
+  'snapshot-delete': [P.DOMAIN_SNAPSHOT_DELETE.args, { snapshot: { name: 's1', domain: test1 }, flags: 1 }],
+  'void-reply': [P.DOMAIN_SNAPSHOT_DELETE.result, undefined],
+  'error-reply': [remoteError, missing.fields],
+  'event-register': [P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY.args, { eventID: 0, domain: test1 }],
+  'event-register-all': [P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY.args, { eventID: 0, domain: null }],
+  'lifecycle-event': [lifecycleMessage, { callbackID: 7, domain: off, event: 5, detail: 6 }],
+  'keepalive-ping': [P.CONNECT_CLOSE.args, undefined],
+} as never;
+
+describe('the fixture', () => {
+  test.each(Object.entries(MESSAGES))('%s is read and written', (name, [codec, value]) => {
+    const frame = rpcFixture(name);
+    expect(decodePayload(codec, frame)).toEqual(value);
+    expect(encodeFrame(decodeHeader(frame), codec, value as never).toString('hex')).toBe(frame.toString('hex'));
+  });
+
+  test('is there for each message, and each message for it', () => {
+    const framesOnly = ['create-with-files', 'stream-data'];
+    expect(Object.keys(MESSAGES).concat(framesOnly).sort()).toEqual([...rpcFixtureNames].sort());
+  });
+});
+
+test('replies, errors and events are framed as libvirtd frames them', () => {
+  const call = decodeHeader(rpcFixture('snapshot-create'));
+  const snapshot = { name: 's1', domain: test1 };
+  const reply = replyFrame(call, P.DOMAIN_SNAPSHOT_CREATE_XML.result, { snapshot });
+  expect(reply).toEqual(rpcFixture('snapshot-create-reply'));
+  const lookup = { ...call, procedure: 189, serial: 11 };
+  expect(errorFrame(lookup, missing)).toEqual(rpcFixture('error-reply'));
+  expect(lifecycleFrame(7, off, LIFECYCLE.STOPPED_FROM_SNAPSHOT)).toEqual(rpcFixture('lifecycle-event'));
+});
+
+test('the reply to a call of another program is of that program', () => {
+  const call = { ...decodeHeader(rpcFixture('create-with-files')), program: PROGRAM.QEMU };
+  expect(decodeHeader(errorFrame(call, missing))).toMatchObject({
+    program: PROGRAM.QEMU,
+    type: TYPE.REPLY,
+    status: STATUS.ERROR,
+    serial: 15,
+  });
+});
+
+test('a fault of ours is an internal error without its stack', () => {
+  const frame = errorFrame(decodeHeader(rpcFixture('void-reply')), new TypeError('x is not a function'));
+  const { code, message } = decodePayload(remoteError, frame);
+  expect({ code, message }).toEqual({ code: 1, message: 'internal error: x is not a function' });
+  expect(frame.includes('.test.ts')).toBe(false);
+});
+
+test('an error that quotes the longest name still fits', () => {
+  const error = new LibvirtError('NO_DOMAIN_SNAPSHOT', 'x'.repeat(STRING_MAX));
+  const { message } = decodePayload(remoteError, errorFrame(decodeHeader(rpcFixture('void-reply')), error));
+  expect(message).toMatch(/^Domain snapshot not found: x{60000}/);
+});
+
+test('a message past 16 MiB is refused before it is sent', () => {
+  const names = Array.from({ length: 5 }, () => 'x'.repeat(STRING_MAX));
+  const header = decodeHeader(rpcFixture('snapshot-list-names-reply'));
+  expect(() => encodeFrame(header, P.DOMAIN_SNAPSHOT_LIST_NAMES.result, { names })).toThrow(
+    'Unable to encode message payload',
+  );
+});
+
+test('every procedure has the number that libvirt gives it', () => {
+  const file = resolve(import.meta.dirname, '../../../../shared/docs/libvirt-rpc-procedures.json');
+  const { procs } = JSON.parse(readFileSync(file, 'utf8')) as { procs: Record<string, number> };
+  const ours = Object.fromEntries(Object.entries(P).map(([name, { number }]) => [name, number]));
+  expect(procs).toMatchObject(ours);
+  expect(new Set(Object.values(ours)).size).toBe(Object.keys(ours).length);
+});
