@@ -10,7 +10,7 @@ import { throwIfCancelled } from '../disks/qmp.ts';
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
 import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
-import type { Domain } from '../model/domain.ts';
+import type { Domain, DomainRef } from '../model/domain.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Job, LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
@@ -37,12 +37,12 @@ export interface ThroughLibvirtOptions {
   readonly scratchDir: string;
 }
 
-/** One save, the work while the domain is away, and the restore. */
+/** What is done while a domain is away. */
 interface Absence {
   readonly memoryPath: string;
-  readonly signal: AbortSignal;
-  phase(name: string): Promise<void>;
   work(): Promise<void>;
+  /** What the work leaves behind, for the message where the domain does not come back. */
+  readonly leaves?: string;
 }
 
 export class ThroughLibvirt implements Mechanism {
@@ -87,11 +87,12 @@ export class ThroughLibvirt implements Mechanism {
     if (memoryPath === undefined) throw new LibvirtError('INVALID_ARG', 'a snapshot with memory needs a memory_path');
     const disks = args.disks ?? [];
     const creation_time = Math.floor(Date.now() / 1000);
+    await job.phase('saving');
+    throwIfCancelled(job.signal);
     await this.#whileAway(domain, {
       memoryPath,
-      signal: job.signal,
-      phase: (phase) => job.phase(phase),
-      work: () => this.#images.create(name, disks),
+      work: () => this.#takeDisks(name, disks, job),
+      ...(disks.length > 0 && { leaves: `internal snapshot '${name}' is left in its images` }),
     });
     const { size } = await stat(memoryPath);
     job.progress({ done: size, total: size });
@@ -107,12 +108,7 @@ export class ThroughLibvirt implements Mechanism {
     const domain = { ref: now, state, persistent };
     checkSavable(domain, ['running', 'paused']);
     const memoryPath = join(this.#scratchDir, `${ref.uuid}.save`);
-    await this.#whileAway(domain, {
-      memoryPath,
-      signal: new AbortController().signal,
-      phase: async () => {},
-      work: () => this.#images.delete(name, disks),
-    });
+    await this.#whileAway(domain, { memoryPath, work: () => this.#images.delete(name, disks) });
     await rm(memoryPath);
   }
 
@@ -128,27 +124,32 @@ export class ThroughLibvirt implements Mechanism {
     }
   }
 
+  async #takeDisks(name: string, disks: readonly LibxlDiskSnapshot[], job: Job): Promise<void> {
+    await job.phase('saved');
+    throwIfCancelled(job.signal);
+    await this.#images.create(name, disks);
+    try {
+      await job.phase('restoring');
+    } catch (error) {
+      await this.#images.delete(name, disks);
+      throw error;
+    }
+  }
+
   /** The domain comes back in any case; when the work has failed, without a memory image left behind. */
-  async #whileAway(domain: Domain, { memoryPath, signal, phase, work }: Absence): Promise<void> {
+  async #whileAway(domain: Domain, absence: Absence): Promise<void> {
     const { ref, state } = domain;
-    await phase('saving');
-    throwIfCancelled(signal);
-    await this.#save(domain, memoryPath);
-    const failure = await outcome(async () => {
-      await phase('saved');
-      throwIfCancelled(signal);
-      await work();
-      await phase('restoring');
-    });
+    const { memoryPath } = absence;
+    await this.#save(domain, absence);
+    const failure = await outcome(() => absence.work());
     const lost = await outcome(() => this.#launcher.restore(ref, memoryPath, state === 'paused'));
-    if (lost) throw awayForGood(domain, memoryPath, failure, lost);
+    if (lost) throw failure ? notRestored(ref, { memoryPath }, lost, failure) : notRestored(ref, absence, lost);
     if (!failure) return;
     await rm(memoryPath, { force: true });
     throw failure;
   }
 
-  async #save(domain: Domain, memoryPath: string): Promise<void> {
-    const { ref, state } = domain;
+  async #save({ ref, state }: Domain, { memoryPath }: Absence): Promise<void> {
     const pauses = this.#driver === QEMU && state === 'running';
     const caused = [LIFECYCLE.STOPPED_SAVED, ...(pauses ? [LIFECYCLE.SUSPENDED_PAUSED] : [])];
     using _hidden = hideEvents(this.#events, ref.uuid, caused);
@@ -157,7 +158,7 @@ export class ThroughLibvirt implements Mechanism {
     } catch (error) {
       // Where libvirtd was lost meanwhile, the image may be all that is left of the guest.
       const now = await this.#upstream.lookupByUUID(ref.uuid).catch(() => undefined);
-      if (now?.id !== ref.id) throw awayForGood(domain, memoryPath, undefined, asLibvirtError(error));
+      if (now?.id !== ref.id) throw notRestored(ref, { memoryPath }, asLibvirtError(error));
       await rm(memoryPath, { force: true });
       throw error;
     }
@@ -173,15 +174,17 @@ async function outcome(work: () => Promise<unknown>): Promise<LibvirtError | und
   }
 }
 
-function awayForGood(
-  { ref }: Domain,
-  memoryPath: string,
-  failure: LibvirtError | undefined,
+function notRestored(
+  { name }: DomainRef,
+  { memoryPath, leaves }: Pick<Absence, 'memoryPath' | 'leaves'>,
   lost: LibvirtError,
+  failure?: LibvirtError,
 ): LibvirtError {
-  const first = failure ? `${failure.detail}; then ` : '';
-  const text =
-    `${first}domain '${ref.name}' was saved and could not be restored: ${lost.detail}; ` +
-    `its memory is in '${memoryPath}': where the domain is off, 'virsh restore ${memoryPath}' starts it again`;
-  return new LibvirtError('OPERATION_FAILED', text, { cause: lost });
+  const text = [
+    ...(failure ? [failure.detail] : []),
+    `domain '${name}' was saved and could not be restored: ${lost.detail}`,
+    `its memory is in '${memoryPath}': where the domain is off, 'virsh restore ${memoryPath}' starts it again`,
+    ...(leaves ? [leaves] : []),
+  ];
+  return new LibvirtError('OPERATION_FAILED', text.join('; '), { cause: lost });
 }

@@ -330,15 +330,19 @@ describe('over the test driver', () => {
       expect(await snapshotsOf(image)).toEqual([]);
     });
 
-    test('because the journal fails brings the domain back', async () => {
-      const domain = await guest('define');
-      const full = job((phase) => {
-        if (phase === 'saved') throw new LibvirtError('SYSTEM_ERROR', 'No space left on device');
-      });
-      expect((await refusal(host.save(domain, 's1', args(), full))).message).toBe('No space left on device');
-      expect((await now()).state).toBe('running');
-      expect(existsSync(memory)).toBe(false);
-    });
+    test.each(['saved', 'restoring'])(
+      'because the journal fails in phase %s brings the domain back',
+      async (failing) => {
+        const domain = await guest('define');
+        const full = job((phase) => {
+          if (phase === failing) throw new LibvirtError('SYSTEM_ERROR', 'No space left on device');
+        });
+        expect((await refusal(host.save(domain, 's1', args(), full))).message).toBe('No space left on device');
+        expect((await now()).state).toBe('running');
+        expect(existsSync(memory)).toBe(false);
+        expect(await snapshotsOf(image)).toEqual([]);
+      },
+    );
 
     test('to bring the domain back keeps its memory and names the command that does', async () => {
       const domain = await guest('create');
@@ -357,6 +361,7 @@ describe('over the test driver', () => {
       expect(error.code).toBe('OPERATION_FAILED');
       expect(error.message).toContain(`domain 'g' was saved and could not be restored`);
       expect(error.message).toContain(`'virsh restore ${memory}' starts it again`);
+      expect(error.message).toContain(`internal snapshot 's1' is left in its images`);
       await writeFile(memory, await readFile(`${memory}.copy`));
       await run('restore', memory);
       expect((await now()).state).toBe('running');
