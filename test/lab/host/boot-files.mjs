@@ -9,19 +9,26 @@ import { cpio } from './cpio.mjs';
 const CACHE = resolve(import.meta.dirname, '../../../node_modules/.cache/xlsnap-lab');
 
 // Only what stands between power-on and the root file system, and what libxl and its device model open; dom0 can modprobe the rest.
-const DOM0_MODULES = ['virtio_pci', 'virtio_console', '9pnet_virtio', '9p', 'overlay'].concat(
-  ['xen-privcmd', 'xen-evtchn', 'xenfs', 'xen-gntdev'],
-);
+const DOM0_MODULES = ['virtio_pci', 'virtio_console', '9pnet_virtio', '9p', 'overlay'].concat([
+  'xen-privcmd',
+  'xen-evtchn',
+  'xenfs',
+  'xen-gntdev',
+]);
 const GUEST_MODULES = ['xen-blkfront'];
 
-const DOM0_COMMANDS = ['sh', 'mount', 'insmod', 'mkdir', 'switch_root', 'poweroff'];
+const DOM0_COMMANDS = ['sh', 'mount', 'insmod', 'mkdir', 'ln', 'ip', 'switch_root', 'poweroff'];
 const GUEST_COMMANDS = ['sh', 'mount', 'insmod', 'dd', 'sleep'];
 
 /** What an init program is made of: read first, so that the cache can be keyed by the very bytes. */
 function readImage(parts, init, modules, commands, more = []) {
   const folder = `/lib/modules/${parts.kernelVersion}`;
   const lines = readFileSync(`${folder}/modules.dep`, 'utf8').split('\n');
-  const dependencies = new Map(lines.map((line) => line.split(/:\s*|\s+/).filter((path) => path !== '')).map((paths) => [basename(paths[0] ?? '', '.ko'), paths]));
+  const dependencies = new Map(
+    lines
+      .map((line) => line.split(/:\s*|\s+/).filter((path) => path !== ''))
+      .map((paths) => [basename(paths[0] ?? '', '.ko'), paths]),
+  );
   // A line of modules.dep names the module and then, last to be loaded first, all it stands on.
   const order = new Set(modules.flatMap((name) => (dependencies.get(name) ?? []).toReversed()));
   return {
@@ -58,7 +65,10 @@ function unpackKernel(bzImage) {
 }
 
 // The guest obeys a shutdown: the kernel's xenbus handler runs these (drivers/xen/manage.c → orderly_poweroff, orderly_reboot).
-const OBEY = ['poweroff', 'reboot'].map((name) => ({ file: `sbin/${name}`, body: `#!/bin/busybox sh\nexec /bin/busybox ${name} -f\n` }));
+const OBEY = ['poweroff', 'reboot'].map((name) => ({
+  file: `sbin/${name}`,
+  body: `#!/bin/busybox sh\nexec /bin/busybox ${name} -f\n`,
+}));
 
 /** Paths of the boot files for the parts that `findParts` found. */
 export function bootFiles(parts) {

@@ -7,28 +7,17 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/li
 export HOME=/root LC_ALL=C.UTF-8 TERM=dumb
 exec < /dev/null
 
-mount -t tmpfs tmpfs /run
-mkdir -p /run/lock /run/xen /run/xenstored /run/libvirt /run/lab /dev/pts /dev/shm /mnt/lab/log/console /var/lib/xen
-mount -t devpts devpts /dev/pts
-mount -t tmpfs tmpfs /dev/shm
-mount -t xenfs xenfs /proc/xen
-# No udev here. Xen's hotplug script "block" waits for ever without /dev/fd.
-ln -sf /proc/self/fd /dev/fd
-ln -sf /proc/self/fd/0 /dev/stdin
-ln -sf /proc/self/fd/1 /dev/stdout
-ln -sf /proc/self/fd/2 /dev/stderr
-busybox ip link set lo up
+mkdir -p /run/lock /run/xen /run/xenstored /run/libvirt /run/lab /mnt/lab/log/console /var/lib/xen
+oxenstored --pid-file /run/xenstored.pid
 echo xlsnap-lab > /proc/sys/kernel/hostname
-
-exec 3<> /dev/vport*p1
 mkfifo /run/lab/idle
-exec 4<> /run/lab/idle
+exec 3<> /dev/vport*p1 4<> /run/lab/idle
 pause() { read -r -t "$1" _ <&4; }
 
-oxenstored --pid-file /run/xenstored.pid
 until [ -S /run/xenstored/socket ]; do pause 0.05; done
-xen-init-dom0 > /dev/null
-xenconsoled --pid-file=/run/xenconsoled.pid --log=guest --log-dir=/mnt/lab/log/console
+xenconsoled --pid-file=/run/xenconsoled.pid --log=guest --log-dir=/mnt/lab/log/console &
+xen-init-dom0 > /dev/null &
+wait
 
 run() {
   local dir=/mnt/lab/commands/$1

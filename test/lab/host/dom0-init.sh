@@ -13,8 +13,19 @@ mount -t overlay -o lowerdir=/lower,upperdir=/ram/upper,workdir=/ram/work overla
 mkdir -p /newroot/mnt/lab
 # cache=none: a byte written here is in the host's file when write() returns, so logs and results outlive a crash of dom0.
 mount -t 9p -o $p9,cache=none lab /newroot/mnt/lab || poweroff -f
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t xenfs xenfs /proc/xen
+# There is no udev. Xen's hotplug script "block" waits for ever without /dev/fd.
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
 for dir in proc sys dev; do
   mkdir -p "/newroot/$dir"
   mount --move "/$dir" "/newroot/$dir"
 done
+mount -t tmpfs tmpfs /newroot/run
+ip link set lo up
 exec switch_root /newroot /bin/bash /mnt/lab/dom0-agent.sh

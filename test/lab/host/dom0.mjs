@@ -63,26 +63,30 @@ export class Dom0 {
     this.#waiting.set(id, answer);
     this.#socket.write(`run ${id}\n`);
     onStart?.(dir);
-    const stopped = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
+    let stopped;
     let unanswered;
-    const stop = () => {
+    const stop = (reason) => {
+      stopped ??= reason;
       this.#socket.write(`kill ${id}\n`);
-      unanswered = setTimeout(() => answer.reject(new Error(`dom0 did not end command ${id}; ${this.#seeConsole()}`)), KILL_TIMEOUT_MS);
+      unanswered ??= setTimeout(
+        () => answer.reject(new Error(`dom0 cannot end command ${id}; ${this.#seeConsole()}`)),
+        KILL_TIMEOUT_MS,
+      );
     };
-    stopped.addEventListener('abort', stop, { once: true });
+    const limit = setTimeout(() => stop(`its time limit of ${timeoutMs} ms`), timeoutMs);
+    const onAbort = () => stop('being told to');
+    signal?.addEventListener('abort', onAbort, { once: true });
     try {
       const { rc } = await answer.promise;
-      if (!stopped.aborted) return { rc, ...output() };
+      if (stopped === undefined) return { rc, ...output() };
     } finally {
-      stopped.removeEventListener('abort', stop);
+      signal?.removeEventListener('abort', onAbort);
+      clearTimeout(limit);
       clearTimeout(unanswered);
       this.#waiting.delete(id);
     }
     const { stdout, stderr } = output();
-    throw new Error(
-      `dom0 was stopped after ${signal?.aborted ? 'being told to' : `${timeoutMs} ms`} in: ${script}\nstdout: ${stdout}\nstderr: ${stderr}`,
-      { cause: stopped.reason },
-    );
+    throw new Error(`stopped in dom0 after ${stopped}: ${script}\nstdout: ${stdout}\nstderr: ${stderr}`);
   }
 
   close() {

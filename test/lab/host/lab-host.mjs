@@ -1,7 +1,19 @@
 // A real Xen host with a Debian dom0, in QEMU's software emulation: no KVM, no disk image, no network.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, closeSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { bootFiles } from './boot-files.mjs';
@@ -19,7 +31,8 @@ const KEPT_LOGS = 5;
 const HOST_MIB = 3584;
 const DOM0_MIB = 2048;
 
-const OUTPUT = resolve(import.meta.dirname, '../../../test-output/lab');
+const ROOT = resolve(import.meta.dirname, '../../..');
+const OUTPUT = `${ROOT}/test-output/lab`;
 
 // -smap,-smep: dom0 crashes early with them under emulation. No AVX: its emulation has bugs. The AMD vendor of "max" brings emulated
 // SVM with nested paging, so PVH and HVM guests exist. -rdtscp: Xen cannot emulate it for PVH guests on that SVM.
@@ -31,26 +44,52 @@ const DOM0_LINE = 'console=hvc0 loglevel=4 panic=1 rdinit=/init mitigations=off 
 
 function qemuArguments({ xen, kernel, dom0Initrd }, folder, socket) {
   const share = (id, path, options) => [
-    '-fsdev', `local,id=${id},path=${path},security_model=none${options}`,
-    '-device', `virtio-9p-pci,fsdev=${id},mount_tag=${id}`,
+    '-fsdev',
+    `local,id=${id},path=${path},security_model=none${options}`,
+    '-device',
+    `virtio-9p-pci,fsdev=${id},mount_tag=${id}`,
   ];
   return [
-    '-nodefaults', '-display', 'none', '-no-reboot',
-    '-M', 'q35', '-accel', 'tcg,thread=multi', '-cpu', CPU, '-smp', '2', '-m', String(HOST_MIB),
+    '-nodefaults',
+    '-display',
+    'none',
+    '-no-reboot',
+    '-M',
+    'q35',
+    '-accel',
+    'tcg,thread=multi',
+    '-cpu',
+    CPU,
+    '-smp',
+    '2',
+    '-m',
+    String(HOST_MIB),
     // Xen is a multiboot kernel; dom0's kernel with its command line and dom0's initrd are its modules.
-    '-kernel', xen, '-append', XEN_LINE, '-initrd', `${kernel} ${DOM0_LINE},${dom0Initrd}`,
-    '-serial', `file:${folder}/console.log`,
+    '-kernel',
+    xen,
+    '-append',
+    XEN_LINE,
+    '-initrd',
+    `${kernel} ${DOM0_LINE},${dom0Initrd}`,
+    '-serial',
+    `file:${folder}/console.log`,
     ...share('root', '/', ',readonly=on,multidevs=remap'),
     ...share('lab', folder, ''),
-    '-device', 'virtio-serial-pci', '-chardev', `socket,id=agent,path=${socket},server=on,wait=off`,
-    '-device', 'virtserialport,chardev=agent,name=xlsnap.lab',
+    '-device',
+    'virtio-serial-pci',
+    '-chardev',
+    `socket,id=agent,path=${socket},server=on,wait=off`,
+    '-device',
+    'virtserialport,chardev=agent,name=xlsnap.lab',
   ];
 }
 
 /** The oldest folders of hosts that are gone. */
 function pruneLogs() {
   const gone = (folder) => !existsSync(`/proc/${readFileSync(`${OUTPUT}/${folder}/qemu.pid`, 'utf8')}`);
-  const folders = readdirSync(OUTPUT).filter((folder) => existsSync(`${OUTPUT}/${folder}/qemu.pid`) && gone(folder)).sort();
+  const folders = readdirSync(OUTPUT)
+    .filter((folder) => existsSync(`${OUTPUT}/${folder}/qemu.pid`) && gone(folder))
+    .sort();
   for (const folder of folders.slice(0, -KEPT_LOGS)) rmSync(`${OUTPUT}/${folder}`, { recursive: true });
 }
 
@@ -60,9 +99,11 @@ function prepareFolder(files) {
   pruneLogs();
   const folder = mkdtempSync(`${OUTPUT}/${new Date().toISOString().replaceAll(':', '-').slice(0, 19)}-`);
   for (const part of ['commands', 'log']) mkdirSync(`${folder}/${part}`);
-  for (const script of ['dom0-agent.sh', 'dom0-lib.sh']) copyFileSync(resolve(import.meta.dirname, script), `${folder}/${script}`);
+  for (const script of ['dom0-agent.sh', 'dom0-lib.sh'])
+    copyFileSync(resolve(import.meta.dirname, script), `${folder}/${script}`);
   symlinkSync(files.kernel, `${folder}/guest.kernel`); // dom0 has the same paths under its root
   symlinkSync(files.guestInitrd, `${folder}/guest.initrd`);
+  symlinkSync(ROOT, `${folder}/checkout`);
   return folder;
 }
 
@@ -89,9 +130,13 @@ export class LabHost {
     const place = { folder, socket: `${mkdtempSync(`${tmpdir()}/xlsnap-lab-`)}/agent` }; // a socket's path has 107 bytes at most
     const errors = openSync(`${folder}/qemu.log`, 'a');
     // The host must not outlive us, whatever ends us.
-    const qemu = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...qemuArguments(files, folder, place.socket)], {
-      stdio: ['ignore', errors, errors],
-    });
+    const qemu = spawn(
+      'setpriv',
+      ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...qemuArguments(files, folder, place.socket)],
+      {
+        stdio: ['ignore', errors, errors],
+      },
+    );
     closeSync(errors);
     writeFileSync(`${folder}/qemu.pid`, String(qemu.pid));
     const host = new LabHost(qemu, place);
@@ -101,7 +146,9 @@ export class LabHost {
     } catch (error) {
       await host[Symbol.asyncDispose]();
       const said = readFileSync(`${folder}/qemu.log`, 'utf8').trim();
-      throw new Error(`the lab host did not come up; see ${folder}/console.log${said && `\n${said}`}`, { cause: error });
+      throw new Error(`the lab host did not come up; see ${folder}/console.log${said && `\n${said}`}`, {
+        cause: error,
+      });
     }
   }
 
@@ -145,12 +192,18 @@ export class LabHost {
   }
 
   async #connect() {
-    const failed = new Promise((_, reject) => {
-      this.#qemu.once('exit', (code, signal) => reject(new Error(`QEMU ended (${signal ?? `status ${code}`})`)));
-      AbortSignal.timeout(BOOT_TIMEOUT_MS).onabort = () => reject(new Error(`no answer from dom0 in ${BOOT_TIMEOUT_MS} ms`));
-    });
-    this.#dom0 = await Promise.race([connectWhenListening(this.#place), failed]);
-    await Promise.race([this.#dom0.ready, failed]);
-    failed.catch(() => {});
+    const failure = new AbortController();
+    const fail = (message) => failure.abort(new Error(message));
+    this.#qemu.once('error', (error) => fail(`QEMU cannot be started: ${error.message}`));
+    this.#qemu.once('exit', (code, signal) => fail(`QEMU ended (${signal ?? `status ${code}`})`));
+    const limit = setTimeout(() => fail(`no answer from dom0 in ${BOOT_TIMEOUT_MS} ms`), BOOT_TIMEOUT_MS);
+    const failed = once(failure.signal, 'abort').then(() => Promise.reject(failure.signal.reason));
+    failed.catch(() => {}); // after the boot it is the end of a command that tells
+    try {
+      this.#dom0 = await Promise.race([connectWhenListening(this.#place), failed]);
+      await Promise.race([this.#dom0.ready, failed]);
+    } finally {
+      clearTimeout(limit);
+    }
   }
 }
