@@ -1,0 +1,119 @@
+/** What no real libvirtd can be made to do at will; everything else is in test/integration/host-libvirt.test.ts. */
+
+import { existsSync } from 'node:fs';
+import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { LibvirtError } from '../../../src/errors.ts';
+import { Departures } from '../../../src/hosts/departures.ts';
+import { Launcher } from '../../../src/hosts/launch.ts';
+import { ThroughLibvirt } from '../../../src/hosts/through-libvirt.ts';
+import { encodeMemoryImageHeader } from '../../../src/libxl/memory-image.ts';
+import type { Job, OfflineDisks } from '../../../src/snapshots/ports.ts';
+import { GUEST, LIVE_XML, Record, RecordedEvents, RecordedUpstream, RUNNING } from './recorded-upstream.ts';
+
+let record: Record;
+let upstream: RecordedUpstream;
+let directory: string;
+let memory: string;
+
+beforeEach(async () => {
+  record = new Record();
+  upstream = new RecordedUpstream(record);
+  directory = await mkdtemp(join(tmpdir(), 'xls-'));
+  memory = join(directory, 's1.save');
+});
+
+afterEach(() => rm(directory, { recursive: true }));
+
+const images: OfflineDisks = {
+  create: async (name) => record.write(`create ${name}`),
+  apply: async (name) => record.write(`apply ${name}`),
+  delete: async (name) => record.write(`delete ${name}`),
+  check: async (name) => record.write(`check ${name}`),
+};
+
+function mechanism(driver: string): ThroughLibvirt {
+  const events = new RecordedEvents(record);
+  return new ThroughLibvirt({
+    upstream,
+    driver,
+    events,
+    launcher: new Launcher(upstream, events),
+    departures: new Departures(upstream),
+    images,
+    scratchDir: directory,
+  });
+}
+
+const job: Job = { signal: new AbortController().signal, phase: async () => {}, progress: () => {} };
+
+const save = (driver: string, state: 'running' | 'paused' = 'running'): Promise<unknown> =>
+  mechanism(driver).save({ ...RUNNING, state }, 's1', { memory: true, memory_path: memory }, job);
+
+describe('a save whose end is not known', () => {
+  beforeEach(async () => {
+    upstream.failures.saveFlags = { times: 1, error: new LibvirtError('RPC', 'connection lost', { domain: 'RPC' }) };
+    await writeFile(memory, 'memory of the guest');
+  });
+
+  test.each([
+    ['is off', { ...GUEST, id: -1 }],
+    ['is unknown', undefined],
+  ])('keeps the memory image where the domain %s', async (_what, ref) => {
+    upstream.ref = ref;
+    await expect(save('Xen')).rejects.toThrow(
+      `domain 'g' was saved and could not be restored: connection lost; its memory is in '${memory}'`,
+    );
+    expect(existsSync(memory)).toBe(true);
+    expect(record.lines).not.toContain('create s1');
+  });
+
+  test('keeps the memory image where libvirtd cannot be asked', async () => {
+    upstream.failures.lookupByUUID = { times: 1 };
+    await expect(save('Xen')).rejects.toThrow(`'virsh restore ${memory}' starts it again`);
+    expect(existsSync(memory)).toBe(true);
+  });
+
+  test('removes it where the domain never went away', async () => {
+    await expect(save('Xen')).rejects.toThrow('connection lost');
+    expect(existsSync(memory)).toBe(false);
+  });
+});
+
+describe('what drivers tell of a save', () => {
+  test.each([
+    ['QEMU', 'running', ['expect STOPPED_SAVED', 'expect SUSPENDED_PAUSED']],
+    ['QEMU', 'paused', ['expect STOPPED_SAVED']],
+    ['Xen', 'running', ['expect STOPPED_SAVED']],
+    ['TEST', 'running', ['expect STOPPED_SAVED']],
+  ] as const)('%s, %s: no more is expected than will come', async (driver, state, expected) => {
+    upstream.state = state;
+    await writeFile(memory, 'memory of the guest');
+    await save(driver, state);
+    const end = record.lines.findIndex((line) => line.startsWith('saveFlags'));
+    expect(record.lines.slice(0, end)).toEqual(expected);
+  });
+});
+
+describe('an image that libvirtd cannot read (libxl’s driver) is read here', () => {
+  const image = async (xml: string, stream: string): Promise<void> => {
+    await writeFile(memory, encodeMemoryImageHeader(xml));
+    await appendFile(memory, Buffer.from(stream, 'latin1'));
+  };
+  const STREAM = `LibxlFmt\0\0\0\x02\0\0\0\0RAM${'\0'.repeat(8)}`;
+
+  test('and accepted when it is whole and the domain’s', async () => {
+    await image(LIVE_XML, STREAM);
+    await expect(mechanism('Xen').checkRestore(RUNNING, memory)).resolves.toBeUndefined();
+  });
+
+  test.each([
+    ['another domain’s', LIVE_XML.replace('<name>g<', '<name>h<'), STREAM, `belongs to domain 'h'`],
+    ['cut short', LIVE_XML, STREAM.slice(0, -1), 'has no end'],
+  ])('and refused when it is %s', async (_what, xml, stream, text) => {
+    await image(xml, stream);
+    await expect(mechanism('Xen').checkRestore(RUNNING, memory)).rejects.toThrow(text);
+  });
+});
