@@ -91,7 +91,7 @@ export class LibxlContext implements LibxlOperations {
         return Array.from({ length: number }, (_, i) => {
           const at = (list + BigInt(i) * stride) as Pointer;
           const { domid = 0, uuid } = JSON.parse(dominfo.toJson(this.#ctx, at)) as DomainInfo;
-          return { domid, uuid, name: domidToName(this.#ctx, domid) ?? '' };
+          return { domid, ...(uuid && { uuid }), name: domidToName(this.#ctx, domid) ?? '' };
         });
       } finally {
         dominfoListFree(list, number);

@@ -110,7 +110,7 @@ export class LibxlHelper implements LibxlOperations, AsyncDisposable {
   }
 
   /** False once the process has ended, however it did. */
-  get alive(): boolean {
+  get #alive(): boolean {
     return this.#process.exitCode === null && this.#process.signalCode === null && this.#process.connected;
   }
 
@@ -164,7 +164,7 @@ export class LibxlHelper implements LibxlOperations, AsyncDisposable {
 
   /** Ends the process in peace: what it holds stays as it is. One that does not end is killed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.alive) this.#send({ kind: 'quit' });
+    if (this.#alive) this.#send({ kind: 'quit' });
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), QUIT_TIMEOUT_MS);
     await this.#closed;
     clearTimeout(timer);
@@ -179,7 +179,7 @@ export class LibxlHelper implements LibxlOperations, AsyncDisposable {
   async #perform(operation: OperationName, args: readonly unknown[], options?: LongOperation): Promise<unknown> {
     const signal = options?.signal;
     if (signal?.aborted) throw cancelled(signal);
-    if (!this.alive) throw this.#ended(operation, args[0]);
+    if (!this.#alive) throw this.#ended(operation, args[0]);
     let timer = signal ? undefined : this.#killAfter(OPERATION_TIMEOUT_MS);
     const abort = () => {
       this.#send({ kind: 'abort' });

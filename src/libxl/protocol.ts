@@ -8,7 +8,8 @@ export type Probe =
 
 /** libxl_dominfo's libxl-json, without the numbers that nobody here asks for. What is absent is false, 0 or unknown. */
 export interface DomainInfo {
-  readonly uuid: string;
+  /** Absent for Domain-0, whose UUID is all zeros. */
+  readonly uuid?: string;
   readonly domid?: number;
   readonly running?: boolean;
   readonly blocked?: boolean;
@@ -18,12 +19,13 @@ export interface DomainInfo {
   readonly shutdown_reason?: 'poweroff' | 'reboot' | 'suspend' | 'crash' | 'watchdog' | 'soft_reset';
   readonly current_memkb?: number;
   readonly max_memkb?: number;
-  readonly domain_type?: 'hvm' | 'pv' | 'pvh';
+  /** As Xen sees it: PVH is `hvm`, too. */
+  readonly domain_type?: 'hvm' | 'pv';
 }
 
 export interface DomainName {
   readonly domid: number;
-  readonly uuid: string;
+  readonly uuid?: string;
   readonly name: string;
 }
 

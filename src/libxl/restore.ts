@@ -45,7 +45,8 @@ export async function domainSnapshotRestore(
 }
 
 async function refuseExisting(xen: LibxlSession, { name, uuid }: { name?: string; uuid?: string }): Promise<void> {
-  const existing = (await xen.listDomains()).find((domain) => domain.name === name || domain.uuid === uuid);
+  const domains = await xen.listDomains();
+  const existing = domains.find((domain) => domain.name === name || (uuid !== undefined && domain.uuid === uuid));
   if (!existing) return;
   const text = `'${existing.name}' (domid ${existing.domid}, UUID ${existing.uuid})`;
   throw new LibvirtError('DOM_EXIST', text);
