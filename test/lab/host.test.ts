@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { LAB_TEST_TIMEOUT_MS, type LabGuest, useLab } from '../support/lab.ts';
+import { type LabGuest, useLab } from '../support/lab.ts';
 
 const lab = useLab();
 
@@ -32,7 +32,7 @@ describe('a command in dom0', () => {
 
   test('is killed with its children at its time limit, says so with its output, and the host goes on', async () => {
     const stuck = lab().sh('echo started; sleep 987 & sleep 987', { timeoutMs: 2_000 });
-    await expect(stuck).rejects.toThrow(/after its time limit of 2000 ms: .*sleep 987[^]*stdout: started/);
+    await expect(stuck).rejects.toThrow(/after its time limit of 2000 ms: echo .*stdout: started/s);
     expect(await lab().sh('pgrep -f "^sleep 987"')).toMatchObject({ rc: 1, stdout: '' });
   });
 
@@ -44,7 +44,7 @@ describe('a command in dom0', () => {
 
   test('that fails in `must` is an error with all it said', async () => {
     await expect(lab().must('echo out; echo why >&2; exit 3')).rejects.toThrow(
-      /status 3 [^]*stdout: out\n[^]*stderr: why/,
+      /status 3 .*stdout: out\n.*stderr: why/s,
     );
   });
 });
@@ -68,37 +68,29 @@ const guests: readonly LabGuest[] = [
 ];
 
 describe.each(guests)('a $type guest under a real libvirtd', (guest) => {
-  test(
-    'counts in RAM and on each disk, is saved and restored, and obeys a shutdown',
-    async () => {
-      await lab().startLibvirtd();
-      await lab().defineGuest(guest);
-      await lab().startGuest(guest.name);
-      await lab().waitForTick(guest.name, 3);
-      const [first] = guest.disks;
-      for (const { path } of guest.disks) expect(await lab().diskCount(path)).toBeGreaterThanOrEqual(2);
+  test('counts in RAM and on each disk, goes back with its saved RAM, and obeys a shutdown', async () => {
+    const { name, disks } = guest;
+    await lab().startLibvirtd();
+    await lab().defineGuest(guest);
+    await lab().startGuest(name);
+    await lab().waitForTick(name, 3);
+    for (const { path } of disks) expect(await lab().diskCount(path)).toBeGreaterThanOrEqual(2);
 
-      expect(await lab().virsh('save', guest.name, '/tmp/saved')).toMatchObject({ rc: 0 });
-      const saved = lab().ticks(guest.name).at(-1) ?? 0;
-      const onDisk = await lab().diskCount(first?.path ?? '');
-      expect([saved - 1, saved]).toContain(onDisk);
-      expect((await lab().virsh('domstate', guest.name)).stdout.trim()).toBe('shut off');
+    expect(await lab().virsh('save', name, '/tmp/saved')).toMatchObject({ rc: 0 });
+    const saved = lab().ticks(name).at(-1) ?? 0;
+    for (const { path } of disks) expect([saved - 1, saved]).toContain(await lab().diskCount(path));
 
-      expect(await lab().virsh('restore', '/tmp/saved')).toMatchObject({ rc: 0 });
-      await lab().waitForTick(guest.name, saved + 2);
-      expect(lab().tickRuns(guest.name)).toEqual([Array.from(lab().ticks(guest.name), (_, index) => index + 1)]);
+    expect(await lab().virsh('restore', '/tmp/saved')).toMatchObject({ rc: 0 });
+    await lab().waitForTick(name, saved + 2);
+    expect(lab().tickRuns(name)).toHaveLength(1);
 
-      // The same image again: as a revert would, but for the disk, which went on.
-      expect(await lab().virsh('destroy', guest.name)).toMatchObject({ rc: 0 });
-      expect(await lab().virsh('restore', '/tmp/saved')).toMatchObject({ rc: 0 });
-      await lab().waitForTicks(guest.name, () => lab().tickRuns(guest.name).length === 2);
-      expect(lab().tickRuns(guest.name)[1]?.[0]).toBe(saved + 1);
+    // The same image again: a revert but for the disk, which went on.
+    expect(await lab().virsh('destroy', name)).toMatchObject({ rc: 0 });
+    expect(await lab().virsh('restore', '/tmp/saved')).toMatchObject({ rc: 0 });
+    await lab().waitForTicks(name, () => lab().tickRuns(name).length === 2);
+    expect(lab().tickRuns(name)[1]?.[0]).toBe(saved + 1);
 
-      expect(await lab().virsh('shutdown', guest.name)).toMatchObject({ rc: 0 });
-      await lab().must(`until_true 60 shut_off ${guest.name}`);
-      expect(await lab().virsh('undefine', guest.name)).toMatchObject({ rc: 0 });
-      await lab().must(`rm /tmp/saved ${guest.disks.map(({ path }) => path).join(' ')}`);
-    },
-    LAB_TEST_TIMEOUT_MS,
-  );
+    expect(await lab().virsh('shutdown', name)).toMatchObject({ rc: 0 });
+    await lab().must(`until_true 60 shut_off ${name} && virsh -c xen:///system undefine ${name} && rm /tmp/saved`);
+  });
 });

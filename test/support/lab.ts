@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll } from '@jest/globals';
+import { afterAll, beforeAll, jest } from '@jest/globals';
 import { type CommandOptions, Dom0, type LabPlace } from '../lab/host/dom0.mjs';
 
 /** A test may wait long for a busy machine: emulated, and with other work on the cores 3 to 10 times slower than alone. */
-export const LAB_TEST_TIMEOUT_MS = 600_000;
+const TEST_TIMEOUT_MS = 600_000;
 const TICK_TIMEOUT_MS = 240_000;
 const POLL_MS = 100;
 
@@ -76,15 +76,11 @@ export class Lab {
     await this.must('stop_xlsnapd');
   }
 
-  async createDisk({ format, path }: LabDisk, sizeMiB = 16): Promise<void> {
-    await this.must(line('qemu-img', 'create', '-q', '-f', format, path, `${sizeMiB}M`));
-  }
-
-  /** Makes the domain known to libvirt, with a new image for each of its disks. */
+  /** Makes the domain known to libvirt, with a new image of 16 MiB for each of its disks. */
   async defineGuest({ name, type, memoryMiB, disks }: LabGuest): Promise<void> {
-    for (const disk of disks) await this.createDisk(disk);
+    const create = disks.map(({ format, path }) => line('qemu-img', 'create', '-q', '-f', format, path, '16M'));
     const images = disks.map(({ format, path }) => `${format}:${path}`);
-    await this.must(line('define_guest', name, type, String(memoryMiB), ...images));
+    await this.must([...create, line('define_guest', name, type, String(memoryMiB), ...images)].join(' && '));
   }
 
   /** Starts a defined guest and waits until it counts. */
@@ -141,6 +137,7 @@ export class Lab {
 
 /** For the top of a lab test file: the host that global-setup.mjs booted, from the first test of the file to its last. */
 export function useLab(): () => Lab {
+  jest.setTimeout(TEST_TIMEOUT_MS);
   let lab: Lab | undefined;
   beforeAll(async () => {
     const place = process.env.XLSNAP_LAB;
