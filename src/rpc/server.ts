@@ -1,8 +1,9 @@
 /** UNIX sockets that clients connect to. */
 
-import { chmod, chown, unlink } from 'node:fs/promises';
+import { access, chmod, chown, lstat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { LibvirtError, systemError } from '../errors.ts';
+import { dirname } from 'node:path';
+import { isLibvirtError, LibvirtError, systemError } from '../errors.ts';
 
 export interface ListenOptions {
   readonly path: string;
@@ -28,7 +29,6 @@ export interface Listener extends AsyncDisposable {
  */
 export async function listen(options: ListenOptions, handler: ConnectionHandler): Promise<Listener> {
   const { path, readOnly, mode, gid } = options;
-  await removeStale(path);
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -37,12 +37,15 @@ export async function listen(options: ListenOptions, handler: ConnectionHandler)
     handler(socket, readOnly);
   });
   try {
+    // Of a folder that is not there, libuv's bind says that permission is denied.
+    await access(dirname(path));
+    await removeStale(path);
     await bind(server, path);
     if (gid !== undefined) await chown(path, -1, gid);
     await chmod(path, mode);
   } catch (error) {
     server.close();
-    throw systemError(error, `Failed to bind socket to '${path}'`);
+    throw isLibvirtError(error) ? error : systemError(error, `Failed to bind socket to '${path}'`, 'RPC');
   }
   return {
     path,
@@ -70,21 +73,24 @@ function bind(server: Server, path: string): Promise<void> {
   });
 }
 
+/** Removes a socket file that nobody answers on, and nothing else: what lies there otherwise is bind's to refuse. */
 async function removeStale(path: string): Promise<void> {
-  const code = await new Promise<string | undefined>((resolve) => {
-    const probe = connect(path);
-    probe.once('connect', () => {
-      probe.destroy();
+  const code = await probe(path);
+  if (code === undefined) {
+    const detail = 'Address already in use: another process answers there. Stop it, or listen at another path';
+    throw new LibvirtError('SYSTEM_ERROR', `Failed to bind socket to '${path}': ${detail}`, { domain: 'RPC' });
+  }
+  if (code === 'ECONNREFUSED' && (await lstat(path)).isSocket()) await unlink(path);
+}
+
+/** The error of connecting to `path`, or nothing where somebody answers. */
+function probe(path: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
       resolve(undefined);
     });
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
   });
-  if (code === undefined) {
-    const detail = `Failed to bind socket to '${path}': Address already in use: another process answers there. Stop it, or listen at another path`;
-    throw new LibvirtError('SYSTEM_ERROR', detail, { domain: 'RPC' });
-  }
-  if (code === 'ECONNREFUSED')
-    await unlink(path).catch((error) => {
-      throw systemError(error, `Failed to remove the stale socket '${path}'`);
-    });
 }
