@@ -4,7 +4,7 @@ import { afterAll, beforeAll, jest } from '@jest/globals';
 import { type CommandOptions, Dom0, type LabPlace } from '../lab/host/dom0.mjs';
 
 /** A test may wait long for a busy machine: emulated, and with other work on the cores 3 to 10 times slower than alone. */
-const TEST_TIMEOUT_MS = 600_000;
+export const LAB_TEST_TIMEOUT_MS = 600_000;
 const TICK_TIMEOUT_MS = 240_000;
 const POLL_MS = 100;
 
@@ -137,7 +137,7 @@ export class Lab {
 
 /** For the top of a lab test file: the host that global-setup.mjs booted, from the first test of the file to its last. */
 export function useLab(): () => Lab {
-  jest.setTimeout(TEST_TIMEOUT_MS);
+  jest.setTimeout(LAB_TEST_TIMEOUT_MS);
   let lab: Lab | undefined;
   beforeAll(async () => {
     const place = process.env.XLSNAP_LAB;
