@@ -4,6 +4,7 @@ import { childAt, textAt, textOf, type XmlElement } from '../model/element.ts';
 import type { MemorySnapshot, SnapshotDef, SnapshotRequest, SnapshotState } from '../model/snapshot.ts';
 import { readDiskSnapshots, WRITTEN_LOCATIONS } from './disk-snapshot.ts';
 import { checkDefinition } from './domain.ts';
+import { inactiveFormat } from './domain-format.ts';
 import { parseXml } from './parse.ts';
 import { enumAttribute, refusal, signedInteger } from './values.ts';
 
@@ -88,12 +89,12 @@ function readState(root: XmlElement): SnapshotState {
   return state;
 }
 
-/** Old documents have `<domain>` with nothing but a UUID in it: that is no definition. */
+/** Parsed as an inactive one whatever it is. Old documents have `<domain>` with nothing but a UUID: that is none. */
 function readDefinition(root: XmlElement, name: 'domain' | 'inactiveDomain'): XmlElement | undefined {
   const definition = childAt(root, name);
   if (!definition || (name === 'domain' && !definition.attributes.type)) return undefined;
   checkDefinition(definition);
-  return { ...definition, name: 'domain' };
+  return inactiveFormat({ ...definition, name: 'domain' });
 }
 
 function readMemory(

@@ -164,6 +164,11 @@ describe('a whole snapshot', () => {
     expect(snapshot.creationTime).toBe(BigInt(time.replace('+', '')));
   });
 
+  test('a live definition is kept as an inactive one', () => {
+    const live = "<domain type='xen' id='7'><name>d</name><memory>1</memory><os><type>hvm</type></os></domain>";
+    expect(whole(`${REQUIRED}${live}`).snapshot.domain?.attributes).toEqual({ type: 'xen' });
+  });
+
   test('old documents have a <domain> that is no definition', () => {
     expect(whole(`${REQUIRED}<domain><uuid>22222222-2222-3333-4444-777777777777</uuid></domain>`).snapshot.domain).toBe(
       undefined,
