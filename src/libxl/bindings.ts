@@ -43,12 +43,14 @@ export interface MissingLibrary {
 
 export type Libxenlight = Awaited<ReturnType<typeof loadLibxenlight>>;
 
-/** Loads the newest libxenlight of this machine. */
-export async function openLibxenlight(): Promise<Libxenlight | MissingLibrary> {
+/** Loads the first of `sonames` that this machine has: the newest. */
+export async function openLibxenlight(sonames: readonly string[] = SONAMES): Promise<Libxenlight | MissingLibrary> {
   const { default: koffi } = await import('koffi');
-  koffi.config({ ...koffi.config(), async_stack_size: ASYNC_STACK_BYTES });
+  const config = koffi.config();
+  // Refused by koffi once a library is loaded, so not asked for twice.
+  if (config.async_stack_size !== ASYNC_STACK_BYTES) koffi.config({ ...config, async_stack_size: ASYNC_STACK_BYTES });
   const tried: { soname: string; reason: string }[] = [];
-  for (const soname of SONAMES) {
+  for (const soname of sonames) {
     try {
       return await loadLibxenlight(koffi.load(soname), soname);
     } catch (error) {

@@ -96,6 +96,12 @@ describe('reading refuses, with the path of the field,', () => {
   });
 });
 
+test('a library that is not there: every name that was tried, with the reason', async () => {
+  const opened = await openLibxenlight(['libxenlight.so.4.99', 'libxenlight.so.4.98']);
+  expect(opened).toMatchObject({ tried: [{ soname: 'libxenlight.so.4.99' }, { soname: 'libxenlight.so.4.98' }] });
+  expect(JSON.stringify(opened)).toContain('cannot open shared object file');
+});
+
 describe('against the real libxenlight', () => {
   let libxl: Libxenlight;
   beforeAll(async () => {
