@@ -1,0 +1,87 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '../../../src/store/atomic-file.ts';
+
+let dir = '';
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'xlsnap-atomic-'));
+});
+
+afterEach(async () => {
+  await rm(dir, { recursive: true, force: true });
+});
+
+describe('writing a file', () => {
+  test('replaces what was there, and what a crash left of an earlier try', async () => {
+    const path = join(dir, 'f');
+    await writeFile(path, 'old and longer');
+    await writeFile(`${path}.new`, 'half of something else that is longer');
+    await writeFileAtomically(path, 'new');
+    expect(await readFile(path, 'utf8')).toBe('new');
+    expect(await readdir(dir)).toEqual(['f']);
+  });
+
+  test('is never seen half done', async () => {
+    const path = join(dir, 'f');
+    const texts = ['a', 'b'].map((letter) => letter.repeat(100_000));
+    await writeFileAtomically(path, texts[0] ?? '');
+    let reading = true;
+    const seen = (async () => {
+      const found = new Set<string>();
+      while (reading) found.add(await readFile(path, 'utf8'));
+      return found;
+    })();
+    for (let round = 0; round < 20; round += 1) await writeFileAtomically(path, texts[round % 2] ?? '');
+    reading = false;
+    for (const text of await seen) expect(texts).toContain(text);
+  });
+
+  test('into a folder that is not there names the file, and errno goes to the client', async () => {
+    await expect(writeFileAtomically(join(dir, 'none/f'), 'x')).rejects.toMatchObject({
+      code: 'SYSTEM_ERROR',
+      message: `cannot write file '${join(dir, 'none/f.new')}': No such file or directory`,
+      fields: expect.objectContaining({ int1: 2 }),
+    });
+  });
+
+  test('over a folder fails and leaves no rest', async () => {
+    await mkdir(join(dir, 'f'));
+    await expect(writeFileAtomically(join(dir, 'f'), 'x')).rejects.toThrow(
+      `cannot rename file '${join(dir, 'f.new')}' as '${join(dir, 'f')}'`,
+    );
+    expect(await readdir(dir)).toEqual(['f']);
+  });
+});
+
+describe('folders', () => {
+  test('are made with all those above them', async () => {
+    await makeFolder(join(dir, 'a/b/c'), 0o700);
+    for (const folder of ['a', 'a/b', 'a/b/c']) expect((await stat(join(dir, folder))).mode & 0o777).toBe(0o700);
+  });
+
+  test('that are there stay as they are, whoever makes them first', async () => {
+    await mkdir(join(dir, 'a'), { mode: 0o750 });
+    await Promise.all([1, 2, 3].map(() => makeFolder(join(dir, 'a/b'), 0o700)));
+    expect((await stat(join(dir, 'a'))).mode & 0o777).toBe(0o750);
+  });
+
+  test('go when they are empty, and only then', async () => {
+    await makeFolder(join(dir, 'a'), 0o700);
+    await writeFile(join(dir, 'a/f'), '');
+    await removeEmptyFolder(join(dir, 'a'));
+    expect(await readdir(dir)).toEqual(['a']);
+    await removeFile(join(dir, 'a/f'));
+    await removeEmptyFolder(join(dir, 'a'));
+    expect(await readdir(dir)).toEqual([]);
+    await expect(removeEmptyFolder(join(dir, 'a'))).resolves.toBeUndefined();
+  });
+});
+
+test('removing a file that is gone is no error, removing a folder as one is', async () => {
+  await expect(removeFile(join(dir, 'f'))).resolves.toBeUndefined();
+  await mkdir(join(dir, 'f'));
+  await expect(removeFile(join(dir, 'f'))).rejects.toThrow(`cannot remove file '${join(dir, 'f')}'`);
+});
