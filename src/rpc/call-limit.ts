@@ -3,34 +3,43 @@
 /** libvirtd's own default is 5; clients with a thread per domain want more. */
 const CLIENT_CALLS_MAX = 20;
 
-/** Runs calls as they come, up to the limit; the rest wait in order. */
+/** Starts calls in the order they come: up to the limit, and only while the client takes its replies. */
 export class CallLimit {
   readonly #waiting: (() => Promise<void>)[] = [];
-  readonly #onRoom: () => void;
+  readonly #mayStart: () => boolean;
+  readonly #onEnd: () => void;
   #running = 0;
 
-  /** `onRoom` is called when the limit, once reached, is no longer. */
-  constructor(onRoom: () => void) {
-    this.#onRoom = onRoom;
+  /** `onEnd` is called after each call; it is to call `advance`. */
+  constructor(mayStart: () => boolean, onEnd: () => void) {
+    this.#mayStart = mayStart;
+    this.#onEnd = onEnd;
   }
 
-  /** True while no further call should be read from the client. */
+  /** True while no further call should be read from the client: those that wait are from what had been read already. */
   get reached(): boolean {
-    return this.#running >= CLIENT_CALLS_MAX;
+    return this.#running >= CLIENT_CALLS_MAX || this.#waiting.length > 0;
   }
 
   /** `call` must not reject. */
   run(call: () => Promise<void>): void {
-    if (this.reached) this.#waiting.push(call);
-    else void this.#start(call);
+    this.#waiting.push(call);
+    this.advance();
+  }
+
+  /** Starts what may be started now. */
+  advance(): void {
+    while (this.#running < CLIENT_CALLS_MAX && this.#mayStart()) {
+      const call = this.#waiting.shift();
+      if (!call) return;
+      void this.#start(call);
+    }
   }
 
   async #start(call: () => Promise<void>): Promise<void> {
     this.#running += 1;
     await call();
     this.#running -= 1;
-    const next = this.#waiting.shift();
-    if (next) void this.#start(next);
-    else this.#onRoom();
+    this.#onEnd();
   }
 }

@@ -84,7 +84,10 @@ class ProxyConnection implements ProxyContext {
   readonly #calls: ReadonlyMap<number, ProxyCall>;
   readonly #clientOutlet: FrameOutlet;
   readonly #upstreamOutlet: FrameOutlet;
-  readonly #limit = new CallLimit(() => this.#regulate());
+  readonly #limit = new CallLimit(
+    () => !this.#client.writableNeedDrain,
+    () => this.#regulate(),
+  );
   readonly #awaited = new Map<number, Awaited>();
 
   constructor(client: Socket, upstream: Socket, { answers, calls, hub, readOnly }: Tables) {
@@ -135,6 +138,7 @@ class ProxyConnection implements ProxyContext {
 
   /** Reads from each side only while what it sends can go on: nothing piles up here. */
   #regulate(): void {
+    this.#limit.advance();
     const clientFull = this.#client.writableNeedDrain;
     setFlow(this.#upstream, !clientFull);
     setFlow(this.#client, !clientFull && !this.#upstream.writableNeedDrain && !this.#limit.reached);

@@ -54,7 +54,10 @@ class StandaloneConnection {
   readonly #shared: Answers;
   readonly #own: Answers;
   readonly #events: EventClient;
-  readonly #limit = new CallLimit(() => this.#regulate());
+  readonly #limit = new CallLimit(
+    () => !this.#socket.writableNeedDrain,
+    () => this.#regulate(),
+  );
   #readOnly: boolean;
   #open = false;
 
@@ -84,6 +87,7 @@ class StandaloneConnection {
 
   /** A client that does not read its replies is not read from either. */
   #regulate(): void {
+    this.#limit.advance();
     const flow = !this.#socket.writableNeedDrain && !this.#limit.reached;
     if (flow && this.#socket.isPaused()) this.#socket.resume();
     if (!flow && !this.#socket.isPaused()) this.#socket.pause();
