@@ -8,46 +8,58 @@ import { cpio } from './cpio.mjs';
 
 const CACHE = resolve(import.meta.dirname, '../../../node_modules/.cache/xlsnap-lab');
 
-// Only what stands between power-on and the root file system, and what libxl and its device model open; dom0 can modprobe the rest.
-const DOM0_MODULES = ['virtio_pci', 'virtio_console', '9pnet_virtio', '9p', 'overlay'].concat([
-  'xen-privcmd',
-  'xen-evtchn',
-  'xenfs',
-  'xen-gntdev',
-]);
-const GUEST_MODULES = ['xen-blkfront'];
+// The guest obeys a shutdown: the kernel's xenbus handler runs these (drivers/xen/manage.c → orderly_poweroff, orderly_reboot).
+const OBEY = ['poweroff', 'reboot'].map((name) => ({
+  file: `sbin/${name}`,
+  body: `#!/bin/busybox sh\nexec /bin/busybox ${name} -f\n`,
+}));
 
-const DOM0_COMMANDS = ['sh', 'mount', 'insmod', 'mkdir', 'ln', 'ip', 'switch_root', 'poweroff'];
-const GUEST_COMMANDS = ['sh', 'mount', 'insmod', 'dd', 'sleep'];
+// Of modules only what stands between power-on and the root file system, and what libxl and its device model open: dom0 can
+// modprobe the rest.
+const DOM0 = {
+  init: 'dom0-init.sh',
+  modules: 'virtio_pci virtio_console 9pnet_virtio 9p overlay xen-privcmd xen-evtchn xenfs xen-gntdev'.split(' '),
+  commands: ['sh', 'mount', 'insmod', 'mkdir', 'ln', 'ip', 'switch_root', 'poweroff'],
+  more: [],
+};
+const GUEST = {
+  init: 'guest-init.sh',
+  modules: ['xen-blkfront'],
+  commands: ['sh', 'mount', 'insmod', 'dd', 'sleep'],
+  more: OBEY,
+};
 
-/** What an init program is made of: read first, so that the cache can be keyed by the very bytes. */
-function readImage(parts, init, modules, commands, more = []) {
-  const folder = `/lib/modules/${parts.kernelVersion}`;
-  const lines = readFileSync(`${folder}/modules.dep`, 'utf8').split('\n');
-  const dependencies = new Map(
-    lines
-      .map((line) => line.split(/:\s*|\s+/).filter((path) => path !== ''))
-      .map((paths) => [basename(paths[0] ?? '', '.ko'), paths]),
-  );
-  // A line of modules.dep names the module and then, last to be loaded first, all it stands on.
-  const order = new Set(modules.flatMap((name) => (dependencies.get(name) ?? []).toReversed()));
-  return {
-    init: readFileSync(resolve(import.meta.dirname, init)),
-    busybox: readFileSync(parts.busybox),
-    modules: [...order].map((path) => ({ name: basename(path), body: readFileSync(`${folder}/${path}`) })),
-    commands,
-    more,
-  };
+/** The files of the modules and of all they stand on, in the order in which they can be loaded. */
+function moduleFiles(folder, names) {
+  const dependencies = new Map();
+  for (const line of readFileSync(`${folder}/modules.dep`, 'utf8').split('\n')) {
+    const [path = '', needed = ''] = line.split(':');
+    // What a module stands on is listed last to be loaded first.
+    dependencies.set(basename(path, '.ko'), [
+      ...needed
+        .split(' ')
+        .filter((word) => word !== '')
+        .toReversed(),
+      path,
+    ]);
+  }
+  const paths = names.flatMap((name) => {
+    const found = dependencies.get(name);
+    if (found === undefined) throw new Error(`the lab needs the kernel module ${name}, which is not in ${folder}`);
+    return found;
+  });
+  return [...new Set(paths)].map((path) => `${folder}/${path}`);
 }
 
-function initramfs({ init, busybox, modules, commands, more }) {
+function initramfs(parts, { init, modules, commands, more }) {
+  const files = moduleFiles(`/lib/modules/${parts.kernelVersion}`, modules);
   return cpio([
     ...['bin', 'sbin', 'dev', 'proc', 'sys', 'modules', 'lower', 'ram', 'newroot'].map((directory) => ({ directory })),
-    { file: 'init', body: init },
-    { file: 'bin/busybox', body: busybox },
+    { file: 'init', body: readFileSync(resolve(import.meta.dirname, init)) },
+    { file: 'bin/busybox', body: readFileSync(parts.busybox) },
     ...commands.map((name) => ({ link: `bin/${name}`, target: 'busybox' })),
-    { file: 'modules/order', body: modules.map(({ name }) => `${name}\n`).join('') },
-    ...modules.map(({ name, body }) => ({ file: `modules/${name}`, body })),
+    { file: 'modules/order', body: files.map((path) => `${basename(path)}\n`).join('') },
+    ...files.map((path) => ({ file: `modules/${basename(path)}`, body: readFileSync(path) })),
     ...more,
   ]);
 }
@@ -64,19 +76,11 @@ function unpackKernel(bzImage) {
   return execFileSync('xz', ['--decompress', '--stdout'], { input: payload, maxBuffer: 2 ** 28 });
 }
 
-// The guest obeys a shutdown: the kernel's xenbus handler runs these (drivers/xen/manage.c → orderly_poweroff, orderly_reboot).
-const OBEY = ['poweroff', 'reboot'].map((name) => ({
-  file: `sbin/${name}`,
-  body: `#!/bin/busybox sh\nexec /bin/busybox ${name} -f\n`,
-}));
-
 /** Paths of the boot files for the parts that `findParts` found. */
 export function bootFiles(parts) {
-  const dom0 = readImage(parts, 'dom0-init.sh', DOM0_MODULES, DOM0_COMMANDS);
-  const guest = readImage(parts, 'guest-init.sh', GUEST_MODULES, GUEST_COMMANDS, OBEY);
   const kernel = readFileSync(parts.kernel);
   const xen = readFileSync(parts.xen);
-  const images = { 'dom0.cpio': initramfs(dom0), 'guest.cpio': initramfs(guest) };
+  const images = { 'dom0.cpio': initramfs(parts, DOM0), 'guest.cpio': initramfs(parts, GUEST) };
 
   const hash = createHash('sha256');
   for (const bytes of [kernel, xen, ...Object.values(images)]) hash.update(bytes);

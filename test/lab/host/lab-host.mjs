@@ -90,7 +90,7 @@ function pruneLogs() {
   const folders = readdirSync(OUTPUT)
     .filter((folder) => existsSync(`${OUTPUT}/${folder}/qemu.pid`) && gone(folder))
     .sort();
-  for (const folder of folders.slice(0, -KEPT_LOGS)) rmSync(`${OUTPUT}/${folder}`, { recursive: true });
+  for (const folder of folders.slice(0, -KEPT_LOGS)) rmSync(`${OUTPUT}/${folder}`, { recursive: true, force: true });
 }
 
 /** The folder that dom0 sees as /mnt/lab: its programs, the commands, all logs. */
