@@ -27,7 +27,6 @@ const IOLBF = 1;
 /** libxl.h, libxl_types.idl */
 export const LIBXL_SUSPEND_LIVE = 2;
 export const ERROR_ABORTED = -22;
-export const ERROR_NOTFOUND = -23;
 export const ERROR_DOMAIN_NOTFOUND = -21;
 
 /** A function of libxl as a promise: it runs on a pool thread, so that the event loop goes on. */

@@ -6,14 +6,13 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LibvirtError } from '../errors.ts';
-import { ERROR_ABORTED, ERROR_DOMAIN_NOTFOUND } from './bindings.ts';
+import type { LibvirtError } from '../errors.ts';
+import { callError, cancelled, withLog } from './call-error.ts';
 import {
   type DomainConfig,
   type DomainInfo,
   type DomainName,
   type Held,
-  type HelperFailure,
   type HelperReply,
   type HelperRequest,
   type LibxlOperations,
@@ -42,21 +41,8 @@ export interface LongOperation {
   readonly progress?: () => void;
 }
 
-/** libvirt's words for what could not be done (libxl_driver.c, libxl_domain.c). */
-const FAILURES: Readonly<Record<OperationName, string>> = {
-  probe: 'Failed to start libxenlight',
-  domainInfo: "libxl_domain_info failed for domain '%d'",
-  listDomains: 'libxl_list_domain failed',
-  physinfo: 'libxl_get_physinfo failed',
-  domainConfig: "libxl_retrieve_domain_configuration failed for domain '%d'",
-  suspend: "Failed to save domain '%d' with libxenlight",
-  pause: "Failed to suspend domain '%d' with libxenlight",
-  resume: "Failed to resume domain '%d' with libxenlight",
-  unpause: "Failed to resume domain '%d' with libxenlight",
-  release: "Failed to resume domain '%d' with libxenlight",
-  createRestore: 'libxenlight failed to restore domain',
-  destroy: "Failed to destroy domain '%d'",
-};
+/** xtl_progress of libxentoollog's stdiostream: `<context>: <what>: <done>/<total>  <percent>%`. */
+const PROGRESS_LINE = /: \d+\/\d+\s+\d+%$/;
 
 interface PendingCall {
   readonly id: number;
@@ -248,39 +234,4 @@ export class LibxlHelper implements LibxlOperations, AsyncDisposable {
   #ended(operation: OperationName, target: unknown): LibvirtError {
     return callError(operation, target, { message: this.#lastWords() }, []);
   }
-}
-
-/** xtl_progress of libxentoollog's stdiostream: `<context>: <what>: <done>/<total>  <percent>%`. */
-const PROGRESS_LINE = /: \d+\/\d+\s+\d+%$/;
-
-/** `libxl: error: libxl_dom_suspend.c:397:…: Domain 5:…`, `xc: error: …` */
-const ERROR_LINE = /^\S+: (?:error|critical): /;
-
-function callError(
-  operation: OperationName,
-  target: unknown,
-  failure: HelperFailure,
-  log: readonly string[],
-  signal?: AbortSignal,
-): LibvirtError {
-  if (failure.rc === ERROR_ABORTED && signal) return cancelled(signal);
-  if (failure.rc === ERROR_DOMAIN_NOTFOUND) {
-    return new LibvirtError('NO_DOMAIN', `no domain with matching id '${target}'`);
-  }
-  const words = log.filter((line) => ERROR_LINE.test(line));
-  // With an rc libxl's log is the only diagnosis; without one the message is, and a log adds to it.
-  if (failure.rc === undefined || words.length === 0) words.unshift(failure.message);
-  return new LibvirtError('INTERNAL_ERROR', `${FAILURES[operation].replace('%d', `${target}`)}: ${words.join('; ')}`);
-}
-
-/** A probe that failed says which interface of Xen could not be opened. */
-function withLog(operation: OperationName, value: unknown, log: readonly string[]): unknown {
-  if (operation !== 'probe' || (value as Probe).state !== 'no-xen') return value;
-  const probe = value as Extract<Probe, { state: 'no-xen' }>;
-  return { ...probe, message: [probe.message, ...log.filter((line) => ERROR_LINE.test(line))].join('; ') };
-}
-
-function cancelled(signal: AbortSignal): LibvirtError {
-  if (signal.reason instanceof LibvirtError) return signal.reason;
-  return new LibvirtError('OPERATION_ABORTED', 'cancelled by client', { cause: signal.reason });
 }

@@ -1,7 +1,7 @@
 /**
  * The structs in which mechanism and policy meet: one for the parameters of a snapshot, one for the result, as the
  * review of the 2014 RFC asked. Field names and JSON conventions are libxl's (`*_to_json`: default-valued fields are
- * omitted, enums are strings), so these objects are libxl-json as they stand. The IDL is schemas/libxl_snapshot.idl.
+ * omitted, enums are strings); src/libxl/structs.ts writes and reads that form. The IDL is schemas/libxl_snapshot.idl.
  */
 
 /** libxl_device_disk as libxl's own to_json prints it: what is absent has libxl's default. */
@@ -22,7 +22,7 @@ export interface LibxlDeviceDisk {
 
 export type LibxlDiskFormat = 'unknown' | 'qcow' | 'qcow2' | 'vhd' | 'raw' | 'empty' | 'qed';
 
-/** libxl_defbool in JSON: a boolean, or `<default>`. */
+/** libxl_defbool. In libxl-json it is `True`, `False` or `<default>`, never a JSON boolean: libxl would skip that. */
 export type LibxlDefbool = boolean | '<default>';
 
 /** One disk's part in a snapshot. `disk` is libxl's own struct, embedded. */
