@@ -43,8 +43,9 @@ function readTarget(disk: XmlElement, type: StorageType): DiskTarget | undefined
   const found = childAt(disk, 'source');
   const { path, source } = found ? readDiskSource(type, found) : {};
   const format = childElements(disk, 'driver').find(({ attributes }) => attributes.type !== undefined)?.attributes.type;
-  if (format && !FORMATS.includes(format))
+  if (format && !FORMATS.includes(format)) {
     throw refusal('CONFIG_UNSUPPORTED', `unknown disk snapshot driver '${format}'`);
+  }
   const metadataCacheMaxSize = readMetadataCache(disk);
   if (path !== undefined && type in PATH_ATTRIBUTES && !path.startsWith('/')) {
     throw refusal('XML_ERROR', `disk snapshot image path '${path}' must be absolute`);

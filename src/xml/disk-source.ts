@@ -4,7 +4,14 @@ import type { StorageType } from '../model/domain.ts';
 import { childAt, childElements, element, textAt, type XmlElement } from '../model/element.ts';
 import { readNetworkSource } from './network-source.ts';
 import { readAuth, readEncryption } from './source-secrets.ts';
-import { enumAttribute, missingAttribute, pickAttributes, refusal, unsignedInteger } from './values.ts';
+import {
+  enumAttribute,
+  missingAttribute,
+  pickAttributes,
+  refusal,
+  requiredEnumAttribute,
+  unsignedInteger,
+} from './values.ts';
 
 /** What a source says: its path, and the normalised element where that says more. */
 export interface DiskSource {
@@ -76,8 +83,7 @@ function readOwn(type: StorageType, source: XmlElement): OwnPart {
 function readReservations(source: XmlElement): readonly XmlElement[] {
   const reservations = childAt(source, 'reservations');
   if (!reservations) return [];
-  const managed = enumAttribute(reservations, 'managed', YES_NO);
-  if (managed === undefined) throw missingAttribute(reservations, 'managed');
+  const managed = requiredEnumAttribute(reservations, 'managed', YES_NO);
   const { type, path, mode } = childAt(reservations, 'source')?.attributes ?? {};
   if (managed === 'yes' && !type && !path && !mode) return [element('reservations', { managed })];
   if (!type) throw refusal('XML_ERROR', 'missing connection type for <reservations/>');
@@ -94,8 +100,9 @@ function readSlices(source: XmlElement): readonly XmlElement[] {
   const slice = slices.find(({ attributes }) => attributes.type === 'storage');
   if (!slice) return [];
   const { offset, size } = slice.attributes;
-  if (offset === undefined || size === undefined)
+  if (offset === undefined || size === undefined) {
     throw refusal('XML_ERROR', 'missing offset or size attribute of slice');
+  }
   const number = (name: string, text: string): string => {
     const value = unsignedInteger(text);
     if (value === undefined) throw refusal('XML_ERROR', `malformed value '${text}' of '${name}' attribute of slice`);

@@ -50,9 +50,7 @@ export function renamed(domain: XmlElement, name: string): XmlElement {
 }
 
 /** virDomainVirtType and virDomainOSType. */
-const VIRT_TYPES = 'none qemu kqemu kvm xen lxc uml openvz test vmware hyperv vbox phyp parallels bhyve vz hvf'.split(
-  ' ',
-);
+const VIRT_TYPES = 'qemu kqemu kvm xen lxc uml openvz test vmware hyperv vbox phyp parallels bhyve vz hvf'.split(' ');
 const OS_TYPES = 'hvm xen linux exe uml xenpvh'.split(' ');
 
 /**

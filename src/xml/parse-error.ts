@@ -16,6 +16,8 @@ const OLDER_WORDS: readonly (readonly [RegExp, string])[] = [
 const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
+/** A byte of a character that began before. */
+const isContinuation = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80;
 const isLineEnd = (byte: number | undefined): boolean => byte === LF || byte === CR;
 
 /** libxml2's message, without its line end. */
@@ -47,6 +49,7 @@ export function describePosition(fault: Fault, bytes: Buffer): string {
   return `${line}\n${mark}^`;
 }
 
+/** libxml2 counts lines by their feeds, columns by characters; libvirt's mark goes by bytes. */
 function offsetOf({ line, col }: Fault, bytes: Buffer): number {
   let lineStart = 0;
   for (let rest = line; rest > 1; rest -= 1) {
@@ -54,7 +57,6 @@ function offsetOf({ line, col }: Fault, bytes: Buffer): number {
     if (next === -1) break;
     lineStart = next + 1;
   }
-  const isContinuation = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80;
   let at = lineStart;
   for (let rest = col; rest > 1 && at < bytes.length; rest -= 1) {
     at += 1;

@@ -28,6 +28,7 @@ export function requiredEnumAttribute<T extends string>(element: XmlElement, nam
   return value;
 }
 
+/** The error of an attribute that has to be there. */
 export function missingAttribute(element: XmlElement, name: string): LibvirtError {
   return refusal('XML_ERROR', `Missing required attribute '${name}' in element '${element.name}'`);
 }
@@ -44,19 +45,26 @@ export function pickAttributes(element: XmlElement, ...names: readonly string[])
 
 /** virStrToLong_ll: what strtoll takes whole, in 64 bits. */
 export function signedInteger(text: string, bits = 64): bigint | undefined {
-  const value = /^[ \t\n\v\f\r]*[+-]?\d+$/.test(text) ? BigInt(text.trim().replace(/^\+/, '')) : undefined;
+  const value = decimal(text);
   return value === undefined || value !== BigInt.asIntN(bits, value) ? undefined : value;
 }
 
-/** virStrToLong_ullp: the same without a sign. */
+/** virStrToLong_ullp: the same without a minus. */
 export function unsignedInteger(text: string, bits = 64): bigint | undefined {
-  const value = /^[ \t\n\v\f\r]*\+?\d+$/.test(text) ? BigInt(text.trim().replace(/^\+/, '')) : undefined;
+  const value = text.includes('-') ? undefined : decimal(text);
   return value === undefined || value !== BigInt.asUintN(bits, value) ? undefined : value;
+}
+
+/** As strtoll reads: blanks in front, a sign, digits. No more digits than 64 bits have: BigInt takes its time over long ones. */
+function decimal(text: string): bigint | undefined {
+  const [, sign, digits] = /^[ \t\n\v\f\r]*([+-]?)0*(\d{1,20})$/.exec(text) ?? [];
+  if (digits === undefined) return undefined;
+  return sign === '-' ? -BigInt(digits) : BigInt(digits);
 }
 
 const UNIT_LETTERS = 'kmgtpe';
 
-/** virScaleInteger: `value` of `unit` in bytes. `KiB` and `K` are 1024 bytes, `KB` is 1000; without a unit a value counts `withoutUnit` bytes. */
+/** virScaleInteger: bytes. `KiB` and `K` are 1024 of them, `KB` is 1000; without a unit a value counts `withoutUnit`. */
 export function scaleInteger(value: bigint, unit: string, withoutUnit: bigint): bigint {
   const scale = unit === '' ? withoutUnit : unitBytes(unit);
   if (scale === undefined) throw refusal('INVALID_ARG', `unknown suffix '${unit}'`);

@@ -159,9 +159,21 @@ describe('a whole snapshot', () => {
     expect(snapshot.memory).toEqual({ location });
   });
 
-  test.each([' 12', '+12', '-12', '0', '9223372036854775807'])('creationTime %j counts', (time) => {
-    const { snapshot } = whole(`<name>x</name><creationTime>${time}</creationTime><state>running</state>`);
-    expect(snapshot.creationTime).toBe(BigInt(time.replace('+', '')));
+  test.each([' 12', '+12', '-12', '0', '00000000000000000000000000012', '9223372036854775807'])(
+    'creationTime %j counts',
+    (time) => {
+      const { snapshot } = whole(`<name>x</name><creationTime>${time}</creationTime><state>running</state>`);
+      expect(snapshot.creationTime).toBe(BigInt(time.replace('+', '')));
+    },
+  );
+
+  test('a number of megabytes is refused at once', () => {
+    const start = performance.now();
+    const time = '9'.repeat(4_000_000);
+    expect(message(() => whole(`<name>x</name><creationTime>${time}</creationTime><state>running</state>`))).toBe(
+      'internal error: missing creationTime from existing snapshot',
+    );
+    expect(performance.now() - start).toBeLessThan(2000);
   });
 
   test('a live definition is kept as an inactive one', () => {
