@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { access, open, readFile, rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { missingProgram, type Program } from '../disks/program.ts';
-import { LibvirtError } from '../errors.ts';
+import { LibvirtError, systemError } from '../errors.ts';
 
 /** Opening images and sockets. */
 const START_TIMEOUT_MS = 10_000;
@@ -94,7 +94,12 @@ export async function endLeftover(program: Program, pidFile: string): Promise<vo
 async function endProcess(pid: number, hasEnded: () => Promise<boolean>): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     if (await hasEnded()) return;
-    process.kill(pid, signal);
+    try {
+      process.kill(pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ESRCH') return;
+      throw systemError(error, `Failed to terminate process ${pid} with ${signal}`);
+    }
     const deadline = Date.now() + STOP_TIMEOUT_MS;
     while (Date.now() < deadline) {
       if (await hasEnded()) return;

@@ -4,8 +4,8 @@
  */
 
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, readFile, rm } from 'node:fs/promises';
-import { LibvirtError } from '../errors.ts';
+import { type FileHandle, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { LibvirtError, systemError } from '../errors.ts';
 
 /** Whatever the definition says: nobody computes in there. */
 export const RAM_BYTES = 4 << 20;
@@ -32,13 +32,13 @@ export class GuestMemory implements AsyncDisposable {
 
   /** A new guest's RAM, or with `contents` that of a restored one. It stands until `run`. */
   static async create(path: string, contents: Buffer = Buffer.alloc(RAM_BYTES)): Promise<GuestMemory> {
-    const file = await open(path, 'w+', 0o600);
     try {
-      await file.write(contents, 0, contents.length, 0);
+      await writeFile(path, contents, { mode: 0o600 });
+      const file = await open(path, 'r+');
       return new GuestMemory(path, file, contents.readBigUInt64LE(0));
     } catch (error) {
-      await file.close();
-      throw error;
+      await rm(path, { force: true });
+      throw systemError(error, `cannot create the memory of a guest, '${path}'`);
     }
   }
 

@@ -4,12 +4,13 @@
  * snapshots.
  */
 
-import { access, mkdir } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { access, mkdir, realpath } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { join, resolve } from 'node:path';
 import { deleteInternalSnapshots } from '../disks/internal-snapshots.ts';
 import { createQcow2Image } from '../disks/qcow2.ts';
-import { LibvirtError } from '../errors.ts';
+import { LibvirtError, systemError } from '../errors.ts';
 import { readMemoryImage } from '../libxl/memory-image.ts';
 import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
@@ -50,7 +51,7 @@ export class TestHost implements Host, AsyncDisposable {
   /** Starts with one persistent running domain, `test`, whose disk keeps what earlier runs of this host left in it. */
   static async open({ stateDir, events }: TestHostOptions): Promise<TestHost> {
     const folder = resolve(stateDir);
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder);
     const lock = await lockFolder(folder);
     const host = new TestHost(new TestDomains(folder, events), lock);
     try {
@@ -153,18 +154,30 @@ export class TestHost implements Host, AsyncDisposable {
   }
 }
 
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw systemError(error, `cannot create state directory '${folder}'`);
+  }
+}
+
 /**
  * One host per folder: a second one would end the first one's device models. The lock is a socket name without a file
- * (unix(7), abstract), so it is gone with its process, however that ends.
+ * (unix(7), abstract), so it is gone with its process, however that ends. A digest, since such names are short.
  */
 async function lockFolder(folder: string): Promise<Server> {
+  const name = createHash('sha256')
+    .update(await realpath(folder))
+    .digest('hex');
   const server = createServer().unref();
   await new Promise<void>((locked, refused) => {
-    server.once('error', (cause) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'EADDRINUSE') return refused(systemError(cause, `cannot lock the folder '${folder}'`));
       const text = `another xlsnapd uses the folder '${folder}': choose another --state-dir`;
       refused(new LibvirtError('OPERATION_FAILED', text, { cause }));
     });
-    server.listen(`\0xlsnap-test:${folder}`, locked);
+    server.listen(`\0xlsnap-test-${name}`, locked);
   });
   return server;
 }

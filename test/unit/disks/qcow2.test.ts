@@ -164,8 +164,11 @@ test('an image is qcow2 by its contents, not by its name', async () => {
   await using folder = await scratchFolder();
   const path = join(folder.path, 'a.qcow2');
   expect(await isQcow2Image(path)).toBe(false);
-  await writeFile(path, 'QFI\xfb');
+  await writeFile(path, Buffer.from('QFI\xfb', 'latin1'));
   expect(await isQcow2Image(path)).toBe(false);
+  await writeFile(path, Buffer.from('QFI\xfb\0\0\0\x09', 'latin1'));
+  expect(await isQcow2Image(path)).toBe(false);
+  await rm(path);
   await newImage(path);
   expect(await isQcow2Image(path)).toBe(true);
 });

@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
@@ -73,6 +73,23 @@ describe('at the start', () => {
       `operation failed: another xlsnapd uses the folder '${stateDir}': choose another --state-dir`,
     );
     await writePattern(embedded.liveDisk(await embedded.domain('test'), 'xvda'), 'raw', 0x11);
+  });
+
+  test('a folder that cannot be made is refused by name', async () => {
+    await using folder = await scratchFolder();
+    const file = join(folder.path, 'file');
+    await writeFile(file, '');
+    await expect(TestHost.open({ stateDir: join(file, 'state'), events: recorder([]) })).rejects.toMatchObject({
+      code: 'SYSTEM_ERROR',
+      message: expect.stringMatching(/^cannot create state directory '.*\/file\/state': Not a directory$/i),
+    });
+  });
+
+  test('a folder reached by another name is the same folder', async () => {
+    await using embedded = await embeddedHost();
+    const link = join(embedded.folder, 'link');
+    await symlink(embedded.stateDir, link);
+    await expect(TestHost.open({ stateDir: link, events: recorder([]) })).rejects.toThrow('another xlsnapd uses');
   });
 
   test('a folder whose name is too long for sockets is refused with the way out', async () => {
