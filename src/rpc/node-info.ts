@@ -26,9 +26,10 @@ export function nodeInfo() {
 /** virConnectGetHostname. */
 export { hostname };
 
-/** virConnectGetCapabilities: the host, and the guests that can be run, with what we add to them. */
-export function capabilities(): string {
+/** virConnectGetCapabilities: the host, and the guests of `domainType` that can be run, with what we add to them. */
+export function capabilities(domainType: string): string {
   const guest = architecture();
+  const wordsize = guest === 'i686' || guest === 'armv7l' ? 32 : 64;
   return `<capabilities>
 
   <host>
@@ -40,8 +41,8 @@ export function capabilities(): string {
   <guest>
     <os_type>hvm</os_type>
     <arch name='${guest}'>
-      <wordsize>64</wordsize>
-      <domain type='xen'/>
+      <wordsize>${wordsize}</wordsize>
+      <domain type='${domainType}'/>
     </arch>
     <features>
       <disksnapshot default='on' toggle='no'/>

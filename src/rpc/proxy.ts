@@ -1,5 +1,6 @@
 /** A client's connection, with a connection of its own to the libvirtd behind us. */
 
+import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
@@ -17,7 +18,7 @@ import { snapshotAnswers } from './snapshot-calls.ts';
 export interface ProxyOptions {
   /** Socket of the libvirtd behind us. */
   readonly upstream: string;
-  /** Its socket for clients of our read-only one; absent (a session daemon has none): the same, opened read-only. */
+  /** Its socket for clients of our read-only one. Where there is none (session daemons): the same, opened read-only. */
   readonly upstreamReadOnly?: string;
   /** Opened in place of the URI that the client names. */
   readonly upstreamUri?: string;
@@ -30,7 +31,8 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
   const answers = snapshotAnswers(options.snapshots);
   const calls = proxyCalls(options);
   return (client, readOnly) => {
-    const path = (readOnly ? options.upstreamReadOnly : undefined) ?? options.upstream;
+    const { upstream: readWritePath, upstreamReadOnly } = options;
+    const path = readOnly && upstreamReadOnly && existsSync(upstreamReadOnly) ? upstreamReadOnly : readWritePath;
     const upstream = connect(path);
     const refuse = (error: Error): void => {
       upstream.destroy();

@@ -64,7 +64,8 @@ function bind(server: Server, path: string): Promise<void> {
     const mask = process.umask(0o177);
     try {
       server.listen(path, () => {
-        server.off('error', reject);
+        // From here on it is accept that fails (too many open files), which is that client's loss only.
+        server.off('error', reject).on('error', () => {});
         resolve();
       });
     } finally {

@@ -139,7 +139,7 @@ class StandaloneConnection {
       answer(P.CONNECT_GET_LIB_VERSION, () => ({ value: LIBVIRT_VERSION })),
       answer(P.CONNECT_GET_HOSTNAME, () => ({ value: hostname() })),
       answer(P.CONNECT_GET_URI, () => ({ value: uri })),
-      answer(P.CONNECT_GET_CAPABILITIES, () => ({ value: capabilities() })),
+      answer(P.CONNECT_GET_CAPABILITIES, () => ({ value: capabilities(domains.type.toLowerCase()) })),
       answer(P.NODE_GET_INFO, () => nodeInfo()),
       // A UNIX socket is both secure and, for libvirt, as good as encrypted.
       answer(P.CONNECT_IS_SECURE, () => ({ value: 1 })),

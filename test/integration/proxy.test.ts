@@ -69,7 +69,12 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-const options = () => ({ upstream: libvirtd.socket, snapshots, hub });
+const options = () => ({
+  upstream: libvirtd.socket,
+  upstreamReadOnly: `${libvirtd.socket}-ro`,
+  snapshots,
+  hub,
+});
 
 const out = async (...args: readonly string[]): Promise<string> => {
   const ran = await virsh(uri, ...args);

@@ -12,7 +12,7 @@ import { LifecycleHub } from '../../../src/rpc/events.ts';
 import { FrameSplitter } from '../../../src/rpc/frame-splitter.ts';
 import { decodeHeader, encodeFrame, type FrameHeader, HEADER_BYTES, STATUS, TYPE } from '../../../src/rpc/frames.ts';
 import { LIFECYCLE_EVENT, lifecycleFrame } from '../../../src/rpc/messages.ts';
-import { PROCEDURES as P } from '../../../src/rpc/procedures.ts';
+import { CONNECT, PROCEDURES as P } from '../../../src/rpc/procedures.ts';
 import { proxy } from '../../../src/rpc/proxy.ts';
 import { type Listener, listen } from '../../../src/rpc/server.ts';
 import { MemorySnapshots } from '../../support/memory-snapshots.ts';
@@ -121,6 +121,38 @@ test('nothing is put into a frame that is half-way through', async () => {
   await client.reply(num);
   expect(client.frames.map(({ header }) => header.procedure)).toEqual([SCREENSHOT, LIFECYCLE_EVENT]);
   expect(client.frames[0]?.bytes.equals(big)).toBe(true);
+});
+
+describe('a read-only client', () => {
+  const flagsOf = (bytes: Buffer): number => bytes.readUInt32BE(bytes.length - 4);
+
+  test.each([true, false])(
+    'is opened read-only upstream, on its read-only socket if there is one: %p',
+    async (there) => {
+      const path = join(directory, 'upstream');
+      const readOnlyUpstream = createServer((socket) => upstream.emit('connection', socket));
+      let readOnlyConnections = 0;
+      readOnlyUpstream.on('connection', () => {
+        readOnlyConnections += 1;
+      });
+      if (there) readOnlyUpstream.listen(`${path}-ro`);
+      const handler = proxy({ upstream: path, upstreamReadOnly: `${path}-ro`, snapshots, hub });
+      await using readOnly = await listen({ path: join(directory, 'ro'), readOnly: true, mode: 0o600 }, handler);
+      const opens: number[] = [];
+      onFrame = (frame, socket) => {
+        if (frame.header.procedure === P.CONNECT_OPEN.number) opens.push(flagsOf(frame.bytes));
+        hospitable(frame, socket);
+      };
+      using client = await RawClient.open(readOnly.path, 'xen:///system', 0);
+      expect(opens).toEqual([CONNECT.RO]);
+      expect(readOnlyConnections).toBe(there ? 1 : 0);
+      const snapshot = { name: 's', domain };
+      expect(await client.error(client.send(P.DOMAIN_SNAPSHOT_DELETE, { snapshot, flags: 0 }))).toMatchObject({
+        code: 29,
+      });
+      readOnlyUpstream.close();
+    },
+  );
 });
 
 describe('a side that does not read', () => {
