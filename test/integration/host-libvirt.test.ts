@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { Qcow2Images } from '../../src/disks/qcow2.ts';
 import { LibvirtError } from '../../src/errors.ts';
 import type { LibvirtHost } from '../../src/hosts/libvirt.ts';
@@ -26,9 +26,13 @@ import { newImage, snapshotsOf } from '../unit/hosts/embedded.ts';
 const UUID = '11111111-2222-3333-4444-777777777777';
 const OTHER_UUID = '11111111-2222-3333-4444-888888888888';
 const WAIT_MS = 10_000;
+/** A machine that does much else at the same time is ten times slower than an idle one. */
+const TEST_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
 
 const { STOPPED_FROM_SNAPSHOT, STARTED_FROM_SNAPSHOT, RESUMED_FROM_SNAPSHOT, SUSPENDED_FROM_SNAPSHOT } = LIFECYCLE;
+
+jest.setTimeout(TEST_TIMEOUT_MS);
 
 let libvirtd: Libvirtd;
 let uri: string;
@@ -76,6 +80,8 @@ async function open(driver: 'test:///default' | 'qemu:///session'): Promise<void
 }
 
 afterEach(async () => {
+  // A guest of qemu would outlive its libvirtd, also after a test that has failed.
+  if (type === 'qemu') await virsh(uri, 'destroy', 'g');
   upstream[Symbol.dispose]();
   observer[Symbol.dispose]();
   await libvirtd[Symbol.asyncDispose]();
@@ -166,7 +172,7 @@ const disks = (): readonly LibxlDiskSnapshot[] => [
 const args = (): LibxlDomainSnapshotArgs => ({ memory: true, memory_path: memory, disks: disks() });
 
 describe('over the test driver', () => {
-  beforeEach(() => open('test:///default'), 60_000);
+  beforeEach(() => open('test:///default'));
 
   test('says once that snapshots go through libvirt, and why', () => {
     expect(logged).toEqual([
@@ -451,7 +457,7 @@ describe('over the qemu driver', () => {
   beforeEach(async () => {
     await open('qemu:///session');
     await chmod(image, 0o666);
-  }, 60_000);
+  });
 
   const define = async (): Promise<Domain> => {
     const file = join(libvirtd.directory, 'guest.xml');
