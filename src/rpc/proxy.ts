@@ -8,7 +8,7 @@ import { type Answers, isRemoteCall } from './answers.ts';
 import { CallLimit } from './call-limit.ts';
 import type { EventClient, LifecycleHub } from './events.ts';
 import { FrameOutlet } from './frame-outlet.ts';
-import { FrameSplitter, type Wanted } from './frame-splitter.ts';
+import { type FrameSink, FrameSplitter, type Wanted } from './frame-splitter.ts';
 import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE } from './frames.ts';
 import { errorFrame, LIFECYCLE_EVENT, lifecycleFrame, lifecycleMessage } from './messages.ts';
 import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
@@ -125,7 +125,7 @@ class ProxyConnection implements ProxyContext {
     this.#upstreamOutlet.send(frame);
   }
 
-  #split(socket: Socket, sink: ConstructorParameters<typeof FrameSplitter>[0]): void {
+  #split(socket: Socket, sink: FrameSink): void {
     const splitter = new FrameSplitter(sink);
     socket.on('data', (chunk) => {
       try {
