@@ -1,6 +1,6 @@
 /** qcow2 images that no device model has open, by qemu-img. */
 
-import { open } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import { type Program, runProgram } from './program.ts';
@@ -78,7 +78,12 @@ export async function createQcow2Image(path: string, bytes: number): Promise<voi
   } catch (error) {
     throw systemError(error, `cannot create file '${path}'`);
   }
-  await runProgram(QEMU_IMG, ['create', '-q', '-f', 'qcow2', path, String(bytes)], `cannot create image '${path}'`);
+  try {
+    await runProgram(QEMU_IMG, ['create', '-q', '-f', 'qcow2', path, String(bytes)], `cannot create image '${path}'`);
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  }
 }
 
 /** True for a file that begins as a qcow2 image of a version that QEMU knows; false for any other, and for none. */

@@ -1,4 +1,4 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { runProgram } from '../../../src/disks/program.ts';
@@ -158,6 +158,14 @@ test('a new image never replaces a file', async () => {
   await createQcow2Image(path, 1 << 20);
   await checkImage(path);
   await expect(createQcow2Image(path, 1 << 20)).rejects.toThrow(/file '.*a.qcow2'.*[Ff]ile (already )?exists/);
+});
+
+test('an image that cannot be made leaves no file', async () => {
+  await using folder = await scratchFolder();
+  await expect(createQcow2Image(join(folder.path, 'a.qcow2'), -1)).rejects.toThrow(
+    /^operation failed: cannot create image '/,
+  );
+  expect(await readdir(folder.path)).toEqual([]);
 });
 
 test('an image is qcow2 by its contents, not by its name', async () => {
