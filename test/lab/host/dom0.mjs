@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 const COMMAND_TIMEOUT_MS = 120_000;
 /** How long dom0's agent may take to report the end of a command that it was told to kill. */
 const KILL_TIMEOUT_MS = 30_000;
+const KILL_AGAIN_MS = 1_000;
 
 const quoted = (word) => `'${word.replaceAll("'", `'\\''`)}'`;
 
@@ -54,6 +55,7 @@ export class Dom0 {
    * @returns {Promise<{rc: number, stdout: Buffer, stderr: Buffer}>}
    */
   async run(script, { timeoutMs = COMMAND_TIMEOUT_MS, signal, onStart } = {}) {
+    signal?.throwIfAborted();
     const { id, dir } = this.#newCommand();
     writeFileSync(`${dir}/script`, `cd ${quoted(process.cwd())}\n${script}\n`);
     for (const stream of ['stdout', 'stderr']) writeFileSync(`${dir}/${stream}`, '');
@@ -64,14 +66,18 @@ export class Dom0 {
     this.#socket.write(`run ${id}\n`);
     onStart?.(dir);
     let stopped;
-    let unanswered;
+    let killing;
     const stop = (reason) => {
-      stopped ??= reason;
-      this.#socket.write(`kill ${id}\n`);
-      unanswered ??= setTimeout(
-        () => answer.reject(new Error(`dom0 cannot end command ${id}; ${this.#seeConsole()}`)),
-        KILL_TIMEOUT_MS,
-      );
+      if (stopped !== undefined) return;
+      stopped = reason;
+      const since = Date.now();
+      const kill = () => {
+        if (Date.now() - since > KILL_TIMEOUT_MS)
+          answer.reject(new Error(`dom0 cannot end command ${id}; ${this.#seeConsole()}`));
+        else this.#socket.write(`kill ${id}\n`); // again and again: the command may not even have its own session yet
+      };
+      kill();
+      killing = setInterval(kill, KILL_AGAIN_MS);
     };
     const limit = setTimeout(() => stop(`its time limit of ${timeoutMs} ms`), timeoutMs);
     const onAbort = () => stop('being told to');
@@ -82,7 +88,7 @@ export class Dom0 {
     } finally {
       signal?.removeEventListener('abort', onAbort);
       clearTimeout(limit);
-      clearTimeout(unanswered);
+      clearInterval(killing);
       this.#waiting.delete(id);
     }
     const { stdout, stderr } = output();
