@@ -4,6 +4,7 @@ import { childAt, textAt, textOf, type XmlElement } from '../model/element.ts';
 import type { MemorySnapshot, SnapshotDef, SnapshotRequest, SnapshotState } from '../model/snapshot.ts';
 import { readDiskSnapshots, WRITTEN_LOCATIONS } from './disk-snapshot.ts';
 import { checkDefinition } from './domain.ts';
+import { withDefaults } from './domain-defaults.ts';
 import { inactiveFormat } from './domain-format.ts';
 import { parseXml } from './parse.ts';
 import { enumAttribute, refusal, signedInteger } from './values.ts';
@@ -52,8 +53,8 @@ export function readSnapshot(
   if (creationTime === undefined) throw refusal('INTERNAL_ERROR', 'missing creationTime from existing snapshot');
   const parent = textAt(root, 'parent', 'name');
   const state = readState(root);
-  const domain = readDefinition(root, 'domain');
-  const inactiveDomain = readDefinition(root, 'inactiveDomain');
+  const domain = readDefinition(root, 'domain', options);
+  const inactiveDomain = readDefinition(root, 'inactiveDomain', options);
   const offline = OFFLINE_STATES.includes(state);
   const memory = readMemory(root, { offline, implied: offline ? 'no' : 'internal' });
   const disks = readDiskSnapshots(childAt(root, 'disks'), { redefine: true });
@@ -89,12 +90,20 @@ function readState(root: XmlElement): SnapshotState {
   return state;
 }
 
-/** Parsed as an inactive one whatever it is. Old documents have `<domain>` with nothing but a UUID: that is none. */
-function readDefinition(root: XmlElement, name: 'domain' | 'inactiveDomain'): XmlElement | undefined {
-  const definition = childAt(root, name);
-  if (!definition || (name === 'domain' && !definition.attributes.type)) return undefined;
-  checkDefinition(definition);
-  return inactiveFormat({ ...definition, name: 'domain' });
+/**
+ * A redefinition is kept as libvirt would print it, inactive; what is stored was so when it was stored. Old documents
+ * have `<domain>` with nothing but a UUID in it: that is no definition.
+ */
+function readDefinition(
+  root: XmlElement,
+  name: 'domain' | 'inactiveDomain',
+  { internal }: { internal: boolean },
+): XmlElement | undefined {
+  const found = childAt(root, name);
+  if (!found || (name === 'domain' && !found.attributes.type)) return undefined;
+  checkDefinition(found);
+  const definition = { ...found, name: 'domain' };
+  return internal ? definition : inactiveFormat(withDefaults(definition));
 }
 
 function readMemory(

@@ -64,7 +64,11 @@ const definition = attribute.map((name) =>
     element('name', {}, [name.replaceAll('/', '')]),
     element('metadata', {}, [element('a:b', { 'xmlns:a': 'u:a', c: name }, [name])]),
     element('memory', { unit: 'KiB' }, ['1024']),
+    element('currentMemory', { unit: 'KiB' }, ['1024']),
+    element('vcpu', { placement: 'static' }, ['1']),
     element('os', {}, [element('type', {}, ['linux'])]),
+    element('clock', { offset: 'utc' }),
+    ...['on_poweroff', 'on_reboot', 'on_crash'].map((event) => element(event, {}, ['destroy'])),
     element('devices', {}, [element('disk', { type: 'file' }, [element('target', { dev: name })])]),
   ]),
 );

@@ -178,7 +178,9 @@ describe('a whole snapshot', () => {
 
   test('a live definition is kept as an inactive one', () => {
     const live = "<domain type='xen' id='7'><name>d</name><memory>1</memory><os><type>hvm</type></os></domain>";
-    expect(whole(`${REQUIRED}${live}`).snapshot.domain?.attributes).toEqual({ type: 'xen' });
+    expect(whole(`${REQUIRED}${live}`).snapshot.domain?.attributes).toEqual({
+      type: 'xen',
+    });
   });
 
   test('old documents have a <domain> that is no definition', () => {
