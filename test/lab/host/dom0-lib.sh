@@ -15,12 +15,14 @@ until_true() {
   done
 }
 
-# A real libvirtd with the xen driver alone; the others start slowly and have nothing to do. Log: $LOG/libvirtd.log
+# A real libvirtd with the xen driver alone; the others start slowly and have nothing to do. Logs: $LOG/libvirtd.log, $LOG/libxl
 start_libvirtd() {
   virsh -c xen:///system version > /dev/null 2>&1 && return
   # An emulated AMD CPU under Xen lacks two flags that libvirt's model has, and then libvirt finds no model at all and no driver.
   sed -i "/name='sep'/d; /name='vme'/d" /usr/share/libvirt/cpu_map/x86_qemu64.xml
-  mkdir -p /run/lab/drivers /var/log/libvirt/libxl /var/lib/libvirt/libxl /var/lib/libvirt/images
+  mkdir -p /run/lab/drivers /var/log/libvirt /var/lib/libvirt/libxl /var/lib/libvirt/images $LOG/libxl
+  rm -rf /var/log/libvirt/libxl
+  ln -s $LOG/libxl /var/log/libvirt/libxl # libxl's own words about each domain
   ln -sf /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_libxl.so /run/lab/drivers/
   LIBVIRT_DRIVER_DIR=/run/lab/drivers LIBVIRT_LOG_FILTERS='3:*' LIBVIRT_LOG_OUTPUTS='3:stderr' \
     setsid libvirtd > "$LOG/libvirtd.log" 2>&1 &
