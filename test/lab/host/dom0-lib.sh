@@ -26,7 +26,7 @@ start_libvirtd() {
   ln -sf /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_libxl.so /run/lab/drivers/
   LIBVIRT_DRIVER_DIR=/run/lab/drivers LIBVIRT_LOG_FILTERS='3:*' LIBVIRT_LOG_OUTPUTS='3:stderr' \
     setsid libvirtd > "$LOG/libvirtd.log" 2>&1 &
-  until_true 60 virsh -c xen:///system version || fail "libvirtd does not answer: $(< "$LOG/libvirtd.log")"
+  until_true 120 virsh -c xen:///system version || fail "libvirtd does not answer: $(< "$LOG/libvirtd.log")"
 }
 
 # guest_xml NAME pv|pvh MEMORY_MIB [FORMAT:IMAGE...]: the libvirt domain of a counting guest, its disks xvda, xvdb, …
