@@ -102,7 +102,7 @@ export function isLibvirtError(error: unknown, ...codes: readonly ErrorCode[]): 
 /** Any thrown value as a LibvirtError: what is not one is an internal error that keeps its message and its cause. */
 export function asLibvirtError(error: unknown): LibvirtError {
   if (error instanceof LibvirtError) return error;
-  const text = error instanceof Error ? error.message : String(error);
+  const text = (error as Partial<Error> | undefined)?.message ?? String(error);
   return new LibvirtError('INTERNAL_ERROR', text, { cause: error });
 }
 

@@ -41,10 +41,8 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
   const undefine = async (ref: DomainRef, flags: number): Promise<void> => {
     refuseUnknown(flags, UNDEFINE_KNOWN, 'virDomainUndefineFlags');
     await snapshots.checkUndefine(ref, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
-    const wasActive = isActive(api.domain(ref));
     await api.undefine(ref);
-    // An active domain lives on without a definition, and keeps its snapshots until it ends.
-    if (!wasActive) await snapshots.forget(ref.uuid);
+    await snapshots.forget(ref.uuid);
   };
 
   return new Map([

@@ -104,9 +104,7 @@ function undefineCall<A extends { readonly domain: DomainRef }>(
       return;
     }
     const stripped = encodeFrame(call, procedure.args, { ...args, flags: flags & ~UNDEFINE.SNAPSHOTS_METADATA });
-    // An active domain lives on without a definition, and keeps its snapshots until it ends.
-    if (args.domain.id >= 0) connection.toUpstream(call, stripped);
-    else connection.toUpstream(call, stripped, (reply, bytes) => forgotten(snapshots, args.domain, reply, bytes));
+    connection.toUpstream(call, stripped, (reply, bytes) => forgotten(snapshots, args.domain, reply, bytes));
   });
 }
 

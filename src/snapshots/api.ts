@@ -35,6 +35,6 @@ export interface SnapshotApi {
   count(uuid: string): number;
   /** Refuses (55) to undefine an inactive domain that has snapshots, unless `metadata` says they may go. */
   checkUndefine(domain: DomainRef, metadata: boolean): Promise<void>;
-  /** Forgets all metadata of a domain that has been undefined. Images are not touched. */
+  /** Forgets all metadata of a domain that the host no longer knows; one that still runs keeps it. Images are not touched. */
   forget(uuid: string): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /** The snapshot API over one host: every call finds its domain's snapshots, checks its flags, and goes to its operation. */
 
-import { LibvirtError } from '../errors.ts';
+import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { type DomainRef, isActive } from '../model/domain.ts';
 import { CREATE, XML } from '../model/flags.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
@@ -39,7 +39,8 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     const domains = await context.host.list();
     await Promise.all(domains.map(({ ref }) => service.#load(ref)));
     context.host.onGone((ref) => {
-      if (!context.jobs.active(ref.uuid)) void service.forget(ref.uuid).catch((error) => context.log(String(error)));
+      if (!context.jobs.active(ref.uuid))
+        void service.forget(ref.uuid).catch((error) => context.log(asLibvirtError(error).message));
     });
     return service;
   }
@@ -141,9 +142,9 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
 
   async forget(uuid: string): Promise<void> {
     const snapshots = await this.#domains.get(uuid);
+    if (!snapshots || (await this.#isKnown(snapshots.ref))) return;
     this.#domains.delete(uuid);
     this.#loaded.delete(uuid);
-    if (!snapshots) return;
     for (const { name } of snapshots.tree.all()) await this.#context.store.remove(snapshots.ref, name);
   }
 
@@ -157,6 +158,16 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     if (known) return await known;
     const { ref } = await this.#context.host.lookup(domain);
     return await this.#load(ref);
+  }
+
+  async #isKnown(ref: DomainRef): Promise<boolean> {
+    try {
+      await this.#context.host.lookup(ref);
+      return true;
+    } catch (error) {
+      if (isLibvirtError(error, 'NO_DOMAIN')) return false;
+      throw error;
+    }
   }
 
   #load(ref: DomainRef): Promise<DomainSnapshots> {

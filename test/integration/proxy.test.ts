@@ -136,17 +136,6 @@ test('an inactive domain with snapshots is undefined only together with their me
   await out('undefine', 'gone');
 });
 
-test('an active domain that is undefined keeps its snapshots', async () => {
-  const xml = join(directory, 'lives.xml');
-  await writeFile(xml, '<domain type="test"><name>lives</name><memory>4096</memory><os><type>hvm</type></os></domain>');
-  await out('define', xml);
-  await out('start', 'lives');
-  await out('snapshot-create-as', 'lives', 's1');
-  await out('undefine', 'lives');
-  expect(await out('snapshot-list', 'lives', '--name')).toBe('s1');
-  await out('destroy', 'lives');
-});
-
 test('a read-only connection may look, and nothing else', async () => {
   expect(await virsh(readOnlyUri, 'snapshot-list', 'test')).toMatchObject({ status: 0, stderr: '' });
   const forbidden = 'operation forbidden: read only access prevents virDomainSnapshotCreateXML';
