@@ -2,16 +2,10 @@
 
 import type { StorageType } from '../model/domain.ts';
 import { childAt, childElements, element, textAt, type XmlElement } from '../model/element.ts';
+import { readNvmeSource, readVhostUserSource } from './device-source.ts';
 import { readNetworkSource } from './network-source.ts';
 import { readAuth, readEncryption } from './source-secrets.ts';
-import {
-  enumAttribute,
-  missingAttribute,
-  pickAttributes,
-  refusal,
-  requiredEnumAttribute,
-  unsignedInteger,
-} from './values.ts';
+import { enumAttribute, pickAttributes, refusal, requiredEnumAttribute, unsignedInteger } from './values.ts';
 
 /** What a source says: its path, and the normalised element where that says more. */
 export interface DiskSource {
@@ -57,17 +51,10 @@ function readOwn(type: StorageType, source: XmlElement): OwnPart {
   switch (type) {
     case 'network':
       return readNetworkSource(source);
-    case 'nvme': {
-      const address = childAt(source, 'address');
-      if (source.attributes.namespace === undefined) throw missingAttribute(source, 'namespace');
-      if (!address) throw refusal('XML_ERROR', 'NVMe disk source is missing address');
-      return { attributes: pickAttributes(source, 'type', 'managed', 'namespace'), children: [address] };
-    }
+    case 'nvme':
+      return readNvmeSource(source);
     case 'vhostuser':
-      return {
-        attributes: pickAttributes(source, 'type', 'path', 'mode'),
-        children: childElements(source, 'reconnect').slice(0, 1),
-      };
+      return readVhostUserSource(source);
     default: {
       const path = source.attributes[PATH_ATTRIBUTES[type] ?? ''];
       return {
@@ -100,7 +87,7 @@ function readSlices(source: XmlElement): readonly XmlElement[] {
   const slice = slices.find(({ attributes }) => attributes.type === 'storage');
   if (!slice) return [];
   const { offset, size } = slice.attributes;
-  if (offset === undefined || size === undefined) {
+  if (!offset || !size) {
     throw refusal('XML_ERROR', 'missing offset or size attribute of slice');
   }
   const number = (name: string, text: string): string => {

@@ -37,8 +37,10 @@ export function readNetworkSource(source: XmlElement): {
   readonly children: readonly XmlElement[];
 } {
   const protocol = requiredEnumAttribute(source, 'protocol', PROTOCOLS);
+  const { name } = source.attributes;
+  if (name === undefined && protocol !== 'nbd') throw refusal('XML_ERROR', 'missing name for disk source');
   enumAttribute(source, 'tls', YES_NO);
-  const path = readName(source, protocol);
+  const path = name !== undefined && POOLED.includes(protocol) ? withoutPool(name) : name;
   const hosts = childElements(source, 'host').map((host) => readHost(host, DEFAULT_PORTS[protocol]));
   const web = WEB.includes(protocol);
   const children = [
@@ -57,13 +59,7 @@ export function readNetworkSource(source: XmlElement): {
   return { ...(path && { path }), attributes: pickAttributes(source, ...names), children: [...children, ...waits] };
 }
 
-function readName(source: XmlElement, protocol: Protocol): string | undefined {
-  const { name } = source.attributes;
-  if (name === undefined) {
-    if (protocol !== 'nbd') throw refusal('XML_ERROR', 'missing name for disk source');
-    return undefined;
-  }
-  if (!POOLED.includes(protocol)) return name;
+function withoutPool(name: string): string {
   const slash = name.indexOf('/');
   if (slash <= 0) throw refusal('XML_ERROR', `can't split path '${name}' into pool name and image name`);
   return name.slice(slash + 1);
