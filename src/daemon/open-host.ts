@@ -1,5 +1,6 @@
 /** Who owns the domains, by the URI and the upstream: a libvirtd with or without libxl beside it, or ourselves. */
 
+import { stat } from 'node:fs/promises';
 import { Qcow2Images } from '../disks/qcow2.ts';
 import { qmpSocketOf } from '../disks/qmp.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
@@ -14,6 +15,7 @@ import type { ConnectionHandler } from '../rpc/server.ts';
 import { standalone } from '../rpc/standalone.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
 import type { Host } from '../snapshots/ports.ts';
+import type { ImageWriter } from '../store/memory-images.ts';
 import type { Log } from './log.ts';
 import type { Opened } from './opened.ts';
 import { type DaemonOptions, readOnlySocketOf } from './options.ts';
@@ -21,6 +23,8 @@ import { VERSION_NUMBER } from './version.ts';
 
 export interface OpenedHost {
   readonly host: Host;
+  /** Who writes memory images, where it is not ourselves. */
+  readonly imageWriter?: ImageWriter;
   /** What serves a client's connection, once the snapshots are there. */
   readonly front: (snapshots: SnapshotApi) => ConnectionHandler;
 }
@@ -54,8 +58,10 @@ async function openUpstreamHost(
 ): Promise<OpenedHost> {
   const uri = options.upstreamUri ?? options.connect;
   const upstream = opened.use(await connectUpstream(path, uri));
-  if ((await upstream.getType()) === 'Xen') await requireLibxl();
+  const isXen = (await upstream.getType()) === 'Xen';
+  if (isXen) await requireLibxl();
   return {
+    ...(!isXen && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
     host: await openLibvirtHost({
       upstream,
       events: hub,

@@ -30,7 +30,7 @@ export async function serve(options: DaemonOptions, log: Log): Promise<AsyncDisp
 
 async function openAll(options: DaemonOptions, log: Log, opened: Opened): Promise<void> {
   const hub = new LifecycleHub();
-  const { host, front } = await openHost(options, { hub, log, opened });
+  const { host, front, imageWriter } = await openHost(options, { hub, log, opened });
   const journal = new FileJournal(options.stateDir);
   for (const { domain, operation, snapshot, phase } of await journal.pending()) {
     log.warning(
@@ -43,7 +43,7 @@ async function openAll(options: DaemonOptions, log: Log, opened: Opened): Promis
       host,
       images: new Qcow2Images(),
       store: new SnapshotFiles(options.snapshotDir, log.warning),
-      memory: new MemoryFiles(options.memoryDir),
+      memory: new MemoryFiles(options.memoryDir, imageWriter),
       events: hub,
       jobs: new Jobs(journal),
       log: log.warning,

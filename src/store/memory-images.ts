@@ -1,6 +1,6 @@
 /** The folder of memory images: `<memory dir>/<uuid>/<snapshot>.save`. They hold a guest's RAM: nobody else reads there. */
 
-import { statfs } from 'node:fs/promises';
+import { chown, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
@@ -10,11 +10,20 @@ import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
 
+/** Who writes the images, where it is not this process. */
+export interface ImageWriter {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export class MemoryFiles implements MemoryImages {
   readonly #dir: string;
+  readonly #writer: ImageWriter | undefined;
 
-  constructor(dir: string) {
+  /** The folders are the writer's: a libvirtd of another user saves its domains there itself. */
+  constructor(dir: string, writer?: ImageWriter) {
     this.#dir = dir;
+    this.#writer = writer;
   }
 
   path(domain: DomainRef, name: string): string {
@@ -24,6 +33,7 @@ export class MemoryFiles implements MemoryImages {
   async prepare(domain: DomainRef, bytes: number): Promise<void> {
     const folder = this.#folder(domain);
     await makeFolder(folder, FOLDER_MODE);
+    if (this.#writer) await this.#handOver(folder, this.#writer);
     const free = await freeBytes(folder);
     if (free >= BigInt(Math.ceil(bytes))) return;
     await removeEmptyFolder(folder);
@@ -38,6 +48,14 @@ export class MemoryFiles implements MemoryImages {
     const path = this.path(domain, name);
     await removeFile(path);
     await removeEmptyFolder(dirname(path));
+  }
+
+  async #handOver(folder: string, { uid, gid }: ImageWriter): Promise<void> {
+    for (const path of [this.#dir, folder]) {
+      await chown(path, uid, gid).catch((error) => {
+        throw systemError(error, `cannot hand '${path}' over to user ${uid}, who writes memory images there`);
+      });
+    }
   }
 
   #folder(domain: DomainRef): string {

@@ -4,7 +4,7 @@
  */
 
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -21,7 +21,7 @@ let home: string;
 
 const start = () => Xlsnapd.start({ home, args: ['--upstream', libvirtd.socket] });
 
-/** Makes a domain known to libvirtd, and a folder for its memory images. */
+/** Makes a domain known to libvirtd. */
 const define = async (name: string, uuid: string, devices = '') => {
   const xml = join(home, `${name}.xml`);
   await writeFile(
@@ -29,18 +29,13 @@ const define = async (name: string, uuid: string, devices = '') => {
     `<domain type='test'><name>${name}</name><uuid>${uuid}</uuid><memory>4096</memory><os><type>hvm</type></os>
      <devices>${devices}</devices></domain>`,
   );
-  const folder = join(home, 'memory', uuid);
-  await mkdir(folder, { recursive: true });
-  await chmod(folder, 0o777);
   await daemon.ok('define', xml);
 };
 
 beforeAll(async () => {
   libvirtd = await startLibvirtd();
   home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
-  // libvirtd writes the memory images here itself, and is not root.
-  await mkdir(join(home, 'memory'));
-  await chmod(join(home, 'memory'), 0o777);
+  // libvirtd writes the memory images itself, and is not root.
   await chmod(home, 0o755);
   const image = join(home, 'one.qcow2');
   await promisify(execFile)('qemu-img', ['create', '-q', '-f', 'qcow2', image, '8M']);
@@ -76,7 +71,7 @@ test('a running domain is snapshot, reverted to, and its snapshot deleted', asyn
   expect(await daemon.ok('snapshot-revert', 'one', 's1')).toBe('Domain snapshot s1 reverted');
   expect(await daemon.ok('domstate', 'one')).toBe('running');
   expect(await daemon.ok('snapshot-delete', 'one', 's1')).toBe('Domain snapshot s1 deleted');
-  expect(await readdir(join(home, 'memory', UUID))).toEqual([]);
+  expect(await readdir(join(home, 'memory'))).toEqual([]);
   expect(await daemon.ok('snapshot-list', 'one', '--name')).toBe('');
 });
 
