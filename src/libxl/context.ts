@@ -1,6 +1,6 @@
 /** The operations of the helper process on its one libxl context. */
 
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -36,8 +36,8 @@ export class LibxlCallError extends Error {
 export class LibxlContext implements LibxlOperations {
   readonly #lib: Libxenlight;
   readonly #ctx: Pointer;
-  /** The guest that this process has stopped, and how. */
-  #held: (Held & { readonly domid: number }) | null = null;
+  /** The guest that this process has stopped, how, and the unfinished image of it. */
+  #held: (Held & { readonly domid: number; readonly path: string }) | null = null;
   /** The domain that this process has made and nobody has unpaused. */
   #created: number | null = null;
   /** Calls under way that can be aborted. */
@@ -119,7 +119,7 @@ export class LibxlContext implements LibxlOperations {
     refuseNonGuest(domid);
     const fd = openSync(path, 'a');
     try {
-      this.#held = { domid, mayBeSuspended: true, paused: false };
+      this.#held = { domid, path, mayBeSuspended: true, paused: false };
       const flags = live ? LIBXL_SUSPEND_LIVE : 0;
       const rc = await this.#abortably(() => this.#lib.domainSuspend(this.#ctx, domid, fd, flags, null));
       check('domain_suspend', rc);
@@ -202,9 +202,13 @@ export class LibxlContext implements LibxlOperations {
     }
   }
 
-  /** Nobody is there any more to finish what was begun: guests go on, half-made ones go. */
+  /** Nobody is there any more to finish what was begun: the guest goes on, its image goes, and so does a half-made domain. */
   async abandon(): Promise<void> {
-    if (this.#held) await this.release(this.#held.domid, this.#held);
+    const held = this.#held;
+    if (held && (held.mayBeSuspended || held.paused)) {
+      await this.release(held.domid, held);
+      rmSync(held.path, { force: true });
+    }
     if (this.#created !== null) await this.destroy(this.#created);
   }
 
