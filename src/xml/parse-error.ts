@@ -7,12 +7,6 @@ export interface Fault {
   readonly col: number;
 }
 
-/** Messages that newer versions of libxml2 word otherwise. */
-const OLDER_WORDS: readonly (readonly [RegExp, string])[] = [
-  [/^Unsupported encoding: /, 'Unsupported encoding '],
-  [/^Excessive depth in document: (\d+), /, 'Excessive depth in document: $1 '],
-];
-
 const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
@@ -20,18 +14,9 @@ const CR = 0x0d;
 const isContinuation = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80;
 const isLineEnd = (byte: number | undefined): boolean => byte === LF || byte === CR;
 
-/** libxml2's message, without its line end. */
-export function describeProblem(fault: Fault, bytes: Buffer): string {
-  const message = fault.message.trimEnd();
-  if (message === 'Invalid bytes in character encoding') {
-    const at = offsetOf(fault, bytes);
-    const shown = [...bytes.subarray(at, at + 4)].map(
-      (byte) => `0x${byte.toString(16).toUpperCase().padStart(2, '0')}`,
-    );
-    return `Input is not proper UTF-8, indicate encoding !\nBytes: ${shown.join(' ')}`;
-  }
-  const reworded = OLDER_WORDS.find(([pattern]) => pattern.test(message));
-  return reworded ? message.replace(...reworded) : fault.message.replace(/\n$/, '');
+/** libxml2's message without its line end; one of them is worded otherwise in newer versions. */
+export function describeProblem({ message }: Fault): string {
+  return message.replace(/\n$/, '').replace(/^(Excessive depth in document: \d+), /, '$1 ');
 }
 
 /** The line in question, and beneath it dashes (tabs stay) up to the fault and a caret, counted in bytes as libvirt does. */

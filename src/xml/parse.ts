@@ -21,14 +21,15 @@ const FATAL = 3;
 const CONTENT = XmlXPath.compile('*|text()');
 
 /**
- * libvirt's own options: no network, blanks between elements dropped (xmlKeepBlanksDefault(0)). Depth is limited to 256
- * by libxml2 itself.
+ * libvirt's own options: no network, blanks between elements dropped (xmlKeepBlanksDefault(0)), a declared encoding
+ * ignored (the text has none any more; .NET declares UTF-16). Depth is limited to 256 by libxml2 itself.
  */
 const OPTIONS =
   ParseOption.XML_PARSE_NONET |
   ParseOption.XML_PARSE_NO_XXE |
   ParseOption.XML_PARSE_NO_SYS_CATALOG |
   ParseOption.XML_PARSE_NOBLANKS |
+  ParseOption.XML_PARSE_IGNORE_ENC |
   ParseOption.XML_PARSE_NOCDATA;
 
 const ERROR_DOMAINS: Readonly<Record<DocumentKind, ErrorDomain>> = {
@@ -63,7 +64,7 @@ function parse(bytes: Buffer, what: DocumentKind, refuse: (message: string) => L
     return XmlDocument.fromBuffer(bytes, { option: OPTIONS | ParseOption.XML_PARSE_NOERROR });
   } catch {
     const fault = firstFault(bytes);
-    throw refuse(`(${what}):${fault.line}: ${describeProblem(fault, bytes)}\n${describePosition(fault, bytes)}`);
+    throw refuse(`(${what}):${fault.line}: ${describeProblem(fault)}\n${describePosition(fault, bytes)}`);
   }
 }
 
