@@ -8,8 +8,9 @@ import { type Answers, isRemoteCall } from './answers.ts';
 import { CallLimit } from './call-limit.ts';
 import type { EventClient, LifecycleHub } from './events.ts';
 import { FrameOutlet } from './frame-outlet.ts';
-import { type FrameSink, FrameSplitter, type Wanted } from './frame-splitter.ts';
+import type { FrameSink, Wanted } from './frame-splitter.ts';
 import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE } from './frames.ts';
+import { readFrames, setFlow } from './inlet.ts';
 import { errorFrame, LIFECYCLE_EVENT, lifecycleFrame, lifecycleMessage } from './messages.ts';
 import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
 import type { ConnectionHandler } from './server.ts';
@@ -104,16 +105,25 @@ class ProxyConnection implements ProxyContext {
     client.once('close', () => this.events[Symbol.dispose]());
     upstream.on('error', () => upstream.destroy());
     upstream.once('close', () => this.#clientOutlet.close());
-    this.#split(client, {
-      begin: (header) => this.#clientBegins(header),
-      whole: (header, frame) => this.#call(header, frame),
-      pass: (bytes, last) => this.#upstreamOutlet.pass(bytes, last),
-    });
-    this.#split(upstream, {
-      begin: (header) => this.#upstreamBegins(header),
-      whole: (header, frame) => this.#reply(header, frame),
-      pass: (bytes, last) => this.#clientOutlet.pass(bytes, last),
-    });
+    const regulate = () => this.#regulate();
+    readFrames(
+      client,
+      {
+        begin: (header) => this.#clientBegins(header),
+        whole: (header, frame) => this.#call(header, frame),
+        pass: (bytes, last) => this.#upstreamOutlet.pass(bytes, last),
+      },
+      regulate,
+    );
+    readFrames(
+      upstream,
+      {
+        begin: (header) => this.#upstreamBegins(header),
+        whole: (header, frame) => this.#reply(header, frame),
+        pass: (bytes, last) => this.#clientOutlet.pass(bytes, last),
+      },
+      regulate,
+    );
   }
 
   toClient(frame: Buffer): void {
@@ -123,19 +133,6 @@ class ProxyConnection implements ProxyContext {
   toUpstream(call: FrameHeader, frame: Buffer, then?: Awaited['then']): void {
     if (then) this.#awaited.set(call.serial, { procedure: call.procedure, then });
     this.#upstreamOutlet.send(frame);
-  }
-
-  #split(socket: Socket, sink: FrameSink): void {
-    const splitter = new FrameSplitter(sink);
-    socket.on('data', (chunk) => {
-      try {
-        splitter.push(chunk);
-        this.#regulate();
-      } catch {
-        socket.destroy();
-      }
-    });
-    socket.on('drain', () => this.#regulate());
   }
 
   /** Reads from each side only while what it sends can go on: nothing piles up here. */
@@ -202,11 +199,6 @@ class ProxyConnection implements ProxyContext {
   }
 }
 
-function setFlow(socket: Socket, flow: boolean): void {
-  if (flow && socket.isPaused()) socket.resume();
-  if (!flow && !socket.isPaused()) socket.pause();
-}
-
 /** Node cannot receive file descriptors. Clients ask for the feature first (and hear no); this is for those that do not. */
 function noFds(): LibvirtError {
   return new LibvirtError('NO_SUPPORT', 'fd passing is not supported by this connection', { domain: 'RPC' });
@@ -216,7 +208,7 @@ function noFds(): LibvirtError {
 function refuseFirstCall(client: Socket, error: LibvirtError): void {
   const outlet = new FrameOutlet(client);
   let refused = false;
-  const splitter = new FrameSplitter({
+  const sink: FrameSink = {
     begin(header) {
       if (header.type === TYPE.CALL && !refused) {
         refused = true;
@@ -227,12 +219,6 @@ function refuseFirstCall(client: Socket, error: LibvirtError): void {
     },
     whole: () => {},
     pass: () => {},
-  });
-  client.on('data', (chunk) => {
-    try {
-      splitter.push(chunk);
-    } catch {
-      client.destroy();
-    }
-  });
+  };
+  readFrames(client, sink, () => {});
 }

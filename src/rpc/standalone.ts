@@ -10,8 +10,9 @@ import type { DomainApi } from './domain-api.ts';
 import { domainAnswers } from './domain-calls.ts';
 import type { EventClient, LifecycleHub } from './events.ts';
 import { FrameOutlet } from './frame-outlet.ts';
-import { FrameSplitter, type Wanted } from './frame-splitter.ts';
+import type { Wanted } from './frame-splitter.ts';
 import { encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, STATUS, TYPE, VERSION } from './frames.ts';
+import { readFrames, setFlow } from './inlet.ts';
 import { errorFrame } from './messages.ts';
 import { capabilities, hostname, nodeInfo } from './node-info.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P } from './procedures.ts';
@@ -69,28 +70,21 @@ class StandaloneConnection {
     this.#own = this.#ownAnswers(options);
     this.#events = options.hub.attach((frame) => this.#outlet.send(frame));
     socket.once('close', () => this.#events[Symbol.dispose]());
-    const splitter = new FrameSplitter({
-      begin: (header) => this.#begin(header),
-      whole: (header, frame) => this.#call(header, frame),
-      pass: () => {},
-    });
-    socket.on('data', (chunk) => {
-      try {
-        splitter.push(chunk);
-        this.#regulate();
-      } catch {
-        socket.destroy();
-      }
-    });
-    socket.on('drain', () => this.#regulate());
+    readFrames(
+      socket,
+      {
+        begin: (header) => this.#begin(header),
+        whole: (header, frame) => this.#call(header, frame),
+        pass: () => {},
+      },
+      () => this.#regulate(),
+    );
   }
 
   /** A client that does not read its replies is not read from either. */
   #regulate(): void {
     this.#limit.advance();
-    const flow = !this.#socket.writableNeedDrain && !this.#limit.reached;
-    if (flow && this.#socket.isPaused()) this.#socket.resume();
-    if (!flow && !this.#socket.isPaused()) this.#socket.pause();
+    setFlow(this.#socket, !this.#socket.writableNeedDrain && !this.#limit.reached);
   }
 
   #begin(header: FrameHeader): Wanted {
