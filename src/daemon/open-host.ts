@@ -7,6 +7,7 @@ import { asLibvirtError, LibvirtError } from '../errors.ts';
 import { openLibvirtHost } from '../hosts/open-libvirt.ts';
 import { TestHost } from '../hosts/test.ts';
 import { LibxlHelper } from '../libxl/helper-process.ts';
+import { domainSnapshotRecover } from '../libxl/recover.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
 import { RpcClient } from '../rpc/client.ts';
 import type { LifecycleHub } from '../rpc/events.ts';
@@ -66,7 +67,7 @@ async function openUpstreamHost(
       upstream,
       events: hub,
       images: new Qcow2Images(),
-      libxl: { checkDomainSnapshotSave, domainSnapshotSave, qmpSocketOf },
+      libxl: { checkDomainSnapshotSave, domainSnapshotSave, domainSnapshotRecover, qmpSocketOf },
       scratchDir: options.memoryDir,
       log: log.warning,
     }),

@@ -32,12 +32,6 @@ async function openAll(options: DaemonOptions, log: Log, opened: Opened): Promis
   const hub = new LifecycleHub();
   const { host, front, imageWriter } = await openHost(options, { hub, log, opened });
   const journal = new FileJournal(options.stateDir);
-  for (const { domain, operation, snapshot, phase } of await journal.pending()) {
-    log.warning(
-      `${operation} of snapshot '${snapshot}' of domain '${domain.name}' was interrupted in phase '${phase}': ` +
-        `look at the domain's state and at snapshot-list before you go on`,
-    );
-  }
   const snapshots = opened.use(
     await SnapshotService.open({
       host,
@@ -45,6 +39,7 @@ async function openAll(options: DaemonOptions, log: Log, opened: Opened): Promis
       store: new SnapshotFiles(options.snapshotDir, log.warning),
       memory: new MemoryFiles(options.memoryDir, imageWriter),
       events: hub,
+      journal,
       jobs: new Jobs(journal),
       log: log.warning,
     }),

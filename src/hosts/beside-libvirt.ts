@@ -3,10 +3,11 @@
 import { deleteInternalSnapshots } from '../disks/internal-snapshots.ts';
 import { diskNodes, memoryPathOf } from '../libxl/check.ts';
 import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
+import type { domainSnapshotRecover } from '../libxl/recover.ts';
 import type { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
-import type { Domain } from '../model/domain.ts';
+import { type Domain, isActive } from '../model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import type { Job } from '../snapshots/ports.ts';
+import type { InterruptedSave, Job } from '../snapshots/ports.ts';
 import { writeElement } from '../xml/write.ts';
 import type { DeathWatch } from './death-watch.ts';
 import { domainDefinition } from './definition.ts';
@@ -19,6 +20,7 @@ import type { Upstream } from './upstream.ts';
 export interface LibxlSnapshots {
   readonly checkDomainSnapshotSave: typeof checkDomainSnapshotSave;
   readonly domainSnapshotSave: typeof domainSnapshotSave;
+  readonly domainSnapshotRecover: typeof domainSnapshotRecover;
   qmpSocketOf(domid: number): Promise<string>;
 }
 
@@ -60,6 +62,12 @@ export class BesideLibvirt implements Mechanism {
       // After a failure too: the guest may have been suspended before it.
       if (suspended) await this.#deathWatch.rearm(domain);
     }
+  }
+
+  async recover(domain: Domain, { phase }: InterruptedSave): Promise<void> {
+    if (!isActive(domain)) return;
+    await this.#libxl.domainSnapshotRecover(domain.ref.id, phase);
+    await this.#deathWatch.rearm(domain);
   }
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {

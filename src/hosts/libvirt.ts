@@ -8,7 +8,7 @@ import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import type { Host, Job, LifecycleEvents } from '../snapshots/ports.ts';
+import type { Host, InterruptedSave, Job, LifecycleEvents } from '../snapshots/ports.ts';
 import { domainUuid } from '../xml/domain.ts';
 import { writeElement } from '../xml/write.ts';
 import { domainDefinition } from './definition.ts';
@@ -18,7 +18,7 @@ import type { Launcher } from './launch.ts';
 import type { Upstream } from './upstream.ts';
 
 /** How memory and disks of an active domain get into a snapshot and out of it. */
-export type Mechanism = Pick<Host, 'checkSave' | 'save' | 'deleteDiskSnapshots' | 'checkRestore'>;
+export type Mechanism = Pick<Host, 'checkSave' | 'save' | 'recover' | 'deleteDiskSnapshots' | 'checkRestore'>;
 
 export interface LibvirtHostOptions {
   readonly upstream: Upstream;
@@ -72,6 +72,10 @@ export class LibvirtHost implements Host {
 
   save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
     return this.#mechanism.save(domain, name, args, job);
+  }
+
+  recover(domain: Domain, interrupted: InterruptedSave): Promise<void> {
+    return this.#mechanism.recover(domain, interrupted);
   }
 
   deleteDiskSnapshots(domain: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {

@@ -86,6 +86,9 @@ export class TestHost implements Host, AsyncDisposable {
     return domain.exclusive(() => saveRun(domain.run, name, args, job));
   }
 
+  /** Its domains ended with the daemon that was interrupted. */
+  async recover(): Promise<void> {}
+
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
     const domain = this.#domains.find(ref);
     await domain.exclusive(() =>

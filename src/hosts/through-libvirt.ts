@@ -10,10 +10,10 @@ import { throwIfCancelled } from '../disks/qmp.ts';
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
 import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
-import type { Domain, DomainRef } from '../model/domain.ts';
+import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import type { Job, LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
+import type { InterruptedSave, Job, LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
 import { checkImageOwner } from './image-owner.ts';
@@ -98,6 +98,13 @@ export class ThroughLibvirt implements Mechanism {
     job.progress({ done: size, total: size });
     const memory = { memory: true, memory_path: memoryPath, memory_bytes: size };
     return { name, ...memory, creation_time, ...(disks.length > 0 && { disks }) };
+  }
+
+  /** A domain that was saved and not restored comes back from its image; libvirtd may have ended the save without us. */
+  async recover(domain: Domain, { memoryPath }: InterruptedSave): Promise<void> {
+    if (isActive(domain)) return;
+    const saved = await stat(memoryPath).catch(() => undefined);
+    if (saved) await this.#launcher.restore(domain.ref, memoryPath, false);
   }
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {

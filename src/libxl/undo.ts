@@ -45,18 +45,23 @@ async function releaseGuest(
 ): Promise<string | undefined> {
   if (!held.mayBeSuspended && !held.paused) return undefined;
   try {
-    return repairOf(domid, held, await xen.release(domid, held));
+    return whatIsLeft(domid, held, await xen.release(domid, held));
   } catch {
     try {
       await using fresh = mechanism.startHelper();
-      return repairOf(domid, held, await fresh.release(domid, held));
+      return whatIsLeft(domid, held, await fresh.release(domid, held));
     } catch (error) {
       return `domain '${domid}' may be left stopped ('xl unpause ${domid}' if 'xl list' shows it paused, 'xl resume ${domid}' on Xen 4.20 or newer if suspended): ${asLibvirtError(error).detail}`;
     }
   }
 }
 
-function repairOf(domid: number, held: Held, info: Awaited<ReturnType<LibxlSession['release']>>): string | undefined {
+/** What has become of the guest, where it is not that it runs: with the command that continues it. */
+export function whatIsLeft(
+  domid: number,
+  held: Held,
+  info: Awaited<ReturnType<LibxlSession['release']>>,
+): string | undefined {
   if (!info) return `domain '${domid}' has ended meanwhile`;
   if (info.shutdown && info.shutdown_reason === 'suspend') {
     return `domain '${domid}' is left suspended: 'xl resume ${domid}' (Xen 4.20 or newer) continues it`;

@@ -72,8 +72,7 @@ function withGeneratedNames(
   const named: DiskSnapshot[] = [];
   aligned.forEach((snapshot, index) => {
     const disk = disks[index];
-    const hasPath = snapshot.target?.path !== undefined || snapshot.target?.source !== undefined;
-    if (!disk || snapshot.location !== 'external' || hasPath) {
+    if (!disk || snapshot.location !== 'external' || snapshot.target?.path !== undefined) {
       named.push(snapshot);
       return;
     }

@@ -1,7 +1,7 @@
 /** The pieces every operation works with, put together by the daemon. */
 
 import type { Jobs } from './jobs.ts';
-import type { Host, LifecycleEvents, MemoryImages, OfflineDisks, SnapshotStore } from './ports.ts';
+import type { Host, Journal, LifecycleEvents, MemoryImages, OfflineDisks, SnapshotStore } from './ports.ts';
 
 export interface SnapshotContext {
   readonly host: Host;
@@ -10,6 +10,7 @@ export interface SnapshotContext {
   readonly memory: MemoryImages;
   readonly events: LifecycleEvents;
   readonly jobs: Jobs;
+  readonly journal: Journal;
   /** Plain words for the administrator's log. */
   readonly log: (text: string) => void;
 }

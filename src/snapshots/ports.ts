@@ -47,6 +47,12 @@ export interface Host {
    */
   save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot>;
 
+  /**
+   * After a crash of ours: a domain that an interrupted `save` may have left stopped runs again as before, and its owner
+   * watches it. Idempotent; a domain that runs is no error.
+   */
+  recover(domain: Domain, interrupted: InterruptedSave): Promise<void>;
+
   /** Deletes the internal snapshot `name` from the images of an active domain, through its device model. */
   deleteDiskSnapshots(domain: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
 
@@ -67,6 +73,12 @@ export interface Host {
 
   /** Calls back when a domain has gone for good (undefined, or a transient one that ended). */
   onGone(listener: (ref: DomainRef) => void): void;
+}
+
+/** How far a save had come: the phase it had announced, and where its memory image was to be. */
+export interface InterruptedSave {
+  readonly phase: string;
+  readonly memoryPath: string;
 }
 
 /** Internal snapshots in the images of a domain that is not active. */
@@ -112,14 +124,27 @@ export interface MemoryImages {
   path(domain: DomainRef, name: string): string;
   /** Makes the folder, and refuses (OPERATION_FAILED) where fewer than `bytes` are free. */
   prepare(domain: DomainRef, bytes: number): Promise<void>;
-  /** A missing image is no error. */
+  /** Also what a save that was interrupted has left of it. A missing image is no error. */
   remove(domain: DomainRef, name: string): Promise<void>;
 }
 
-/** Durable record of an operation under way, one per domain. */
+/** An operation that had not ended when its daemon did. */
+export interface PendingOperation {
+  readonly domain: DomainRef;
+  readonly operation: string;
+  readonly snapshot: string;
+  /** The phase that was about to start, or under way. */
+  readonly phase: string;
+}
+
+/** Durable record of operations under way, one per domain. */
 export interface Journal {
   /** Opens the record; its first phase is `begun`. */
   begin(domain: DomainRef, operation: string, snapshot: string): Promise<JournalEntry>;
+  /** What a crash interrupted. */
+  pending(): Promise<readonly PendingOperation[]>;
+  /** Ends a pending record: nothing of it is left to repair. */
+  end(domain: DomainRef): Promise<void>;
 }
 
 export interface JournalEntry {

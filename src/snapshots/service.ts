@@ -19,6 +19,7 @@ import {
   REVERT_RULES,
 } from './flag-rules.ts';
 import { currentOf, listOfDomain, listOfSnapshot, parentOf } from './list.ts';
+import { recover } from './recovery.ts';
 import { redefineSnapshot } from './redefine.ts';
 import { revertToSnapshot } from './revert.ts';
 
@@ -33,11 +34,12 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     this.#context = context;
   }
 
-  /** Loads the stored snapshots of every domain the host knows. */
+  /** Loads the stored snapshots of every domain the host knows, and mends what a crash has interrupted. */
   static async open(context: SnapshotContext): Promise<SnapshotService> {
     const service = new SnapshotService(context);
     const domains = await context.host.list();
     await Promise.all(domains.map(({ ref }) => service.#load(ref)));
+    await recover(context, ({ uuid }, name) => service.#loaded.get(uuid)?.tree.has(name) ?? false);
     context.host.onGone((ref) => {
       if (!context.jobs.active(ref.uuid))
         void service.forget(ref.uuid).catch((error) => context.log(asLibvirtError(error).message));

@@ -4,21 +4,12 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { Journal, JournalEntry } from '../snapshots/ports.ts';
+import type { Journal, JournalEntry, PendingOperation } from '../snapshots/ports.ts';
 import { isMissing, makeFolder, removeFile, writeFileAtomically } from './atomic-file.ts';
 import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
-
-/** An operation that had not ended when its daemon did. */
-export interface PendingOperation {
-  readonly domain: DomainRef;
-  readonly operation: string;
-  readonly snapshot: string;
-  /** The phase that was about to start, or under way. */
-  readonly phase: string;
-}
 
 export class FileJournal implements Journal {
   readonly #dir: string;
@@ -28,14 +19,14 @@ export class FileJournal implements Journal {
   }
 
   async begin(domain: DomainRef, operation: string, snapshot: string): Promise<JournalEntry> {
-    const path = join(this.#dir, pathSegment(`${domain.uuid}${SUFFIX}`));
+    const path = this.#path(domain);
     const record = async (phase: string): Promise<void> => {
       const pending: PendingOperation = { domain, operation, snapshot, phase };
       await writeFileAtomically(path, `${JSON.stringify(pending)}\n`);
     };
     await makeFolder(this.#dir, FOLDER_MODE);
     await record('begun');
-    return { phase: record, end: () => removeFile(path) };
+    return { phase: record, end: () => this.end(domain) };
   }
 
   /** The operations that a crash interrupted. A record that cannot be understood is refused: it hides one of them. */
@@ -46,6 +37,14 @@ export class FileJournal implements Journal {
     });
     const records = names.filter((name) => name.endsWith(SUFFIX)).sort();
     return await Promise.all(records.map((name) => readRecord(join(this.#dir, name))));
+  }
+
+  end(domain: DomainRef): Promise<void> {
+    return removeFile(this.#path(domain));
+  }
+
+  #path({ uuid }: DomainRef): string {
+    return join(this.#dir, pathSegment(`${uuid}${SUFFIX}`));
   }
 }
 

@@ -47,6 +47,7 @@ export class MemoryFiles implements MemoryImages {
   async remove(domain: DomainRef, name: string): Promise<void> {
     const path = this.path(domain, name);
     await removeFile(path);
+    await removeFile(`${path}.partial`);
     await removeEmptyFolder(dirname(path));
   }
 

@@ -61,6 +61,10 @@ function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): Bes
       record.write(`checkDomainSnapshotSave ${domid}`);
       if (refuse) throw refuse;
     },
+    domainSnapshotRecover: async (domid, phase) => {
+      record.write(`domainSnapshotRecover ${domid} ${phase}`);
+      if (refuse) throw refuse;
+    },
     qmpSocketOf: async (domid) => {
       record.write(`qmpSocketOf ${domid}`);
       return daemon?.qmpSocket ?? '';

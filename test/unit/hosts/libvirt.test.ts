@@ -164,7 +164,12 @@ test('a domain that goes while all are listed is in no list', async () => {
 describe('the mechanism is chosen by the upstream', () => {
   const unused = () => Promise.reject(new Error('not to be called'));
   const images = { create: unused, apply: unused, delete: unused, check: unused };
-  const libxl = { checkDomainSnapshotSave: async () => {}, domainSnapshotSave: unused, qmpSocketOf: unused };
+  const libxl = {
+    checkDomainSnapshotSave: async () => {},
+    domainSnapshotSave: unused,
+    domainSnapshotRecover: unused,
+    qmpSocketOf: unused,
+  };
   const LIVE = { memory: true, memory_path: '/m', live: true } as const;
 
   test.each([

@@ -156,6 +156,7 @@ export class RecordedUpstream implements Upstream {
 export const NO_MECHANISM: LibvirtHostOptions['mechanism'] = {
   checkSave: () => Promise.reject(new Error('not to be called')),
   save: () => Promise.reject(new Error('not to be called')),
+  recover: () => Promise.reject(new Error('not to be called')),
   deleteDiskSnapshots: () => Promise.reject(new Error('not to be called')),
   checkRestore: () => Promise.reject(new Error('not to be called')),
 };

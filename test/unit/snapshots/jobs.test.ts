@@ -18,6 +18,8 @@ function recording(): { readonly journal: Journal; readonly lines: string[] } {
         end: async () => void lines.push(`${name} end`),
       };
     },
+    pending: async () => [],
+    end: async () => {},
   };
   return { journal, lines };
 }
