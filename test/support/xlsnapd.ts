@@ -1,8 +1,8 @@
 /** A real xlsnapd, built, in a folder of its own, and the real virsh on its socket. */
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -46,7 +46,7 @@ export class Xlsnapd implements AsyncDisposable {
     });
     daemon.stderr.setEncoding('utf8').on('data', (text: string) => log.push(text));
     const started = new Xlsnapd(home, options.home === undefined, connect, daemon, log);
-    for (const end = Date.now() + START_MS; !existsSync(started.socket); await setTimeout(20)) {
+    for (const end = Date.now() + START_MS; !(await answers(started.socket)); await setTimeout(20)) {
       if (daemon.exitCode === null && Date.now() < end) continue;
       await started[Symbol.asyncDispose]();
       throw new Error(`xlsnapd did not start: ${started.log}`);
@@ -99,6 +99,14 @@ export class Xlsnapd implements AsyncDisposable {
     await this.stop();
     if (this.#ownsHome) await rm(this.home, { recursive: true, force: true });
   }
+}
+
+/** A socket file alone says nothing: a daemon that was killed leaves one. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => resolve(true));
+    socket.on('connect', () => socket.destroy()).on('error', () => resolve(false));
+  });
 }
 
 /** Runs xlsnapd to its end: for what it says when it cannot start. */

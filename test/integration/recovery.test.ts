@@ -1,0 +1,98 @@
+/** What xlsnapd does at its start about operations that a crash has interrupted: on the embedded host, from real remains. */
+
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { Xlsnapd } from '../support/xlsnapd.ts';
+
+const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
+
+let home: string;
+let daemon: Xlsnapd;
+
+const journal = () => readdir(join(home, 'state/journal'));
+const memory = () => readdir(join(home, 'memory', UUID)).catch(() => []);
+
+const inImage = async () => {
+  const { stdout } = await promisify(execFile)('qemu-img', [
+    ...['info', '-U', '--output=json', join(home, 'state/test.qcow2')],
+  ]);
+  const { snapshots = [] } = JSON.parse(stdout) as { snapshots?: readonly { readonly name: string }[] };
+  return snapshots.map(({ name }) => name);
+};
+
+/** The record that a daemon leaves that dies in this phase. */
+const interrupt = async (operation: string, snapshot: string, phase: string) => {
+  await daemon.stop('SIGKILL');
+  await mkdir(join(home, 'state/journal'), { recursive: true });
+  const record = { domain: { name: 'test', uuid: UUID, id: 1 }, operation, snapshot, phase };
+  await writeFile(join(home, `state/journal/${UUID}.json`), JSON.stringify(record));
+};
+
+const restart = async () => {
+  daemon = await Xlsnapd.start({ home });
+};
+
+beforeEach(async () => {
+  home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
+  daemon = await Xlsnapd.start({ home });
+  await daemon.ok('snapshot-create-as', 'test', 'kept');
+  await daemon.ok('snapshot-create-as', 'test', 's1');
+});
+
+afterEach(async () => {
+  await daemon[Symbol.asyncDispose]();
+  await rm(home, { recursive: true });
+});
+
+test('a create that was not recorded is taken back whole, and no other snapshot is touched', async () => {
+  await interrupt('create', 's1', 'disks-done');
+  await rm(join(home, 'snapshot/test/s1.xml'));
+  await writeFile(join(home, 'memory', UUID, 's1.save.partial'), 'half an image');
+  await restart();
+  expect(daemon.log).toContain(
+    "create of snapshot 's1' of domain 'test' was interrupted in phase 'disks-done': it was taken back; the domain is running",
+  );
+  expect(await inImage()).toEqual(['kept']);
+  expect(await memory()).toEqual(['kept.save']);
+  expect(await journal()).toEqual([]);
+  await daemon.ok('snapshot-create-as', 'test', 's1');
+  await daemon.ok('snapshot-revert', 'test', 'kept');
+});
+
+test('a create that was recorded stands', async () => {
+  await interrupt('create', 's1', 'metadata');
+  await restart();
+  expect(daemon.log).toContain('it had been finished');
+  expect(await daemon.ok('snapshot-list', 'test', '--name')).toBe('kept\ns1');
+  await daemon.ok('snapshot-revert', 'test', 's1');
+});
+
+test('a create that had only begun leaves a foreign snapshot of that name alone', async () => {
+  await interrupt('create', 's1', 'begun');
+  await rm(join(home, 'snapshot/test/s1.xml'));
+  await restart();
+  expect(daemon.log).toContain('nothing had been done yet');
+  expect(await inImage()).toEqual(['kept', 's1']);
+});
+
+test.each([
+  ['revert', "run 'virsh snapshot-revert test s1' to finish it"],
+  ['delete', "run 'virsh snapshot-delete test s1' to finish it"],
+])('an interrupted %s is named with the command that finishes it, and that command does', async (operation, advice) => {
+  await interrupt(operation, 's1', 'disks');
+  await restart();
+  expect(daemon.log).toContain(advice);
+  expect(await journal()).toEqual([]);
+  await daemon.ok(`snapshot-${operation}`, 'test', 's1');
+});
+
+test('a daemon that is killed leaves nothing that keeps the next one from starting', async () => {
+  await daemon.stop('SIGKILL');
+  await restart();
+  expect(await daemon.ok('domstate', 'test')).toBe('running');
+  expect(await daemon.ok('snapshot-list', 'test', '--name')).toBe('kept\ns1');
+});
