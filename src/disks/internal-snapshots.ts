@@ -4,7 +4,7 @@
  */
 
 import { asLibvirtError, LibvirtError } from '../errors.ts';
-import type { LibxlDeviceDisk } from '../model/libxl.ts';
+import type { LibxlDeviceDisk, LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
 import { Qmp, QmpReplyLost, throwIfCancelled } from './qmp.ts';
 
 /** A disk (`xvda`) and the node of its top image in QEMU. */
@@ -62,6 +62,28 @@ export async function queryBlockNodes(options: DiskNodesOptions): Promise<readon
 /** Refuses what createInternalSnapshots could not do, before anything is touched. */
 export async function checkInternalSnapshots(options: InternalSnapshotOptions): Promise<void> {
   refuseImpossible(await queryBlockNodes(options), options.name);
+}
+
+/**
+ * The disks as QEMU has them before the snapshot; `disks` in the order of `options.nodes`. Refuses as
+ * checkInternalSnapshots does.
+ */
+export async function describeDisks(
+  options: InternalSnapshotOptions,
+  disks: readonly LibxlDiskSnapshot[],
+): Promise<readonly LibxlDiskSnapshotResult[]> {
+  if (disks.length === 0) return [];
+  const found = await queryBlockNodes(options);
+  refuseImpossible(found, options.name);
+  return disks.map((disk, i) => {
+    const { path, backing, node } = found[i] ?? {};
+    return {
+      ...disk,
+      ...(path !== undefined && { path }),
+      ...(backing !== undefined && { backing }),
+      ...(node !== undefined && { node }),
+    };
+  });
 }
 
 /**

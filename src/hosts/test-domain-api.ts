@@ -1,6 +1,6 @@
 /** The embedded domains as ordinary clients see them: what virsh list, start, destroy and their like need. */
 
-import type { DomainRef, DomainState } from '../model/domain.ts';
+import type { DomainRef, DomainSummary } from '../model/domain.ts';
 import { textAt } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import { XML } from '../model/flags.ts';
@@ -10,18 +10,6 @@ import { writeElement } from '../xml/write.ts';
 import { readDefinition, withId } from './test-definition.ts';
 import { REASONS, type TestDomain } from './test-domain.ts';
 import type { TestDomains } from './test-domains.ts';
-
-/** The front's DomainSummary. */
-export interface TestDomainSummary {
-  readonly ref: DomainRef;
-  readonly state: DomainState;
-  readonly reason: number;
-  readonly persistent: boolean;
-  readonly maxMemoryKib: bigint;
-  readonly memoryKib: bigint;
-  readonly vcpus: number;
-  readonly osType: string;
-}
 
 /** The front's DomainApi (src/rpc/domain-api.ts). */
 export class TestDomainApi {
@@ -33,11 +21,11 @@ export class TestDomainApi {
     this.#domains = domains;
   }
 
-  domains(): readonly TestDomainSummary[] {
+  domains(): readonly DomainSummary[] {
     return this.#domains.all().map(summary);
   }
 
-  domain(ref: DomainRef): TestDomainSummary {
+  domain(ref: DomainRef): DomainSummary {
     return summary(this.#domains.find(ref));
   }
 
@@ -103,7 +91,7 @@ export class TestDomainApi {
   }
 }
 
-function summary(domain: TestDomain): TestDomainSummary {
+function summary(domain: TestDomain): DomainSummary {
   const { ref, state, reason, persistent, liveDefinition: definition } = domain;
   const maxMemoryKib = BigInt(domainMemoryKib(definition));
   return {

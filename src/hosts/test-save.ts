@@ -6,19 +6,14 @@ import {
   createInternalSnapshots,
   type DiskNode,
   deleteInternalSnapshots,
+  describeDisks,
   type InternalSnapshotOptions,
-  queryBlockNodes,
 } from '../disks/internal-snapshots.ts';
 import { throwIfCancelled } from '../disks/qmp.ts';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import { diskNodes, memoryPathOf } from '../libxl/check.ts';
 import { PartialMemoryImage } from '../libxl/memory-image.ts';
-import type {
-  LibxlDiskSnapshot,
-  LibxlDiskSnapshotResult,
-  LibxlDomainSnapshot,
-  LibxlDomainSnapshotArgs,
-} from '../model/libxl.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Job } from '../snapshots/ports.ts';
 import { withoutSecrets } from '../xml/domain-format.ts';
 import { writeElement } from '../xml/write.ts';
@@ -91,18 +86,6 @@ function snapshotsOf(
   signal: AbortSignal,
 ): InternalSnapshotOptions {
   return { socket: run.devices.qmpSocket, name, nodes: openedNodes(run, disks), signal };
-}
-
-async function describeDisks(
-  options: InternalSnapshotOptions,
-  disks: readonly LibxlDiskSnapshot[],
-): Promise<readonly LibxlDiskSnapshotResult[]> {
-  if (disks.length === 0) return [];
-  const found = new Map((await queryBlockNodes(options)).map((node) => [node.disk, node]));
-  return disks.map((disk) => {
-    const { path, node } = found.get(disk.disk.vdev) ?? {};
-    return { ...disk, name: options.name, ...(path !== undefined && { path }), ...(node !== undefined && { node }) };
-  });
 }
 
 /** The guest goes on when `work` has ended, well or badly, if it ran before. */

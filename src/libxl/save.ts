@@ -11,12 +11,7 @@
  */
 
 import { stat } from 'node:fs/promises';
-import {
-  checkInternalSnapshots,
-  createInternalSnapshots,
-  type InternalSnapshotOptions,
-  queryBlockNodes,
-} from '../disks/internal-snapshots.ts';
+import { createInternalSnapshots, describeDisks, type InternalSnapshotOptions } from '../disks/internal-snapshots.ts';
 import { throwIfCancelled } from '../disks/qmp.ts';
 import type {
   LibxlDiskSnapshot,
@@ -141,18 +136,7 @@ async function prepareDisks(
   const nodes = diskNodes(disks);
   if (nodes.length === 0) return { disks: { socket: '', name, nodes, signal }, results: [] };
   const options = { socket: await mechanism.qmpSocketOf(domid), name, nodes, signal };
-  await checkInternalSnapshots(options);
-  const found = await queryBlockNodes(options);
-  const results = disks.map((disk, i): LibxlDiskSnapshotResult => {
-    const { path, backing, node } = found[i] ?? {};
-    return {
-      ...disk,
-      ...(path !== undefined && { path }),
-      ...(backing !== undefined && { backing }),
-      ...(node !== undefined && { node }),
-    };
-  });
-  return { disks: options, results };
+  return { disks: options, results: await describeDisks(options, disks) };
 }
 
 async function reportProgress({ info, options }: Save, image: PartialMemoryImage): Promise<void> {

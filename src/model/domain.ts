@@ -28,9 +28,23 @@ export interface Domain {
   readonly persistent: boolean;
 }
 
+/** What lists and simple queries need of a domain, from memory. */
+export interface DomainSummary {
+  readonly ref: DomainRef;
+  readonly state: DomainState;
+  /** The detail of virDomainState (virDomainShutoffReason and its like). */
+  readonly reason: number;
+  readonly persistent: boolean;
+  readonly maxMemoryKib: bigint;
+  readonly memoryKib: bigint;
+  readonly vcpus: number;
+  /** `os/type` of the definition: `hvm`, `linux`, `xen`. */
+  readonly osType: string;
+}
+
 /** virDomainObjIsActive: the domain has an id. */
-export function isActive(domain: Domain): boolean {
-  return domain.ref.id >= 0;
+export function isActive({ ref }: Pick<Domain, 'ref'>): boolean {
+  return ref.id >= 0;
 }
 
 /** `snapshot=` of a disk or of the memory (virDomainSnapshotLocation). */

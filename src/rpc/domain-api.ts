@@ -3,21 +3,7 @@
  * snapshot calls. The embedded host implements it.
  */
 
-import type { DomainRef, DomainState } from '../model/domain.ts';
-
-/** What lists and simple queries need of a domain, from memory. */
-export interface DomainSummary {
-  readonly ref: DomainRef;
-  readonly state: DomainState;
-  /** The detail of virDomainState (virDomainShutoffReason and its like). */
-  readonly reason: number;
-  readonly persistent: boolean;
-  readonly maxMemoryKib: bigint;
-  readonly memoryKib: bigint;
-  readonly vcpus: number;
-  /** `os/type` of the definition: `hvm`, `linux`, `xen`. */
-  readonly osType: string;
-}
+import type { DomainRef, DomainSummary } from '../model/domain.ts';
 
 export interface DomainApi {
   /** virConnectGetType: `Xen`, `TEST`. */

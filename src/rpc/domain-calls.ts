@@ -1,10 +1,10 @@
 /** The calls about domains, where the domains are ours and no libvirtd answers. */
 
 import { LibvirtError } from '../errors.ts';
-import { DOMAIN_STATES, type DomainRef } from '../model/domain.ts';
+import { DOMAIN_STATES, type DomainRef, type DomainSummary, isActive } from '../model/domain.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
 import { type Answers, answer, checkArraySize } from './answers.ts';
-import type { DomainApi, DomainSummary } from './domain-api.ts';
+import type { DomainApi } from './domain-api.ts';
 import { passesDomainFilter } from './domain-filter.ts';
 import { PROCEDURES as P, UNDEFINE } from './procedures.ts';
 
@@ -20,8 +20,6 @@ const UNDEFINE_KNOWN = 0x1f;
 /** VIR_DOMAIN_DESTROY_GRACEFUL, and every VIR_DOMAIN_SHUTDOWN_* that chooses a way to do it. */
 const DESTROY_KNOWN = 0x1;
 const SHUTDOWN_KNOWN = 0x1f;
-
-const isActive = ({ ref }: DomainSummary): boolean => ref.id >= 0;
 
 export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
   const active = () => api.domains().filter(isActive);

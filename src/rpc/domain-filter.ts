@@ -1,6 +1,6 @@
 /** The filters of virConnectListAllDomains (virConnectListAllDomainsFlags in libvirt-domain.h). */
 
-import type { DomainSummary } from './domain-api.ts';
+import type { DomainSummary } from '../model/domain.ts';
 
 /** Bits about snapshots: the proxy's upstream knows of none, so they are taken off and applied here. */
 export const SNAPSHOT_BITS = { HAS: 0x1000, NO: 0x2000 } as const;

@@ -1,5 +1,6 @@
 /** `<domainsnapshot>` in (virDomainSnapshotDefParse in src/conf/snapshot_conf.c): its checks, in its order, in its words. */
 
+import { DOMAIN_STATES } from '../model/domain.ts';
 import { childAt, textAt, textOf, type XmlElement } from '../model/element.ts';
 import type { MemorySnapshot, SnapshotDef, SnapshotRequest, SnapshotState } from '../model/snapshot.ts';
 import { readDiskSnapshots, WRITTEN_LOCATIONS } from './disk-snapshot.ts';
@@ -11,13 +12,7 @@ import { enumAttribute, refusal, signedInteger } from './values.ts';
 
 /** What `<state>` may say; libvirt refuses `nostate` too. */
 const WRITTEN_STATES: readonly SnapshotState[] = [
-  'running',
-  'blocked',
-  'paused',
-  'shutdown',
-  'shutoff',
-  'crashed',
-  'pmsuspended',
+  ...DOMAIN_STATES.filter((state) => state !== 'nostate'),
   'disk-snapshot',
 ];
 

@@ -1,9 +1,9 @@
 /** A DomainApi in memory, for the front without an upstream. */
 
 import { LibvirtError } from '../../src/errors.ts';
-import type { DomainRef, DomainState } from '../../src/model/domain.ts';
+import type { DomainRef, DomainState, DomainSummary } from '../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../src/model/events.ts';
-import type { DomainApi, DomainSummary } from '../../src/rpc/domain-api.ts';
+import type { DomainApi } from '../../src/rpc/domain-api.ts';
 import type { LifecycleEvents } from '../../src/snapshots/ports.ts';
 
 interface Kept {
