@@ -4,25 +4,23 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { LAB_PACKAGES } from '../test/lab/host/requirements.mjs';
 
 const ROOT = join(import.meta.dirname, '..');
 
 /** Debian packages by what needs them. */
 const PACKAGES = {
-  demo: ['libvirt-clients', 'qemu-utils', 'qemu-system-common'],
-  test: ['libvirt-daemon', 'libvirt-clients', 'libxenmisc4.17', 'python3-libvirt', 'qemu-utils', 'qemu-system-common'],
-  lab: [
-    'busybox-static',
-    'cpio',
-    'dbus',
-    'kmod',
-    'libvirt-daemon-driver-xen',
-    'linux-image-amd64',
+  demo: ['libvirt-clients', 'qemu-system-common', 'qemu-utils'],
+  test: [
+    'libvirt-clients',
+    'libvirt-daemon',
+    'libvirt-daemon-driver-qemu',
+    'libxenmisc4.17',
+    'qemu-system-common',
     'qemu-system-x86',
-    'qemu-system-xen',
-    'xen-hypervisor-4.17-amd64',
-    'xen-utils-4.17',
+    'qemu-utils',
   ],
+  lab: [...LAB_PACKAGES, 'procps'],
 };
 
 /**
