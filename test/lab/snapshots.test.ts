@@ -84,10 +84,6 @@ beforeAll(async () => {
   await lab().startXlsnapd();
 }, LAB_TEST_TIMEOUT_MS);
 
-afterAll(async () => {
-  await lab().stopXlsnapd();
-});
-
 describe.each([guestOf('pvh', 2), guestOf('pv', 1)])('a running $type guest', (guest) => {
   const [image = ''] = paths(guest);
 
@@ -335,11 +331,19 @@ describe('xlsnapd that cannot work says what is missing, in one line', () => {
   test(
     'Xen',
     async () => {
-      const { rc, stderr } = await run('mount -t tmpfs tmpfs /dev/xen');
+      const { rc, stderr } = await run('mount -t tmpfs tmpfs /dev/xen; mount -t tmpfs tmpfs /proc/xen');
       expect(rc).toBe(1);
       expect(stderr.trimEnd().split('\n')).toHaveLength(1);
       expect(stderr).toMatch(/Xen/);
     },
     LAB_TEST_TIMEOUT_MS,
+  );
+});
+
+test('xlsnapd takes its sockets away when it is told to stop, and virsh goes to libvirtd again', async () => {
+  await lab().stopXlsnapd();
+  expect(await lab().must('ls /run/libvirt')).not.toContain('virtxend');
+  expect(await refusal('snapshot-list', guestOf('pvh', 1).name)).toBe(
+    'this function is not supported by the connection driver: virDomainListAllSnapshots',
   );
 });
