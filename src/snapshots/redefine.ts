@@ -4,6 +4,7 @@ import { LibvirtError } from '../errors.ts';
 import { alignDisks } from '../model/align.ts';
 import { CREATE } from '../model/flags.ts';
 import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
+import { checkAbiStability } from '../xml/abi-stability.ts';
 import { domainUuid } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import { readSnapshot } from '../xml/snapshot-read.ts';
@@ -27,7 +28,9 @@ export async function redefineSnapshot(
     checkUuid(snapshots, snapshot);
     const old = snapshots.tree.get(snapshot.name);
     if (old) checkReplacement(old, snapshot);
-    const domain = snapshot.domain ?? (old && (await snapshots.read(old.name)).domain);
+    const before = old && (await snapshots.read(old.name)).domain;
+    if (before && snapshot.domain) checkAbiStability(before, snapshot.domain);
+    const domain = snapshot.domain ?? before;
     const complete = domain ? { ...snapshot, domain } : snapshot;
     await snapshots.put(aligned(complete), (flags & CREATE.CURRENT) !== 0);
     return snapshot.name;
@@ -69,7 +72,6 @@ function checkReplacement(old: SnapshotEntry, { name, state }: SnapshotDef): voi
 /** The document's disks against its own definition. */
 function aligned(snapshot: SnapshotDef): SnapshotDef {
   if (!snapshot.domain) {
-    if (snapshot.disks.length === 0) return snapshot;
     throw new LibvirtError('INTERNAL_ERROR', 'missing domain in snapshot', { domain: 'DOMAIN_SNAPSHOT' });
   }
   const external = snapshot.state === 'disk-snapshot' || isExternal(snapshot);

@@ -49,12 +49,18 @@ function targetOf(disk: XmlElement): string {
   return childAt(disk, 'target')?.attributes.dev ?? '';
 }
 
-function busOf(disk: XmlElement): string {
+/** The disk's bus, given or inferred. */
+export function busOf(disk: XmlElement): string {
   const given = childAt(disk, 'target')?.attributes.bus;
   if (given !== undefined) return given;
   if (disk.attributes.device === 'floppy') return 'fdc';
   const target = targetOf(disk);
   return PREFIX_BUSES.find(([prefix]) => target.startsWith(prefix))?.[1] ?? 'ide';
+}
+
+/** libvirt takes every cdrom for read-only. */
+export function isReadonly(disk: XmlElement): boolean {
+  return disk.attributes.device === 'cdrom' || childAt(disk, 'readonly') !== undefined;
 }
 
 function toDisk(disk: XmlElement): DomainDisk {
@@ -64,7 +70,6 @@ function toDisk(disk: XmlElement): DomainDisk {
   const driver = childAt(disk, 'driver')?.attributes ?? {};
   const pathAttribute = PATH_ATTRIBUTES[type];
   const path = (pathAttribute && source?.attributes[pathAttribute]) || undefined;
-  const isReadonly = device === 'cdrom' || childAt(disk, 'readonly') !== undefined;
   return {
     target: targetOf(disk),
     bus: busOf(disk),
@@ -74,9 +79,9 @@ function toDisk(disk: XmlElement): DomainDisk {
     hasSource: pathAttribute ? path !== undefined : source !== undefined,
     ...(driver.type !== undefined && { format: driver.type }),
     ...(driver.name !== undefined && { driver: driver.name }),
-    readonly: isReadonly,
+    readonly: isReadonly(disk),
     shareable: childAt(disk, 'shareable') !== undefined,
-    snapshot: snapshotOf(disk.attributes.snapshot, isReadonly || type === 'vhostuser'),
+    snapshot: snapshotOf(disk.attributes.snapshot, isReadonly(disk) || type === 'vhostuser'),
   };
 }
 

@@ -30,6 +30,38 @@ export function virshSession(definition: string, ...commands: readonly string[])
   }
 }
 
+/**
+ * What libvirt says when a snapshot of the domain that `base` defines is redefined by each of the documents, or undefined
+ * where it takes one; all in one session.
+ */
+export function virshRedefinitions(
+  definition: string,
+  base: string,
+  documents: readonly string[],
+): readonly (string | undefined)[] {
+  const dir = mkdtempSync(join(tmpdir(), 'xlsnap-virsh-'));
+  try {
+    const file = (name: string, text: string): string => {
+      writeFileSync(join(dir, name), text);
+      return join(dir, name);
+    };
+    const define = (path: string): string => `snapshot-create d ${path} --redefine`;
+    const old = define(file('base.xml', base));
+    const commands = documents.flatMap((document, index) => [
+      old,
+      'echo --err [',
+      define(file(`${index}.xml`, document)),
+      'echo --err ]',
+      'snapshot-delete d s',
+    ]);
+    const { stderr } = virsh([`define ${file('domain.xml', definition)}`, ...commands].join('; '));
+    const answers = stderr.split('error: [\n').slice(1);
+    return answers.map((answer) => /^error: ([\s\S]*?)\nerror: \]\n/.exec(answer)?.[1]);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}
+
 function virsh(...args: readonly string[]) {
   const result = spawnSync('virsh', ['-q', '-c', 'test:///default', ...args], { encoding: 'utf8' });
   if (result.error) throw result.error;
