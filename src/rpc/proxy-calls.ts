@@ -6,7 +6,7 @@ import { passesSnapshotFilter, SNAPSHOT_BITS } from './domain-filter.ts';
 import { decodePayload, encodeFrame, type FrameHeader } from './frames.ts';
 import { errorFrame, replyFrame } from './messages.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure, UNDEFINE } from './procedures.ts';
-import type { ProxyContext, ProxyOptions } from './proxy.ts';
+import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
 
 /** Handles one call. What it cannot decode it sends on as it is: the upstream says what is wrong with it. */
 export type ProxyCall = (connection: ProxyContext, call: FrameHeader, frame: Buffer) => void | Promise<void>;

@@ -3,7 +3,6 @@
 import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { LibvirtError, systemError } from '../errors.ts';
-import type { SnapshotApi } from '../snapshots/api.ts';
 import { type Answers, isRemoteCall } from './answers.ts';
 import { CallLimit } from './call-limit.ts';
 import type { EventClient, LifecycleHub } from './events.ts';
@@ -13,19 +12,9 @@ import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE } from './frames
 import { readFrames, setFlow } from './inlet.ts';
 import { errorFrame, LIFECYCLE_EVENT, lifecycleFrame, lifecycleMessage } from './messages.ts';
 import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
+import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
 import type { ConnectionHandler } from './server.ts';
 import { snapshotAnswers } from './snapshot-calls.ts';
-
-export interface ProxyOptions {
-  /** Socket of the libvirtd behind us. */
-  readonly upstream: string;
-  /** Its socket for clients of our read-only one. Where there is none (session daemons): the same, opened read-only. */
-  readonly upstreamReadOnly?: string;
-  /** Opened in place of the URI that the client names. */
-  readonly upstreamUri?: string;
-  readonly snapshots: SnapshotApi;
-  readonly hub: LifecycleHub;
-}
 
 /** Serves connections by an upstream libvirtd, but for the calls that are about snapshots. */
 export function proxy(options: ProxyOptions): ConnectionHandler {
@@ -46,22 +35,6 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
       new ProxyConnection(client, upstream, { answers, calls, hub: options.hub, readOnly });
     });
   };
-}
-
-/** What the proxy's own handling of a call may do with the connection. */
-export interface ProxyContext {
-  /** True once the client's CONNECT_OPEN has succeeded. */
-  open: boolean;
-  /** True on a read-only socket, or once opened with VIR_CONNECT_RO. */
-  readOnly: boolean;
-  readonly events: EventClient;
-  toClient(frame: Buffer): void;
-  /** Sends a call to the upstream. A successful reply goes through `then` on its way to the client. */
-  toUpstream(
-    call: FrameHeader,
-    frame: Buffer,
-    then?: (reply: FrameHeader, frame: Buffer) => Promise<Buffer> | Buffer,
-  ): void;
 }
 
 interface Tables {

@@ -1,0 +1,32 @@
+/** What a proxied connection is made of, and what the handling of its calls may do with it. */
+
+import type { SnapshotApi } from '../snapshots/api.ts';
+import type { EventClient, LifecycleHub } from './events.ts';
+import type { FrameHeader } from './frames.ts';
+
+export interface ProxyOptions {
+  /** Socket of the libvirtd behind us. */
+  readonly upstream: string;
+  /** Its socket for clients of our read-only one. Where there is none (session daemons): the same, opened read-only. */
+  readonly upstreamReadOnly?: string;
+  /** Opened in place of the URI that the client names. */
+  readonly upstreamUri?: string;
+  readonly snapshots: SnapshotApi;
+  readonly hub: LifecycleHub;
+}
+
+/** What the proxy's own handling of a call may do with the connection. */
+export interface ProxyContext {
+  /** True once the client's CONNECT_OPEN has succeeded. */
+  open: boolean;
+  /** True on a read-only socket, or once opened with VIR_CONNECT_RO. */
+  readOnly: boolean;
+  readonly events: EventClient;
+  toClient(frame: Buffer): void;
+  /** Sends a call to the upstream. A successful reply goes through `then` on its way to the client. */
+  toUpstream(
+    call: FrameHeader,
+    frame: Buffer,
+    then?: (reply: FrameHeader, frame: Buffer) => Promise<Buffer> | Buffer,
+  ): void;
+}
