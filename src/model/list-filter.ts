@@ -9,10 +9,7 @@ interface FilterContext {
   readonly hasChildren: boolean;
 }
 
-/**
- * One row per bit. Within a group, no bit or all bits mean no filtering; between groups all must hold. (libvirt 9.0
- * lists nothing for LEAVES together with NO_LEAVES; later versions, and this table, treat them as any other group.)
- */
+/** One row per bit. Within a group, no bit or all bits mean no filtering; between groups all must hold. */
 const GROUPS: readonly (readonly {
   readonly bit: number;
   readonly holds: (s: Listed, c: FilterContext) => boolean;
@@ -21,10 +18,9 @@ const GROUPS: readonly (readonly {
     { bit: LIST.METADATA, holds: () => true },
     { bit: LIST.NO_METADATA, holds: () => false },
   ],
-  [
-    { bit: LIST.LEAVES, holds: (_, { hasChildren }) => !hasChildren },
-    { bit: LIST.NO_LEAVES, holds: (_, { hasChildren }) => hasChildren },
-  ],
+  // Two groups, as in libvirt 9.0: asked for together they leave nothing.
+  [{ bit: LIST.LEAVES, holds: (_, { hasChildren }) => !hasChildren }],
+  [{ bit: LIST.NO_LEAVES, holds: (_, { hasChildren }) => hasChildren }],
   [
     { bit: LIST.INACTIVE, holds: ({ state }) => state === 'shutoff' },
     { bit: LIST.ACTIVE, holds: ({ state }) => state !== 'shutoff' && state !== 'disk-snapshot' },

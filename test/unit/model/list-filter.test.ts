@@ -40,6 +40,8 @@ test.each([
   [LIST.LEAVES, true, false],
   [LIST.NO_LEAVES, false, false],
   [LIST.NO_LEAVES, true, true],
+  [LIST.LEAVES | LIST.NO_LEAVES, false, false],
+  [LIST.LEAVES | LIST.NO_LEAVES, true, false],
 ])('leaf bits 0x%x with children %s: %s', (flags, hasChildren, expected) => {
   expect(matchesFilter(running, hasChildren, flags)).toBe(expected);
 });
