@@ -161,6 +161,64 @@ describe('a domain that is shut off', () => {
   });
 });
 
+describe('options of create', () => {
+  test('--halt leaves the domain shut off, from the snapshot', async () => {
+    await host.ok('snapshot-create-as', 'test', 's1', '--halt');
+    expect(await host.ok('domstate', 'test', '--reason')).toBe('shut off (from snapshot)');
+    await host.ok('snapshot-revert', 'test', 's1');
+    expect(await host.ok('domstate', 'test')).toBe('running');
+  });
+
+  test('--no-metadata takes a snapshot that nobody lists', async () => {
+    await host.ok('snapshot-create-as', 'test', 's1', '--no-metadata', '--atomic');
+    expect(await host.ok('snapshot-list', 'test', '--name')).toBe('');
+    expect(await inImage()).toEqual(['s1']);
+    expect(await memoryImages()).toEqual(['s1.save']);
+    await host.ok('destroy', 'test');
+    await run('qemu-img', ['snapshot', '-d', 's1', image()]);
+    await rm(join(host.home, 'memory', UUID, 's1.save'));
+  });
+
+  test('--validate refuses what the schema does not know', async () => {
+    const file = join(host.home, 'unknown.xml');
+    await writeFile(file, '<domainsnapshot><name>s1</name><colour/></domainsnapshot>');
+    expect(await host.refused('snapshot-create', 'test', file, '--validate')).toMatch(
+      /^XML document failed to validate against schema: /,
+    );
+    expect(await host.ok('snapshot-create', 'test', file)).toBe(`Domain snapshot s1 created from '${file}'`);
+  });
+
+  test('a dump that is redefined is the same snapshot, and can be made current', async () => {
+    await host.ok('snapshot-create-as', 'test', 's1', 'first');
+    await host.ok('snapshot-create-as', 'test', 's2');
+    const dump = await host.ok('snapshot-dumpxml', 'test', 's1', '--security-info');
+    const file = join(host.home, 's1.xml');
+    await writeFile(file, dump);
+    await host.ok('snapshot-delete', 'test', 's1', '--metadata');
+    await host.ok('snapshot-create', 'test', file, '--redefine');
+    expect(await host.ok('snapshot-dumpxml', 'test', 's1', '--security-info')).toBe(dump);
+    expect(await host.ok('snapshot-current', 'test', '--name')).toBe('s2');
+    expect(await host.ok('snapshot-current', 'test', 's1')).toBe('Snapshot s1 set as current');
+    expect(await host.ok('snapshot-current', 'test', '--name')).toBe('s1');
+    await host.ok('snapshot-revert', 'test', 's1');
+  });
+
+  test.each([
+    [['--disk-only'], /^unsupported configuration: .*external/],
+    [['--memspec', '/tmp/m.save'], /^unsupported configuration: .*external/],
+    [
+      ['--diskspec', 'xvda,snapshot=external'],
+      /^unsupported configuration: disk 'xvda' must use snapshot mode 'internal'/,
+    ],
+    [['--diskspec', 'xvda,snapshot=no'], /^unsupported configuration: disk 'xvda' must use snapshot mode 'internal'/],
+    [['--diskspec', 'xvdz'], /^unsupported configuration: no disk named 'xvdz'/],
+    [['--disk-only', '--quiesce'], /^(argument unsupported|unsupported configuration): /],
+  ])('%j is refused with the reason, and nothing is left', async (options, reason) => {
+    expect(await host.refused('snapshot-create-as', 'test', 's1', ...options)).toMatch(reason);
+    await expectNothingLeft();
+  });
+});
+
 describe('deleting', () => {
   beforeEach(async () => {
     for (const name of ['a', 'b', 'c']) await host.ok('snapshot-create-as', 'test', name);
