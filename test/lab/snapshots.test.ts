@@ -343,7 +343,7 @@ describe('xlsnapd that cannot work says what is missing, in one line', () => {
 test('xlsnapd takes its sockets away when it is told to stop, and virsh goes to libvirtd again', async () => {
   await lab().stopXlsnapd();
   expect(await lab().must('ls /run/libvirt')).not.toContain('virtxend');
-  expect(await refusal('snapshot-list', guestOf('pvh', 1).name)).toBe(
-    'this function is not supported by the connection driver: virDomainListAllSnapshots',
+  expect(await refusal('snapshot-list', guestOf('pvh', 1).name)).toMatch(
+    /^this function is not supported by the connection driver: virDomain/,
   );
 });
