@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { type ErrorCode, LibvirtError } from '../errors.ts';
 import { childAt, childElements, element, textAt, type XmlElement } from '../model/element.ts';
 import { domainUuid, parseDomain } from '../xml/domain.ts';
+import { withDefaults } from '../xml/domain-defaults.ts';
 import { inactiveFormat } from '../xml/domain-format.ts';
 
 /** The domain types that libvirt knows and an embedded domain may pretend to be. */
@@ -13,9 +14,12 @@ const TYPES: readonly string[] = ['xen', 'test', 'qemu', 'kvm'];
 const DEFAULT_NAME = 'test';
 const DEFAULT_UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 
-/** Reads a definition as virDomainDefineXML does: libvirt's first checks in its words, a UUID where there is none. */
+/**
+ * Reads a definition as virDomainDefineXML does: libvirt's first checks in its words, a UUID where there is none. It is
+ * kept as libvirt would print it, so that what a snapshot says of it can be given back unchanged.
+ */
 export function readDefinition(xml: string): XmlElement {
-  const definition = inactiveFormat(parseDomain(xml));
+  const definition = parseDomain(xml);
   const type = definition.attributes.type;
   if (type === undefined) throw refusal('INTERNAL_ERROR', 'missing domain type attribute');
   if (!TYPES.includes(type)) throw refusal('CONFIG_UNSUPPORTED', `invalid domain type ${type}`);
@@ -31,7 +35,8 @@ export function readDefinition(xml: string): XmlElement {
   if (textAt(definition, 'os', 'type') === undefined && childAt(definition, 'bootloader') === undefined) {
     throw refusal('XML_ERROR', 'an os <type> must be specified');
   }
-  return domainUuid(definition) === undefined ? withUuid(definition, randomUUID()) : definition;
+  const uuid = domainUuid(definition);
+  return inactiveFormat(withDefaults(uuid === undefined ? withUuid(definition, randomUUID()) : definition));
 }
 
 /** The definition of `test`, with its disk. */

@@ -29,6 +29,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   readonly #domains = new Map<string, Promise<DomainSnapshots>>();
   /** The loaded ones of these, for answers that cannot wait. */
   readonly #loaded = new Map<string, DomainSnapshots>();
+  readonly #forgetting = new Map<string, Promise<void>>();
 
   private constructor(context: SnapshotContext) {
     this.#context = context;
@@ -142,12 +143,15 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     throw new LibvirtError('OPERATION_INVALID', `cannot delete inactive domain with ${count} snapshots`);
   }
 
+  /** An undefine and the event it causes may both ask; the second waits for the first. */
   async forget(uuid: string): Promise<void> {
-    const snapshots = await this.#domains.get(uuid);
-    if (!snapshots || (await this.#isKnown(snapshots.ref))) return;
-    this.#domains.delete(uuid);
-    this.#loaded.delete(uuid);
-    for (const { name } of snapshots.tree.all()) await this.#context.store.remove(snapshots.ref, name);
+    const forgetting = this.#forgetting.get(uuid) ?? this.#forget(uuid);
+    this.#forgetting.set(uuid, forgetting);
+    try {
+      await forgetting;
+    } finally {
+      this.#forgetting.delete(uuid);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -160,6 +164,14 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     if (known) return await known;
     const { ref } = await this.#context.host.lookup(domain);
     return await this.#load(ref);
+  }
+
+  async #forget(uuid: string): Promise<void> {
+    const snapshots = await this.#domains.get(uuid);
+    if (!snapshots || (await this.#isKnown(snapshots.ref))) return;
+    this.#domains.delete(uuid);
+    this.#loaded.delete(uuid);
+    for (const { name } of snapshots.tree.all()) await this.#context.store.remove(snapshots.ref, name);
   }
 
   async #isKnown(ref: DomainRef): Promise<boolean> {
