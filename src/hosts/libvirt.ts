@@ -118,6 +118,13 @@ export class LibvirtHost implements Host {
     this.#departures.onGone(listener);
   }
 
+  onRenamed(listener: (ref: DomainRef) => void): void {
+    this.#upstream.onLifecycle((ref, { event, detail }) => {
+      const { DEFINED_RENAMED } = LIFECYCLE;
+      if (event === DEFINED_RENAMED.event && detail === DEFINED_RENAMED.detail) listener(ref);
+    });
+  }
+
   async #domain(ref: DomainRef): Promise<Domain> {
     const [state, persistent] = await Promise.all([this.#upstream.getState(ref), this.#upstream.isPersistent(ref)]);
     return { ref, state, persistent };

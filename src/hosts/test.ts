@@ -141,6 +141,9 @@ export class TestHost implements Host, AsyncDisposable {
     this.#domains.onGone(listener);
   }
 
+  /** Embedded domains keep their names. */
+  onRenamed(): void {}
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#domains[Symbol.asyncDispose]();
     await new Promise((closed) => this.#lock.close(closed));

@@ -10,6 +10,7 @@ const of = (event: number, detail: number): LifecycleEvent => ({ event, detail }
 export const LIFECYCLE = {
   DEFINED_ADDED: of(0, 0),
   DEFINED_UPDATED: of(0, 1),
+  DEFINED_RENAMED: of(0, 2),
   DEFINED_FROM_SNAPSHOT: of(0, 3),
   UNDEFINED_REMOVED: of(1, 0),
   STARTED_BOOTED: of(2, 0),

@@ -7,13 +7,13 @@ import { SnapshotTree } from '../model/tree.ts';
 import type { SnapshotEntry, SnapshotStore } from './ports.ts';
 
 export class DomainSnapshots {
-  readonly ref: DomainRef;
   readonly tree: SnapshotTree<SnapshotEntry>;
   readonly #store: SnapshotStore;
+  #ref: DomainRef;
   #current: string | undefined;
 
   private constructor(ref: DomainRef, store: SnapshotStore, tree: SnapshotTree<SnapshotEntry>, current?: string) {
-    this.ref = ref;
+    this.#ref = ref;
     this.tree = tree;
     this.#store = store;
     this.#current = current;
@@ -25,6 +25,11 @@ export class DomainSnapshots {
     const { tree, consistent } = SnapshotTree.of(entries);
     if (!consistent) log(`Snapshots have inconsistent relations for domain ${ref.name}`);
     return new DomainSnapshots(ref, store, tree, consistent ? current : undefined);
+  }
+
+  /** The domain, by the name it had last. */
+  get ref(): DomainRef {
+    return this.#ref;
   }
 
   get current(): SnapshotEntry | undefined {
@@ -54,6 +59,13 @@ export class DomainSnapshots {
     if (!isCurrent || before === snapshot.name) return;
     this.#current = snapshot.name;
     if (before !== undefined) await this.#rewrite(before, unchanged);
+  }
+
+  /** The domain's snapshots go with it to its new name. */
+  async follow(ref: DomainRef): Promise<void> {
+    if (ref.name === this.#ref.name) return;
+    await this.#store.rename(this.#ref, ref);
+    this.#ref = ref;
   }
 
   /** Moves `current`, in memory and in the files concerned. */

@@ -45,7 +45,12 @@ export class Jobs implements AsyncDisposable {
    * Runs `work` when the domain is free. Its journal entry is on disk before it starts and gone when it has ended.
    * Rejects with OPERATION_TIMEOUT when the domain is not free within 30 s.
    */
-  async run<T>(domain: DomainRef, operation: string, snapshot: string, work: (job: Job) => Promise<T>): Promise<T> {
+  run<T>(domain: DomainRef, operation: string, snapshot: string, work: (job: Job) => Promise<T>): Promise<T> {
+    return this.exclusive(domain, () => this.#execute(domain, operation, snapshot, work));
+  }
+
+  /** Runs `work` when the domain is free, and keeps it so; for what is done at once, and no job to others. */
+  async exclusive<T>(domain: DomainRef, work: () => Promise<T>): Promise<T> {
     const before = this.#tails.get(domain.uuid) ?? Promise.resolve();
     let release = () => {};
     const done = new Promise<void>((resolve) => {
@@ -55,7 +60,7 @@ export class Jobs implements AsyncDisposable {
     this.#tails.set(domain.uuid, tail);
     try {
       await this.#turn(domain, before);
-      return await this.#execute(domain, operation, snapshot, work);
+      return await work();
     } finally {
       release();
       if (this.#tails.get(domain.uuid) === tail) this.#tails.delete(domain.uuid);

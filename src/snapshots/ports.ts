@@ -73,6 +73,9 @@ export interface Host {
 
   /** Calls back when a domain has gone for good (undefined, or a transient one that ended). */
   onGone(listener: (ref: DomainRef) => void): void;
+
+  /** Calls back when a domain goes by another name; its UUID stays. */
+  onRenamed(listener: (ref: DomainRef) => void): void;
 }
 
 /** How far a save had come: the phase it had announced, and where its memory image was to be. */
@@ -117,6 +120,8 @@ export interface SnapshotStore {
   read(domain: DomainRef, name: string): Promise<SnapshotDef>;
   write(domain: DomainRef, snapshot: SnapshotDef, current: boolean): Promise<void>;
   remove(domain: DomainRef, name: string): Promise<void>;
+  /** Everything stored of `from` is from now on that of `to`, the same domain under another name. */
+  rename(from: DomainRef, to: DomainRef): Promise<void>;
 }
 
 /** Where the RAM of snapshots with internal memory lies: `<memory dir>/<uuid>/<snapshot>.save`. */

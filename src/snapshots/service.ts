@@ -41,9 +41,14 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     const domains = await context.host.list();
     await Promise.all(domains.map(({ ref }) => service.#load(ref)));
     await recover(context, ({ uuid }, name) => service.#loaded.get(uuid)?.tree.has(name) ?? false);
-    context.host.onGone((ref) => {
-      if (!context.jobs.active(ref.uuid))
-        void service.forget(ref.uuid).catch((error) => context.log(asLibvirtError(error).message));
+    const logged = (work: Promise<void>): void =>
+      void work.catch((error) => context.log(asLibvirtError(error).message));
+    context.host.onGone(({ uuid }) => {
+      if (!context.jobs.active(uuid)) logged(service.forget(uuid));
+    });
+    context.host.onRenamed(({ uuid }) => {
+      const snapshots = service.#loaded.get(uuid);
+      if (snapshots) logged(service.#follow(snapshots));
     });
     return service;
   }
@@ -138,6 +143,8 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   }
 
   async checkUndefine(domain: DomainRef, metadata: boolean): Promise<void> {
+    const snapshots = this.#loaded.get(domain.uuid);
+    if (snapshots && snapshots.ref.name !== domain.name) await this.#follow(snapshots);
     const count = this.count(domain.uuid);
     if (count === 0 || metadata || isActive(await this.#context.host.lookup(domain))) return;
     throw new LibvirtError('OPERATION_INVALID', `cannot delete inactive domain with ${count} snapshots`);
@@ -161,9 +168,17 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   async #enter(domain: DomainRef, driverFunction: DriverFunction, flags: number): Promise<DomainSnapshots> {
     checkKnownFlags(driverFunction, flags);
     const known = this.#domains.get(domain.uuid);
-    if (known) return await known;
-    const { ref } = await this.#context.host.lookup(domain);
-    return await this.#load(ref);
+    if (!known) return await this.#load((await this.#context.host.lookup(domain)).ref);
+    const snapshots = await known;
+    if (snapshots.ref.name !== domain.name) await this.#follow(snapshots);
+    return snapshots;
+  }
+
+  /** Where the host knows the domain by another name, its snapshots go along. A client's name may be an old one. */
+  async #follow(snapshots: DomainSnapshots): Promise<void> {
+    const { ref } = await this.#context.host.lookup(snapshots.ref);
+    if (ref.name === snapshots.ref.name) return;
+    await this.#context.jobs.exclusive(ref, () => snapshots.follow(ref));
   }
 
   async #forget(uuid: string): Promise<void> {

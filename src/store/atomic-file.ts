@@ -62,6 +62,17 @@ export async function removeEmptyFolder(path: string): Promise<void> {
   await syncFolder(dirname(path));
 }
 
+/** Gives a folder another name beside the old one. Refuses to replace one that has something in it; a missing one is no error. */
+export async function renameFolder(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (isMissing(error)) return;
+    throw systemError(error, `cannot rename folder '${from}' as '${to}'`);
+  }
+  await syncFolder(dirname(to));
+}
+
 /** True for the error of a file or folder that is not there. */
 export function isMissing(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'ENOENT';

@@ -12,7 +12,14 @@ import type { SnapshotDef } from '../model/snapshot.ts';
 import type { SnapshotEntry, SnapshotStore, StoredSnapshots } from '../snapshots/ports.ts';
 import { readSnapshot } from '../xml/snapshot-read.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
-import { isMissing, makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from './atomic-file.ts';
+import {
+  isMissing,
+  makeFolder,
+  removeEmptyFolder,
+  removeFile,
+  renameFolder,
+  writeFileAtomically,
+} from './atomic-file.ts';
 import { pathSegment } from './path-segment.ts';
 
 /** libvirt's limit for a stored snapshot. */
@@ -103,6 +110,12 @@ export class SnapshotFiles implements SnapshotStore {
     files.delete(name);
     if (![...files.values()].includes(file)) await removeFile(join(this.#folder(domain), file));
     await removeEmptyFolder(this.#folder(domain));
+  }
+
+  async rename(from: DomainRef, to: DomainRef): Promise<void> {
+    await renameFolder(this.#folder(from), this.#folder(to));
+    this.#files.set(to.name, this.#filesOf(from));
+    this.#files.delete(from.name);
   }
 
   async #tryRead(path: string): Promise<{ snapshot: SnapshotDef; current?: boolean } | undefined> {

@@ -137,3 +137,20 @@ describe('a running job', () => {
     expect(lines).toEqual(['g create s1', 'g end', 'finished']);
   });
 });
+
+test('what is done exclusively waits its turn, and is no job to others and no record', async () => {
+  const { journal, lines } = recording();
+  const jobs = new Jobs(journal);
+  const { opened, open } = gate();
+  const first = jobs.run(G, 'create', 's1', () => opened);
+  let active: unknown = 'not yet';
+  const second = jobs.exclusive(G, async () => {
+    active = jobs.active(G.uuid);
+  });
+  await new Promise(setImmediate);
+  expect(active).toBe('not yet');
+  open();
+  await Promise.all([first, second]);
+  expect(active).toBeUndefined();
+  expect(lines).toEqual(['g create s1', 'g end']);
+});

@@ -244,6 +244,40 @@ describe('removing', () => {
   });
 });
 
+describe('renaming', () => {
+  const renamed: DomainRef = { ...domain, name: 'q9' };
+
+  test('moves the folder whole, also what lies in files of other names', async () => {
+    await put('other.bak', text('s1'));
+    await put('note.txt', 'mine');
+    await files.load(domain);
+    await files.write(domain, snapshot('s2'), true);
+    await files.rename(domain, renamed);
+    expect(await readdir(dir)).toEqual(['q9']);
+    expect((await readdir(join(dir, 'q9'))).sort()).toEqual(['note.txt', 'other.bak', 's2.xml']);
+    expect((await files.read(renamed, 's1')).name).toBe('s1');
+    expect((await files.load(domain)).entries).toEqual([]);
+    const { entries, current } = await files.load(renamed);
+    expect([entries.map(({ name }) => name), current]).toEqual([['s1', 's2'], 's2']);
+  });
+
+  test('without any file there is nothing to move', async () => {
+    await files.rename(domain, renamed);
+    expect(await readdir(dir)).toEqual([]);
+  });
+
+  test('does not replace what is there under the new name', async () => {
+    await files.write(domain, snapshot('s1'), false);
+    await files.write(renamed, snapshot('theirs'), false);
+    await expect(files.rename(domain, renamed)).rejects.toMatchObject({
+      code: 'SYSTEM_ERROR',
+      message: `cannot rename folder '${folder()}' as '${join(dir, 'q9')}': Directory not empty`,
+    });
+    expect((await files.read(domain, 's1')).name).toBe('s1');
+    expect((await files.read(renamed, 'theirs')).name).toBe('theirs');
+  });
+});
+
 describe('reading', () => {
   test('a file that went away is an error with its name', async () => {
     await expect(files.read(domain, 's1')).rejects.toMatchObject({
