@@ -12,10 +12,15 @@ const ROOT = join(import.meta.dirname, '..');
 const PACKAGES = {
   demo: ['libvirt-clients', 'qemu-system-common', 'qemu-utils'],
   test: [
+    'dbus-daemon',
+    'libglib2.0-bin',
     'libvirt-clients',
     'libvirt-daemon',
     'libvirt-daemon-driver-qemu',
+    'libvirt-dbus',
     'libxenmisc4.17',
+    'libxml2-utils',
+    'python3-libvirt',
     'qemu-system-common',
     'qemu-system-x86',
     'qemu-utils',

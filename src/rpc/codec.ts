@@ -26,6 +26,9 @@ export const string: Codec<string> = {
 /** No payload at all. */
 export const nothing: Codec<void> = { write: () => {}, read: () => {} };
 
+/** Members that come after those that matter here, undecoded. */
+export const rest: Codec<Buffer> = { write: (writer, value) => writer.opaque(value), read: (reader) => reader.rest() };
+
 /** remote_uuid: 16 bytes on the wire, `6695eb01-f6a4-8304-79aa-97f2502e193f` here. */
 export const uuid: Codec<string> = {
   write: (writer, value) => writer.opaque(Buffer.from(value.replaceAll('-', ''), 'hex')),

@@ -3,7 +3,7 @@
 import { LibvirtError } from '../errors.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainSummary, isActive } from '../model/domain.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
-import { type Answers, answer, checkArraySize } from './answers.ts';
+import { type Answers, answer, checkArraySize, refuseUnknown } from './answers.ts';
 import type { DomainApi } from './domain-api.ts';
 import { passesDomainFilter } from './domain-filter.ts';
 import { PROCEDURES as P, UNDEFINE } from './procedures.ts';
@@ -130,13 +130,4 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
 function firstOf<T>(items: readonly T[], argument: 'maxnames' | 'maxids', size: number): readonly T[] {
   checkArraySize(argument, size, 'REMOTE_DOMAIN_LIST_MAX');
   return items.slice(0, size);
-}
-
-/** virCheckFlags: what is not known is refused, not ignored. */
-function refuseUnknown(flags: number, known: number, call: string): void {
-  const unknown = (flags & ~known) >>> 0;
-  if (unknown === 0) return;
-  throw new LibvirtError('INVALID_ARG', `unsupported flags (0x${unknown.toString(16)}) in function ${call}`, {
-    argument: { function: call, name: 'flags' },
-  });
 }

@@ -1,6 +1,7 @@
 /** What a server says of the machine it runs on, where no libvirtd says it. */
 
 import { arch, cpus, hostname, totalmem } from 'node:os';
+import { DISK_SNAPSHOT } from './capabilities.ts';
 
 /** libvirt's names of processors, for Node's. */
 const ARCH: Readonly<Record<string, string>> = { x64: 'x86_64', ia32: 'i686', arm64: 'aarch64', arm: 'armv7l' };
@@ -45,8 +46,7 @@ export function capabilities(domainType: string): string {
       <domain type='${domainType}'/>
     </arch>
     <features>
-      <disksnapshot default='on' toggle='no'/>
-      <externalSnapshot/>
+      ${DISK_SNAPSHOT}
     </features>
   </guest>
 

@@ -2,8 +2,9 @@
 
 import type { ErrorDomain } from '../errors.ts';
 import { XML } from '../model/flags.ts';
-import { type Codec, int, list, nothing, optional, string, struct, uhyper, uint, uuid } from './codec.ts';
+import { type Codec, int, list, nothing, optional, rest, string, struct, uhyper, uint, uuid } from './codec.ts';
 import { domain, snapshot } from './messages.ts';
+import { typedParams } from './typed-params.ts';
 
 /** virConnectFlags. */
 export const CONNECT = { RO: 0x1 } as const;
@@ -60,6 +61,25 @@ const large = struct({ value: uhyper });
 const text = struct({ value: string });
 const oneDomain = struct({ domain });
 const oneSnapshot = struct({ snapshot });
+/** A migration's arguments begin with the domain, whatever they are. */
+const migration = struct({ domain, rest });
+const jobInfo = struct({
+  type: int,
+  timeElapsed: uhyper,
+  timeRemaining: uhyper,
+  dataTotal: uhyper,
+  dataProcessed: uhyper,
+  dataRemaining: uhyper,
+  memTotal: uhyper,
+  memProcessed: uhyper,
+  memRemaining: uhyper,
+  fileTotal: uhyper,
+  fileProcessed: uhyper,
+  fileRemaining: uhyper,
+});
+/** REMOTE_DOMAIN_JOB_STATS_MAX. */
+const JOB_STATS_MAX = 64;
+const jobStats = struct({ type: int, params: typedParams(JOB_STATS_MAX) });
 const snapshots = struct({ snapshots: list(snapshot), count: int });
 /** char model[32], one word each. */
 const nodeModel: Codec<readonly number[]> = {
@@ -128,6 +148,8 @@ export const PROCEDURES = {
   DOMAIN_IS_ACTIVE: procedure(150, domainOnly, number),
   DOMAIN_IS_PERSISTENT: procedure(151, domainOnly, number),
   CONNECT_GET_LIB_VERSION: procedure(157, nothing, large),
+  DOMAIN_GET_JOB_INFO: procedure(163, domainOnly, jobInfo),
+  DOMAIN_ABORT_JOB: procedure(164, domainOnly, nothing, prevents('DOMAIN', 'virDomainAbortJob')),
   DOMAIN_HAS_MANAGED_SAVE_IMAGE: procedure(183, domainFlags, number),
   DOMAIN_SNAPSHOT_CREATE_XML: procedure(
     185,
@@ -161,6 +183,8 @@ export const PROCEDURES = {
   DOMAIN_CREATE_WITH_FLAGS: procedure(196, domainFlags, oneDomain, prevents('DOMAIN', 'virDomainCreateWithFlags')),
   DOMAIN_IS_UPDATED: procedure(202, domainOnly, number),
   DOMAIN_GET_STATE: procedure(212, domainFlags, struct({ state: int, reason: int })),
+  DOMAIN_MIGRATE_BEGIN3: procedure(213, migration, nothing),
+  DOMAIN_MIGRATE_PERFORM3: procedure(216, migration, nothing),
   DOMAIN_UNDEFINE_FLAGS: procedure(231, domainFlags, nothing, prevents('DOMAIN', 'virDomainUndefineFlags')),
   DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing, prevents('DOMAIN', 'virDomainDestroyFlags')),
   DOMAIN_SNAPSHOT_GET_PARENT: procedure(244, snapshotFlags, oneSnapshot),
@@ -177,6 +201,9 @@ export const PROCEDURES = {
   ),
   DOMAIN_LIST_ALL_SNAPSHOTS: procedure(274, struct({ domain, needResults: int, flags: uint }), snapshots),
   DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN: procedure(275, struct({ snapshot, needResults: int, flags: uint }), snapshots),
+  DOMAIN_GET_JOB_STATS: procedure(298, domainFlags, jobStats),
+  DOMAIN_MIGRATE_BEGIN3_PARAMS: procedure(302, migration, nothing),
+  DOMAIN_MIGRATE_PERFORM3_PARAMS: procedure(305, migration, nothing),
   CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY: procedure(
     316,
     struct({ eventID: int, domain: optional(domain) }),

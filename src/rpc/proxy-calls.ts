@@ -1,9 +1,12 @@
 /** Calls that go to the upstream, but not as they came, or whose replies do not come back as they are. */
 
+import { LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { SnapshotApi } from '../snapshots/api.ts';
+import type { ActiveJob, SnapshotApi } from '../snapshots/api.ts';
+import { announceSnapshots } from './capabilities.ts';
 import { passesSnapshotFilter, SNAPSHOT_BITS } from './domain-filter.ts';
 import { decodePayload, encodeFrame, type FrameHeader } from './frames.ts';
+import { jobInfo, jobStats } from './job-calls.ts';
 import { errorFrame, replyFrame } from './messages.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure, UNDEFINE } from './procedures.ts';
 import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
@@ -50,6 +53,14 @@ export function proxyCalls({ snapshots, upstreamUri }: Pick<ProxyOptions, 'snaps
       else connection.toClient(replyFrame(call, P.CONNECT_SUPPORTS_FEATURE.result, { supported: 0 }));
     }),
 
+    proxyCall(P.CONNECT_GET_CAPABILITIES, (connection, call, frame) => {
+      const { result } = P.CONNECT_GET_CAPABILITIES;
+      connection.toUpstream(call, frame, (reply, bytes) => {
+        const { value } = decodePayload(result, bytes);
+        return replyFrame(reply, result, { value: announceSnapshots(value) });
+      });
+    }),
+
     proxyCall(P.CONNECT_LIST_ALL_DOMAINS, (connection, call, frame, { needResults, flags }) => {
       const bits = flags & (SNAPSHOT_BITS.HAS | SNAPSHOT_BITS.NO);
       if (bits === 0) {
@@ -67,6 +78,15 @@ export function proxyCalls({ snapshots, upstreamUri }: Pick<ProxyOptions, 'snaps
 
     undefineCall(snapshots, P.DOMAIN_UNDEFINE, () => 0),
     undefineCall(snapshots, P.DOMAIN_UNDEFINE_FLAGS, ({ flags }) => flags),
+
+    migrateCall(snapshots, P.DOMAIN_MIGRATE_BEGIN3),
+    migrateCall(snapshots, P.DOMAIN_MIGRATE_PERFORM3),
+    migrateCall(snapshots, P.DOMAIN_MIGRATE_BEGIN3_PARAMS),
+    migrateCall(snapshots, P.DOMAIN_MIGRATE_PERFORM3_PARAMS),
+
+    jobCall(snapshots, P.DOMAIN_GET_JOB_INFO, jobInfo),
+    jobCall(snapshots, P.DOMAIN_GET_JOB_STATS, jobStats, ({ flags }) => flags === 0),
+    jobCall(snapshots, P.DOMAIN_ABORT_JOB, (job) => job.cancel()),
 
     proxyCall(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, (connection, call, frame, { eventID, domain }) => {
       connection.toUpstream(call, frame, (_reply, bytes) => {
@@ -105,6 +125,33 @@ function undefineCall<A extends { readonly domain: DomainRef }>(
     }
     const stripped = encodeFrame(call, procedure.args, { ...args, flags: flags & ~UNDEFINE.SNAPSHOTS_METADATA });
     connection.toUpstream(call, stripped, (reply, bytes) => forgotten(snapshots, args.domain, reply, bytes));
+  });
+}
+
+/** The upstream migrates what has no snapshots: they would stay behind (qemuMigrationSrcIsAllowed). */
+function migrateCall<A extends { readonly domain: DomainRef }>(
+  snapshots: SnapshotApi,
+  procedure: Procedure<A, unknown>,
+): [number, ProxyCall] {
+  return proxyCall(procedure, (connection, call, frame, { domain }) => {
+    const count = snapshots.count(domain.uuid);
+    if (count === 0 || !connection.open || connection.readOnly) connection.toUpstream(call, frame);
+    else throw new LibvirtError('OPERATION_INVALID', `cannot migrate domain with ${count} snapshots`);
+  });
+}
+
+/** While a job of ours runs on the domain it is the domain's; any other is the upstream's, and so is what `isOurs` is not true of. */
+function jobCall<A extends { readonly domain: DomainRef }, R>(
+  snapshots: SnapshotApi,
+  procedure: Procedure<A, R>,
+  run: (job: ActiveJob) => R,
+  isOurs: (args: A) => boolean = () => true,
+): [number, ProxyCall] {
+  return proxyCall(procedure, (connection, call, frame, args) => {
+    const job = connection.open ? snapshots.job(args.domain.uuid) : undefined;
+    const refused = connection.readOnly && procedure.readOnly !== undefined;
+    if (!job || refused || !isOurs(args)) connection.toUpstream(call, frame);
+    else connection.toClient(replyFrame(call, procedure.result, run(job)));
   });
 }
 

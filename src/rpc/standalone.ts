@@ -13,6 +13,7 @@ import { FrameOutlet } from './frame-outlet.ts';
 import type { Wanted } from './frame-splitter.ts';
 import { encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, STATUS, TYPE, VERSION } from './frames.ts';
 import { readFrames, setFlow } from './inlet.ts';
+import { jobAnswers } from './job-calls.ts';
 import { errorFrame } from './messages.ts';
 import { capabilities, hostname, nodeInfo } from './node-info.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P } from './procedures.ts';
@@ -43,7 +44,12 @@ const BEFORE_OPEN = new Set<number>([P.CONNECT_OPEN.number, P.AUTH_LIST.number, 
 
 /** Serves connections over our own domains. */
 export function standalone(options: StandaloneOptions): ConnectionHandler {
-  const shared = new Map([...snapshotAnswers(options.snapshots), ...domainAnswers(options.domains, options.snapshots)]);
+  const { domains, snapshots } = options;
+  const shared = new Map([
+    ...snapshotAnswers(snapshots),
+    ...domainAnswers(domains, snapshots),
+    ...jobAnswers(domains, snapshots),
+  ]);
   return (socket, readOnly) => {
     new StandaloneConnection(socket, readOnly, shared, options);
   };

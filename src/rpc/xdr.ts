@@ -8,7 +8,8 @@ export const STRING_MAX = 4_194_304;
 /** Items of a list where no smaller limit is known (REMOTE_DOMAIN_LIST_MAX and its like). */
 export const LIST_MAX = 16_384;
 
-function undecodable(): LibvirtError {
+/** Bytes that are not what they should be. */
+export function undecodable(): LibvirtError {
   return new LibvirtError('RPC', 'Unable to decode message payload', { domain: 'RPC' });
 }
 
@@ -136,6 +137,11 @@ export class XdrReader {
     const length = this.uint();
     if (length > max) throw undecodable();
     return length;
+  }
+
+  /** All that is left, as a view. */
+  rest(): Buffer {
+    return this.opaque((this.#buffer.length - this.#offset) & ~3);
   }
 
   /** The payload must end here. */

@@ -1,6 +1,9 @@
 /** libvirt's snapshot API as the fronts call it: one function per virDomainSnapshot* call, flags as libvirt's bits. */
 
 import type { DomainRef } from '../model/domain.ts';
+import type { ActiveJob } from './jobs.ts';
+
+export type { ActiveJob } from './jobs.ts';
 
 /** A snapshot as the wire names it. */
 export interface SnapshotRef {
@@ -33,6 +36,8 @@ export interface SnapshotApi {
 
   /** Snapshots known of this domain, without asking the host: for filters of domain lists. */
   count(uuid: string): number;
+  /** What runs on this domain now. */
+  job(uuid: string): ActiveJob | undefined;
   /** Refuses (55) to undefine an inactive domain that has snapshots, unless `metadata` says they may go. */
   checkUndefine(domain: DomainRef, metadata: boolean): Promise<void>;
   /** Forgets all metadata of a domain that the host no longer knows; one that still runs keeps it. Images are not touched. */

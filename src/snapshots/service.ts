@@ -5,7 +5,7 @@ import { type DomainRef, isActive } from '../model/domain.ts';
 import { CREATE, XML } from '../model/flags.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
 import { validateSnapshot } from '../xml/validate.ts';
-import type { SnapshotApi, SnapshotRef } from './api.ts';
+import type { ActiveJob, SnapshotApi, SnapshotRef } from './api.ts';
 import type { SnapshotContext } from './context.ts';
 import { createSnapshot } from './create.ts';
 import { deleteSnapshot } from './delete.ts';
@@ -140,6 +140,10 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
 
   count(uuid: string): number {
     return this.#loaded.get(uuid)?.tree.size ?? 0;
+  }
+
+  job(uuid: string): ActiveJob | undefined {
+    return this.#context.jobs.active(uuid);
   }
 
   async checkUndefine(domain: DomainRef, metadata: boolean): Promise<void> {

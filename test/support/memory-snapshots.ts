@@ -3,7 +3,7 @@
 import { LibvirtError } from '../../src/errors.ts';
 import type { DomainRef } from '../../src/model/domain.ts';
 import { LIFECYCLE } from '../../src/model/events.ts';
-import type { SnapshotApi, SnapshotRef } from '../../src/snapshots/api.ts';
+import type { ActiveJob, SnapshotApi, SnapshotRef } from '../../src/snapshots/api.ts';
 import type { LifecycleEvents } from '../../src/snapshots/ports.ts';
 
 interface Kept {
@@ -22,6 +22,8 @@ export class MemorySnapshots implements SnapshotApi {
   readonly #events: LifecycleEvents;
   /** Awaited by every create: tests hold it back. */
   gate: Promise<void> = Promise.resolve();
+  /** By UUID: tests put them there. */
+  readonly jobs = new Map<string, ActiveJob>();
 
   constructor(events: LifecycleEvents) {
     this.#events = events;
@@ -117,6 +119,10 @@ export class MemorySnapshots implements SnapshotApi {
 
   count(uuid: string): number {
     return this.#families.get(uuid)?.all.size ?? 0;
+  }
+
+  job(uuid: string): ActiveJob | undefined {
+    return this.jobs.get(uuid);
   }
 
   async checkUndefine(domain: DomainRef, metadata: boolean): Promise<void> {

@@ -329,3 +329,78 @@ describe('undefine', () => {
     expect(await client.error(call)).toMatchObject({ message: 'internal error: no space' });
   });
 });
+
+describe('what snapshots and their jobs change of other calls', () => {
+  /** A client, and the procedures of the calls that have reached the upstream since. */
+  async function watched(): Promise<{ readonly client: RawClient; readonly asked: number[] }> {
+    const client = await opened();
+    const asked: number[] = [];
+    onFrame = ({ header }, socket) => {
+      asked.push(header.procedure);
+      answer(socket, header, nothing, undefined);
+    };
+    return { client, asked };
+  }
+
+  const migrations = [
+    P.DOMAIN_MIGRATE_BEGIN3,
+    P.DOMAIN_MIGRATE_PERFORM3,
+    P.DOMAIN_MIGRATE_BEGIN3_PARAMS,
+    P.DOMAIN_MIGRATE_PERFORM3_PARAMS,
+  ];
+
+  test.each(migrations)('a domain with snapshots is not migrated: $number', async (migrate) => {
+    const { client, asked } = await watched();
+    const rest = Buffer.from('0000000100000000', 'hex');
+    await client.call(migrate, { domain, rest });
+    expect(asked).toEqual([migrate.number]);
+    await snapshots.createXML(domain, '<name>s1</name>');
+    const refused = await client.error(client.send(migrate, { domain, rest }));
+    expect(refused).toMatchObject({ code: 55, str2: 'cannot migrate domain with 1 snapshots' });
+    expect(asked).toEqual([migrate.number]);
+  });
+
+  test('a job of ours is shown and aborted here; any other is the upstream’s', async () => {
+    const { client, asked } = await watched();
+    const { DOMAIN_GET_JOB_INFO, DOMAIN_GET_JOB_STATS, DOMAIN_ABORT_JOB } = P;
+    client.send(DOMAIN_GET_JOB_INFO, { domain });
+    client.send(DOMAIN_GET_JOB_STATS, { domain, flags: 0 });
+    await client.call(DOMAIN_ABORT_JOB, { domain });
+    expect(asked.splice(0)).toEqual([163, 298, 164]);
+    let cancelled = 0;
+    const job = { operation: 'revert', snapshot: 's1', started: Date.now(), phase: 'disks', progress: undefined };
+    snapshots.jobs.set(domain.uuid, { ...job, cancel: () => (cancelled += 1) });
+    expect((await client.call(DOMAIN_GET_JOB_INFO, { domain })).type).toBe(2);
+    expect((await client.call(DOMAIN_GET_JOB_STATS, { domain, flags: 0 })).params[0]).toMatchObject({ value: 7 });
+    await client.call(DOMAIN_ABORT_JOB, { domain });
+    expect(cancelled).toBe(1);
+    expect(asked).toEqual([]);
+    await client.reply(client.send(DOMAIN_GET_JOB_STATS, { domain, flags: 1 }));
+    expect(asked).toEqual([298]);
+  });
+
+  test('who may only look does not abort', async () => {
+    onFrame = hospitable;
+    using client = await RawClient.open(listener.path, 'xen:///system', CONNECT.RO);
+    const asked: number[] = [];
+    onFrame = ({ header }) => asked.push(header.procedure);
+    const cancel = (): void => {
+      throw new Error('aborted');
+    };
+    const job = { operation: 'create', snapshot: 's1', started: 0, phase: 'saving', progress: undefined, cancel };
+    snapshots.jobs.set(domain.uuid, job);
+    client.send(P.DOMAIN_ABORT_JOB, { domain });
+    await client.call(P.DOMAIN_GET_JOB_INFO, { domain });
+    expect(asked).toEqual([P.DOMAIN_ABORT_JOB.number]);
+  });
+
+  test('capabilities come with what can be done here', async () => {
+    const client = await opened();
+    const { result } = P.CONNECT_GET_CAPABILITIES;
+    const value = '<capabilities>\n  <guest>\n    <os_type>xen</os_type>\n  </guest>\n</capabilities>\n';
+    onFrame = ({ header }, socket) => answer(socket, header, result, { value });
+    const seen = await client.call(P.CONNECT_GET_CAPABILITIES, undefined);
+    const features = "    <features>\n      <disksnapshot default='on' toggle='no'/>\n    </features>\n";
+    expect(seen.value).toBe(value.replace('  </guest>', `${features}  </guest>`));
+  });
+});

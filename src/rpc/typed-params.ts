@@ -1,0 +1,42 @@
+/** remote_typed_param: named values that say their type, as statistics come. */
+
+import { bool, type Codec, hyper, int, list, string, uhyper, uint } from './codec.ts';
+import { undecodable } from './xdr.ts';
+
+/** VIR_TYPED_PARAM_*. Doubles (5) are missing: nothing that is sent from here has one. */
+const TYPES = {
+  int: { number: 1, codec: int },
+  uint: { number: 2, codec: uint },
+  llong: { number: 3, codec: hyper },
+  ullong: { number: 4, codec: uhyper },
+  boolean: { number: 6, codec: bool },
+  string: { number: 7, codec: string },
+} as const;
+
+type TypeName = keyof typeof TYPES;
+
+export interface TypedParam {
+  readonly field: string;
+  readonly type: TypeName;
+  readonly value: number | bigint | boolean | string;
+}
+
+const byNumber = new Map<number, TypeName>(
+  Object.entries(TYPES).map(([type, { number }]) => [number, type as TypeName]),
+);
+
+const typedParam: Codec<TypedParam> = {
+  write(writer, { field, type, value }) {
+    writer.string(field);
+    writer.int(TYPES[type].number);
+    (TYPES[type].codec as Codec<typeof value>).write(writer, value);
+  },
+  read(reader) {
+    const field = reader.string();
+    const type = byNumber.get(reader.int());
+    if (!type) throw undecodable();
+    return { field, type, value: TYPES[type].codec.read(reader) };
+  },
+};
+
+export const typedParams = (max: number): Codec<readonly TypedParam[]> => list(typedParam, max);
