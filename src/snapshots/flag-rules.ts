@@ -3,124 +3,99 @@
 import { LibvirtError } from '../errors.ts';
 import { CREATE, DELETE, LIST, REVERT, XML } from '../model/flags.ts';
 
-const FILTERS = Object.values(LIST).reduce((all, bit) => all | bit, 0);
-const all = (bits: Readonly<Record<string, number>>): number => Object.values(bits).reduce((sum, bit) => sum | bit, 0);
-
-/** The bits each driver function knows. Function names are those a libxl driver would have; errors carry them. */
-const KNOWN = {
-  libxlDomainSnapshotCreateXML: all(CREATE),
-  libxlDomainSnapshotGetXMLDesc: XML.SECURE,
-  libxlDomainSnapshotNum: FILTERS,
-  libxlDomainSnapshotListNames: FILTERS,
-  libxlDomainListAllSnapshots: FILTERS,
-  libxlDomainSnapshotNumChildren: FILTERS,
-  libxlDomainSnapshotListChildrenNames: FILTERS,
-  libxlDomainSnapshotListAllChildren: FILTERS,
-  libxlDomainSnapshotLookupByName: 0,
-  libxlDomainHasCurrentSnapshot: 0,
-  libxlDomainSnapshotCurrent: 0,
-  libxlDomainSnapshotGetParent: 0,
-  libxlDomainSnapshotIsCurrent: 0,
-  libxlDomainSnapshotHasMetadata: 0,
-  libxlDomainRevertToSnapshot: REVERT.RUNNING | REVERT.PAUSED | REVERT.FORCE,
-  libxlDomainSnapshotDelete: all(DELETE),
-} as const;
-
-export type DriverFunction = keyof typeof KNOWN;
-
-/** Raises libvirt's "unsupported flags" for bits the function does not know. */
-export function checkKnownFlags(driverFunction: DriverFunction, flags: number): void {
-  const unknown = (flags & ~KNOWN[driverFunction]) >>> 0;
-  if (unknown === 0) return;
-  throw new LibvirtError('INVALID_ARG', `unsupported flags (0x${unknown.toString(16)}) in function ${driverFunction}`, {
-    argument: { function: driverFunction, name: 'flags' },
-  });
-}
-
+/** Two flags of one call, `a` first in libvirt's sentence. */
 interface Rule {
   readonly kind: 'excludes' | 'requires';
-  readonly a: number;
-  readonly b: number;
-  /** Full names as the error spells them, `a` first. */
-  readonly names: readonly [string, string];
-  /** The C function that libvirt's error names. */
-  readonly function: string;
+  readonly a: Flag;
+  readonly b: Flag;
 }
 
-const named = (prefix: string, a: string, b: string): readonly [string, string] => [`${prefix}_${a}`, `${prefix}_${b}`];
-const CREATE_NAME = 'VIR_DOMAIN_SNAPSHOT_CREATE';
+interface Flag {
+  readonly bit: number;
+  readonly name: string;
+}
 
-/** Checks of virDomainSnapshotCreateXML, in libvirt's order, then the qemu driver's two. */
-export const CREATE_RULES: readonly Rule[] = [
-  {
-    kind: 'requires',
-    a: CREATE.CURRENT,
-    b: CREATE.REDEFINE,
-    names: named(CREATE_NAME, 'CURRENT', 'REDEFINE'),
-    function: 'virDomainSnapshotCreateXML',
-  },
-  {
-    kind: 'excludes',
-    a: CREATE.REDEFINE,
-    b: CREATE.NO_METADATA,
-    names: named(CREATE_NAME, 'REDEFINE', 'NO_METADATA'),
-    function: 'virDomainSnapshotCreateXML',
-  },
-  {
-    kind: 'excludes',
-    a: CREATE.REDEFINE,
-    b: CREATE.HALT,
-    names: named(CREATE_NAME, 'REDEFINE', 'HALT'),
-    function: 'virDomainSnapshotCreateXML',
-  },
-  {
-    kind: 'requires',
-    a: CREATE.QUIESCE,
-    b: CREATE.DISK_ONLY,
-    names: named(CREATE_NAME, 'QUIESCE', 'DISK_ONLY'),
-    function: 'libxlDomainSnapshotCreateXML',
-  },
-  {
-    kind: 'excludes',
-    a: CREATE.LIVE,
-    b: CREATE.REDEFINE,
-    names: named(CREATE_NAME, 'LIVE', 'REDEFINE'),
-    function: 'libxlDomainSnapshotCreateXML',
-  },
-];
+interface Call {
+  /** The bits that the driver knows. */
+  readonly known: number;
+  /** What the public function checks, before any driver is asked. */
+  readonly api?: { readonly function: string; readonly rules: readonly Rule[] };
+  /** What the driver checks once it knows every bit. */
+  readonly driver?: readonly Rule[];
+}
 
-export const REVERT_RULES: readonly Rule[] = [
-  {
-    kind: 'excludes',
-    a: REVERT.RUNNING,
-    b: REVERT.PAUSED,
-    names: named('VIR_DOMAIN_SNAPSHOT_REVERT', 'RUNNING', 'PAUSED'),
-    function: 'virDomainRevertToSnapshot',
-  },
-];
+const rules =
+  <F extends string>(prefix: string, bits: Readonly<Record<F, number>>) =>
+  (kind: Rule['kind'], a: F, b: F): Rule => ({
+    kind,
+    a: { bit: bits[a], name: `${prefix}_${a}` },
+    b: { bit: bits[b], name: `${prefix}_${b}` },
+  });
 
-export const DELETE_RULES: readonly Rule[] = [
-  {
-    kind: 'excludes',
-    a: DELETE.CHILDREN,
-    b: DELETE.CHILDREN_ONLY,
-    names: named('VIR_DOMAIN_SNAPSHOT_DELETE', 'CHILDREN', 'CHILDREN_ONLY'),
-    function: 'virDomainSnapshotDelete',
-  },
-];
+const create = rules('VIR_DOMAIN_SNAPSHOT_CREATE', CREATE);
+const revert = rules('VIR_DOMAIN_SNAPSHOT_REVERT', REVERT);
+const remove = rules('VIR_DOMAIN_SNAPSHOT_DELETE', DELETE);
 
-/** Raises the first broken rule, worded as virCheckFlags' relatives word it. */
-export function checkFlagRules(rules: readonly Rule[], flags: number): void {
-  for (const { kind, a, b, names, function: cFunction } of rules) {
-    const both = (flags & a) !== 0 && (flags & b) !== 0;
-    const lone = (flags & a) !== 0 && (flags & b) === 0;
-    if (kind === 'excludes' && both) {
-      throw invalid(`Flags '${names[0]}' and '${names[1]}' are mutually exclusive`, cFunction);
-    }
-    if (kind === 'requires' && lone) {
-      throw invalid(`Flag '${names[1]}' is required by flag '${names[0]}'`, cFunction);
-    }
+const all = (bits: Readonly<Record<string, number>>): number => Object.values(bits).reduce((sum, bit) => sum | bit, 0);
+
+/** By the names that a libxl driver's functions would have; errors carry them. */
+const CALLS = {
+  libxlDomainSnapshotCreateXML: {
+    known: all(CREATE),
+    api: {
+      function: 'virDomainSnapshotCreateXML',
+      rules: [
+        create('requires', 'CURRENT', 'REDEFINE'),
+        create('excludes', 'REDEFINE', 'NO_METADATA'),
+        create('excludes', 'REDEFINE', 'HALT'),
+      ],
+    },
+    driver: [create('requires', 'QUIESCE', 'DISK_ONLY'), create('excludes', 'LIVE', 'REDEFINE')],
+  },
+  libxlDomainSnapshotGetXMLDesc: { known: XML.SECURE },
+  libxlDomainSnapshotNum: { known: all(LIST) },
+  libxlDomainSnapshotListNames: { known: all(LIST) },
+  libxlDomainListAllSnapshots: { known: all(LIST) },
+  libxlDomainSnapshotNumChildren: { known: all(LIST) },
+  libxlDomainSnapshotListChildrenNames: { known: all(LIST) },
+  libxlDomainSnapshotListAllChildren: { known: all(LIST) },
+  libxlDomainSnapshotLookupByName: { known: 0 },
+  libxlDomainHasCurrentSnapshot: { known: 0 },
+  libxlDomainSnapshotCurrent: { known: 0 },
+  libxlDomainSnapshotGetParent: { known: 0 },
+  libxlDomainSnapshotIsCurrent: { known: 0 },
+  libxlDomainSnapshotHasMetadata: { known: 0 },
+  /** No RESET_NVRAM: guests of Xen have none. */
+  libxlDomainRevertToSnapshot: {
+    known: REVERT.RUNNING | REVERT.PAUSED | REVERT.FORCE,
+    api: { function: 'virDomainRevertToSnapshot', rules: [revert('excludes', 'RUNNING', 'PAUSED')] },
+  },
+  libxlDomainSnapshotDelete: {
+    known: all(DELETE),
+    api: { function: 'virDomainSnapshotDelete', rules: [remove('excludes', 'CHILDREN', 'CHILDREN_ONLY')] },
+  },
+} as const satisfies Readonly<Record<string, Call>>;
+
+export type DriverFunction = keyof typeof CALLS;
+
+/** Refuses flags (8) as libvirt would: its public function first, then its driver, the first broken rule of each. */
+export function checkFlags(driverFunction: DriverFunction, flags: number): void {
+  const { known, api, driver = [] }: Call = CALLS[driverFunction];
+  for (const rule of api?.rules ?? []) checkRule(rule, flags, api?.function ?? driverFunction);
+  const unknown = (flags & ~known) >>> 0;
+  if (unknown !== 0) {
+    throw invalid(`unsupported flags (0x${unknown.toString(16)}) in function ${driverFunction}`, driverFunction);
   }
+  for (const rule of driver) checkRule(rule, flags, driverFunction);
+}
+
+/** Worded as VIR_EXCLUSIVE_FLAGS_RET and VIR_REQUIRE_FLAG_RET word it. */
+function checkRule({ kind, a, b }: Rule, flags: number, cFunction: string): void {
+  if (!(flags & a.bit)) return;
+  const other = (flags & b.bit) !== 0;
+  if (kind === 'excludes' && other)
+    throw invalid(`Flags '${a.name}' and '${b.name}' are mutually exclusive`, cFunction);
+  if (kind === 'requires' && !other) throw invalid(`Flag '${b.name}' is required by flag '${a.name}'`, cFunction);
 }
 
 function invalid(text: string, cFunction: string): LibvirtError {

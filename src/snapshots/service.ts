@@ -10,14 +10,7 @@ import type { SnapshotContext } from './context.ts';
 import { createSnapshot } from './create.ts';
 import { deleteSnapshot } from './delete.ts';
 import { DomainSnapshots } from './domain-snapshots.ts';
-import {
-  CREATE_RULES,
-  checkFlagRules,
-  checkKnownFlags,
-  DELETE_RULES,
-  type DriverFunction,
-  REVERT_RULES,
-} from './flag-rules.ts';
+import { checkFlags, type DriverFunction } from './flag-rules.ts';
 import { currentOf, listOfDomain, listOfSnapshot, parentOf } from './list.ts';
 import { recover } from './recovery.ts';
 import { redefineSnapshot } from './redefine.ts';
@@ -54,7 +47,6 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   }
 
   async createXML(domain: DomainRef, xml: string, flags: number): Promise<SnapshotRef> {
-    checkFlagRules(CREATE_RULES, flags);
     const snapshots = await this.#enter(domain, 'libxlDomainSnapshotCreateXML', flags);
     if (flags & CREATE.VALIDATE) await validateSnapshot(xml);
     const operation = flags & CREATE.REDEFINE ? redefineSnapshot : createSnapshot;
@@ -127,13 +119,11 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   }
 
   async revert({ domain, name }: SnapshotRef, flags: number): Promise<void> {
-    checkFlagRules(REVERT_RULES, flags);
     const snapshots = await this.#enter(domain, 'libxlDomainRevertToSnapshot', flags);
     await revertToSnapshot(this.#context, snapshots, name, flags);
   }
 
   async delete({ domain, name }: SnapshotRef, flags: number): Promise<void> {
-    checkFlagRules(DELETE_RULES, flags);
     const snapshots = await this.#enter(domain, 'libxlDomainSnapshotDelete', flags);
     await deleteSnapshot(this.#context, snapshots, name, flags);
   }
@@ -170,7 +160,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   }
 
   async #enter(domain: DomainRef, driverFunction: DriverFunction, flags: number): Promise<DomainSnapshots> {
-    checkKnownFlags(driverFunction, flags);
+    checkFlags(driverFunction, flags);
     const known = this.#domains.get(domain.uuid);
     if (!known) return await this.#load((await this.#context.host.lookup(domain)).ref);
     const snapshots = await known;
