@@ -86,7 +86,7 @@ function struct<T>(
     name,
     fields,
     write: (value) => {
-      const given = value as Readonly<Record<string, unknown>>;
+      const given = (value ?? {}) as Readonly<Record<string, unknown>>;
       const written = Object.entries(types).map(([key, type]) => [key, type.write(given[key])] as const);
       const present = written.filter(([, json]) => json !== undefined);
       return present.length > 0 ? Object.fromEntries(present) : undefined;

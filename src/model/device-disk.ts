@@ -26,7 +26,7 @@ const FORMATS: Readonly<Record<string, LibxlDiskFormat>> = {
 
 /** A format in libxl's words; undefined where it has none. An absent format is raw, as in xl-disk-configuration(5). */
 export function libxlDiskFormat(format = 'raw'): LibxlDiskFormat | undefined {
-  return FORMATS[format];
+  return own(FORMATS, format);
 }
 
 /**

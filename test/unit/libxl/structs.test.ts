@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { type Libxenlight, openLibxenlight } from '../../../src/libxl/bindings.ts';
@@ -10,8 +10,13 @@ import {
   fromLibxlJson,
   toLibxlJson,
 } from '../../../src/libxl/structs.ts';
+import { libxlDeviceDisk } from '../../../src/model/device-disk.ts';
 import type { LibxlDeviceDisk, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../../src/model/libxl.ts';
+import { parseDomain } from '../../../src/xml/domain.ts';
+import { domainDisks } from '../../../src/xml/domain-disks.ts';
 
+/** libvirt's own domains for its libxl driver. */
+const PAIRS = resolve(import.meta.dirname, '../../../../shared/corpus/libvirt-9.0.0/tests/libxlxml2domconfigdata');
 const FIXTURES = resolve(import.meta.dirname, '../../../fixtures/libxl');
 const fixture = (name: string) => readFileSync(resolve(FIXTURES, name), 'utf8');
 
@@ -135,6 +140,16 @@ describe('against the real libxenlight', () => {
     const json = toLibxlJson(DEVICE_DISK, disk);
     expect(await throughLibxl(json)).toBe(json);
     expect(fromLibxlJson(DEVICE_DISK, json)).toEqual(disk);
+  });
+
+  test('so does every disk of libvirt’s own domains, as its driver hands them to libxl', async () => {
+    const files = readdirSync(PAIRS).filter((file) => file.endsWith('.xml'));
+    const disks = files.flatMap((file) => domainDisks(parseDomain(readFileSync(resolve(PAIRS, file), 'utf8'))));
+    expect(disks.length).toBeGreaterThan(10);
+    for (const disk of disks.map(libxlDeviceDisk)) {
+      const json = toLibxlJson(DEVICE_DISK, disk);
+      expect(await throughLibxl(json)).toBe(json);
+    }
   });
 
   test('libxl skips a boolean where a defbool belongs, so ours are strings', async () => {

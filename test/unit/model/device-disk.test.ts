@@ -56,6 +56,7 @@ describe('driver name and format', () => {
     ['tap', 'qed', undefined, undefined],
     ['nbd', 'raw', undefined, undefined],
     ['constructor', 'name', undefined, undefined],
+    ['qemu', 'constructor', undefined, undefined],
   ] as const)('%s %s is backend %s, format %s', (driver, format, backend, libxlFormat) => {
     const disk = { ...DISK, ...(driver && { driver }), ...(format && { format }) };
     expect(libxlDeviceDisk(disk)).toEqual({

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import type { DomainDisk } from '../../../src/model/domain.ts';
+import { DOMAIN_SNAPSHOT, DOMAIN_SNAPSHOT_ARGS, fromLibxlJson, toLibxlJson } from '../../../src/libxl/structs.ts';
+import { type DomainDisk, SNAPSHOT_LOCATIONS, type SnapshotLocation } from '../../../src/model/domain.ts';
 import type { LibxlDomainSnapshot } from '../../../src/model/libxl.ts';
 import type { DiskSnapshot, MemorySnapshot, SnapshotDef } from '../../../src/model/snapshot.ts';
 import { fromLibxlSnapshot, toSnapshotArgs } from '../../../src/snapshots/libxl-args.ts';
@@ -146,5 +147,49 @@ describe('the result', () => {
       state: 'paused',
       name: 's1',
     });
+  });
+});
+
+describe('every combination of memory and disk modes', () => {
+  const MEMORY: readonly MemorySnapshot[] = [
+    { location: 'default' },
+    { location: 'no' },
+    { location: 'internal' },
+    { location: 'external', file: '/x/ram' },
+  ];
+  const combinations = MEMORY.flatMap((memory) =>
+    SNAPSHOT_LOCATIONS.flatMap((xvda) => SNAPSHOT_LOCATIONS.map((xvdb) => ({ memory, xvda, xvdb }))),
+  );
+  const target = { type: 'file', format: 'qcow2', path: '/d/new' } as const;
+  const request = (name: string, location: SnapshotLocation): DiskSnapshot =>
+    location === 'external' ? { name, location, target } : { name, location };
+
+  /** libxl's JSON leaves out what has its default: an empty array, too. */
+  const kept = <T extends { readonly disks?: readonly unknown[] }>({ disks, ...rest }: T) =>
+    disks?.length ? { ...rest, disks } : rest;
+
+  test('are 100', () => {
+    expect(combinations).toHaveLength(100);
+  });
+
+  test.each(combinations)('memory $memory.location, disks $xvda and $xvdb', ({ memory, xvda, xvdb }) => {
+    const asked = snapshot(memory, [request('xvda', xvda), request('xvdb', xvdb)]);
+    for (const live of [false, true]) {
+      const args = toSnapshotArgs(asked, DISKS, { ...OPTIONS, live });
+      const saved = memory.location === 'internal' || memory.location === 'external';
+      expect([args.memory, args.memory_path !== undefined, args.live === true]).toEqual([saved, saved, saved && live]);
+      const captured = [xvda, xvdb].filter((location) => location === 'internal' || location === 'external');
+      expect(args.disks?.map(({ external }) => (external ? 'external' : 'internal'))).toEqual(captured);
+
+      const { live: _, ...rest } = args;
+      const done = rest.disks?.map((disk) => ({ ...disk, path: disk.external_path ?? disk.disk.pdev_path ?? '' }));
+      const result: LibxlDomainSnapshot = { name: 's1', creation_time: 7, ...rest, memory: saved, disks: done ?? [] };
+      expect(fromLibxlSnapshot(asked, result)).toEqual(asked);
+      expect(fromLibxlJson(DOMAIN_SNAPSHOT_ARGS, toLibxlJson(DOMAIN_SNAPSHOT_ARGS, args))).toEqual(kept(args));
+      const { memory: _memory, ...nothingSaved } = result;
+      expect(fromLibxlJson(DOMAIN_SNAPSHOT, toLibxlJson(DOMAIN_SNAPSHOT, result))).toEqual(
+        kept(saved ? result : nothingSaved),
+      );
+    }
   });
 });
