@@ -91,7 +91,7 @@ export function parseOptions(argv: readonly string[]): DaemonOptions | 'help' | 
   if (values.help) return 'help';
   if (values.version) return 'version';
   const connect = values.connect ?? 'xen:///system';
-  if (!/^(xen|test):\/\/\//.test(connect)) {
+  if (!/^xen:\/\/\/(system)?$|^test:\/\/\/default$/.test(connect)) {
     throw usage(`cannot serve '${connect}': --connect takes xen:///system or test:///default`);
   }
   const places = defaults(connect);

@@ -25,13 +25,8 @@ interface ImageSnapshot {
 /** The policy's OfflineDisks. qemu-img itself refuses an image that another QEMU writes to. */
 export class Qcow2Images {
   async create(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    await this.checkFree(name, disks);
     const images = disks.map(imageOf);
-    for (const image of images) {
-      if (await findSnapshot(image, name)) {
-        const text = `disk '${image.disk}' already has an internal snapshot '${name}' in '${image.path}': choose another name`;
-        throw new LibvirtError('OPERATION_FAILED', text);
-      }
-    }
     const made: Image[] = [];
     try {
       for (const image of images) {
@@ -41,6 +36,14 @@ export class Qcow2Images {
     } catch (error) {
       await takeBack(name, made, error);
       throw error;
+    }
+  }
+
+  async checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    for (const image of disks.map(imageOf)) {
+      if (!(await findSnapshot(image, name))) continue;
+      const text = `disk '${image.disk}' already has an internal snapshot '${name}' in '${image.path}': choose another name`;
+      throw new LibvirtError('OPERATION_FAILED', text);
     }
   }
 
@@ -59,10 +62,10 @@ export class Qcow2Images {
     }
   }
 
-  async check(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+  async check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
     for (const image of disks.map(imageOf)) {
       try {
-        await requireSnapshot(image, name);
+        await requireSnapshot(image, name, { share: open.has(image.path) });
       } catch (error) {
         throw new LibvirtError('OPERATION_INVALID', (error as LibvirtError).detail, { cause: error });
       }
@@ -114,18 +117,27 @@ function imageOptions({ path }: Image): readonly string[] {
   return ['--image-opts', `driver=qcow2,file.filename=${path.replaceAll(',', ',,')}`];
 }
 
-async function imageSnapshots(image: Image): Promise<readonly ImageSnapshot[]> {
-  const args = ['info', '-U', '--output=json', ...imageOptions(image)];
+/** `share`: also of an image that another QEMU writes to; without it, that is refused. */
+interface Sharing {
+  readonly share: boolean;
+}
+
+async function imageSnapshots(image: Image, { share }: Sharing): Promise<readonly ImageSnapshot[]> {
+  const args = ['info', ...(share ? ['-U'] : []), '--output=json', ...imageOptions(image)];
   const json = await runProgram(QEMU_IMG, args, `cannot read image '${image.path}' of disk '${image.disk}'`);
   return (JSON.parse(json) as { snapshots?: readonly ImageSnapshot[] }).snapshots ?? [];
 }
 
-async function findSnapshot(image: Image, name: string): Promise<ImageSnapshot | undefined> {
-  return (await imageSnapshots(image)).find((snapshot) => snapshot.name === name);
+async function findSnapshot(
+  image: Image,
+  name: string,
+  sharing: Sharing = { share: true },
+): Promise<ImageSnapshot | undefined> {
+  return (await imageSnapshots(image, sharing)).find((snapshot) => snapshot.name === name);
 }
 
-async function requireSnapshot(image: Image, name: string): Promise<ImageSnapshot> {
-  const found = await findSnapshot(image, name);
+async function requireSnapshot(image: Image, name: string, sharing?: Sharing): Promise<ImageSnapshot> {
+  const found = await findSnapshot(image, name, sharing);
   if (found) return found;
   const text = `image '${image.path}' of disk '${image.disk}' has no internal snapshot '${name}'`;
   throw new LibvirtError('OPERATION_FAILED', text);

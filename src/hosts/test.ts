@@ -4,13 +4,11 @@
  * snapshots.
  */
 
-import { createHash } from 'node:crypto';
-import { access, mkdir, realpath } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { access, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { deleteInternalSnapshots } from '../disks/internal-snapshots.ts';
 import { createQcow2Image } from '../disks/qcow2.ts';
-import { LibvirtError, systemError } from '../errors.ts';
+import { systemError } from '../errors.ts';
 import { readMemoryImage } from '../libxl/memory-image.ts';
 import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
@@ -31,7 +29,10 @@ import { endLeftovers } from './test-storage-daemon.ts';
 const IMAGE_BYTES = 64 << 20;
 
 export interface TestHostOptions {
-  /** Private folder for the first domain's image and the files of running domains. Made when it is not there. */
+  /**
+   * Private folder for the first domain's image and the files of running domains. Made when it is not there. It must be
+   * this host's alone (the daemon locks it): another one would end its device models.
+   */
   readonly stateDir: string;
   readonly events: LifecycleEvents;
 }
@@ -40,20 +41,17 @@ export class TestHost implements Host, AsyncDisposable {
   /** The same domains for ordinary calls. */
   readonly domainApi: TestDomainApi;
   readonly #domains: TestDomains;
-  readonly #lock: Server;
 
-  private constructor(domains: TestDomains, lock: Server) {
+  private constructor(domains: TestDomains) {
     this.domainApi = new TestDomainApi(domains);
     this.#domains = domains;
-    this.#lock = lock;
   }
 
   /** Starts with one persistent running domain, `test`, whose disk keeps what earlier runs of this host left in it. */
   static async open({ stateDir, events }: TestHostOptions): Promise<TestHost> {
     const folder = resolve(stateDir);
     await makeFolder(folder);
-    const lock = await lockFolder(folder);
-    const host = new TestHost(new TestDomains(folder, events), lock);
+    const host = new TestHost(new TestDomains(folder, events));
     try {
       await endLeftovers(folder);
       await host.#startDefault(join(folder, 'test.qcow2'));
@@ -146,7 +144,6 @@ export class TestHost implements Host, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#domains[Symbol.asyncDispose]();
-    await new Promise((closed) => this.#lock.close(closed));
   }
 
   async #startDefault(image: string): Promise<void> {
@@ -166,26 +163,6 @@ async function makeFolder(folder: string): Promise<void> {
   } catch (error) {
     throw systemError(error, `cannot create state directory '${folder}'`);
   }
-}
-
-/**
- * One host per folder: a second one would end the first one's device models. The lock is a socket name without a file
- * (unix(7), abstract), so it is gone with its process, however that ends. A digest, since such names are short.
- */
-async function lockFolder(folder: string): Promise<Server> {
-  const name = createHash('sha256')
-    .update(await realpath(folder))
-    .digest('hex');
-  const server = createServer().unref();
-  await new Promise<void>((locked, refused) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'EADDRINUSE') return refused(systemError(cause, `cannot lock the folder '${folder}'`));
-      const text = `another xlsnapd uses the folder '${folder}': choose another --state-dir`;
-      refused(new LibvirtError('OPERATION_FAILED', text, { cause }));
-    });
-    server.listen(`\0xlsnap-test-${name}`, locked);
-  });
-  return server;
 }
 
 /** Definition and RAM of a memory image of this domain. */

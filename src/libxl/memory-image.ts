@@ -71,7 +71,7 @@ export class PartialMemoryImage {
       await file.chmod(0o600);
       await file.writeFile(header);
     } catch (error) {
-      await image.discard();
+      await image.discard().catch(() => undefined);
       throw systemError(error, `Failed to create domain save file '${path}'`);
     }
     return image;
@@ -153,7 +153,9 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
   const buffer = Buffer.alloc(length);
   let filled = 0;
   while (filled < length) {
-    const { bytesRead } = await file.read(buffer, filled, length - filled, position + filled);
+    const { bytesRead } = await file.read(buffer, filled, length - filled, position + filled).catch((error) => {
+      throw systemError(error, 'cannot read memory image');
+    });
     if (bytesRead === 0) break;
     filled += bytesRead;
   }

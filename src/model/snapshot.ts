@@ -63,3 +63,17 @@ export interface SnapshotRequest {
 export function isExternal(snapshot: Pick<SnapshotDef, 'memory' | 'disks'>): boolean {
   return snapshot.memory.location === 'external' || snapshot.disks.some((disk) => disk.location === 'external');
 }
+
+/** What is kept in memory of a snapshot: enough for every list, without its definitions. */
+export interface SnapshotEntry {
+  readonly name: string;
+  readonly parent?: string;
+  readonly state: SnapshotState;
+  readonly creationTime: bigint;
+  readonly memory: MemorySnapshot;
+  readonly disks: SnapshotDef['disks'];
+}
+
+export function entryOf({ name, parent, state, creationTime, memory, disks }: SnapshotDef): SnapshotEntry {
+  return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks };
+}

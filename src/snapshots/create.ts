@@ -34,11 +34,13 @@ export async function createSnapshot(
   }
   const offline = (flags & CREATE.DISK_ONLY) !== 0 || !isActive(domain);
   const request = await readSnapshotRequest(xml, { offline, now: BigInt(Math.floor(Date.now() / 1000)) });
-  if (!(flags & CREATE.NO_METADATA)) checkName(request.name);
+  if (flags & CREATE.NO_METADATA) checkNameLength(request.name);
+  else checkName(request.name);
   return await jobs.run(domain.ref, 'create', request.name, async (job) => {
     const now = await host.lookup(ref);
     const plan = await define(context, snapshots, now, request, flags);
     if (snapshots.tree.has(request.name)) throw alreadyExists(request.name);
+    if (!(flags & CREATE.NO_METADATA)) context.store.check(now.ref, plan.snapshot);
     const taken = await take(context, now, plan, flags, job);
     if (!(flags & CREATE.NO_METADATA)) await record(context, snapshots, now, taken, job);
     if (flags & CREATE.HALT && isActive(now)) await host.destroy(now);
@@ -46,16 +48,26 @@ export async function createSnapshot(
   });
 }
 
-/** Names become file names: libvirt's two rules (virDomainMomentDefPostParse, code 35). */
+/** What is left of a file name's 255 bytes when the longest of our suffixes is taken off. qemu-img would cut the name. */
+const NAME_BYTES = 255 - '.save.partial'.length;
+
+/** Names become file names: libvirt's two rules (virDomainMomentDefPostParse, code 35), and what a file name can hold. */
 export function checkName(name: string): void {
-  const invalid = `invalid snapshot name '${name}': name can't`;
-  if (name.includes('/')) throw new LibvirtError('XML_DETAIL', `${invalid} contain '/'`, { domain: 'DOMAIN_SNAPSHOT' });
-  if (name.startsWith('.')) {
-    throw new LibvirtError('XML_DETAIL', `${invalid} start with '.'`, { domain: 'DOMAIN_SNAPSHOT' });
-  }
+  if (name.includes('/')) throw invalidName(name, "name can't contain '/'");
+  if (name.startsWith('.')) throw invalidName(name, "name can't start with '.'");
+  checkNameLength(name);
 }
 
-export function alreadyExists(name: string): LibvirtError {
+function checkNameLength(name: string): void {
+  const bytes = Buffer.byteLength(name);
+  if (bytes > NAME_BYTES) throw invalidName(name, `name can't be longer than ${NAME_BYTES} bytes, and has ${bytes}`);
+}
+
+function invalidName(name: string, reason: string): LibvirtError {
+  return new LibvirtError('XML_DETAIL', `invalid snapshot name '${name}': ${reason}`, { domain: 'DOMAIN_SNAPSHOT' });
+}
+
+function alreadyExists(name: string): LibvirtError {
   return new LibvirtError('OPERATION_FAILED', `domain moment ${name} already exists`, { domain: 'DOMAIN' });
 }
 
@@ -163,15 +175,22 @@ async function take(
     live: (flags & CREATE.LIVE) !== 0,
   });
   if (!isActive(domain)) {
+    await images.checkFree(snapshot.name, args.disks ?? []);
     await job.phase('disks');
     await images.create(snapshot.name, args.disks ?? []);
     return snapshot;
   }
   await host.checkSave(domain, args);
   if (snapshot.memory.location === 'internal') {
-    await memory.prepare(domain.ref, memoryKib * 1024 * (1 + IMAGE_OVERHEAD.share) + IMAGE_OVERHEAD.bytes);
+    const bytes = Math.ceil(memoryKib * 1024 * (1 + IMAGE_OVERHEAD.share)) + IMAGE_OVERHEAD.bytes;
+    await memory.prepare(domain.ref, snapshot.name, bytes);
   }
-  return fromLibxlSnapshot(snapshot, await host.save(domain, snapshot.name, args, job));
+  try {
+    return fromLibxlSnapshot(snapshot, await host.save(domain, snapshot.name, args, job));
+  } catch (error) {
+    await memory.tidy(domain.ref);
+    throw error;
+  }
 }
 
 /** Writes the metadata. Where that fails the snapshot is taken back: one that is not listed would only hold space. */
@@ -186,8 +205,10 @@ async function record(
   try {
     await snapshots.put(snapshot, true);
   } catch (error) {
-    await discardData(context, await context.host.lookup(domain.ref), snapshot);
-    const text = `unable to save metadata for snapshot ${snapshot.name}: ${asLibvirtError(error).message}`;
-    throw new LibvirtError('INTERNAL_ERROR', text, { cause: error });
+    const { code, detail } = asLibvirtError(error);
+    const left = await discardData(context, await context.host.lookup(domain.ref), snapshot).catch(asLibvirtError);
+    throw left
+      ? new LibvirtError(code, `${detail}; and its data is left behind: ${left.detail}`, { cause: error })
+      : error;
   }
 }

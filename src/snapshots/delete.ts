@@ -2,11 +2,10 @@
 
 import { LibvirtError } from '../errors.ts';
 import { DELETE } from '../model/flags.ts';
-import { isExternal } from '../model/snapshot.ts';
+import { isExternal, type SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotContext } from './context.ts';
 import { discardData } from './discard.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
-import type { SnapshotEntry } from './ports.ts';
 
 /**
  * Data goes before metadata, leaves before their parents: whatever stops it, what is still listed is complete or can be

@@ -1,30 +1,38 @@
 /** One domain's snapshots: what is in memory, kept equal to what is on disk. */
 
-import { LibvirtError } from '../errors.ts';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { SnapshotDef } from '../model/snapshot.ts';
+import { entryOf, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
 import { SnapshotTree } from '../model/tree.ts';
-import type { SnapshotEntry, SnapshotStore } from './ports.ts';
+import type { SnapshotStore } from './ports.ts';
 
 export class DomainSnapshots {
   readonly tree: SnapshotTree<SnapshotEntry>;
   readonly #store: SnapshotStore;
+  readonly #log: (text: string) => void;
   #ref: DomainRef;
   #current: string | undefined;
 
-  private constructor(ref: DomainRef, store: SnapshotStore, tree: SnapshotTree<SnapshotEntry>, current?: string) {
+  private constructor(
+    ref: DomainRef,
+    store: SnapshotStore,
+    log: (text: string) => void,
+    tree: SnapshotTree<SnapshotEntry>,
+  ) {
     this.#ref = ref;
     this.tree = tree;
     this.#store = store;
-    this.#current = current;
+    this.#log = log;
   }
 
   /** Reads the domain's folder. With broken relations libvirt knows no current snapshot, and neither do we. */
   static async load(ref: DomainRef, store: SnapshotStore, log: (text: string) => void): Promise<DomainSnapshots> {
     const { entries, current } = await store.load(ref);
     const { tree, consistent } = SnapshotTree.of(entries);
-    if (!consistent) log(`Snapshots have inconsistent relations for domain ${ref.name}`);
-    return new DomainSnapshots(ref, store, tree, consistent ? current : undefined);
+    const snapshots = new DomainSnapshots(ref, store, log, tree);
+    if (consistent) snapshots.#current = current;
+    else log(`Snapshots have inconsistent relations for domain ${ref.name}`);
+    return snapshots;
   }
 
   /** The domain, by the name it had last. */
@@ -48,8 +56,8 @@ export class DomainSnapshots {
   }
 
   /**
-   * Writes a new or replaced snapshot, as the current one where `current` says so. On disk the new file comes first: a
-   * crash in between leaves two that claim to be current, which loads, rather than none.
+   * Writes a new or replaced snapshot, as the current one where `current` says so. Once its file is written, it is there:
+   * the former current one is then told so, and where that fails its file claims too much, which loads.
    */
   async put(snapshot: SnapshotDef, current: boolean): Promise<void> {
     const before = this.#current;
@@ -58,7 +66,7 @@ export class DomainSnapshots {
     this.tree.put(entryOf(snapshot));
     if (!isCurrent || before === snapshot.name) return;
     this.#current = snapshot.name;
-    if (before !== undefined) await this.#rewrite(before, unchanged);
+    await this.#yieldCurrent(before);
   }
 
   /** The domain's snapshots go with it to its new name. */
@@ -72,9 +80,9 @@ export class DomainSnapshots {
   async setCurrent(name: string | undefined): Promise<void> {
     const before = this.#current;
     if (before === name) return;
+    if (name !== undefined) await this.#rewrite(name, (snapshot) => snapshot, true);
     this.#current = name;
-    if (name !== undefined) await this.#rewrite(name, unchanged);
-    if (before !== undefined && this.tree.has(before)) await this.#rewrite(before, unchanged);
+    await this.#yieldCurrent(before);
   }
 
   /** Removes a snapshot; its children go to its parent, and so does `current` (virDomainMomentDrop…). */
@@ -88,20 +96,20 @@ export class DomainSnapshots {
   }
 
   async #reparent(name: string, parent: string | undefined): Promise<void> {
-    await this.#rewrite(name, ({ parent: _, ...snapshot }) =>
-      parent === undefined ? snapshot : { ...snapshot, parent },
-    );
+    const reparented = ({ parent: _, ...snapshot }: SnapshotDef): SnapshotDef =>
+      parent === undefined ? snapshot : { ...snapshot, parent };
+    await this.#rewrite(name, reparented, this.#current === name);
   }
 
-  async #rewrite(name: string, change: (snapshot: SnapshotDef) => SnapshotDef): Promise<void> {
+  /** Two files that claim to be current do not keep each other from loading: this is no reason to fail. */
+  async #yieldCurrent(name: string | undefined): Promise<void> {
+    if (name === undefined || !this.tree.has(name)) return;
+    await this.#rewrite(name, (snapshot) => snapshot, false).catch((error) => this.#log(asLibvirtError(error).message));
+  }
+
+  async #rewrite(name: string, change: (snapshot: SnapshotDef) => SnapshotDef, current: boolean): Promise<void> {
     const snapshot = change(await this.read(name));
-    await this.#store.write(this.ref, snapshot, this.#current === name);
+    await this.#store.write(this.ref, snapshot, current);
     this.tree.put(entryOf(snapshot));
   }
 }
-
-function entryOf({ name, parent, state, creationTime, memory, disks }: SnapshotDef): SnapshotEntry {
-  return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks };
-}
-
-const unchanged = (snapshot: SnapshotDef): SnapshotDef => snapshot;

@@ -29,6 +29,7 @@ export class Jobs implements AsyncDisposable {
   readonly #waitMs: number;
   readonly #tails = new Map<string, Promise<void>>();
   readonly #running = new Map<string, Running>();
+  #closed = false;
 
   /** `waitMs`: how long an operation waits for its turn. */
   constructor(journal: Journal, waitMs = JOB_WAIT_MS) {
@@ -67,7 +68,9 @@ export class Jobs implements AsyncDisposable {
     }
   }
 
+  /** Cancels what runs, refuses what waits, and resolves when all has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     for (const job of this.#running.values()) job.cancel();
     await Promise.all(this.#tails.values());
   }
@@ -77,6 +80,8 @@ export class Jobs implements AsyncDisposable {
     const late = setTimeout(this.#waitMs, 'late', { signal: waiting.signal }).catch(() => {});
     const first = await Promise.race([before, late]);
     waiting.abort();
+    if (this.#closed)
+      throw new LibvirtError('OPERATION_ABORTED', `xlsnapd is stopping: nothing was done to '${domain.name}'`);
     if (first !== 'late') return;
     const held = this.#running.get(domain.uuid);
     const holder = held ? ` (held by ${held.operation} of snapshot '${held.snapshot}')` : '';

@@ -3,8 +3,8 @@
 import { LibvirtError } from '../errors.ts';
 import { LIST } from '../model/flags.ts';
 import { matchesFilter } from '../model/list-filter.ts';
+import type { SnapshotEntry } from '../model/snapshot.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
-import type { SnapshotEntry } from './ports.ts';
 
 /** Snapshots of a domain: all of them, or with ROOTS those without a parent; filtered by the groups of bits. */
 export function listOfDomain(snapshots: DomainSnapshots, flags: number): readonly SnapshotEntry[] {

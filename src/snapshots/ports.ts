@@ -7,7 +7,7 @@ import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import type { MemorySnapshot, SnapshotDef, SnapshotState } from '../model/snapshot.ts';
+import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
 
 /** Progress of a job, for virsh domjobinfo and people. Bytes of the memory image; `total` is an estimate until the end. */
 export interface JobProgress {
@@ -88,22 +88,17 @@ export interface InterruptedSave {
 export interface OfflineDisks {
   /** All or nothing: what was made before a failure is deleted again. */
   create(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
+  /** Refuses (OPERATION_FAILED) a name that one of the images has a snapshot of already. Reads only. */
+  checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
   /** Puts the contents back. Idempotent: after a failure, run again. */
   apply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
   /** A snapshot that is already gone is no error. */
   delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
-  /** Refuses (55, naming disk and file) a disk whose image is missing or lacks the snapshot. Reads only. */
-  check(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
-}
-
-/** What is kept in memory of a snapshot: enough for every list, without its definitions. */
-export interface SnapshotEntry {
-  readonly name: string;
-  readonly parent?: string;
-  readonly state: SnapshotState;
-  readonly creationTime: bigint;
-  readonly memory: MemorySnapshot;
-  readonly disks: SnapshotDef['disks'];
+  /**
+   * Refuses (55, naming disk and file) a disk whose image is missing, lacks the snapshot, or is in use by somebody else.
+   * `open`: the images that the domain's own device model has open now. Reads only.
+   */
+  check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void>;
 }
 
 /** A domain's snapshots as its folder holds them, in reading order. */
@@ -115,6 +110,8 @@ export interface StoredSnapshots {
 
 /** libvirt's own files: `<snapshot dir>/<domain>/<snapshot>.xml`. Every write is durable when its promise resolves. */
 export interface SnapshotStore {
+  /** Refuses what `write` could not write and read back. Writes nothing. */
+  check(domain: DomainRef, snapshot: SnapshotDef): void;
   /** Files that cannot be used are logged and left as they are, as libvirt does; they never fail the load. */
   load(domain: DomainRef): Promise<StoredSnapshots>;
   read(domain: DomainRef, name: string): Promise<SnapshotDef>;
@@ -127,8 +124,10 @@ export interface SnapshotStore {
 /** Where the RAM of snapshots with internal memory lies: `<memory dir>/<uuid>/<snapshot>.save`. */
 export interface MemoryImages {
   path(domain: DomainRef, name: string): string;
-  /** Makes the folder, and refuses (OPERATION_FAILED) where fewer than `bytes` are free. */
-  prepare(domain: DomainRef, bytes: number): Promise<void>;
+  /** Makes the folder. Refuses (OPERATION_FAILED) where fewer than `bytes` are free, or an image of that name is there. */
+  prepare(domain: DomainRef, name: string, bytes: number): Promise<void>;
+  /** Takes the domain's folder away where it is empty. */
+  tidy(domain: DomainRef): Promise<void>;
   /** Also what a save that was interrupted has left of it. A missing image is no error. */
   remove(domain: DomainRef, name: string): Promise<void>;
 }

@@ -17,7 +17,11 @@ export type IsListed = (domain: DomainRef, snapshot: string) => boolean;
  * fails stays in the journal for the next start.
  */
 export async function recover(context: SnapshotContext, isListed: IsListed): Promise<void> {
-  for (const pending of await context.journal.pending()) {
+  const interruptions = await context.journal.pending().catch((error) => {
+    context.log(asLibvirtError(error).message);
+    return [];
+  });
+  for (const pending of interruptions) {
     const about = `${pending.operation} of snapshot '${pending.snapshot}' of domain '${pending.domain.name}'`;
     const interrupted = `${about} was interrupted in phase '${pending.phase}'`;
     try {

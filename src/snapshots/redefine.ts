@@ -3,7 +3,7 @@
 import { LibvirtError } from '../errors.ts';
 import { alignDisks } from '../model/align.ts';
 import { CREATE } from '../model/flags.ts';
-import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
+import { isExternal, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
 import { checkAbiStability } from '../xml/abi-stability.ts';
 import { domainUuid } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
@@ -11,7 +11,6 @@ import { readSnapshot } from '../xml/snapshot-read.ts';
 import type { SnapshotContext } from './context.ts';
 import { checkName } from './create.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
-import type { SnapshotEntry } from './ports.ts';
 
 /** Adds a snapshot's metadata, or replaces that of the same name in place: children stay, `current` only moves when asked. */
 export async function redefineSnapshot(

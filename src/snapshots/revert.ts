@@ -49,7 +49,10 @@ export async function revertToSnapshot(
     await validate(context, domain, snapshot, target, disks);
     await carryOut(context, domain, snapshot, target, disks, job);
     await job.phase('metadata');
-    await snapshots.setCurrent(name);
+    await orExplain(
+      snapshots.setCurrent(name),
+      `domain '${domain.ref.name}' is reverted to snapshot '${name}', which could not be recorded as the current one`,
+    );
   });
 }
 
@@ -104,8 +107,14 @@ async function validate(
   target: Target,
   disks: readonly LibxlDiskSnapshot[],
 ): Promise<void> {
-  await images.check(snapshot.name, disks);
+  await images.check(snapshot.name, disks, await openImages(host, domain));
   if (target.kind === 'restore') await host.checkRestore(domain, target.memoryPath);
+}
+
+/** Images that the domain has open itself: they are free once it has ended. */
+async function openImages(host: SnapshotContext['host'], domain: Domain): Promise<ReadonlySet<string>> {
+  if (!isActive(domain)) return new Set();
+  return new Set(domainDisks(await host.definition(domain, 'live')).flatMap(({ path }) => path ?? []));
 }
 
 /** From here on the old state is gone: every error says what has been done and how to go on. */
@@ -138,7 +147,12 @@ async function carryOut(
   }
   if (domain.persistent) {
     const definition = snapshot.inactiveDomain ?? snapshot.domain;
-    if (definition) await host.define(renamed(definition, name));
+    if (definition) {
+      await orExplain(
+        host.define(renamed(definition, name)),
+        `domain '${name}' is reverted to snapshot '${snapshot.name}', but for its persistent definition`,
+      );
+    }
   }
   if (target.kind === 'boot') {
     await job.phase('boot');

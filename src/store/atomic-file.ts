@@ -4,9 +4,12 @@ import { mkdir, open, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemError } from '../errors.ts';
 
+/** Ends the name of a file that is being written. */
+export const UNFINISHED = '.new';
+
 /** Replaces a file whole, as libvirt does: `<file>.new`, mode 0600, then a rename. A failure leaves the old file. */
 export async function writeFileAtomically(path: string, text: string): Promise<void> {
-  const fresh = `${path}.new`;
+  const fresh = `${path}${UNFINISHED}`;
   try {
     await using file = await open(fresh, 'w', 0o600);
     await file.writeFile(text);

@@ -1,6 +1,6 @@
 /** The folder of memory images: `<memory dir>/<uuid>/<snapshot>.save`. They hold a guest's RAM: nobody else reads there. */
 
-import { chown, statfs } from 'node:fs/promises';
+import { chown, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
@@ -30,12 +30,19 @@ export class MemoryFiles implements MemoryImages {
     return join(this.#folder(domain), pathSegment(`${name}.save`));
   }
 
-  async prepare(domain: DomainRef, bytes: number): Promise<void> {
+  async prepare(domain: DomainRef, name: string, bytes: number): Promise<void> {
     const folder = this.#folder(domain);
+    const path = this.path(domain, name);
+    if (await exists(path)) {
+      throw new LibvirtError(
+        'OPERATION_FAILED',
+        `memory image '${path}' is there already, of a snapshot whose metadata was deleted: remove it, or choose another name`,
+      );
+    }
     await makeFolder(folder, FOLDER_MODE);
     if (this.#writer) await this.#handOver(folder, this.#writer);
     const free = await freeBytes(folder);
-    if (free >= BigInt(Math.ceil(bytes))) return;
+    if (free >= BigInt(bytes)) return;
     await removeEmptyFolder(folder);
     throw new LibvirtError(
       'OPERATION_FAILED',
@@ -51,6 +58,10 @@ export class MemoryFiles implements MemoryImages {
     await removeEmptyFolder(dirname(path));
   }
 
+  async tidy(domain: DomainRef): Promise<void> {
+    await removeEmptyFolder(this.#folder(domain));
+  }
+
   async #handOver(folder: string, { uid, gid }: ImageWriter): Promise<void> {
     for (const path of [this.#dir, folder]) {
       await chown(path, uid, gid).catch((error) => {
@@ -62,6 +73,13 @@ export class MemoryFiles implements MemoryImages {
   #folder(domain: DomainRef): string {
     return join(this.#dir, pathSegment(domain.uuid));
   }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** What an unprivileged process may still write: root's reserve is left alone. */

@@ -8,8 +8,8 @@ import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { SnapshotDef } from '../model/snapshot.ts';
-import type { SnapshotEntry, SnapshotStore, StoredSnapshots } from '../snapshots/ports.ts';
+import { entryOf, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
+import type { SnapshotStore, StoredSnapshots } from '../snapshots/ports.ts';
 import { readSnapshot } from '../xml/snapshot-read.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
 import {
@@ -18,6 +18,7 @@ import {
   removeEmptyFolder,
   removeFile,
   renameFolder,
+  UNFINISHED,
   writeFileAtomically,
 } from './atomic-file.ts';
 import { pathSegment } from './path-segment.ts';
@@ -54,8 +55,11 @@ export class SnapshotFiles implements SnapshotStore {
     const folder = this.#folder(domain);
     const files = new Map<string, string>();
     const entries: SnapshotEntry[] = [];
-    let current: string | undefined;
-    for (const file of await listFolder(folder)) {
+    const claimants: SnapshotDef[] = [];
+    const names = await listFolder(folder);
+    for (const file of names) {
+      // Of a write that a crash cut off, beside the file that it was to replace.
+      if (file.endsWith(UNFINISHED) && names.includes(file.slice(0, -UNFINISHED.length))) continue;
       const stored = await this.#tryRead(join(folder, file));
       if (!stored) continue;
       const { snapshot } = stored;
@@ -66,13 +70,14 @@ export class SnapshotFiles implements SnapshotStore {
       files.set(snapshot.name, file);
       entries.push(entryOf(snapshot));
       if (!stored.current) continue;
-      if (current !== undefined) {
-        this.#log(`internal error: Too many snapshots claiming to be current for domain ${domain.name}`);
-      }
-      current = snapshot.name;
+      claimants.push(snapshot);
+    }
+    if (claimants.length > 1) {
+      this.#log(`internal error: Too many snapshots claiming to be current for domain ${domain.name}`);
     }
     this.#files.set(domain.name, files);
-    return { entries, ...(current !== undefined && { current }) };
+    const current = newestOf(claimants);
+    return { entries, ...(current && { current: current.name }) };
   }
 
   async read(domain: DomainRef, name: string): Promise<SnapshotDef> {
@@ -88,7 +93,7 @@ export class SnapshotFiles implements SnapshotStore {
 
   async write(domain: DomainRef, snapshot: SnapshotDef, current: boolean): Promise<void> {
     const file = ownFile(snapshot.name);
-    const text = HEADER + writeSnapshot(snapshot, { secure: true, current, uuid: domain.uuid });
+    const text = this.#text(domain, snapshot, current);
     try {
       await makeFolder(this.#folder(domain), FOLDER_MODE);
       await writeFileAtomically(join(this.#folder(domain), file), text);
@@ -103,12 +108,19 @@ export class SnapshotFiles implements SnapshotStore {
     this.#filesOf(domain).set(snapshot.name, file);
   }
 
+  check(domain: DomainRef, snapshot: SnapshotDef): void {
+    this.#text(domain, snapshot, true);
+  }
+
   /** Removes `<snapshot>.xml`. A snapshot that came from a file of another name leaves that one behind, as libvirt does. */
   async remove(domain: DomainRef, name: string): Promise<void> {
     const files = this.#filesOf(domain);
     const file = ownFile(name);
     files.delete(name);
-    if (![...files.values()].includes(file)) await removeFile(join(this.#folder(domain), file));
+    if (![...files.values()].includes(file)) {
+      await removeFile(join(this.#folder(domain), file));
+      await removeFile(join(this.#folder(domain), `${file}${UNFINISHED}`));
+    }
     await removeEmptyFolder(this.#folder(domain));
   }
 
@@ -135,6 +147,18 @@ export class SnapshotFiles implements SnapshotStore {
     }
   }
 
+  /** The stored document, no longer than libvirt reads one. */
+  #text(domain: DomainRef, snapshot: SnapshotDef, current: boolean): string {
+    const text = HEADER + writeSnapshot(snapshot, { secure: true, current, uuid: domain.uuid });
+    const bytes = Buffer.byteLength(text);
+    if (bytes <= MAX_FILE_BYTES) return text;
+    throw new LibvirtError(
+      'OPERATION_FAILED',
+      `the description of snapshot '${snapshot.name}' of domain '${domain.name}' is too long: ` +
+        `${bytes} bytes of XML, and libvirt reads ${MAX_FILE_BYTES} at most`,
+    );
+  }
+
   #folder(domain: DomainRef): string {
     return join(this.#dir, pathSegment(domain.name));
   }
@@ -154,8 +178,13 @@ function ownFile(name: string): string {
   return pathSegment(`${name}.xml`);
 }
 
-function entryOf({ name, parent, state, creationTime, memory, disks }: SnapshotDef): SnapshotEntry {
-  return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks };
+/**
+ * Of several that claim to be current, as a crash between two writes leaves them: the one whose parent the others are not
+ * children of, the last of these. (libvirt takes the last it happens to read.)
+ */
+function newestOf(claimants: readonly SnapshotDef[]): SnapshotDef | undefined {
+  const parents = new Set(claimants.map(({ parent }) => parent));
+  return claimants.findLast(({ name }) => !parents.has(name)) ?? claimants.at(-1);
 }
 
 async function listFolder(folder: string): Promise<readonly string[]> {

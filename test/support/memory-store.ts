@@ -8,6 +8,8 @@ import type { SnapshotStore, StoredSnapshots } from '../../src/snapshots/ports.t
 export class MemoryStore implements SnapshotStore {
   readonly #files = new Map<string, { readonly snapshot: SnapshotDef; readonly current: boolean }>();
 
+  check(): void {}
+
   async load(): Promise<StoredSnapshots> {
     const stored = [...this.#files.values()];
     const current = stored.find((file) => file.current)?.snapshot.name;

@@ -114,7 +114,7 @@ describe('reverting', () => {
     const disks = two.disks.slice(0, 1);
     await images.create(name, disks);
     expect(await snapshotsOf(two.a)).toEqual([name]);
-    await images.check(name, disks);
+    await images.check(name, disks, new Set());
     await images.apply(name, disks);
     await images.delete(name, disks);
     expect(await snapshotsOf(two.a)).toEqual([]);
@@ -131,7 +131,7 @@ test('deleting twice is fine, and leaves clean images', async () => {
   await checkImage(two.b);
 });
 
-test('checking refuses with code 55 what reverting would need, naming disk and file, and reads images in use', async () => {
+test('checking refuses with code 55 what reverting would need, naming disk and file, and reads images that the domain has open', async () => {
   await using two = await twoImages();
   const { a, b, disks, folder } = two;
   await images.create('s1', disks);
@@ -140,13 +140,14 @@ test('checking refuses with code 55 what reverting would need, naming disk and f
     1,
     disks.map((each) => each.disk),
   );
-  await images.check('s1', disks);
-  await expect(images.check('s2', disks)).rejects.toMatchObject({
+  const open = new Set([a, b]);
+  await images.check('s1', disks, open);
+  await expect(images.check('s2', disks, open)).rejects.toMatchObject({
     code: 'OPERATION_INVALID',
     detail: `image '${a}' of disk 'xvda' has no internal snapshot 's2'`,
   });
   await rm(b);
-  await expect(images.check('s1', disks)).rejects.toMatchObject({
+  await expect(images.check('s1', disks, open)).rejects.toMatchObject({
     code: 'OPERATION_INVALID',
     detail: expect.stringMatching(/^cannot read image '.*-b.qcow2' of disk 'xvdb': .*No such file or directory$/),
   });
@@ -186,4 +187,16 @@ test('a program that is not there is named with the package it comes in', async 
   await expect(runProgram(program, [], 'cannot do it')).rejects.toThrow(
     "operation failed: cannot do it: 'no-such-program' is not installed (Debian package such-utils)",
   );
+});
+
+test('an image that somebody else writes to is refused before a revert, unless the domain itself has it open', async () => {
+  await using two = await twoImages();
+  const { a, b, disks, folder } = two;
+  await images.create('s1', disks);
+  await using _writer = await StorageDaemon.start(folder, 1, [disk('xvdb', b).disk]);
+  await expect(images.check('s1', disks, new Set([a]))).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: expect.stringContaining(b),
+  });
+  await images.check('s1', disks, new Set([a, b]));
 });

@@ -163,7 +163,7 @@ test('a domain that goes while all are listed is in no list', async () => {
 
 describe('the mechanism is chosen by the upstream', () => {
   const unused = () => Promise.reject(new Error('not to be called'));
-  const images = { create: unused, apply: unused, delete: unused, check: unused };
+  const images = { create: unused, checkFree: unused, apply: unused, delete: unused, check: unused };
   const libxl = {
     checkDomainSnapshotSave: async () => {},
     domainSnapshotSave: unused,

@@ -29,6 +29,7 @@ afterEach(() => rm(directory, { recursive: true }));
 
 const images: OfflineDisks = {
   create: async (name) => record.write(`create ${name}`),
+  checkFree: async (name) => record.write(`checkFree ${name}`),
   apply: async (name) => record.write(`apply ${name}`),
   delete: async (name) => record.write(`delete ${name}`),
   check: async (name) => record.write(`check ${name}`),

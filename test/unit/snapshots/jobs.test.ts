@@ -154,3 +154,20 @@ test('what is done exclusively waits its turn, and is no job to others and no re
   expect(active).toBeUndefined();
   expect(lines).toEqual(['g create s1', 'g end']);
 });
+
+test('what still waits when the daemon stops is refused, and nothing of it is done', async () => {
+  const { journal, lines } = recording();
+  const jobs = new Jobs(journal);
+  const running = jobs.run(
+    G,
+    'create',
+    's1',
+    ({ signal }) => new Promise((ended) => signal.addEventListener('abort', ended)),
+  );
+  const waiting = jobs.run(G, 'create', 's2', async () => lines.push('done')).catch((error: unknown) => error);
+  await new Promise(setImmediate);
+  await jobs[Symbol.asyncDispose]();
+  await running;
+  expect(isLibvirtError(await waiting, 'OPERATION_ABORTED')).toBe(true);
+  expect(lines).toEqual(['g create s1', 'g end']);
+});

@@ -27,7 +27,7 @@ test.each(['../s', 'a/b', 'a\0b'])('the name %j does not leave the folder', asyn
 });
 
 test('folders are the owner’s alone', async () => {
-  await images.prepare(domain, 1);
+  await images.prepare(domain, 's1', 1);
   for (const folder of [dirname(images.path(domain, 's1')), join(dir, 'memory')]) {
     expect((await stat(folder)).mode & 0o777).toBe(0o700);
   }
@@ -35,7 +35,7 @@ test('folders are the owner’s alone', async () => {
 
 test('too little space is refused with folder and bytes, and leaves no folder', async () => {
   const bytes = 2 ** 60;
-  await expect(images.prepare(domain, bytes)).rejects.toMatchObject({
+  await expect(images.prepare(domain, 's1', bytes)).rejects.toMatchObject({
     code: 'OPERATION_FAILED',
     message: expect.stringMatching(
       new RegExp(
@@ -48,11 +48,13 @@ test('too little space is refused with folder and bytes, and leaves no folder', 
 
 test('a file where the folder should be is an error with its name', async () => {
   await writeFile(join(dir, 'memory'), '');
-  await expect(images.prepare(domain, 1)).rejects.toThrow(`cannot create folder '${join(dir, 'memory', domain.uuid)}'`);
+  await expect(images.prepare(domain, 's1', 1)).rejects.toThrow(
+    `cannot create folder '${join(dir, 'memory', domain.uuid)}'`,
+  );
 });
 
 test('removing takes the image, and the folder with the last one', async () => {
-  await images.prepare(domain, 1);
+  await images.prepare(domain, 's1', 1);
   for (const name of ['s1', 's2']) await writeFile(images.path(domain, name), '');
   await images.remove(domain, 's1');
   expect(await readdir(dirname(images.path(domain, 's1')))).toEqual(['s2.save']);
@@ -64,4 +66,31 @@ test('an image that is gone already is no error', async () => {
   await expect(images.remove(domain, 's1')).resolves.toBeUndefined();
   await mkdir(dirname(images.path(domain, 's1')), { recursive: true });
   await expect(images.remove(domain, 's1')).resolves.toBeUndefined();
+});
+
+test('an image that is there already is not written over: its metadata may come back', async () => {
+  await images.prepare(domain, 's1', 1);
+  await writeFile(images.path(domain, 's1'), 'RAM');
+  await expect(images.prepare(domain, 's1', 1)).rejects.toMatchObject({
+    code: 'OPERATION_FAILED',
+    message: expect.stringContaining(images.path(domain, 's1')),
+  });
+  await images.prepare(domain, 's2', 1);
+});
+
+test('what an interrupted save has left goes with the image, and an empty folder with both', async () => {
+  await images.prepare(domain, 's1', 1);
+  await writeFile(`${images.path(domain, 's1')}.partial`, 'half');
+  await images.remove(domain, 's1');
+  expect(await readdir(join(dir, 'memory'))).toEqual([]);
+});
+
+test('a folder that has come to nothing is tidied away, one with an image stays', async () => {
+  await images.prepare(domain, 's1', 1);
+  await images.tidy(domain);
+  expect(await readdir(join(dir, 'memory'))).toEqual([]);
+  await images.prepare(domain, 's1', 1);
+  await writeFile(images.path(domain, 's1'), 'RAM');
+  await images.tidy(domain);
+  expect(await readdir(join(dir, 'memory', domain.uuid))).toEqual(['s1.save']);
 });

@@ -298,3 +298,42 @@ test('a write that fails leaves the old file', async () => {
   await expect(files.write(domain, snapshot('s1', { parent: 'p' }), false)).rejects.toThrow(/unable to save metadata/);
   expect((await files.read(domain, 's1')).parent).toBeUndefined();
 });
+
+describe('after a crash', () => {
+  test('an unfinished file beside the one that it was to replace is not read, and goes with it', async () => {
+    await put('a.xml', text('a', true));
+    await put('a.xml.new', text('a').slice(0, 100));
+    expect((await files.load(domain)).entries.map(({ name }) => name)).toEqual(['a']);
+    expect(logged).toEqual([]);
+    await files.remove(domain, 'a');
+    expect(await readdir(dir)).toEqual([]);
+  });
+
+  test('a whole file that was not renamed yet is a snapshot, and its deletion leaves nothing', async () => {
+    await put('b.xml.new', text('b'));
+    expect((await files.load(domain)).entries.map(({ name }) => name)).toEqual(['b']);
+    await files.remove(domain, 'b');
+    expect(await readdir(dir)).toEqual([]);
+  });
+
+  test('of two that claim to be current the child is, in whatever order they are read', async () => {
+    const claims = (name: string, parent?: string) =>
+      writeSnapshot(snapshot(name, parent === undefined ? {} : { parent }), { secure: true, current: true });
+    await put('z.xml', claims('z'));
+    await put('a.xml', claims('a', 'z'));
+    expect((await files.load(domain)).current).toBe('a');
+    await put('a.xml', claims('a'));
+    await put('z.xml', claims('z', 'a'));
+    expect((await files.load(domain)).current).toBe('z');
+    expect(logged).toHaveLength(2);
+  });
+});
+
+test('a document that libvirt could not read again is refused before anything is written', async () => {
+  const long = snapshot('long', { description: 'x'.repeat(1024 * 1024) });
+  expect(() => files.check(domain, long)).toThrow(
+    /description of snapshot 'long' of domain 'q1' is too long: \d+ bytes/,
+  );
+  await expect(files.write(domain, long, true)).rejects.toThrow('too long');
+  expect(await readdir(dir)).toEqual([]);
+});
