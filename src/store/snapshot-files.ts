@@ -8,9 +8,9 @@ import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import { entryOf, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
+import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotStore, StoredSnapshots } from '../snapshots/ports.ts';
-import { readSnapshot } from '../xml/snapshot-read.ts';
+import { readSnapshot, readSnapshotEntry } from '../xml/snapshot-read.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
 import {
   isMissing,
@@ -25,6 +25,9 @@ import { pathSegment } from './path-segment.ts';
 
 /** libvirt's limit for a stored snapshot. */
 const MAX_FILE_BYTES = 1024 * 1024;
+
+/** Files that are read at the same time: each alone is mostly waiting. */
+const FILES_AHEAD = 16;
 
 const FOLDER_MODE = 0o777;
 
@@ -55,22 +58,25 @@ export class SnapshotFiles implements SnapshotStore {
     const folder = this.#folder(domain);
     const files = new Map<string, string>();
     const entries: SnapshotEntry[] = [];
-    const claimants: SnapshotDef[] = [];
+    const claimants: SnapshotEntry[] = [];
     const names = await listFolder(folder);
-    for (const file of names) {
-      // Of a write that a crash cut off, beside the file that it was to replace.
-      if (file.endsWith(UNFINISHED) && names.includes(file.slice(0, -UNFINISHED.length))) continue;
-      const stored = await this.#tryRead(join(folder, file));
+    // Of a write that a crash cut off, beside the file that it was to replace.
+    const isLeft = (file: string): boolean =>
+      file.endsWith(UNFINISHED) && names.includes(file.slice(0, -UNFINISHED.length));
+    for await (const [file, text] of texts(
+      folder,
+      names.filter((name) => !isLeft(name)),
+    )) {
+      const stored = this.#tryRead(join(folder, file), text);
       if (!stored) continue;
-      const { snapshot } = stored;
-      if (files.has(snapshot.name)) {
-        this.#log(`operation failed: domain moment ${snapshot.name} already exists: ignored '${join(folder, file)}'`);
+      const { entry, current } = stored;
+      if (files.has(entry.name)) {
+        this.#log(`operation failed: domain moment ${entry.name} already exists: ignored '${join(folder, file)}'`);
         continue;
       }
-      files.set(snapshot.name, file);
-      entries.push(entryOf(snapshot));
-      if (!stored.current) continue;
-      claimants.push(snapshot);
+      files.set(entry.name, file);
+      entries.push(entry);
+      if (current) claimants.push(entry);
     }
     if (claimants.length > 1) {
       this.#log(`internal error: Too many snapshots claiming to be current for domain ${domain.name}`);
@@ -130,16 +136,13 @@ export class SnapshotFiles implements SnapshotStore {
     this.#files.delete(from.name);
   }
 
-  async #tryRead(path: string): Promise<{ snapshot: SnapshotDef; current?: boolean } | undefined> {
-    let text: string;
-    try {
-      text = await readStored(path);
-    } catch (error) {
-      this.#log(asLibvirtError(error).message);
+  #tryRead(path: string, text: string | LibvirtError): ReturnType<typeof readSnapshotEntry> | undefined {
+    if (text instanceof LibvirtError) {
+      this.#log(text.message);
       return undefined;
     }
     try {
-      return readSnapshot(text, { internal: true });
+      return readSnapshotEntry(text);
     } catch (error) {
       const { message } = asLibvirtError(error);
       this.#log(`internal error: Failed to parse snapshot XML from file '${path}': ${message}`);
@@ -182,7 +185,7 @@ function ownFile(name: string): string {
  * Of several that claim to be current, as a crash between two writes leaves them: the one whose parent the others are not
  * children of, the last of these. (libvirt takes the last it happens to read.)
  */
-function newestOf(claimants: readonly SnapshotDef[]): SnapshotDef | undefined {
+function newestOf(claimants: readonly SnapshotEntry[]): SnapshotEntry | undefined {
   const parents = new Set(claimants.map(({ parent }) => parent));
   return claimants.findLast(({ name }) => !parents.has(name)) ?? claimants.at(-1);
 }
@@ -193,6 +196,18 @@ async function listFolder(folder: string): Promise<readonly string[]> {
   } catch (error) {
     if (isMissing(error)) return [];
     throw systemError(error, `Failed to open snapshot directory ${folder}`);
+  }
+}
+
+/** The text of each file, or why it cannot be had; in the order of `names`, read some files ahead. */
+async function* texts(
+  folder: string,
+  names: readonly string[],
+): AsyncGenerator<readonly [file: string, text: string | LibvirtError]> {
+  for (let at = 0; at < names.length; at += FILES_AHEAD) {
+    const batch = names.slice(at, at + FILES_AHEAD);
+    const read = batch.map(async (file) => [file, await readStored(join(folder, file)).catch(asLibvirtError)] as const);
+    yield* await Promise.all(read);
   }
 }
 

@@ -2,7 +2,14 @@
 
 import { DOMAIN_STATES } from '../model/domain.ts';
 import { childAt, textAt, textOf, type XmlElement } from '../model/element.ts';
-import type { MemorySnapshot, SnapshotDef, SnapshotRequest, SnapshotState } from '../model/snapshot.ts';
+import {
+  entryOf,
+  type MemorySnapshot,
+  type SnapshotDef,
+  type SnapshotEntry,
+  type SnapshotRequest,
+  type SnapshotState,
+} from '../model/snapshot.ts';
 import { readDiskSnapshots, WRITTEN_LOCATIONS } from './disk-snapshot.ts';
 import { checkDefinition } from './domain.ts';
 import { withDefaults } from './domain-defaults.ts';
@@ -40,7 +47,19 @@ export function readSnapshot(
   xml: string,
   options: { internal: boolean },
 ): { snapshot: SnapshotDef; current?: boolean } {
-  const root = readRoot(xml);
+  return snapshotOf(readRoot(xml), options);
+}
+
+/** Reads of a stored file what lists need, and refuses what readSnapshot refuses. */
+export function readSnapshotEntry(xml: string): { entry: SnapshotEntry; current: boolean } {
+  const { snapshot, current } = snapshotOf(readRoot(xml, UNLISTED), { internal: true });
+  return { entry: entryOf(snapshot), current: current === true };
+}
+
+/** The bulk of a definition, in which nothing is checked. */
+const UNLISTED: readonly string[] = ['devices', 'metadata'];
+
+function snapshotOf(root: XmlElement, options: { internal: boolean }): { snapshot: SnapshotDef; current?: boolean } {
   const name = textAt(root, 'name');
   if (name === undefined) throw refusal('XML_ERROR', 'a redefined snapshot must have a name');
   const description = textAt(root, 'description');
@@ -69,8 +88,8 @@ export function readSnapshot(
   return options.internal ? { snapshot, current: readActive(root) } : { snapshot };
 }
 
-function readRoot(xml: string): XmlElement {
-  const root = parseXml(xml, 'domain_snapshot');
+function readRoot(xml: string, emptied: readonly string[] = []): XmlElement {
+  const root = parseXml(xml, 'domain_snapshot', emptied);
   if (root.name !== 'domainsnapshot') {
     throw refusal('XML_ERROR', `expecting root element of 'domainsnapshot', not '${root.name}'`);
   }

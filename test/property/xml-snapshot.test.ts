@@ -1,8 +1,15 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { element } from '../../src/model/element.ts';
-import type { DiskSnapshot, DiskTarget, MemorySnapshot, SnapshotDef, SnapshotState } from '../../src/model/snapshot.ts';
-import { readSnapshot } from '../../src/xml/snapshot-read.ts';
+import {
+  type DiskSnapshot,
+  type DiskTarget,
+  entryOf,
+  type MemorySnapshot,
+  type SnapshotDef,
+  type SnapshotState,
+} from '../../src/model/snapshot.ts';
+import { readSnapshot, readSnapshotEntry } from '../../src/xml/snapshot-read.ts';
 import { writeSnapshot } from '../../src/xml/snapshot-write.ts';
 
 const text = fc
@@ -112,6 +119,16 @@ test('a stored snapshot reads back as it was written', () => {
       expect(readSnapshot(written, { internal: true })).toEqual({ snapshot, current });
     }),
     { numRuns: 300 },
+  );
+});
+
+test('what lists need of a stored snapshot is what the whole of it says', () => {
+  fc.assert(
+    fc.property(snapshots, fc.boolean(), (snapshot, current) => {
+      const written = writeSnapshot(snapshot, { secure: true, current });
+      expect(readSnapshotEntry(written)).toEqual({ entry: entryOf(snapshot), current });
+    }),
+    { numRuns: 100 },
   );
 });
 

@@ -206,6 +206,20 @@ describe('loading', () => {
   });
 });
 
+test('of many files each is read once, and the first of a name counts however far apart they are', async () => {
+  const names = Array.from({ length: 50 }, (_, index) => `s${String(index).padStart(2, '0')}`);
+  for (const name of names) await put(`${name}.xml`, text(name));
+  await put('zz.xml', writeSnapshot(snapshot('s00', { parent: 's49' }), { secure: true, current: false }));
+  await put('t.xml', 'x');
+  const { entries } = await files.load(domain);
+  expect(entries.map(({ name }) => name)).toEqual(names);
+  expect(entries[0]).not.toHaveProperty('parent');
+  expect(logged).toEqual([
+    expect.stringContaining(`Failed to parse snapshot XML from file '${join(folder(), 't.xml')}'`),
+    `operation failed: domain moment s00 already exists: ignored '${join(folder(), 'zz.xml')}'`,
+  ]);
+});
+
 describe('removing', () => {
   test('takes the file, and the folder with the last one', async () => {
     await files.write(domain, snapshot('s1'), false);
