@@ -2,9 +2,11 @@
 /** xlsnapd: reads its options, serves until it is told to stop, and says in one line what keeps it from serving. */
 
 import { asLibvirtError } from '../errors.ts';
+import { openSystemCalls } from '../libxl/system.ts';
 import { openLog } from './log.ts';
 import { parseOptions, USAGE } from './options.ts';
 import { serve } from './serve.ts';
+import { activatedSockets, notifier } from './systemd.ts';
 import { VERSION } from './version.ts';
 
 /** Resolves with the first signal that asks the daemon to end. */
@@ -21,9 +23,16 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   const log = openLog(options.logLevel);
-  await using _served = await serve(options, log);
+  const stop = stopped();
+  // A terminal or pipe that is gone must not end the daemon in the middle of its work.
+  process.stderr.on('error', () => {});
+  const system = await openSystemCalls();
+  const notify = notifier(system.sendDatagram);
+  await using _served = await serve(options, { log, system, sockets: activatedSockets() });
   log.info(`serving ${options.connect}`);
-  log.info(`stopping on ${await stopped()}`);
+  notify('READY=1');
+  log.info(`stopping on ${await stop}`);
+  notify('STOPPING=1');
 }
 
 main(process.argv.slice(2)).catch((error) => {

@@ -4,10 +4,12 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Qcow2Images } from '../disks/qcow2.ts';
 import { LibvirtError, systemError } from '../errors.ts';
+import type { SystemCalls } from '../libxl/system.ts';
 import { LifecycleHub } from '../rpc/events.ts';
-import { type ConnectionHandler, listen } from '../rpc/server.ts';
+import { type ConnectionHandler, listen, listenAtFd } from '../rpc/server.ts';
 import { Jobs } from '../snapshots/jobs.ts';
 import { SnapshotService } from '../snapshots/service.ts';
+import { lockFolders } from '../store/folder-lock.ts';
 import { FileJournal } from '../store/journal.ts';
 import { MemoryFiles } from '../store/memory-images.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
@@ -15,12 +17,22 @@ import type { Log } from './log.ts';
 import { openHost } from './open-host.ts';
 import { Opened } from './opened.ts';
 import type { DaemonOptions } from './options.ts';
+import { logged } from './peers.ts';
+import type { ActivatedSocket } from './systemd.ts';
+
+/** What the process has been given besides its options. */
+export interface Given {
+  readonly log: Log;
+  readonly system: SystemCalls;
+  /** In place of sockets of our own. */
+  readonly sockets: readonly ActivatedSocket[];
+}
 
 /** Serves until disposed of. Rejects, with nothing left open, when something that is needed is missing. */
-export async function serve(options: DaemonOptions, log: Log): Promise<AsyncDisposable> {
+export async function serve(options: DaemonOptions, given: Given): Promise<AsyncDisposable> {
   const opened = new Opened();
   try {
-    await openAll(options, log, opened);
+    await openAll(options, given, opened);
     return opened;
   } catch (error) {
     await opened[Symbol.asyncDispose]();
@@ -28,7 +40,8 @@ export async function serve(options: DaemonOptions, log: Log): Promise<AsyncDisp
   }
 }
 
-async function openAll(options: DaemonOptions, log: Log, opened: Opened): Promise<void> {
+async function openAll(options: DaemonOptions, { log, system, sockets }: Given, opened: Opened): Promise<void> {
+  opened.use(await lockFolders([options.stateDir, options.snapshotDir, options.memoryDir]));
   const hub = new LifecycleHub();
   const { host, front, imageWriter } = await openHost(options, { hub, log, opened });
   const journal = new FileJournal(options.stateDir);
@@ -44,7 +57,13 @@ async function openAll(options: DaemonOptions, log: Log, opened: Opened): Promis
       log: log.warning,
     }),
   );
-  const handler = front(snapshots);
+  const handler = logged(front(snapshots), system, log);
+  for (const { fd, readOnly } of sockets) {
+    system.closeOnExec(fd);
+    const { path } = opened.use(await listenAtFd(fd, readOnly, handler));
+    log.info(`listening at ${path}${readOnly ? ' (read-only)' : ''}, as systemd has bound it`);
+  }
+  if (sockets.length > 0) return;
   const gid = await groupId(options.group);
   for (const { path, readOnly } of [
     { path: options.listen, readOnly: false },

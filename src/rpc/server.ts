@@ -29,6 +29,34 @@ export interface Listener extends AsyncDisposable {
  */
 export async function listen(options: ListenOptions, handler: ConnectionHandler): Promise<Listener> {
   const { path, readOnly, mode, gid } = options;
+  const { server, close } = serverOf(readOnly, handler);
+  try {
+    // Of a folder that is not there, libuv's bind says that permission is denied.
+    await access(dirname(path));
+    await removeStale(path);
+    await started(server, () => bind(server, path));
+    if (gid !== undefined) await chown(path, -1, gid);
+    await chmod(path, mode);
+  } catch (error) {
+    server.close();
+    throw isLibvirtError(error) ? error : systemError(error, `Failed to bind socket to '${path}'`, 'RPC');
+  }
+  // libuv removes the file of a socket that it has bound.
+  return { path, [Symbol.asyncDispose]: close };
+}
+
+/** Listens at a socket that another has bound (systemd), and to whom it goes on belonging. */
+export async function listenAtFd(fd: number, readOnly: boolean, handler: ConnectionHandler): Promise<Listener> {
+  const { server, close } = serverOf(readOnly, handler);
+  try {
+    await started(server, () => server.listen({ fd }));
+  } catch (error) {
+    throw systemError(error, `Failed to listen at file descriptor ${fd}`, 'RPC');
+  }
+  return { path: `file descriptor ${fd}`, [Symbol.asyncDispose]: close };
+}
+
+function serverOf(readOnly: boolean, handler: ConnectionHandler) {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -36,42 +64,33 @@ export async function listen(options: ListenOptions, handler: ConnectionHandler)
     socket.on('error', () => socket.destroy());
     handler(socket, readOnly);
   });
-  try {
-    // Of a folder that is not there, libuv's bind says that permission is denied.
-    await access(dirname(path));
-    await removeStale(path);
-    await bind(server, path);
-    if (gid !== undefined) await chown(path, -1, gid);
-    await chmod(path, mode);
-  } catch (error) {
-    server.close();
-    throw isLibvirtError(error) ? error : systemError(error, `Failed to bind socket to '${path}'`, 'RPC');
-  }
-  return {
-    path,
-    async [Symbol.asyncDispose]() {
-      // libuv removes the file of a socket that it has bound.
-      const closed = new Promise((resolve) => server.close(resolve));
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
+  const close = async (): Promise<void> => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    for (const socket of sockets) socket.destroy();
+    await closed;
   };
+  return { server, close };
 }
 
-function bind(server: Server, path: string): Promise<void> {
+function started(server: Server, start: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    const mask = process.umask(0o177);
-    try {
-      server.listen(path, () => {
-        // From here on it is accept that fails (too many open files), which is that client's loss only.
-        server.off('error', reject).on('error', () => {});
-        resolve();
-      });
-    } finally {
-      process.umask(mask);
-    }
+    server.once('listening', () => {
+      // From here on it is accept that fails (too many open files), which is that client's loss only.
+      server.off('error', reject).on('error', () => {});
+      resolve();
+    });
+    start();
   });
+}
+
+function bind(server: Server, path: string): void {
+  const mask = process.umask(0o177);
+  try {
+    server.listen(path);
+  } finally {
+    process.umask(mask);
+  }
 }
 
 /** Removes a socket file that nobody answers on, and nothing else: what lies there otherwise is bind's to refuse. */

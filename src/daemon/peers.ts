@@ -1,0 +1,27 @@
+/** Who connects: said in the log, since access is a matter of the sockets' modes and nobody else keeps it. */
+
+import type { Socket } from 'node:net';
+import type { SystemCalls } from '../libxl/system.ts';
+import type { ConnectionHandler } from '../rpc/server.ts';
+import type { Log } from './log.ts';
+
+/** Clients that may change something are worth a line; those that only look come by the minute. */
+export function logged(
+  handler: ConnectionHandler,
+  { peerCredentials }: Pick<SystemCalls, 'peerCredentials'>,
+  log: Log,
+): ConnectionHandler {
+  return (socket, readOnly) => {
+    const fd = descriptorOf(socket);
+    const peer = fd === undefined ? undefined : peerCredentials(fd);
+    const who = peer ? `pid ${peer.pid}, uid ${peer.uid}, gid ${peer.gid}` : 'unknown';
+    log[readOnly ? 'debug' : 'info'](`client connected${readOnly ? ' (read-only)' : ''}: ${who}`);
+    handler(socket, readOnly);
+  };
+}
+
+/** Node does not document it, and has had it since it began: undefined on the day it no longer does. */
+function descriptorOf(socket: Socket): number | undefined {
+  const { _handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } };
+  return _handle?.fd !== undefined && _handle.fd >= 0 ? _handle.fd : undefined;
+}

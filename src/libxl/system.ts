@@ -1,0 +1,69 @@
+/** System calls that Node does not have, through koffi. What can be done without them goes on where they cannot be had. */
+
+/** socket(7), unix(7), fcntl(2) on Linux. */
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+/** struct ucred: pid, uid, gid. */
+const UCRED_BYTES = 12;
+
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface SystemCalls {
+  /** Who connected a UNIX socket: as it was then. Undefined where the kernel does not say. */
+  peerCredentials(fd: number): PeerCredentials | undefined;
+  /** The descriptor does not go on to programs that are started from here. */
+  closeOnExec(fd: number): void;
+  /** One datagram to a UNIX socket; a leading `@` is an abstract one. False where it could not be sent. */
+  sendDatagram(address: string, text: string): boolean;
+}
+
+export async function openSystemCalls(): Promise<SystemCalls> {
+  const { default: koffi } = await import('koffi');
+  const libc = koffi.load(null);
+  const getsockopt = libc.func('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']);
+  const fcntl = libc.func('int fcntl(int fd, int op, ...)');
+  const socket = libc.func('socket', 'int', ['int', 'int', 'int']);
+  const sendto = libc.func('sendto', 'int64', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32']);
+  const close = libc.func('close', 'int', ['int']);
+  return {
+    peerCredentials(fd) {
+      const ucred = Buffer.alloc(UCRED_BYTES);
+      const length = Buffer.alloc(4);
+      length.writeInt32LE(UCRED_BYTES);
+      if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ucred, length) !== 0) return undefined;
+      return { pid: ucred.readInt32LE(0), uid: ucred.readUInt32LE(4), gid: ucred.readUInt32LE(8) };
+    },
+    closeOnExec(fd) {
+      fcntl(fd, F_SETFD, 'int', FD_CLOEXEC);
+    },
+    sendDatagram(address, text) {
+      const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+      if (fd < 0) return false;
+      try {
+        const to = unixAddress(address);
+        const bytes = Buffer.from(text);
+        return sendto(fd, bytes, bytes.length, 0, to, to.length) === bytes.length;
+      } finally {
+        close(fd);
+      }
+    },
+  };
+}
+
+/** struct sockaddr_un, no longer than it has to be: the length is part of an abstract name. */
+function unixAddress(address: string): Buffer {
+  const family = Buffer.alloc(2);
+  family.writeUInt16LE(AF_UNIX);
+  return address.startsWith('@')
+    ? Buffer.concat([family, Buffer.from(`\0${address.slice(1)}`)])
+    : Buffer.concat([family, Buffer.from(`${address}\0`)]);
+}

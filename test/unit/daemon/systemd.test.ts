@@ -1,0 +1,54 @@
+import { describe, expect, test } from '@jest/globals';
+import { activatedSockets, notifier } from '../../../src/daemon/systemd.ts';
+
+const PID = 4711;
+const sockets = (count: string, names?: string) =>
+  activatedSockets(
+    { LISTEN_PID: `${PID}`, LISTEN_FDS: count, ...(names !== undefined && { LISTEN_FDNAMES: names }) },
+    PID,
+  );
+
+describe('sockets from systemd', () => {
+  test.each([
+    ['1', 'xlsnapd.socket', [false]],
+    ['2', 'xlsnapd.socket:xlsnapd-ro.socket', [false, true]],
+    ['2', 'virtxend-ro.socket:virtxend.socket', [true, false]],
+    ['2', 'ro:rw', [true, false]],
+    ['3', 'a:b-ro:c', [false, true, false]],
+    ['2', 'xlsnapd.socket:xlsnapd.socket', [false, true]],
+    ['2', undefined, [false, true]],
+  ])('%s of them, named %p', (count, names, readOnly) => {
+    expect(sockets(count, names)).toEqual(readOnly.map((value, index) => ({ fd: 3 + index, readOnly: value })));
+  });
+
+  test('are refused when which one is read-only cannot be known', () => {
+    expect(() => sockets('3', 'a:b:c')).toThrow(/3 sockets from systemd, none of them named as the read-only one/);
+  });
+
+  test('that are for another process are none', () => {
+    expect(activatedSockets({ LISTEN_PID: '1', LISTEN_FDS: '2' }, PID)).toEqual([]);
+    expect(activatedSockets({}, PID)).toEqual([]);
+  });
+
+  test('are not passed on to programs that are started', () => {
+    const env = { LISTEN_PID: `${PID}`, LISTEN_FDS: '1', LISTEN_FDNAMES: 'x', PATH: '/bin' };
+    activatedSockets(env, PID);
+    expect(env).toEqual({ PATH: '/bin' });
+  });
+});
+
+test('a service manager is told where it has said, and nobody else', () => {
+  const sent: (readonly [string, string])[] = [];
+  const send = (address: string, text: string): boolean => sent.push([address, text]) > 0;
+  const env = { NOTIFY_SOCKET: '/run/systemd/notify' };
+  const notify = notifier(send, env);
+  notify('READY=1');
+  notify('STOPPING=1');
+  expect(sent).toEqual([
+    ['/run/systemd/notify', 'READY=1'],
+    ['/run/systemd/notify', 'STOPPING=1'],
+  ]);
+  expect(env).toEqual({});
+  notifier(send, {})('READY=1');
+  expect(sent).toHaveLength(2);
+});

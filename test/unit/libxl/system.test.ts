@@ -1,0 +1,74 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, openSync, rmSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { openSystemCalls, type SystemCalls } from '../../../src/libxl/system.ts';
+
+let system: SystemCalls;
+let directory: string;
+
+beforeAll(async () => {
+  system = await openSystemCalls();
+  directory = mkdtempSync(join(tmpdir(), 'xlsnap-system-'));
+});
+
+afterAll(() => rmSync(directory, { recursive: true }));
+
+test('a connection says who made it', async () => {
+  const path = join(directory, 'sock');
+  const server = createServer().listen(path);
+  await once(server, 'listening');
+  const client = connect(path);
+  const [accepted] = (await once(server, 'connection')) as [Socket & { readonly _handle: { readonly fd: number } }];
+  const { pid, getuid, getgid } = process;
+  expect(system.peerCredentials(accepted._handle.fd)).toEqual({ pid, uid: getuid?.(), gid: getgid?.() });
+  client.destroy();
+  accepted.destroy();
+  server.close();
+});
+
+test('what is no socket says nothing', () => {
+  expect(system.peerCredentials(openSync('/dev/null', 'r'))).toBeUndefined();
+  expect(system.peerCredentials(-1)).toBeUndefined();
+});
+
+test('a descriptor can be kept from programs that are started', () => {
+  const fd = openSync('/dev/null', 'r');
+  const flags = (): string =>
+    /flags:\s+(\d+)/.exec(execFileSync('cat', [`/proc/${process.pid}/fdinfo/${fd}`], { encoding: 'utf8' }))?.[1] ?? '';
+  const closesOnExec = (): boolean => (Number.parseInt(flags(), 8) & 0o2000000) !== 0;
+  // Node opens its files so; this is what would be lost.
+  expect(closesOnExec()).toBe(true);
+  system.closeOnExec(fd);
+  expect(closesOnExec()).toBe(true);
+});
+
+test.each([
+  ['file', () => join(directory, 'notify')],
+  ['abstract name', () => `@xlsnap-test-${process.pid}`],
+])('a datagram reaches a %s', async (_kind, address) => {
+  const listener = spawn('python3', [
+    '-c',
+    [
+      'import socket, sys',
+      's = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)',
+      "s.bind(sys.argv[1].replace('@', chr(0), 1))",
+      "print('bound', flush=True)",
+      'print(s.recv(100).decode(), flush=True)',
+    ].join('\n'),
+    address(),
+  ]);
+  const [bound] = await once(listener.stdout, 'data');
+  expect(String(bound)).toBe('bound\n');
+  expect(system.sendDatagram(address(), 'READY=1')).toBe(true);
+  const [heard] = await once(listener.stdout, 'data');
+  expect(String(heard)).toBe('READY=1\n');
+  await once(listener, 'close');
+});
+
+test('a datagram to nobody is not sent', () => {
+  expect(system.sendDatagram(join(directory, 'nobody'), 'READY=1')).toBe(false);
+});
