@@ -36,9 +36,8 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     await recover(context, ({ uuid }, name) => service.#loaded.get(uuid)?.tree.has(name) ?? false);
     const logged = (work: Promise<void>): void =>
       void work.catch((error) => context.log(asLibvirtError(error).message));
-    context.host.onGone(({ uuid }) => {
-      if (!context.jobs.active(uuid)) logged(service.forget(uuid));
-    });
+    // After the job that may be under way: a revert makes a transient domain go and brings it back.
+    context.host.onGone((ref) => logged(context.jobs.exclusive(ref, () => service.forget(ref.uuid))));
     context.host.onRenamed(({ uuid }) => {
       const snapshots = service.#loaded.get(uuid);
       if (snapshots) logged(service.#follow(snapshots));
