@@ -1,0 +1,219 @@
+/** Clients that are not virsh, unmodified, against the built daemon: Python, libvirt-dbus, and the helper of xen+ssh. */
+
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { nothing } from '../../src/rpc/codec.ts';
+import { PROCEDURES as P, type Procedure } from '../../src/rpc/procedures.ts';
+import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { RawClient } from '../support/raw-client.ts';
+import { virsh } from '../support/virsh.ts';
+import { Xlsnapd } from '../support/xlsnapd.ts';
+
+const run = promisify(execFile);
+const SUPPORT = resolve(import.meta.dirname, '../support');
+const TIMEOUT_MS = 30_000;
+
+let host: Xlsnapd;
+
+beforeAll(async () => {
+  host = await Xlsnapd.start();
+});
+
+afterAll(async () => {
+  await host[Symbol.asyncDispose]();
+});
+
+test('python3-libvirt: the whole snapshot API, with events', async () => {
+  const script = join(SUPPORT, 'snapshot_api.py');
+  const { stdout } = await run('/usr/bin/python3', [script, host.uri, 'test'], { timeout: TIMEOUT_MS });
+  expect(JSON.parse(stdout)).toEqual({
+    names: ['first ü', 'second'],
+    roots: ['first ü'],
+    all: ['first ü', 'second'],
+    num: 2,
+    leaves: 1,
+    hasCurrent: 1,
+    current: 'second',
+    lookup: 'first ü',
+    xml: true,
+    parent: 'first ü',
+    children: [1, ['second'], ['second']],
+    isCurrent: [0, 1],
+    hasMetadata: 1,
+    domain: ['test', true],
+    job: [0, 0],
+    withSnapshots: ['test'],
+    revert: 0,
+    events: [
+      ['test', 5, 6],
+      ['test', 2, 3],
+      ['test', 4, 2],
+      ['test', 0, 3],
+    ],
+    state: [1, 4],
+    currentAfter: 'first ü',
+    missing: [72, 41, "no domain snapshot with matching name 'none'"],
+    twice: [9, 20, 'domain moment second already exists'],
+    malformed: [35, 35],
+    noParent: [72, 41, "snapshot 'first ü' does not have a parent"],
+    exclusive: 8,
+    readOnly: [2, 29],
+    left: [],
+    isAlive: 1,
+  });
+});
+
+/** A command that sees the daemon's socket where libvirt's own is otherwise. */
+async function seeing(daemon: Xlsnapd, command: string): Promise<[string, string[]]> {
+  const sockets = join(daemon.home, 'run');
+  await mkdir(sockets);
+  await symlink(daemon.socket, join(sockets, 'libvirt-sock'));
+  const script = `mkdir -p /run/libvirt && mount --bind ${sockets} /run/libvirt && exec ${command}`;
+  return ['unshare', ['--mount', 'sh', '-c', script]];
+}
+
+test('virt-ssh-helper carries a connection as xen+ssh does, without the ssh', async () => {
+  // The command that ssh would run on the other host, as libvirt takes any command for its transport.
+  const command = join(host.home, 'helper');
+  const [program, args] = await seeing(host, 'virt-ssh-helper test:///default');
+  await writeFile(command, `#!/bin/sh\nexec ${program} ${args.map((word) => `'${word}'`).join(' ')}\n`, {
+    mode: 0o755,
+  });
+  const uri = `test+ext:///default?command=${command}`;
+  expect(await virsh(uri, 'snapshot-create-as', 'test', 'far')).toMatchObject({ status: 0, stderr: '' });
+  expect((await virsh(uri, 'snapshot-list', 'test', '--name')).stdout).toBe('far');
+  expect((await virsh(uri, 'snapshot-revert', 'test', 'far')).stdout).toBe('Domain snapshot far reverted');
+  expect(await virsh(uri, 'snapshot-delete', 'test', 'far')).toMatchObject({ status: 0 });
+}, 30_000);
+
+test('the calls with which virt-manager fills its list are answered', async () => {
+  using client = await RawClient.open(host.socket);
+  const { domains } = await client.call(P.CONNECT_LIST_ALL_DOMAINS, { needResults: 1, flags: 0x3 });
+  const [domain] = domains;
+  if (!domain) throw new Error('there is no domain');
+  for (const procedure of [
+    P.CONNECT_GET_CAPABILITIES,
+    P.CONNECT_GET_LIB_VERSION,
+    P.CONNECT_GET_VERSION,
+    P.NODE_GET_INFO,
+  ] as const) {
+    expect(await client.call(procedure as Procedure<void, unknown>, undefined)).toBeDefined();
+  }
+  expect((await client.call(P.DOMAIN_GET_XML_DESC, { domain, flags: 0 })).value).toContain('<name>test</name>');
+  expect(await client.call(P.DOMAIN_GET_INFO, { domain })).toMatchObject({ state: 1 });
+  expect(await client.call(P.DOMAIN_GET_STATE, { domain, flags: 0 })).toMatchObject({ state: 1 });
+  expect(await client.call(P.DOMAIN_HAS_MANAGED_SAVE_IMAGE, { domain, flags: 0 })).toEqual({ value: 0 });
+  expect(await client.call(P.DOMAIN_LIST_ALL_SNAPSHOTS, { domain, needResults: 1, flags: 0 })).toEqual({
+    snapshots: [],
+    count: 0,
+  });
+  // Networks, pools, interfaces, node devices: it lives without them when it is told in these words.
+  for (const number of [283, 281, 282, 286]) {
+    const call = client.send({ number, args: nothing, result: nothing }, undefined);
+    expect(await client.error(call)).toMatchObject({ code: 39, message: `unknown procedure: ${number}` });
+  }
+});
+
+describe('libvirt-dbus', () => {
+  // Its URIs are built in, qemu:///session of root among them. In a mount namespace the daemon stands where that leads, and
+  // opens libvirtd's test driver for whoever comes.
+  const uuid = '11111111-2222-3333-4444-555555555555';
+  const path = `/org/libvirt/QEMU/domain/_${uuid.replaceAll('-', '_')}`;
+  const snapshotPath = (encoded: string) => `/org/libvirt/QEMU/domainsnapshot/_${uuid.replaceAll('-', '_')}_${encoded}`;
+
+  let home: string;
+  let libvirtd: Libvirtd;
+  let daemon: Xlsnapd;
+  let processes: readonly ChildProcess[] = [];
+
+  const address = () => `unix:path=${join(home, 'bus')}`;
+
+  beforeAll(async () => {
+    home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
+    // libvirtd writes the memory images itself, and is not root.
+    await chmod(home, 0o755);
+    libvirtd = await startLibvirtd();
+    const args = ['--upstream', libvirtd.socket, '--upstream-uri', 'test:///default'];
+    daemon = await Xlsnapd.start({ home, args });
+    const xml = join(home, 'one.xml');
+    await writeFile(
+      xml,
+      `<domain type='test'><name>one</name><uuid>${uuid}</uuid><memory>4096</memory><os><type>hvm</type></os></domain>`,
+    );
+    await daemon.ok('define', xml);
+    await daemon.ok('start', 'one');
+    const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: address() };
+    const bus = spawn('dbus-daemon', ['--session', '--nofork', '--print-address', `--address=${address()}`], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    await once(bus.stdout, 'data');
+    processes = [bus, spawn(...(await seeing(daemon, 'libvirt-dbus --session')), { env, stdio: 'ignore' })];
+    await run('gdbus', ['wait', '--address', address(), '--timeout', '10', 'org.libvirt'], { env });
+  }, 60_000);
+
+  afterAll(async () => {
+    for (const child of processes) child.kill();
+    await daemon[Symbol.asyncDispose]();
+    await libvirtd[Symbol.asyncDispose]();
+    await rm(home, { recursive: true });
+  });
+
+  /** What `gdbus call` prints, or the message of its error. */
+  const call = async (object: string, method: string, ...args: readonly string[]): Promise<string> => {
+    const target = ['--address', address(), '--dest', 'org.libvirt', '--object-path', object, '--method', method];
+    const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: address() };
+    const done = await run('gdbus', ['call', '--session', ...target.slice(2), ...args], {
+      env,
+      timeout: TIMEOUT_MS,
+    }).catch((error: { readonly stderr: string }) => ({ stdout: error.stderr }));
+    return done.stdout.trim();
+  };
+  const ofDomain = (method: string, ...args: readonly string[]) => call(path, `org.libvirt.Domain.${method}`, ...args);
+  const ofSnapshot = (name: string, method: string, ...args: readonly string[]) =>
+    call(snapshotPath(name), `org.libvirt.DomainSnapshot.${method}`, ...args);
+
+  test('creates, lists, reads, reverts to and deletes snapshots', async () => {
+    const created = await ofDomain('SnapshotCreateXML', '<domainsnapshot><name>snap-1 ü</name></domainsnapshot>', '0');
+    expect(created).toBe(`(objectpath '${snapshotPath('snap_2d1_20_c3_bc')}',)`);
+    await ofDomain('SnapshotCreateXML', '<domainsnapshot><name>two</name></domainsnapshot>', '0');
+    const [first, second] = [snapshotPath('snap_2d1_20_c3_bc'), snapshotPath('two')];
+    expect(await ofDomain('ListDomainSnapshots', '0')).toBe(`([objectpath '${first}', '${second}'],)`);
+    expect(await ofDomain('SnapshotCurrent', '0')).toBe(`(objectpath '${second}',)`);
+    expect(await ofDomain('SnapshotLookupByName', 'two', '0')).toBe(`(objectpath '${second}',)`);
+    expect(await ofDomain('SnapshotLookupByName', 'none', '0')).toContain('no domain snapshot with matching name');
+    expect(await ofSnapshot('two', 'GetXMLDesc', '0')).toContain('<name>two</name>');
+    expect(await ofSnapshot('two', 'IsCurrent', '0')).toBe('(true,)');
+    expect(await ofSnapshot('two', 'GetParent', '0')).toBe(`(objectpath '${first}',)`);
+    expect(await ofSnapshot('snap_2d1_20_c3_bc', 'ListChildren', '0')).toBe(`([objectpath '${second}'],)`);
+    expect(await ofSnapshot('two', 'Delete', '0')).toBe('()');
+    expect(await ofDomain('ListDomainSnapshots', '0')).toBe(`([objectpath '${first}'],)`);
+  }, 30_000);
+
+  test('signals what a revert does to the domain', async () => {
+    const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: address() };
+    const monitor = spawn(
+      'gdbus',
+      ['monitor', '--session', '--dest', 'org.libvirt', '--object-path', '/org/libvirt/QEMU'],
+      {
+        env,
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
+    let heard = '';
+    monitor.stdout.setEncoding('utf8').on('data', (text: string) => {
+      heard += text;
+    });
+    for (const end = Date.now() + TIMEOUT_MS; !heard.includes('is owned by') && Date.now() < end; ) await delay(20);
+    expect(await ofSnapshot('snap_2d1_20_c3_bc', 'Revert', '0')).toBe('()');
+    const signal = `DomainEvent (objectpath '${path}', 2, 3)`;
+    for (const end = Date.now() + 10_000; !heard.includes(signal) && Date.now() < end; ) await delay(20);
+    monitor.kill();
+    expect(heard).toMatch(/DomainEvent \(objectpath '[^']+', 5, 6\)[\s\S]*DomainEvent \(objectpath '[^']+', 2, 3\)/);
+  }, 30_000);
+});
