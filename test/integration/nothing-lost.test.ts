@@ -16,7 +16,7 @@ let daemon: Xlsnapd;
 
 const image = () => join(home, 'state/test.qcow2');
 const metadata = () => join(home, 'snapshot/test');
-const list = async (folder: string) => await readdir(folder).catch(() => []);
+const list = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => []);
 
 const inImage = async () => {
   const { stdout } = await run('qemu-img', ['info', '-U', '--output=json', image()]);
