@@ -1,0 +1,171 @@
+// npm run bench:rpc: what xlsnapd costs its clients, beside the same libvirtd without it. `--quick`: a tenth of the calls.
+// Ends with exit code 1 when a limit is missed.
+
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build, setup } from './setup.mjs';
+
+if (!process.argv.includes('--no-setup')) {
+  setup('test');
+  build();
+}
+const { Client, PROCEDURES: P, startLibvirtd, startXlsnapd, virsh } = await import('../test/bench/rpc-servers.mjs');
+
+const CALLS = process.argv.includes('--quick') ? 500 : 5_000;
+const BLOCK = 250;
+const SNAPSHOTS = 1_000;
+const MANY = 10_000;
+const CLIENTS = 100;
+const UPLOAD_MIB = 256;
+const UPLOADS = 3;
+const REDEFINE = 1;
+
+const rows = [];
+const home = mkdtempSync(join(tmpdir(), 'xlsnap-bench-'));
+const stops = [];
+const use = (server) => {
+  stops.unshift(server.stop);
+  return server;
+};
+
+const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+
+/** Says a row: `ratio` must be at most (or, for throughput, at least) `limit`. */
+function row(name, direct, through, ratio, limit, least = false) {
+  const kept = least ? ratio >= limit : ratio <= limit;
+  rows.push(kept);
+  const wanted = `${least ? '≥' : '≤'} ${limit}`;
+  process.stdout.write(
+    `${name.padEnd(44)}${direct.padStart(12)}${through.padStart(12)}${ratio.toFixed(2).padStart(8)}  ${wanted.padEnd(8)}${kept ? 'ok' : 'MISSED'}\n`,
+  );
+}
+
+/** Microseconds of one call after another on both, in turns: what else the machine does hits both. */
+async function latencies(direct, through, procedure, args) {
+  const sides = [direct, through].map((client) => ({ client, frame: client.encode(procedure, args), times: [] }));
+  for (const { client, frame } of sides) for (let n = 0; n < 1_000; n += 1) await client.send(frame);
+  for (let done = 0; done < CALLS; done += BLOCK) {
+    for (const { client, frame, times } of sides) {
+      for (let n = 0; n < BLOCK; n += 1) {
+        const start = process.hrtime.bigint();
+        await client.send(frame);
+        times.push(Number(process.hrtime.bigint() - start) / 1_000);
+      }
+    }
+  }
+  return sides.map(({ times }) => times.sort((a, b) => a - b));
+}
+
+const micros = (value) => `${value.toFixed(value < 100 ? 1 : 0)} µs`;
+
+/** Calls per second of four connections, each with one call after another. */
+async function throughput(path, procedure, args) {
+  const clients = await Promise.all([1, 2, 3, 4].map(() => Client.open(path)));
+  const frames = clients.map((client) => client.encode(procedure, args));
+  const run = (count) =>
+    Promise.all(
+      clients.map(async (client, index) => {
+        for (let n = 0; n < count; n += 1) await client.send(frames[index]);
+      }),
+    );
+  await run(500);
+  const start = performance.now();
+  await run(CALLS);
+  const perSecond = (4 * CALLS * 1_000) / (performance.now() - start);
+  for (const client of clients) client.close();
+  return perSecond;
+}
+
+const best = (values) => Math.max(...values);
+
+try {
+  const libvirtd = use(await startLibvirtd(home));
+  // The test driver forgets everything with its last client.
+  const direct = await Client.open(libvirtd.socket);
+  const daemon = use(await startXlsnapd(join(home, 'xlsnapd'), libvirtd.socket));
+  const idle = daemon.residentMiB();
+  const through = await Client.open(daemon.socket);
+  const { domains } = await direct.call(P.CONNECT_LIST_ALL_DOMAINS, { needResults: 1, flags: 0 });
+  const [domain] = domains;
+
+  process.stdout.write(
+    `${CALLS} calls a row${''.padEnd(25)}${'libvirtd'.padStart(12)}${'xlsnapd'.padStart(12)}${'ratio'.padStart(8)}\n`,
+  );
+  for (const [name, procedure, args] of [
+    ['forwarded: domain state', P.DOMAIN_GET_STATE, { domain, flags: 0 }],
+    ['forwarded: lookup by name', P.DOMAIN_LOOKUP_BY_NAME, { name: 'test' }],
+    ['forwarded: domain XML', P.DOMAIN_GET_XML_DESC, { domain, flags: 0 }],
+  ]) {
+    const [ours, theirs] = (await latencies(direct, through, procedure, args)).reverse();
+    row(`${name}, median`, micros(at(theirs, 0.5)), micros(at(ours, 0.5)), at(ours, 0.5) / at(theirs, 0.5), 1.35);
+    row(`${name}, p99`, micros(at(theirs, 0.99)), micros(at(ours, 0.99)), at(ours, 0.99) / at(theirs, 0.99), 2);
+  }
+
+  const [theirs, ours] = [[], []];
+  for (let turn = 0; turn < 3; turn += 1) {
+    theirs.push(await throughput(libvirtd.socket, P.DOMAIN_GET_STATE, { domain, flags: 0 }));
+    ours.push(await throughput(daemon.socket, P.DOMAIN_GET_STATE, { domain, flags: 0 }));
+  }
+  const rate = (value) => `${Math.round(value)}/s`;
+  row('forwarded: four clients', rate(best(theirs)), rate(best(ours)), best(ours) / best(theirs), 0.8, true);
+
+  const file = join(home, 'volume');
+  writeFileSync(file, Buffer.alloc(UPLOAD_MIB * 1024 * 1024, 7));
+  const uriOf = (socket) => `qemu+unix:///session?socket=${socket}`;
+  virsh(uriOf(libvirtd.socket), 'pool-create-as', 'pool', 'dir', '--target', join(home, 'data', 'pool'), '--build');
+  virsh(uriOf(libvirtd.socket), 'vol-create-as', 'pool', 'volume', `${UPLOAD_MIB}M`, '--format', 'raw');
+  const speed = (socket) => {
+    const start = performance.now();
+    virsh(uriOf(socket), 'vol-upload', '--pool', 'pool', 'volume', file);
+    return (UPLOAD_MIB * 1_000) / (performance.now() - start);
+  };
+  const speeds = Array.from({ length: UPLOADS }, () => [speed(libvirtd.socket), speed(daemon.socket)]);
+  const [fastest, oursFastest] = [best(speeds.map(([one]) => one)), best(speeds.map(([, two]) => two))];
+  const mibs = (value) => `${Math.round(value)} MiB/s`;
+  row(`upload of ${UPLOAD_MIB} MiB`, mibs(fastest), mibs(oursFastest), oursFastest / fastest, 0.9, true);
+
+  for (let n = 0; n < SNAPSHOTS; n += 1) {
+    const xml = `<domainsnapshot><name>s${n}</name></domainsnapshot>`;
+    const { snapshot } = await direct.call(P.DOMAIN_SNAPSHOT_CREATE_XML, { domain, xml, flags: 0 });
+    const { value } = await direct.call(P.DOMAIN_SNAPSHOT_GET_XML_DESC, { snapshot, flags: 0 });
+    await through.call(P.DOMAIN_SNAPSHOT_CREATE_XML, { domain, xml: value, flags: REDEFINE });
+  }
+  const snapshot = { name: `s${SNAPSHOTS / 2}`, domain };
+  for (const [name, procedure, args] of [
+    [`list of ${SNAPSHOTS} snapshots`, P.DOMAIN_LIST_ALL_SNAPSHOTS, { domain, needResults: 1, flags: 0 }],
+    ['snapshot by name', P.DOMAIN_SNAPSHOT_LOOKUP_BY_NAME, { domain, name: snapshot.name, flags: 0 }],
+    ['snapshot XML', P.DOMAIN_SNAPSHOT_GET_XML_DESC, { snapshot, flags: 0 }],
+  ]) {
+    const [their, our] = await latencies(direct, through, procedure, args);
+    row(`${name}, median`, micros(at(their, 0.5)), micros(at(our, 0.5)), at(our, 0.5) / at(their, 0.5), 0.5);
+  }
+
+  const folder = join(home, 'many/snapshot/test');
+  mkdirSync(folder, { recursive: true });
+  const stored = readFileSync(join(home, 'xlsnapd/snapshot/test/s1.xml'), 'utf8');
+  for (let n = 0; n < MANY; n += 1) {
+    writeFileSync(
+      join(folder, `m${n}.xml`),
+      stored.replaceAll('<name>s1</name>', `<name>m${n}</name>`).replace(/<parent>.*?<\/parent>/s, ''),
+    );
+  }
+  const full = use(await startXlsnapd(join(home, 'many'), libvirtd.socket));
+  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => Client.open(full.socket)));
+  const { count } = await clients[0].call(P.DOMAIN_LIST_ALL_SNAPSHOTS, { domain, needResults: 0, flags: 0 });
+  if (count !== MANY) throw new Error(`${count} snapshots were loaded, not ${MANY}`);
+  const mib = (value) => `${Math.round(value)} MiB`;
+  row('resident memory, idle', '', mib(idle), idle, 90);
+  row(
+    `… with ${MANY} snapshots, ${CLIENTS} clients`,
+    mib(idle),
+    mib(full.residentMiB()),
+    full.residentMiB() / idle,
+    1.5,
+  );
+  for (const client of [...clients, direct, through]) client.close();
+} finally {
+  for (const stop of stops) await stop();
+  rmSync(home, { recursive: true });
+}
+process.exitCode = rows.every(Boolean) ? 0 : 1;
