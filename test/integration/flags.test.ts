@@ -19,9 +19,9 @@ const DOCUMENT = '<x/>';
 const CREATE_FLAGS = 0x800;
 const RESET_NVRAM = 0x8;
 
-let libvirtd: Libvirtd;
-let xlsnapd: Xlsnapd;
-let clients: readonly [qemu: RawClient, ours: RawClient];
+let libvirtd: Libvirtd | undefined;
+let xlsnapd: Xlsnapd | undefined;
+let clients: readonly RawClient[] = [];
 
 beforeAll(async () => {
   libvirtd = await startLibvirtd();
@@ -43,8 +43,8 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const client of clients) client[Symbol.dispose]();
-  await xlsnapd[Symbol.asyncDispose]();
-  await libvirtd[Symbol.asyncDispose]();
+  await xlsnapd?.[Symbol.asyncDispose]();
+  await libvirtd?.[Symbol.asyncDispose]();
 });
 
 /** What each server says, but for the name of its driver's function. */

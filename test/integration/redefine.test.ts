@@ -80,7 +80,8 @@ describe.each([
   });
 
   afterAll(async () => {
-    await xlsnapd[Symbol.asyncDispose]();
+    // Undefined where it has not started.
+    await xlsnapd?.[Symbol.asyncDispose]();
     await libvirtd?.[Symbol.asyncDispose]();
     await rm(home, { recursive: true });
   });
