@@ -5,6 +5,7 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { snapshotsIn } from '../support/images.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const run = promisify(execFile);
@@ -17,12 +18,7 @@ const image = () => join(host.home, 'state/test.qcow2');
 const memoryImages = () => readdir(join(host.home, 'memory', UUID)).catch(() => []);
 const metadataFiles = () => readdir(join(host.home, 'snapshot/test')).catch(() => []);
 
-/** Names of the internal snapshots inside the image. */
-const inImage = async () => {
-  const { stdout } = await run('qemu-img', ['info', '-U', '--output=json', image()]);
-  const info = JSON.parse(stdout) as { snapshots?: { name: string }[] };
-  return (info.snapshots ?? []).map(({ name }) => name);
-};
+const inImage = () => snapshotsIn(image());
 
 /** Everything that another operation would have left: nothing. */
 const expectNothingLeft = async () => {

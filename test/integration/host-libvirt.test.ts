@@ -19,9 +19,10 @@ import { decodePayload } from '../../src/rpc/frames.ts';
 import { lifecycleMessage } from '../../src/rpc/messages.ts';
 import type { Job } from '../../src/snapshots/ports.ts';
 import { parseDomain, renamed } from '../../src/xml/domain.ts';
+import { snapshotsIn } from '../support/images.ts';
 import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
 import { virsh } from '../support/virsh.ts';
-import { newImage, snapshotsOf } from '../unit/hosts/embedded.ts';
+import { newImage } from '../unit/hosts/embedded.ts';
 
 const UUID = '11111111-2222-3333-4444-777777777777';
 const OTHER_UUID = '11111111-2222-3333-4444-888888888888';
@@ -228,7 +229,7 @@ describe('over the test driver', () => {
       disks: disks(),
     });
     expect(recorded.phases).toEqual(['saving', 'saved', 'restoring']);
-    expect(await snapshotsOf(image)).toEqual(['s1']);
+    expect(await snapshotsIn(image)).toEqual(['s1']);
     const after = await now();
     expect(after.state).toBe(state);
     expect(after.ref.id).toBeGreaterThan(domain.ref.id);
@@ -286,7 +287,7 @@ describe('over the test driver', () => {
     const domain = await guest('define');
     await host.save(domain, 's1', args(), job());
     expect(await clientSees(() => host.deleteDiskSnapshots(domain, 's1', disks()))).toEqual([]);
-    expect(await snapshotsOf(image)).toEqual([]);
+    expect(await snapshotsIn(image)).toEqual([]);
     expect((await now()).state).toBe('running');
     expect(existsSync(join(libvirtd.directory, 'home', `${UUID}.save`))).toBe(false);
     const { id } = (await now()).ref;
@@ -304,7 +305,7 @@ describe('over the test driver', () => {
       );
       expect((await now()).state).toBe('running');
       expect(existsSync(memory)).toBe(false);
-      expect(await snapshotsOf(image)).toEqual(['s1']);
+      expect(await snapshotsIn(image)).toEqual(['s1']);
     });
 
     test('for its memory leaves everything untouched', async () => {
@@ -314,7 +315,7 @@ describe('over the test driver', () => {
       expect(error.fields.code).toBe(38);
       expect(error.message).toContain(memory);
       expect(await now()).toEqual(domain);
-      expect(await snapshotsOf(image)).toEqual([]);
+      expect(await snapshotsIn(image)).toEqual([]);
     });
 
     test('because it was cancelled before it began leaves everything untouched', async () => {
@@ -333,7 +334,7 @@ describe('over the test driver', () => {
       expect((await refusal(host.save(domain, 's1', args(), cancelled))).code).toBe('OPERATION_ABORTED');
       expect((await now()).state).toBe('paused');
       expect(existsSync(memory)).toBe(false);
-      expect(await snapshotsOf(image)).toEqual([]);
+      expect(await snapshotsIn(image)).toEqual([]);
     });
 
     test.each(['saved', 'restoring'])(
@@ -346,7 +347,7 @@ describe('over the test driver', () => {
         expect((await refusal(host.save(domain, 's1', args(), full))).message).toBe('No space left on device');
         expect((await now()).state).toBe('running');
         expect(existsSync(memory)).toBe(false);
-        expect(await snapshotsOf(image)).toEqual([]);
+        expect(await snapshotsIn(image)).toEqual([]);
       },
     );
 
@@ -484,7 +485,7 @@ describe('over the qemu driver', () => {
       const domain = await now();
       expect(await clientSees(async () => host.save(domain, 's1', args(), job()))).toEqual([]);
       expect((await now()).state).toBe(state);
-      expect(await snapshotsOf(image)).toEqual(['s1']);
+      expect(await snapshotsIn(image)).toEqual(['s1']);
       const events = await clientSees(async () => {
         const active = await now();
         await host.checkRestore(active, memory);

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { snapshotsIn } from '../support/images.ts';
 import { runXlsnapd, Xlsnapd } from '../support/xlsnapd.ts';
 
 const run = promisify(execFile);
@@ -18,11 +19,7 @@ const image = () => join(home, 'state/test.qcow2');
 const metadata = () => join(home, 'snapshot/test');
 const list = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => []);
 
-const inImage = async () => {
-  const { stdout } = await run('qemu-img', ['info', '-U', '--output=json', image()]);
-  const { snapshots = [] } = JSON.parse(stdout) as { snapshots?: readonly { readonly name: string }[] };
-  return snapshots.map(({ name }) => name);
-};
+const inImage = () => snapshotsIn(image());
 
 beforeEach(async () => {
   home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
@@ -156,6 +153,6 @@ test('a daemon that is told to stop refuses what waits, and ends with what runs'
   daemon = await Xlsnapd.start({ home });
   const listed = (await daemon.ok('snapshot-list', 'test', '--name')).split('\n').filter(Boolean);
   expect(listed.length).toBeLessThan(names.length);
-  expect((await inImage()).sort()).toEqual(listed.sort());
+  expect([...(await inImage())].sort()).toEqual(listed.sort());
   for (const name of listed) await daemon.ok('snapshot-revert', 'test', name);
 });

@@ -1,11 +1,10 @@
 /** What xlsnapd does at its start about operations that a crash has interrupted: on the embedded host, from real remains. */
 
-import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { snapshotsIn } from '../support/images.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
@@ -16,13 +15,7 @@ let daemon: Xlsnapd;
 const journal = () => readdir(join(home, 'state/journal'));
 const memory = () => readdir(join(home, 'memory', UUID)).catch(() => []);
 
-const inImage = async () => {
-  const { stdout } = await promisify(execFile)('qemu-img', [
-    ...['info', '-U', '--output=json', join(home, 'state/test.qcow2')],
-  ]);
-  const { snapshots = [] } = JSON.parse(stdout) as { snapshots?: readonly { readonly name: string }[] };
-  return snapshots.map(({ name }) => name);
-};
+const inImage = () => snapshotsIn(join(home, 'state/test.qcow2'));
 
 /** The record that a daemon leaves that dies in this phase. */
 const interrupt = async (operation: string, snapshot: string, phase: string) => {

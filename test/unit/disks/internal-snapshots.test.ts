@@ -10,6 +10,7 @@ import {
 } from '../../../src/disks/internal-snapshots.ts';
 import { LibvirtError } from '../../../src/errors.ts';
 import { StorageDaemon } from '../../../src/hosts/test-storage-daemon.ts';
+import { snapshotsIn } from '../../support/images.ts';
 import {
   checkImage,
   disk,
@@ -18,7 +19,6 @@ import {
   newImage,
   qemuImg,
   scratchFolder,
-  snapshotsOf,
   writePattern,
 } from '../hosts/embedded.ts';
 
@@ -54,7 +54,7 @@ describe('snapshots of a live disk', () => {
     expect(await hasPattern(nbdUri(daemon.nbdSocket, 'xvda'), 'raw', 0x22)).toBe(true);
     await model.stop();
     for (const image of [a, b]) {
-      expect(await snapshotsOf(image)).toEqual(['s1']);
+      expect(await snapshotsIn(image)).toEqual(['s1']);
       expect(await hasPattern(image, 'qcow2', 0x11)).toBe(false);
       await qemuImg('snapshot', '-a', 's1', image);
       expect(await hasPattern(image, 'qcow2', 0x11)).toBe(true);
@@ -69,8 +69,8 @@ describe('snapshots of a live disk', () => {
     const text = `operation failed: disk 'xvdb' already has an internal snapshot 's1' in '${b}': choose another name`;
     await expect(checkInternalSnapshots({ socket, name: 's1', nodes, signal })).rejects.toThrow(text);
     await expect(createInternalSnapshots({ socket, name: 's1', nodes, signal })).rejects.toThrow(text);
-    expect(await snapshotsOf(a)).toEqual([]);
-    expect(await snapshotsOf(b)).toEqual(['s1']);
+    expect(await snapshotsIn(a)).toEqual([]);
+    expect(await snapshotsIn(b)).toEqual(['s1']);
   });
 
   test('QEMU takes the whole transaction back when one action fails', async () => {
@@ -81,9 +81,9 @@ describe('snapshots of a live disk', () => {
     ).rejects.toThrow(
       /^operation failed: transaction of internal snapshot 's1' of disk 'xvda', disk 'xvdb', disk 'xvda' failed: .*already exists/,
     );
-    expect(await snapshotsOf(a)).toEqual([]);
+    expect(await snapshotsIn(a)).toEqual([]);
     await createInternalSnapshots({ socket, name: 's1', nodes, signal });
-    expect(await snapshotsOf(a)).toEqual(['s1']);
+    expect(await snapshotsIn(a)).toEqual(['s1']);
   });
 
   test('deleting twice is fine, and leaves clean images', async () => {
@@ -95,7 +95,7 @@ describe('snapshots of a live disk', () => {
     await deleteInternalSnapshots({ socket, name: 's1', nodes, signal });
     await model.stop();
     for (const image of [a, b]) {
-      expect(await snapshotsOf(image)).toEqual(['s2']);
+      expect(await snapshotsIn(image)).toEqual(['s2']);
       await checkImage(image);
     }
   });
@@ -170,7 +170,7 @@ describe('a lost reply', () => {
     const refused = createInternalSnapshots({ socket, name: 's1', nodes, signal });
     await expect(refused).rejects.toBeInstanceOf(LibvirtError);
     await expect(refused).rejects.toThrow(/transaction of internal snapshot 's1' of disk 'xvda', disk 'xvdb' failed/);
-    expect([...(await snapshotsOf(a)), ...(await snapshotsOf(b))]).toEqual([]);
+    expect([...(await snapshotsIn(a)), ...(await snapshotsIn(b))]).toEqual([]);
   });
 
   test('of the question before it costs nobody a snapshot of that name', async () => {
@@ -182,6 +182,6 @@ describe('a lost reply', () => {
     await expect(createInternalSnapshots({ socket, name: 's1', nodes, signal })).rejects.toThrow(
       /query-named-block-nodes/,
     );
-    expect(await snapshotsOf(a)).toEqual(['s1']);
+    expect(await snapshotsIn(a)).toEqual(['s1']);
   });
 });

@@ -4,16 +4,8 @@ import { describe, expect, test } from '@jest/globals';
 import { runProgram } from '../../../src/disks/program.ts';
 import { createQcow2Image, isQcow2Image, Qcow2Images } from '../../../src/disks/qcow2.ts';
 import { StorageDaemon } from '../../../src/hosts/test-storage-daemon.ts';
-import {
-  checkImage,
-  disk,
-  hasPattern,
-  newImage,
-  qemuImg,
-  scratchFolder,
-  snapshotsOf,
-  writePattern,
-} from '../hosts/embedded.ts';
+import { snapshotsIn } from '../../support/images.ts';
+import { checkImage, disk, hasPattern, newImage, qemuImg, scratchFolder, writePattern } from '../hosts/embedded.ts';
 
 const images = new Qcow2Images();
 
@@ -33,7 +25,7 @@ describe('creating', () => {
     await images.create('s1', disks);
     for (const image of [a, b]) {
       await writePattern(image, 'qcow2', 0x22);
-      expect(await snapshotsOf(image)).toEqual(['s1']);
+      expect(await snapshotsIn(image)).toEqual(['s1']);
     }
     await images.apply('s1', disks);
     for (const image of [a, b]) {
@@ -50,7 +42,7 @@ describe('creating', () => {
       code: 'OPERATION_FAILED',
       detail: `disk 'xvdb' already has an internal snapshot 's1' in '${b}': choose another name`,
     });
-    expect(await snapshotsOf(a)).toEqual([]);
+    expect(await snapshotsIn(a)).toEqual([]);
   });
 
   test('what was made before a failure is deleted again', async () => {
@@ -60,7 +52,7 @@ describe('creating', () => {
     await expect(images.create('s1', disks)).rejects.toThrow(
       /cannot create internal snapshot 's1' of disk 'xvdb' in '.*-b.qcow2': .*Failed to get "write" lock/,
     );
-    expect(await snapshotsOf(a)).toEqual([]);
+    expect(await snapshotsIn(a)).toEqual([]);
     await checkImage(a);
   });
 
@@ -93,7 +85,7 @@ describe('reverting', () => {
     await images.apply('s1', two.disks);
     await images.apply('s1', two.disks);
     expect(await hasPattern(two.a, 'qcow2', 0x11)).toBe(true);
-    expect(await snapshotsOf(two.a)).toEqual(['s1']);
+    expect(await snapshotsIn(two.a)).toEqual(['s1']);
   });
 
   test('goes to the snapshot of this name, not to the one of this id', async () => {
@@ -106,18 +98,18 @@ describe('reverting', () => {
     await images.apply('2', disks);
     expect(await hasPattern(two.a, 'qcow2', 0x11)).toBe(true);
     await images.delete('2', disks);
-    expect(await snapshotsOf(two.a)).toEqual(['other']);
+    expect(await snapshotsIn(two.a)).toEqual(['other']);
   });
 
   test.each(['-x', '--help', 'a b', "it's", '$(id)', 'ü,driver=raw'])('the name %j is only a name', async (name) => {
     await using two = await twoImages();
     const disks = two.disks.slice(0, 1);
     await images.create(name, disks);
-    expect(await snapshotsOf(two.a)).toEqual([name]);
+    expect(await snapshotsIn(two.a)).toEqual([name]);
     await images.check(name, disks, new Set());
     await images.apply(name, disks);
     await images.delete(name, disks);
-    expect(await snapshotsOf(two.a)).toEqual([]);
+    expect(await snapshotsIn(two.a)).toEqual([]);
   });
 });
 
@@ -126,7 +118,7 @@ test('deleting twice is fine, and leaves clean images', async () => {
   await images.create('s1', two.disks);
   await images.delete('s1', two.disks);
   await images.delete('s1', two.disks);
-  expect(await snapshotsOf(two.a)).toEqual([]);
+  expect(await snapshotsIn(two.a)).toEqual([]);
   await checkImage(two.a);
   await checkImage(two.b);
 });

@@ -11,7 +11,8 @@ import { encodeMemoryImageHeader } from '../../../src/libxl/memory-image.ts';
 import type { Domain, DomainState } from '../../../src/model/domain.ts';
 import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../../src/model/libxl.ts';
 import type { Job, JobProgress } from '../../../src/snapshots/ports.ts';
-import { newImage, snapshotsOf } from './embedded.ts';
+import { snapshotsIn } from '../../support/images.ts';
+import { newImage } from './embedded.ts';
 import { GUEST, LIVE_XML, Record, RecordedEvents, RecordedUpstream, RUNNING } from './recorded-upstream.ts';
 
 const ARGS: LibxlDomainSnapshotArgs = { memory: true, memory_path: '/m/s1.save' };
@@ -270,9 +271,9 @@ describe('deleteDiskSnapshots', () => {
     daemon = await StorageDaemon.start(directory, 5, [{ ...disk, pdev_path: path }]);
     const { signal } = new AbortController();
     await createInternalSnapshots({ socket: daemon.qmpSocket, name: 's1', nodes: [diskNode(disk)], signal });
-    expect(await snapshotsOf(path)).toEqual(['s1']);
+    expect(await snapshotsIn(path)).toEqual(['s1']);
     await mechanism().deleteDiskSnapshots(RUNNING, 's1', [{ disk, name: 's1' }]);
-    expect(await snapshotsOf(path)).toEqual([]);
+    expect(await snapshotsIn(path)).toEqual([]);
     expect(record.lines).toEqual(['lookupByUUID', 'qmpSocketOf 5']);
     await mechanism().deleteDiskSnapshots(RUNNING, 's1', [{ disk, name: 's1' }]);
   });

@@ -31,12 +31,6 @@ export async function newImage(path: string): Promise<string> {
   return path;
 }
 
-/** Names of the internal snapshots of an image, in use or not. */
-export async function snapshotsOf(path: string): Promise<readonly string[]> {
-  const info = JSON.parse(await qemuImg('info', '-U', '--output=json', path)) as { snapshots?: { name: string }[] };
-  return (info.snapshots ?? []).map(({ name }) => name);
-}
-
 /** qemu-img check of an image that is not in use: throws on any leak or error. */
 export async function checkImage(path: string): Promise<void> {
   await qemuImg('check', '-q', path);

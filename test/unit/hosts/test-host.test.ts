@@ -7,6 +7,7 @@ import { TestHost } from '../../../src/hosts/test.ts';
 import { readMemoryImage } from '../../../src/libxl/memory-image.ts';
 import { domainName, parseDomain } from '../../../src/xml/domain.ts';
 import { domainDisks } from '../../../src/xml/domain-disks.ts';
+import { snapshotsIn } from '../../support/images.ts';
 import {
   checkImage,
   definitionOf,
@@ -17,7 +18,6 @@ import {
   quietJob,
   recorder,
   scratchFolder,
-  snapshotsOf,
   until,
   writePattern,
 } from './embedded.ts';
@@ -146,7 +146,7 @@ describe('saving and restoring', () => {
     await api.suspend(domain.ref);
     const counter = await embedded.counter(domain);
     await host.save(domain, 's1', args, quietJob());
-    expect(await snapshotsOf(a)).toEqual(['s1']);
+    expect(await snapshotsIn(a)).toEqual(['s1']);
     await sleep(250);
     expect((await embedded.domain('two')).state).toBe('paused');
     expect(await embedded.counter(domain)).toBe(counter);
@@ -168,7 +168,7 @@ describe('saving and restoring', () => {
     const two = await embedded.domain('two');
     const onlyDisks = await host.save(two, 'd1', { memory: false, disks }, quietJob());
     expect(onlyDisks).not.toHaveProperty('memory_path');
-    expect(await snapshotsOf(a)).toEqual(['d1']);
+    expect(await snapshotsIn(a)).toEqual(['d1']);
     const ref = await api.createXML(definitionOf('none', UUID.replaceAll('5', '6'), { xvda: '/nonexistent.qcow2' }));
     const none = await host.lookup(ref);
     const memory_path = join(folder, 'none.save');
@@ -188,8 +188,8 @@ describe('saving and restoring', () => {
     await host.save(domain, 's1', { memory: false, disks: disks.slice(1) }, quietJob());
     await expect(host.checkSave(domain, args)).rejects.toThrow("disk 'xvdb' already has an internal snapshot 's1'");
     await expect(host.save(domain, 's1', args, quietJob())).rejects.toThrow(`'s1' in '${b}'`);
-    expect(await snapshotsOf(a)).toEqual([]);
-    expect(await snapshotsOf(b)).toEqual(['s1']);
+    expect(await snapshotsIn(a)).toEqual([]);
+    expect(await snapshotsIn(b)).toEqual(['s1']);
     expect((await readdir(folder)).toSorted()).toEqual(['a.qcow2', 'b.qcow2', 'state']);
     const counter = await embedded.counter(domain);
     await until(async () => (await embedded.counter(domain)) > counter);
@@ -203,7 +203,7 @@ describe('saving and restoring', () => {
       if (name === failing) throw new Error('no room for the journal');
     };
     await expect(host.save(domain, 's1', args, { ...quietJob(), phase })).rejects.toThrow('no room for the journal');
-    expect([...(await snapshotsOf(a)), ...(await snapshotsOf(b))]).toEqual([]);
+    expect([...(await snapshotsIn(a)), ...(await snapshotsIn(b))]).toEqual([]);
     expect((await readdir(folder)).toSorted()).toEqual(['a.qcow2', 'b.qcow2', 'state']);
     const counter = await embedded.counter(domain);
     await until(async () => (await embedded.counter(domain)) > counter);
@@ -219,7 +219,7 @@ describe('saving and restoring', () => {
       if (name === 'paused') abort.abort();
     };
     await expect(host.save(domain, 's1', args, { ...job, phase })).rejects.toMatchObject({ code: 'OPERATION_ABORTED' });
-    expect(await snapshotsOf(a)).toEqual([]);
+    expect(await snapshotsIn(a)).toEqual([]);
     expect((await readdir(folder)).toSorted()).toEqual(['a.qcow2', 'b.qcow2', 'state']);
   });
 
@@ -229,7 +229,7 @@ describe('saving and restoring', () => {
     const domain = await embedded.domain('two');
     const memory_path = '/nonexistent/s1.save';
     await expect(host.save(domain, 's1', { ...args, memory_path }, quietJob())).rejects.toThrow(memory_path);
-    expect(await snapshotsOf(a)).toEqual([]);
+    expect(await snapshotsIn(a)).toEqual([]);
     expect((await embedded.domain('two')).state).toBe('running');
   });
 
@@ -248,7 +248,7 @@ describe('saving and restoring', () => {
     await host.save(domain, 's1', { memory: false, disks }, quietJob());
     await host.deleteDiskSnapshots(domain, 's1', disks);
     await host.deleteDiskSnapshots(domain, 's1', disks);
-    expect([...(await snapshotsOf(a)), ...(await snapshotsOf(b))]).toEqual([]);
+    expect([...(await snapshotsIn(a)), ...(await snapshotsIn(b))]).toEqual([]);
   });
 });
 

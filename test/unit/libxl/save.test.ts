@@ -6,7 +6,8 @@ import { StorageDaemon } from '../../../src/hosts/test-storage-daemon.ts';
 import { checkLibxlStream, readMemoryImage } from '../../../src/libxl/memory-image.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave, type SaveOptions } from '../../../src/libxl/save.ts';
 import type { LibxlDomainSnapshotArgs } from '../../../src/model/libxl.ts';
-import { disk, newImage, scratchFolder, snapshotsOf } from '../hosts/embedded.ts';
+import { snapshotsIn } from '../../support/images.ts';
+import { disk, newImage, scratchFolder } from '../hosts/embedded.ts';
 import { FakeXen, STREAM } from './fake-xen.ts';
 
 const XML = "<domain type='xen'><name>vm</name></domain>";
@@ -46,7 +47,7 @@ function quiet(): SaveOptions {
 async function expectUntouched({ xen, files, images }: Awaited<ReturnType<typeof guest>>): Promise<void> {
   expect(xen.runs).toBe(true);
   expect(await files()).toEqual([]);
-  for (const image of images) expect(await snapshotsOf(image)).toEqual([]);
+  for (const image of images) expect(await snapshotsIn(image)).toEqual([]);
   expect(xen.openHelpers).toBe(0);
 }
 
@@ -55,7 +56,7 @@ describe('a save', () => {
     await using vm = await guest();
     const { calls } = vm.xen;
     const seen: unknown[] = [];
-    await vm.save({ phase: async (name) => void seen.push([name, calls.length, await snapshotsOf(vm.images[1])]) });
+    await vm.save({ phase: async (name) => void seen.push([name, calls.length, await snapshotsIn(vm.images[1])]) });
     expect(calls).toEqual(['suspend', 'pause', 'resume', 'unpause']);
     expect(seen).toEqual([
       ['saving', 0, []],
@@ -75,7 +76,7 @@ describe('a save', () => {
     await checkLibxlStream(image);
     expect(image.domainXml).toBe(XML);
     expect(image.bytes - image.streamOffset).toBe(STREAM.length);
-    for (const path of vm.images) expect(await snapshotsOf(path)).toEqual(['s1']);
+    for (const path of vm.images) expect(await snapshotsIn(path)).toEqual(['s1']);
     expect(result).toMatchObject({ name: 's1', memory: true, memory_path: vm.memory_path, memory_bytes: image.bytes });
     expect(result.disks).toEqual([
       { ...disk('xvda', vm.images[0]), path: vm.images[0], node: 'xvda-qcow2' },
@@ -105,7 +106,7 @@ describe('a save', () => {
     expect(phases).toEqual(['disks']);
     expect(vm.xen.calls).toEqual([]);
     expect(await vm.files()).toEqual([]);
-    for (const image of vm.images) expect(await snapshotsOf(image)).toEqual(['s1']);
+    for (const image of vm.images) expect(await snapshotsIn(image)).toEqual(['s1']);
     expect(result).not.toHaveProperty('memory');
   });
 });
@@ -285,8 +286,8 @@ describe('refused before anything is touched', () => {
     vm.xen.calls.length = 0;
     await expect(vm.save()).rejects.toMatchObject({ code: 'OPERATION_FAILED' });
     expect(vm.xen.calls).toEqual([]);
-    expect(await snapshotsOf(vm.images[0])).toEqual([]);
-    expect(await snapshotsOf(vm.images[1])).toEqual(['s1']);
+    expect(await snapshotsIn(vm.images[0])).toEqual([]);
+    expect(await snapshotsIn(vm.images[1])).toEqual(['s1']);
     expect((await stat(vm.memory_path)).mtimeMs).toBe(mtimeMs);
   });
 });
