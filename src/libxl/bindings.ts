@@ -4,6 +4,7 @@
  */
 
 import type { LibraryHandle } from 'koffi';
+import { openFfi } from './ffi.ts';
 
 /** Address of C memory; koffi has bare bigints for it. */
 export type Pointer = bigint & { readonly __brand: 'pointer' };
@@ -11,9 +12,6 @@ export type Pointer = bigint & { readonly __brand: 'pointer' };
 /** The soname is the only selector of the ABI. 4.14 is too old: its libxl_domain_resume ignores suspend_cancel for PV and PVH. */
 export const SONAMES = [22, 21, 20, 19, 18, 17, 16, 15].map((minor) => `libxenlight.so.4.${minor}`);
 const TOOLLOG_SONAME = 'libxentoollog.so.1';
-
-/** C code run by `.async` gets a stack of koffi's; the default of 128 KiB is too small for libxl. */
-const ASYNC_STACK_BYTES = 8 << 20;
 
 /** Room for any libxl struct of any version (the largest is 1.4 KiB). */
 const STRUCT_BYTES = 64 << 10;
@@ -44,10 +42,7 @@ export type Libxenlight = Awaited<ReturnType<typeof loadLibxenlight>>;
 
 /** Loads the first of `sonames` that this machine has: the newest. */
 export async function openLibxenlight(sonames: readonly string[] = SONAMES): Promise<Libxenlight | MissingLibrary> {
-  const { default: koffi } = await import('koffi');
-  const config = koffi.config();
-  // Refused by koffi once a library is loaded, so not asked for twice.
-  if (config.async_stack_size !== ASYNC_STACK_BYTES) koffi.config({ ...config, async_stack_size: ASYNC_STACK_BYTES });
+  const koffi = await openFfi();
   const tried: { soname: string; reason: string }[] = [];
   for (const soname of sonames) {
     try {
@@ -60,7 +55,7 @@ export async function openLibxenlight(sonames: readonly string[] = SONAMES): Pro
 }
 
 async function loadLibxenlight(lib: LibraryHandle, soname: string) {
-  const { default: koffi } = await import('koffi');
+  const koffi = await openFfi();
   const toollog = koffi.load(TOOLLOG_SONAME);
   const libc = koffi.load(null);
 

@@ -1,5 +1,7 @@
 /** System calls that Node does not have, through koffi. What can be done without them goes on where they cannot be had. */
 
+import { openFfi } from './ffi.ts';
+
 /** socket(7), unix(7), fcntl(2) on Linux. */
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
@@ -27,7 +29,7 @@ export interface SystemCalls {
 }
 
 export async function openSystemCalls(): Promise<SystemCalls> {
-  const { default: koffi } = await import('koffi');
+  const koffi = await openFfi();
   const libc = koffi.load(null);
   const getsockopt = libc.func('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']);
   const fcntl = libc.func('int fcntl(int fd, int op, ...)');
