@@ -188,6 +188,32 @@ describe.each([guestOf('pvh', 2), guestOf('pv', 1)])('a running $type guest', (g
   );
 
   test(
+    guest.type === 'pvh'
+      ? 'is saved live where that is asked for, and comes back to the end of it'
+      : 'is not saved live on a Xen without shadow paging: refused before it is touched',
+    async () => {
+      await lab().startGuest(guest.name);
+      const before = tick(guest);
+      if (guest.type === 'pv') {
+        expect(await refusal('snapshot-create-as', guest.name, 's1', '--live')).toMatch(
+          /^Operation not supported: .*shadow/,
+        );
+        expect(await remains(guest)).toEqual([]);
+        await lab().waitForTick(guest.name, before + 1);
+        return;
+      }
+      await virsh('snapshot-create-as', guest.name, 's1', '--live');
+      await lab().waitForTick(guest.name, before + 1);
+      const after = tick(guest);
+      await lab().waitForTick(guest.name, after + 3);
+      const first = await revert(guest, 's1');
+      expect(first).toBeGreaterThan(before);
+      expect(first).toBeLessThanOrEqual(after + 1);
+    },
+    LAB_TEST_TIMEOUT_MS,
+  );
+
+  test(
     'is snapshot and reverted by its disks when it is off',
     async () => {
       await virsh('snapshot-create-as', guest.name, 'off');
