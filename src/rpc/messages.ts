@@ -6,12 +6,31 @@ import type { LifecycleEvent } from '../model/events.ts';
 import type { SnapshotRef } from '../snapshots/api.ts';
 import { type Codec, int, optional, string, struct, uuid } from './codec.ts';
 import { encodeFrame, type FrameHeader, STATUS, TYPE } from './frames.ts';
+import { XdrWriter } from './xdr.ts';
 
 /** remote_nonnull_domain. */
 export const domain: Codec<DomainRef> = struct<DomainRef>({ name: string, uuid, id: int });
 
 /** remote_nonnull_domain_snapshot. */
-export const snapshot: Codec<SnapshotRef> = struct<SnapshotRef>({ name: string, domain });
+export const snapshot: Codec<SnapshotRef> = {
+  ...struct<SnapshotRef>({ name: string, domain }),
+  write(writer, { name, domain: about }) {
+    writer.string(name);
+    writer.opaque(bytesOf(about));
+  },
+};
+
+/** Lists of snapshots name the same domain over and over: its bytes are kept from one to the next. */
+let last: { readonly domain: DomainRef; readonly bytes: Buffer } | undefined;
+
+function bytesOf(about: DomainRef): Buffer {
+  if (last?.domain !== about) {
+    const writer = new XdrWriter();
+    domain.write(writer, about);
+    last = { domain: about, bytes: writer.bytes() };
+  }
+  return last.bytes;
+}
 
 const LEVEL_ERROR = 2;
 

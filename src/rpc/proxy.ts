@@ -1,7 +1,7 @@
 /** A client's connection, with a connection of its own to the libvirtd behind us. */
 
 import { existsSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { LibvirtError, systemError } from '../errors.ts';
 import { type Answers, isRemoteCall } from './answers.ts';
 import { CallLimit } from './call-limit.ts';
@@ -9,12 +9,15 @@ import type { EventClient, LifecycleHub } from './events.ts';
 import { FrameOutlet } from './frame-outlet.ts';
 import type { FrameSink, Wanted } from './frame-splitter.ts';
 import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE } from './frames.ts';
-import { readFrames, setFlow } from './inlet.ts';
+import { HIGH_WATER_BYTES, readFrames, setFlow } from './inlet.ts';
 import { errorFrame, LIFECYCLE_EVENT, lifecycleFrame, lifecycleMessage } from './messages.ts';
 import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
 import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
 import type { ConnectionHandler } from './server.ts';
 import { snapshotAnswers } from './snapshot-calls.ts';
+
+/** The second is an option of every stream, which net.Socket hands on. */
+const UPSTREAM_SOCKET = { allowHalfOpen: false, writableHighWaterMark: HIGH_WATER_BYTES };
 
 /** Serves connections by an upstream libvirtd, but for the calls that are about snapshots. */
 export function proxy(options: ProxyOptions): ConnectionHandler {
@@ -23,7 +26,7 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
   return (client, readOnly) => {
     const { upstream: readWritePath, upstreamReadOnly } = options;
     const path = readOnly && upstreamReadOnly && existsSync(upstreamReadOnly) ? upstreamReadOnly : readWritePath;
-    const upstream = connect(path);
+    const upstream = new Socket(UPSTREAM_SOCKET).connect(path);
     const refuse = (error: Error): void => {
       upstream.destroy();
       refuseFirstCall(client, systemError(error, `Failed to connect socket to '${path}'`, 'RPC'));

@@ -114,3 +114,12 @@ test('every procedure has the number that libvirt gives it', () => {
   expect(procs).toMatchObject(ours);
   expect(new Set(Object.values(ours)).size).toBe(Object.keys(ours).length);
 });
+
+test('each snapshot of a list is sent with its own domain', () => {
+  const about = (name: string) => ({ name, uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 1 });
+  const [one, two] = [about('one'), about('two')];
+  const snapshots = [one, one, two, one].map((domain, n) => ({ name: `s${n}`, domain }));
+  const { result } = P.DOMAIN_LIST_ALL_SNAPSHOTS;
+  const frame = encodeFrame({ procedure: 274, type: TYPE.REPLY, serial: 1 }, result, { snapshots, count: 4 });
+  expect(decodePayload(result, frame)).toEqual({ snapshots, count: 4 });
+});

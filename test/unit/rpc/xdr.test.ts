@@ -123,3 +123,19 @@ test('a reader starts where it is told, and its opaque bytes are a view', () => 
   buffer[4] = 9;
   expect([...bytes]).toEqual([9, 2, 3, 4, 5]);
 });
+
+test.each([0, 1, 3, 4, 63, 64, 65, 200])(
+  'a string of %i characters is the same on the wire in ASCII and beyond',
+  (length) => {
+    for (const value of ['a'.repeat(length), `${'a'.repeat(Math.max(0, length - 1))}ü`, 'ü€😀'.repeat(length)]) {
+      const writer = new XdrWriter();
+      writer.string(value);
+      writer.uint(7);
+      const bytes = Buffer.from(value);
+      const head = Buffer.alloc(4);
+      head.writeUInt32BE(bytes.length);
+      const padding = Buffer.alloc(-bytes.length & 3);
+      expect(writer.bytes()).toEqual(Buffer.concat([head, bytes, padding, Buffer.from([0, 0, 0, 7])]));
+    }
+  },
+);
