@@ -59,7 +59,6 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   );
   const handler = logged(front(snapshots), system, log);
   for (const { fd, readOnly } of sockets) {
-    system.closeOnExec(fd);
     const { path } = opened.use(await listenAtFd(fd, readOnly, handler));
     log.info(`listening at ${path}${readOnly ? ' (read-only)' : ''}, as systemd has bound it`);
   }

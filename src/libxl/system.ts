@@ -2,14 +2,12 @@
 
 import { openFfi } from './ffi.ts';
 
-/** socket(7), unix(7), fcntl(2) on Linux. */
+/** socket(7), unix(7) on Linux. */
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
-const F_SETFD = 2;
-const FD_CLOEXEC = 1;
 /** struct ucred: pid, uid, gid. */
 const UCRED_BYTES = 12;
 
@@ -22,8 +20,6 @@ export interface PeerCredentials {
 export interface SystemCalls {
   /** Who connected a UNIX socket: as it was then. Undefined where the kernel does not say. */
   peerCredentials(fd: number): PeerCredentials | undefined;
-  /** The descriptor does not go on to programs that are started from here. */
-  closeOnExec(fd: number): void;
   /** One datagram to a UNIX socket; a leading `@` is an abstract one. False where it could not be sent. */
   sendDatagram(address: string, text: string): boolean;
 }
@@ -32,7 +28,6 @@ export async function openSystemCalls(): Promise<SystemCalls> {
   const koffi = await openFfi();
   const libc = koffi.load(null);
   const getsockopt = libc.func('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']);
-  const fcntl = libc.func('int fcntl(int fd, int op, ...)');
   const socket = libc.func('socket', 'int', ['int', 'int', 'int']);
   const sendto = libc.func('sendto', 'int64', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32']);
   const close = libc.func('close', 'int', ['int']);
@@ -43,9 +38,6 @@ export async function openSystemCalls(): Promise<SystemCalls> {
       length.writeInt32LE(UCRED_BYTES);
       if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ucred, length) !== 0) return undefined;
       return { pid: ucred.readInt32LE(0), uid: ucred.readUInt32LE(4), gid: ucred.readUInt32LE(8) };
-    },
-    closeOnExec(fd) {
-      fcntl(fd, F_SETFD, 'int', FD_CLOEXEC);
     },
     sendDatagram(address, text) {
       const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
