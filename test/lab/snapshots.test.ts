@@ -337,7 +337,8 @@ describe('clients see lifecycle events', () => {
 describe('xlsnapd that cannot work says what is missing, in one line', () => {
   const run = async (hide: string) =>
     await lab().sh(
-      `unshare -m bash -c '${hide}; timeout 60 node dist/daemon/main.js --listen /run/lab/other --state-dir /run/lab/state'`,
+      `unshare -m bash -c '${hide}; cd /mnt/lab/checkout; timeout 60 node dist/daemon/main.js --listen /run/lab/other ` +
+        `--state-dir /run/lab/state --snapshot-dir /run/lab/snapshot --memory-dir /run/lab/memory'`,
       { timeoutMs: 120_000 },
     );
 
