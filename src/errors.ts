@@ -123,3 +123,10 @@ export function receivedError(received: ErrorFields): LibvirtError {
   const detail = received.str1?.includes('%s') ? received.str2 : null;
   return new LibvirtError(code ?? 'OTHER', detail ?? received.message, { received });
 }
+
+/** Ends an operation that the client has cancelled. */
+export function throwIfCancelled(signal: AbortSignal): void {
+  if (!signal.aborted) return;
+  if (signal.reason instanceof LibvirtError) throw signal.reason;
+  throw new LibvirtError('OPERATION_ABORTED', 'cancelled by client', { cause: signal.reason });
+}

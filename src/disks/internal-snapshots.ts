@@ -3,9 +3,9 @@
  * embedded host's storage daemon, which name their nodes alike.
  */
 
-import { asLibvirtError, LibvirtError } from '../errors.ts';
+import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
-import { Qmp, QmpReplyLost, throwIfCancelled } from './qmp.ts';
+import { Qmp, QmpReplyLost } from './qmp.ts';
 
 /** A disk (`xvda`) and the node of its top image in QEMU. */
 export interface DiskNode {

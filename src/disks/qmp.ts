@@ -7,7 +7,7 @@
 import { access } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LibvirtError } from '../errors.ts';
+import { LibvirtError, throwIfCancelled } from '../errors.ts';
 
 /** How long another client (libxl, xenstat) may keep us waiting for the greeting. */
 const GREETING_TIMEOUT_MS = 5_000;
@@ -32,13 +32,6 @@ interface QmpMessage {
 
 /** The command was sent and its reply never came: QEMU may or may not have done it. */
 export class QmpReplyLost extends LibvirtError {}
-
-/** Ends an operation that the client has cancelled. */
-export function throwIfCancelled(signal: AbortSignal): void {
-  if (!signal.aborted) return;
-  if (signal.reason instanceof LibvirtError) throw signal.reason;
-  throw new LibvirtError('OPERATION_ABORTED', 'cancelled by client', { cause: signal.reason });
-}
 
 /** The monitor of a Xen guest's device model. Refuses where the guest has none (no disk served by QEMU in this domain). */
 export async function qmpSocketOf(domid: number, folder = XEN_RUN_DIR): Promise<string> {

@@ -9,8 +9,7 @@ import {
   describeDisks,
   type InternalSnapshotOptions,
 } from '../disks/internal-snapshots.ts';
-import { throwIfCancelled } from '../disks/qmp.ts';
-import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
+import { asLibvirtError, LibvirtError, systemError, throwIfCancelled } from '../errors.ts';
 import { diskNodes, memoryPathOf } from '../libxl/check.ts';
 import { PartialMemoryImage } from '../libxl/memory-image.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';

@@ -6,8 +6,7 @@
 
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { throwIfCancelled } from '../disks/qmp.ts';
-import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
+import { asLibvirtError, isLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
 import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
 import { type Domain, type DomainRef, isActive } from '../model/domain.ts';

@@ -1,7 +1,6 @@
 /** libxl_domain_snapshot_restore: a new domain out of a snapshot. The disks are the caller's to put back first. */
 
-import { throwIfCancelled } from '../disks/qmp.ts';
-import { LibvirtError } from '../errors.ts';
+import { LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { LibxlDomainSnapshot } from '../model/libxl.ts';
 import { type LibxlSession, XEN } from './mechanism.ts';
 import { checkLibxlStream, readMemoryImage } from './memory-image.ts';

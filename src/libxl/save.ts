@@ -12,7 +12,7 @@
 
 import { stat } from 'node:fs/promises';
 import { createInternalSnapshots, describeDisks, type InternalSnapshotOptions } from '../disks/internal-snapshots.ts';
-import { throwIfCancelled } from '../disks/qmp.ts';
+import { throwIfCancelled } from '../errors.ts';
 import type {
   LibxlDiskSnapshot,
   LibxlDiskSnapshotResult,

@@ -3,8 +3,8 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { Qmp, qmpSocketOf, throwIfCancelled } from '../../../src/disks/qmp.ts';
-import { LibvirtError } from '../../../src/errors.ts';
+import { Qmp, qmpSocketOf } from '../../../src/disks/qmp.ts';
+import { LibvirtError, throwIfCancelled } from '../../../src/errors.ts';
 import { StorageDaemon } from '../../../src/hosts/test-storage-daemon.ts';
 import { scratchFolder } from '../hosts/embedded.ts';
 
