@@ -117,6 +117,8 @@ export interface SnapshotStore {
   read(domain: DomainRef, name: string): Promise<SnapshotDef>;
   write(domain: DomainRef, snapshot: SnapshotDef, current: boolean): Promise<void>;
   remove(domain: DomainRef, name: string): Promise<void>;
+  /** Folders of domains that were renamed while nobody looked go along to their new names. Never rejects: it logs. */
+  adopt(domains: readonly DomainRef[]): Promise<void>;
   /** Everything stored of `from` is from now on that of `to`, the same domain under another name. */
   rename(from: DomainRef, to: DomainRef): Promise<void>;
 }

@@ -32,6 +32,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   static async open(context: SnapshotContext): Promise<SnapshotService> {
     const service = new SnapshotService(context);
     const domains = await context.host.list();
+    await context.store.adopt(domains.map(({ ref }) => ref));
     await Promise.all(domains.map(({ ref }) => service.#load(ref)));
     await recover(context, ({ uuid }, name) => service.#loaded.get(uuid)?.tree.has(name) ?? false);
     const logged = (work: Promise<void>): void =>

@@ -10,6 +10,7 @@ import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotStore, StoredSnapshots } from '../snapshots/ports.ts';
+import { domainUuid } from '../xml/domain.ts';
 import { readSnapshot, readSnapshotEntry } from '../xml/snapshot-read.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
 import {
@@ -136,6 +137,18 @@ export class SnapshotFiles implements SnapshotStore {
     this.#files.delete(from.name);
   }
 
+  /** A folder that bears no domain's name belongs to the domain whose UUID is in its documents. */
+  async adopt(domains: readonly DomainRef[]): Promise<void> {
+    const names = new Set(domains.map(({ name }) => name));
+    for (const folder of await listFolder(this.#dir)) {
+      if (names.has(folder)) continue;
+      const uuid = await uuidIn(join(this.#dir, folder));
+      const domain = domains.find((known) => known.uuid === uuid);
+      if (!domain) continue;
+      await this.rename({ ...domain, name: folder }, domain).catch((error) => this.#log(asLibvirtError(error).message));
+    }
+  }
+
   #tryRead(path: string, text: string | LibvirtError): ReturnType<typeof readSnapshotEntry> | undefined {
     if (text instanceof LibvirtError) {
       this.#log(text.message);
@@ -179,6 +192,19 @@ export class SnapshotFiles implements SnapshotStore {
 
 function ownFile(name: string): string {
   return pathSegment(`${name}.xml`);
+}
+
+/** The domain that the documents of a folder are of; undefined where none says so. */
+async function uuidIn(folder: string): Promise<string | undefined> {
+  for (const file of await listFolder(folder).catch(() => [])) {
+    try {
+      const { snapshot } = readSnapshot(await readStored(join(folder, file)), { internal: true });
+      if (snapshot.domain) return domainUuid(snapshot.domain);
+    } catch {
+      // Whoever loads the folder says what is wrong with the file.
+    }
+  }
+  return undefined;
 }
 
 /**

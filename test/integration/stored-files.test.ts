@@ -237,6 +237,20 @@ describe('a renamed domain keeps its snapshots', () => {
     await xlsnapd.ok('undefine', 'there', '--snapshots-metadata');
   });
 
+  test('renamed while xlsnapd was away: their folder follows at its next start', async () => {
+    await define('away');
+    const away = await start();
+    await away.ok('snapshot-create-as', 'away', 'w');
+    await away.stop();
+    await direct('domrename', 'away', 'back');
+    const xlsnapd = await start();
+    expect(await listed(xlsnapd, 'back')).toEqual(['w']);
+    expect(await readdir(folderOf('back'))).toEqual(['w.xml']);
+    expect(await readdir(join(home, 'snapshot'))).not.toContain('away');
+    await xlsnapd.ok('snapshot-revert', 'back', 'w');
+    await xlsnapd.ok('undefine', 'back', '--snapshots-metadata');
+  });
+
   test('a folder of the new name that holds something is not replaced, and the way out is said', async () => {
     await define('moves');
     await mkdir(folderOf('taken'));

@@ -10,6 +10,8 @@ export class MemoryStore implements SnapshotStore {
 
   check(): void {}
 
+  async adopt(): Promise<void> {}
+
   async load(): Promise<StoredSnapshots> {
     const stored = [...this.#files.values()];
     const current = stored.find((file) => file.current)?.snapshot.name;
