@@ -1,4 +1,4 @@
-// One configuration, one project per kind of test: the command line picks (--selectProjects unit integration property lab).
+// One configuration, one project per kind of test: the command line picks (--selectProjects unit property integration long lab).
 const project = (displayName, more = {}) => ({
   displayName,
   rootDir: import.meta.dirname,
@@ -15,6 +15,8 @@ export default {
     project('unit'),
     project('property'),
     project('integration', { testTimeout: 60_000 }),
+    // What takes long: libvirt's recorded commands, a million mutated frames.
+    project('long', { testTimeout: 180_000 }),
     project('lab', {
       testTimeout: 300_000,
       globalSetup: '<rootDir>/test/lab/global-setup.mjs',

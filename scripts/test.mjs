@@ -1,5 +1,5 @@
 // npm test: installs what is missing, checks, builds, runs every test, and ends with one line: N passed, N failed.
-// --fast leaves the lab (real Xen under QEMU) out.
+// --fast leaves out what takes long, and the lab (real Xen under QEMU).
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -29,7 +29,7 @@ function jest(name, ...args) {
 setup('test', ...(fast ? [] : ['lab']));
 run('npm', ['run', '--silent', 'check']);
 build();
-const runs = [jest('fast', '--selectProjects', 'unit', 'property', 'integration')];
+const runs = [jest('fast', '--selectProjects', 'unit', 'property', 'integration', ...(fast ? [] : ['long']))];
 if (!fast) runs.push(jest('lab', '--selectProjects', 'lab', '--runInBand'));
 rmSync(scratch, { recursive: true });
 

@@ -9,16 +9,16 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { LifecycleHub } from '../../../src/rpc/events.ts';
-import { FrameSplitter } from '../../../src/rpc/frame-splitter.ts';
-import { encodeFrame, HEADER_BYTES, TYPE } from '../../../src/rpc/frames.ts';
-import { PROCEDURES as P } from '../../../src/rpc/procedures.ts';
-import { type ConnectionHandler, listen } from '../../../src/rpc/server.ts';
-import { standalone } from '../../../src/rpc/standalone.ts';
-import { MemoryDomains } from '../../support/memory-domains.ts';
-import { MemorySnapshots } from '../../support/memory-snapshots.ts';
-import { RawClient } from '../../support/raw-client.ts';
-import { rpcFixture, rpcFixtureNames } from '../../support/rpc-fixtures.ts';
+import { LifecycleHub } from '../../src/rpc/events.ts';
+import { FrameSplitter } from '../../src/rpc/frame-splitter.ts';
+import { encodeFrame, HEADER_BYTES, TYPE } from '../../src/rpc/frames.ts';
+import { PROCEDURES as P } from '../../src/rpc/procedures.ts';
+import { type ConnectionHandler, listen } from '../../src/rpc/server.ts';
+import { standalone } from '../../src/rpc/standalone.ts';
+import { MemoryDomains } from '../support/memory-domains.ts';
+import { MemorySnapshots } from '../support/memory-snapshots.ts';
+import { RawClient } from '../support/raw-client.ts';
+import { rpcFixture, rpcFixtureNames } from '../support/rpc-fixtures.ts';
 
 const WANTED = Number(process.env.XLSNAP_FUZZ_FRAMES ?? 1_000_000);
 /** A slower machine gets less far: 65,000 a second were measured on one core. */
