@@ -8,8 +8,6 @@ import { join } from 'node:path';
 import { build, run, setup } from './setup.mjs';
 
 const fast = process.argv.includes('--fast');
-const scratch = mkdtempSync(join(tmpdir(), 'xlsnap-test-'));
-
 /** Runs jest on some projects and returns its counts. A run that gave no counts has failed as a whole. */
 function jest(name, ...args) {
   const report = join(scratch, `${name}.json`);
@@ -29,6 +27,7 @@ function jest(name, ...args) {
 setup('test', ...(fast ? [] : ['lab']));
 run('npm', ['run', '--silent', 'check']);
 build();
+const scratch = mkdtempSync(join(tmpdir(), 'xlsnap-test-'));
 const runs = [jest('fast', '--selectProjects', 'unit', 'property', 'integration', ...(fast ? [] : ['long']))];
 if (!fast) runs.push(jest('lab', '--selectProjects', 'lab', '--runInBand'));
 rmSync(scratch, { recursive: true });
