@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { build, run, setup } from './setup.mjs';
 
 const fast = process.argv.includes('--fast');
+
 /** Runs jest on some projects and returns its counts. A run that gave no counts has failed as a whole. */
 function jest(name, ...args) {
   const report = join(scratch, `${name}.json`);
