@@ -29,7 +29,10 @@ setup('test', ...(fast ? [] : ['lab']));
 run('npm', ['run', '--silent', 'check']);
 build();
 const scratch = mkdtempSync(join(tmpdir(), 'xlsnap-test-'));
-const runs = [jest('fast', '--selectProjects', 'unit', 'property', 'integration', ...(fast ? [] : ['long']))];
+// Three at a time, also on two cores: integration tests mostly wait for the programs they start.
+const runs = [
+  jest('fast', '--maxWorkers=3', '--selectProjects', 'unit', 'property', 'integration', ...(fast ? [] : ['long'])),
+];
 if (!fast) runs.push(jest('lab', '--selectProjects', 'lab', '--runInBand'));
 rmSync(scratch, { recursive: true });
 

@@ -46,7 +46,7 @@ export class Xlsnapd implements AsyncDisposable {
     });
     daemon.stderr.setEncoding('utf8').on('data', (text: string) => log.push(text));
     const started = new Xlsnapd(home, options.home === undefined, connect, daemon, log);
-    for (const end = Date.now() + START_MS; !(await answers(started.socket)); await setTimeout(20)) {
+    for (const end = Date.now() + START_MS; !(await started.#isReady()); await setTimeout(20)) {
       if (daemon.exitCode === null && Date.now() < end) continue;
       await started[Symbol.asyncDispose]();
       throw new Error(`xlsnapd did not start: ${started.log}`);
@@ -59,6 +59,11 @@ export class Xlsnapd implements AsyncDisposable {
       ...['--connect', connect, '--listen', join(home, 'sock'), '--state-dir', join(home, 'state')],
       ...['--snapshot-dir', join(home, 'snapshot'), '--memory-dir', join(home, 'memory')],
     ];
+  }
+
+  /** The read-only socket comes last. */
+  async #isReady(): Promise<boolean> {
+    return (await answers(this.socket)) && (await answers(`${this.socket}-ro`));
   }
 
   get pid(): number {
