@@ -34,6 +34,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await host[Symbol.asyncDispose]();
+  await rm(host.home, { recursive: true, force: true });
 });
 
 beforeEach(async () => {
