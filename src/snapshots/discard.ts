@@ -2,10 +2,11 @@
 
 import { LibvirtError } from '../errors.ts';
 import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
+import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import type { SnapshotContext } from './context.ts';
-import { diskSnapshots } from './libxl-args.ts';
+import { capturedDisks } from './libxl-args.ts';
 
 /**
  * Idempotent: what is already gone is no error. Refuses (84) where the domain runs on other images than the snapshot
@@ -13,11 +14,10 @@ import { diskSnapshots } from './libxl-args.ts';
  */
 export async function discardData(context: SnapshotContext, domain: Domain, snapshot: SnapshotDef): Promise<void> {
   const { host, images, memory } = context;
-  const disks = snapshot.domain ? domainDisks(snapshot.domain) : [];
-  const captured = diskSnapshots(snapshot, disks);
+  const captured = capturedDisks(snapshot);
   if (captured.length > 0) {
     if (isActive(domain)) {
-      checkSameImages(snapshot, disks, domainDisks(await host.definition(domain, 'live')));
+      checkSameImages(snapshot, captured, domainDisks(await host.definition(domain, 'live')));
       await host.deleteDiskSnapshots(domain, snapshot.name, captured);
     } else {
       await images.delete(snapshot.name, captured);
@@ -26,15 +26,16 @@ export async function discardData(context: SnapshotContext, domain: Domain, snap
   await memory.remove(domain.ref, snapshot.name);
 }
 
-function checkSameImages(snapshot: SnapshotDef, then: readonly DomainDisk[], now: readonly DomainDisk[]): void {
-  for (const { name, location } of snapshot.disks) {
-    if (location !== 'internal') continue;
-    const path = then.find(({ target }) => target === name)?.path;
-    const current = now.find(({ target }) => target === name)?.path;
-    if (path === current) continue;
+function checkSameImages(
+  { name }: SnapshotDef,
+  captured: readonly LibxlDiskSnapshot[],
+  now: readonly DomainDisk[],
+): void {
+  for (const { disk, external } of captured) {
+    if (external || disk.pdev_path === now.find(({ target }) => target === disk.vdev)?.path) continue;
     throw new LibvirtError(
       'OPERATION_UNSUPPORTED',
-      `disk image '${path ?? ''}' for internal snapshot '${snapshot.name}' is not the same as disk image currently used by VM`,
+      `disk image '${disk.pdev_path ?? ''}' for internal snapshot '${name}' is not the same as disk image currently used by VM`,
     );
   }
 }

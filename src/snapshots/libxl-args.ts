@@ -4,6 +4,7 @@ import { libxlDeviceDisk, libxlDiskFormat } from '../model/device-disk.ts';
 import type { DomainDisk } from '../model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { DiskSnapshot, SnapshotDef } from '../model/snapshot.ts';
+import { domainDisks } from '../xml/domain-disks.ts';
 
 /**
  * Parameters for domainSnapshotSave. A disk that is not part of the snapshot is absent from the array. `memoryPath` is
@@ -21,8 +22,12 @@ export function toSnapshotArgs(
   return { ...args, memory: true, memory_path, ...(options.live && { live: true }) };
 }
 
-/** The disks a snapshot captured, or is to capture, as libxl describes them. */
-export function diskSnapshots(
+/** The disks that a recorded snapshot captured, as they were then. */
+export function capturedDisks(snapshot: SnapshotDef): readonly LibxlDiskSnapshot[] {
+  return snapshot.domain ? diskSnapshots(snapshot, domainDisks(snapshot.domain)) : [];
+}
+
+function diskSnapshots(
   { name, disks: captured }: Pick<SnapshotDef, 'name' | 'disks'>,
   disks: readonly DomainDisk[],
 ): readonly LibxlDiskSnapshot[] {

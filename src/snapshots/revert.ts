@@ -4,7 +4,7 @@
  */
 
 import { asLibvirtError, LibvirtError } from '../errors.ts';
-import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
+import { type Domain, isActive } from '../model/domain.ts';
 import { REVERT } from '../model/flags.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
@@ -12,7 +12,7 @@ import { renamed } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
-import { diskSnapshots } from './libxl-args.ts';
+import { capturedDisks } from './libxl-args.ts';
 import type { Job } from './ports.ts';
 
 /**
@@ -92,11 +92,6 @@ function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: Snapsho
         `Invalid target domain state '${snapshot.state}'. Refusing snapshot reversion`,
       );
   }
-}
-
-function capturedDisks(snapshot: SnapshotDef): readonly LibxlDiskSnapshot[] {
-  const disks: readonly DomainDisk[] = snapshot.domain ? domainDisks(snapshot.domain) : [];
-  return diskSnapshots(snapshot, disks);
 }
 
 /** Reads everything that will be needed. Changes nothing. */

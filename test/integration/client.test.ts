@@ -4,12 +4,12 @@ import { rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
-import type { LibvirtError } from '../../src/errors.ts';
 import type { DomainRef } from '../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../src/model/events.ts';
 import { XML } from '../../src/model/flags.ts';
 import { RpcClient } from '../../src/rpc/client.ts';
 import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { refusal } from '../support/refusal.ts';
 import { virsh } from '../support/virsh.ts';
 
 const URI = 'test:///default';
@@ -44,13 +44,6 @@ async function seen(name: string, ...expected: readonly LifecycleEvent[]): Promi
   while (events.length < expected.length && performance.now() < end) await delay(POLL_MS);
   expect(events).toEqual(expected.map((event) => ({ name, event })));
   events.length = 0;
-}
-
-async function refusal(call: Promise<unknown>): Promise<LibvirtError> {
-  return call.then(
-    (value) => Promise.reject(new Error(`not refused: ${value}`)),
-    (error: LibvirtError) => error,
-  );
 }
 
 test('finds the domains that are there, by every way to find one', async () => {

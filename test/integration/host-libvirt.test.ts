@@ -21,6 +21,7 @@ import type { Job } from '../../src/snapshots/ports.ts';
 import { parseDomain, renamed } from '../../src/xml/domain.ts';
 import { snapshotsIn } from '../support/images.ts';
 import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { refusal } from '../support/refusal.ts';
 import { virsh } from '../support/virsh.ts';
 import { newImage } from '../unit/hosts/embedded.ts';
 
@@ -136,15 +137,6 @@ async function until(condition: () => boolean): Promise<void> {
     if (performance.now() > end) throw new Error('the condition has not come true');
     await delay(POLL_MS);
   }
-}
-
-async function refusal(call: Promise<unknown>): Promise<LibvirtError> {
-  const error = await call.then(
-    () => undefined,
-    (reason) => reason,
-  );
-  if (error instanceof LibvirtError) return error;
-  throw new Error(`no LibvirtError: ${error}`);
 }
 
 interface RecordedJob extends Job {

@@ -12,6 +12,7 @@ import type { Domain, DomainState } from '../../../src/model/domain.ts';
 import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../../src/model/libxl.ts';
 import type { Job, JobProgress } from '../../../src/snapshots/ports.ts';
 import { snapshotsIn } from '../../support/images.ts';
+import { refusal } from '../../support/refusal.ts';
 import { newImage } from './embedded.ts';
 import { GUEST, LIVE_XML, Record, RecordedEvents, RecordedUpstream, RUNNING } from './recorded-upstream.ts';
 
@@ -82,15 +83,6 @@ function job(): Job & { readonly reported: JobProgress[] } {
     phase: async (name) => record.write(`phase ${name}`),
     progress: (progress) => reported.push(progress),
   };
-}
-
-async function refusal(call: Promise<unknown>): Promise<LibvirtError> {
-  const error = await call.then(
-    () => undefined,
-    (reason) => reason,
-  );
-  if (error instanceof LibvirtError) return error;
-  throw new Error(`no LibvirtError: ${error}`);
 }
 
 const REARMED = [

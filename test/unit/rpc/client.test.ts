@@ -15,6 +15,7 @@ import { nothing } from '../../../src/rpc/codec.ts';
 import { FrameSplitter } from '../../../src/rpc/frame-splitter.ts';
 import { decodePayload, encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, TYPE } from '../../../src/rpc/frames.ts';
 import { errorFrame, lifecycleFrame, replyFrame } from '../../../src/rpc/messages.ts';
+import { refusal } from '../../support/refusal.ts';
 
 const URI = 'xen:///system';
 const GUEST: DomainRef = { name: 'g', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 3 };
@@ -117,15 +118,6 @@ async function until(condition: () => boolean): Promise<void> {
     if (performance.now() > end) throw new Error('the condition has not come true');
     await delay(POLL_MS);
   }
-}
-
-async function refusal(call: Promise<unknown>): Promise<LibvirtError> {
-  const error = await call.then(
-    () => undefined,
-    (reason) => reason,
-  );
-  if (error instanceof LibvirtError) return error;
-  throw new Error(`no LibvirtError: ${error}`);
 }
 
 describe('opening', () => {
