@@ -15,7 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   hosts: ['model', 'xml', 'snapshots', 'libxl', 'disks'],
   rpc: ['model', 'snapshots'],
   dbus: ['model', 'snapshots'],
-  cli: ['model', 'xml', 'rpc'],
+  cli: ['model', 'xml', 'rpc', 'disks', 'libxl', 'store'],
   daemon: ['model', 'xml', 'disks', 'libxl', 'store', 'snapshots', 'hosts', 'rpc', 'dbus'],
 };
 
