@@ -128,6 +128,7 @@ const diskSnapshotFields: StructType<LibxlDiskSnapshot>['fields'] = {
   external: bool,
   external_format: DISK_FORMAT,
   external_path: text,
+  external_reuse: bool,
 };
 
 export const DISK_SNAPSHOT = struct<LibxlDiskSnapshot>('libxl_disk_snapshot', ['disk'], diskSnapshotFields);

@@ -33,6 +33,24 @@ export interface LibxlDiskSnapshot {
   readonly external?: boolean;
   readonly external_format?: LibxlDiskFormat;
   readonly external_path?: string;
+  /** The overlay is there already, made by the caller with the right backing image. Default: it must not be. */
+  readonly external_reuse?: boolean;
+}
+
+/** An image and QEMU's name of its format. */
+export interface DiskImage {
+  readonly path: string;
+  readonly format: string;
+}
+
+/** An overlay to be merged into the image beneath it, and then removed. */
+export interface LayerCommit {
+  /** `xvda`. */
+  readonly disk: string;
+  readonly top: DiskImage;
+  readonly base: DiskImage;
+  /** The layer that has `top` as its backing image; absent where `top` is what the guest writes to. */
+  readonly above?: DiskImage;
 }
 
 /** Parameters of domainSnapshotSave. The caller supplies every path. */

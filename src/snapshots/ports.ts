@@ -6,7 +6,13 @@
 import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import type { LifecycleEvent } from '../model/events.ts';
-import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type {
+  DiskImage,
+  LayerCommit,
+  LibxlDiskSnapshot,
+  LibxlDomainSnapshot,
+  LibxlDomainSnapshotArgs,
+} from '../model/libxl.ts';
 import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
 
 /** Progress of a job, for virsh domjobinfo and people. Bytes of the memory image; `total` is an estimate until the end. */
@@ -56,14 +62,30 @@ export interface Host {
   /** Deletes the internal snapshot `name` from the images of an active domain, through its device model. */
   deleteDiskSnapshots(domain: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
 
+  /** OfflineDisks.commit for an active domain, through its device model. `setDisks` is the caller's next step. */
+  commit(domain: Domain, layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void>;
+
+  /**
+   * From now on the disks (by target, `xvda`) are these images: in the persistent definition, and for an active domain
+   * in the live one as every client sees it. Their device model uses them already.
+   */
+  setDisks(domain: Domain, images: ReadonlyMap<string, DiskImage>): Promise<void>;
+
   /** Refuses what `restore` could not read, while the old domain still runs. */
-  checkRestore(domain: Domain, memoryPath: string): Promise<void>;
+  checkRestore(domain: Domain, memoryPath: string, definition: XmlElement): Promise<void>;
 
   /** Ends an active domain at once, so that its disks can be replaced. Clients see STOPPED/FROM_SNAPSHOT. */
   destroy(domain: Domain): Promise<void>;
 
-  /** A new active domain from a memory image, owned as the old one was. Clients see STARTED/FROM_SNAPSHOT. */
-  restore(domain: Domain, memoryPath: string, options: { readonly paused: boolean }): Promise<void>;
+  /**
+   * A new active domain from a memory image, owned as the old one was. `definition` replaces the one in the image: name
+   * and disks may be others now. Clients see STARTED/FROM_SNAPSHOT.
+   */
+  restore(
+    domain: Domain,
+    memoryPath: string,
+    options: { readonly paused: boolean; readonly definition: XmlElement },
+  ): Promise<void>;
 
   /** Makes `definition` the persistent one. Clients see DEFINED/FROM_SNAPSHOT. */
   define(definition: XmlElement): Promise<void>;
@@ -84,21 +106,30 @@ export interface InterruptedSave {
   readonly memoryPath: string;
 }
 
-/** Internal snapshots in the images of a domain that is not active. */
+/** Snapshots of the images of a domain that is not active: internal ones, and overlays (`external`). */
 export interface OfflineDisks {
-  /** All or nothing: what was made before a failure is deleted again. */
+  /** Internal snapshots and new overlays, all or nothing: what was made before a failure is taken away again. */
   create(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
-  /** Refuses (OPERATION_FAILED) a name that one of the images has a snapshot of already. Reads only. */
+  /**
+   * Refuses (OPERATION_FAILED) a name that one of the images has a snapshot of already, and with libvirt's code and text
+   * an overlay's file that is there already, or with `external_reuse` is not. Reads only.
+   */
   checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
-  /** Puts the contents back. Idempotent: after a failure, run again. */
+  /** Puts the contents of internal snapshots back. Idempotent: after a failure, run again. */
   apply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
-  /** A snapshot that is already gone is no error. */
+  /** Deletes internal snapshots. One that is already gone is no error. */
   delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
   /**
-   * Refuses (55, naming disk and file) a disk whose image is missing, lacks the snapshot, or is in use by somebody else.
-   * `open`: the images that the domain's own device model has open now. Reads only.
+   * Refuses (55, naming disk and file) a disk whose image is missing, lacks the internal snapshot, has a broken backing
+   * chain, or is in use by somebody else. `open`: the images that the domain's own device model has open now. Reads only.
    */
   check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void>;
+  /** Merges each layer into the one beneath, and removes its file. A layer whose file is gone is done: idempotent. */
+  commit(layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void>;
+  /** The image and those beneath it, from the top; the last one has no backing image. Reads only, also while in use. */
+  chain(image: DiskImage): Promise<readonly DiskImage[]>;
+  /** Overlays that nothing needs any more. A missing file is no error. */
+  remove(images: readonly DiskImage[]): Promise<void>;
 }
 
 /** A domain's snapshots as its folder holds them, in reading order. */
