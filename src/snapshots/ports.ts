@@ -27,6 +27,8 @@ export interface Job {
   readonly signal: AbortSignal;
   /** Records a phase durably before it starts. The operation waits for it. */
   phase(name: string): Promise<void>;
+  /** Records durably what is about to be made, so that after a crash it can be taken back. */
+  plan(args: LibxlDomainSnapshotArgs): Promise<void>;
   progress(progress: JobProgress): void;
 }
 
@@ -66,10 +68,10 @@ export interface Host {
   commit(domain: Domain, layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void>;
 
   /**
-   * From now on the disks (by target, `xvda`) are these images: in the persistent definition, and for an active domain
-   * in the live one as every client sees it. Their device model uses them already.
+   * From now on the disks (by target, `xvda`) are these images: in the `persistent` definition, or in the `live` one as
+   * every client sees it, whose device model uses them already. Clients hear nothing of it.
    */
-  setDisks(domain: Domain, images: ReadonlyMap<string, DiskImage>): Promise<void>;
+  setDisks(domain: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void>;
 
   /** Refuses what `restore` could not read, while the old domain still runs. */
   checkRestore(domain: Domain, memoryPath: string, definition: XmlElement): Promise<void>;
@@ -128,6 +130,8 @@ export interface OfflineDisks {
   commit(layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void>;
   /** The image and those beneath it, from the top; the last one has no backing image. Reads only, also while in use. */
   chain(image: DiskImage): Promise<readonly DiskImage[]>;
+  /** `image` gets `base` as its backing image, which has the same contents as the former one: nothing is copied. */
+  rebase(image: DiskImage, base: DiskImage): Promise<void>;
   /** Overlays that nothing needs any more. A missing file is no error. */
   remove(images: readonly DiskImage[]): Promise<void>;
 }
@@ -172,6 +176,8 @@ export interface PendingOperation {
   readonly snapshot: string;
   /** The phase that was about to start, or under way. */
   readonly phase: string;
+  /** What it was making, where it had come to that. */
+  readonly args?: LibxlDomainSnapshotArgs;
 }
 
 /** Durable record of operations under way, one per domain. */
@@ -186,6 +192,8 @@ export interface Journal {
 
 export interface JournalEntry {
   phase(name: string): Promise<void>;
+  /** Kept in the record from now on. */
+  plan(args: LibxlDomainSnapshotArgs): Promise<void>;
   /** The operation has ended, well or badly, with nothing left to repair. */
   end(): Promise<void>;
 }
