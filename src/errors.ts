@@ -31,6 +31,7 @@ const CODES = {
   NO_DOMAIN_METADATA: { number: 80, format: 'metadata not found: %s' },
   OVERFLOW: { number: 82, format: 'numerical overflow: %s' },
   OPERATION_UNSUPPORTED: { number: 84, format: 'Operation not supported: %s' },
+  AGENT_UNRESPONSIVE: { number: 86, format: 'Guest agent is not responding: %s' },
   XML_INVALID_SCHEMA: { number: 92, format: 'XML document failed to validate against schema: %s' },
   /** What an upstream reported with a number that is not in this table: the number is in the error's fields. */
   OTHER: { number: 1, format: '%s' },

@@ -1,7 +1,7 @@
 /** Who owns the domains, by the URI and the upstream: a libvirtd with or without libxl beside it, or ourselves. */
 
 import { stat } from 'node:fs/promises';
-import { Qcow2Images } from '../disks/qcow2.ts';
+import { OfflineImages } from '../disks/offline.ts';
 import { qmpSocketOf } from '../disks/qmp.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
 import { openLibvirtHost } from '../hosts/open-libvirt.ts';
@@ -16,6 +16,7 @@ import type { ConnectionHandler } from '../rpc/server.ts';
 import { standalone } from '../rpc/standalone.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
 import type { Host } from '../snapshots/ports.ts';
+import { LiveDiskFiles } from '../store/live-disks.ts';
 import type { ImageWriter } from '../store/memory-images.ts';
 import type { Log } from './log.ts';
 import type { Opened } from './opened.ts';
@@ -61,16 +62,18 @@ async function openUpstreamHost(
   const upstream = opened.use(await connectUpstream(path, uri));
   const isXen = (await upstream.getType()) === 'Xen';
   if (isXen) await requireLibxl();
+  const host = await openLibvirtHost({
+    upstream,
+    events: hub,
+    images: new OfflineImages(),
+    liveDisks: await LiveDiskFiles.open(options.stateDir, log.warning),
+    libxl: { checkDomainSnapshotSave, domainSnapshotSave, domainSnapshotRecover, qmpSocketOf },
+    scratchDir: options.memoryDir,
+    log: log.warning,
+  });
   return {
+    host,
     ...(!isXen && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
-    host: await openLibvirtHost({
-      upstream,
-      events: hub,
-      images: new Qcow2Images(),
-      libxl: { checkDomainSnapshotSave, domainSnapshotSave, domainSnapshotRecover, qmpSocketOf },
-      scratchDir: options.memoryDir,
-      log: log.warning,
-    }),
     front: (snapshots) =>
       proxy({
         upstream: path,
@@ -78,6 +81,7 @@ async function openUpstreamHost(
         ...(options.upstreamUri !== undefined && { upstreamUri: options.upstreamUri }),
         snapshots,
         hub,
+        overlaid: host.overlaid,
       }),
   };
 }

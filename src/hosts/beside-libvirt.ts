@@ -1,19 +1,22 @@
 /** Snapshots of libvirtd's Xen domains by libxl itself, beside libvirtd: the guest stops for moments only. */
 
-import { deleteInternalSnapshots } from '../disks/internal-snapshots.ts';
-import { diskNodes, memoryPathOf } from '../libxl/check.ts';
-import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
+import { commitLiveLayers } from '../disks/live-commit.ts';
+import { deleteLiveSnapshots } from '../disks/live-snapshots.ts';
+import { LibvirtError } from '../errors.ts';
+import { memoryPathOf } from '../libxl/check.ts';
 import type { domainSnapshotRecover } from '../libxl/recover.ts';
 import type { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
 import { type Domain, isActive } from '../model/domain.ts';
-import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { XmlElement } from '../model/element.ts';
+import type { LayerCommit, LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { InterruptedSave, Job } from '../snapshots/ports.ts';
 import { writeElement } from '../xml/write.ts';
 import type { DeathWatch } from './death-watch.ts';
 import { domainDefinition } from './definition.ts';
-import { checkImageOwner } from './image-owner.ts';
+import { freezeGuest } from './guest-agent.ts';
 import type { Mechanism } from './libvirt.ts';
 import { checkSameDomain, checkSavable } from './save-rules.ts';
+import { checkSavedImage } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 
 /** libxl's part: the functions of src/libxl, and where a device model listens. */
@@ -42,6 +45,7 @@ export class BesideLibvirt implements Mechanism {
   }
 
   async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
+    checkPersistent(domain, args);
     checkSavable(domain, memoryPathOf(args) === undefined ? ['running', 'paused'] : ['running']);
     await this.#libxl.checkDomainSnapshotSave(domain.ref.id, args);
   }
@@ -71,16 +75,38 @@ export class BesideLibvirt implements Mechanism {
   }
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-    const nodes = diskNodes(disks);
-    if (nodes.length === 0) return;
+    if (disks.length === 0) return;
     await checkSameDomain(this.#upstream, ref);
-    const socket = await this.#libxl.qmpSocketOf(ref.id);
-    await deleteInternalSnapshots({ socket, name, nodes, signal: new AbortController().signal });
+    const monitor = () => this.#libxl.qmpSocketOf(ref.id);
+    await deleteLiveSnapshots({ name, disks, monitor, signal: new AbortController().signal });
   }
 
-  async checkRestore({ ref }: Domain, memoryPath: string): Promise<void> {
-    const image = await readMemoryImage(memoryPath);
-    checkImageOwner(ref, image.domainXml);
-    await checkLibxlStream(image);
+  async commit(
+    { ref }: Domain,
+    layers: readonly LayerCommit[],
+    { signal, progress }: Pick<Job, 'signal' | 'progress'>,
+  ): Promise<void> {
+    if (layers.length === 0) return;
+    await checkSameDomain(this.#upstream, ref);
+    await commitLiveLayers({ socket: await this.#libxl.qmpSocketOf(ref.id), layers, signal, progress });
   }
+
+  async freeze(domain: Domain): Promise<AsyncDisposable> {
+    return await freezeGuest(await domainDefinition(this.#upstream, domain, 'live'));
+  }
+
+  checkRestore({ ref }: Domain, memoryPath: string, definition: XmlElement): Promise<void> {
+    return checkSavedImage(this.#upstream, ref, memoryPath, definition);
+  }
+}
+
+/** When a transient domain's guest reboots, libvirtd starts it from the definition it had, which is that of the base. */
+function checkPersistent({ ref, persistent }: Domain, { disks = [] }: LibxlDomainSnapshotArgs): void {
+  const overlay = disks.find(({ external }) => external);
+  if (persistent || !overlay) return;
+  throw new LibvirtError(
+    'OPERATION_INVALID',
+    `external snapshot of disk '${overlay.disk.vdev}' of transient domain '${ref.name}' is not supported: after a reboot it ` +
+      'would run on the image beneath; define the domain first, or ask for an internal snapshot',
+  );
 }

@@ -2,9 +2,11 @@
 
 import { isLibvirtError, LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
+import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../model/events.ts';
 import type { LifecycleEvents } from '../snapshots/ports.ts';
 import { hideEvents } from './hidden-events.ts';
+import { restoredAs } from './saved-image.ts';
 import { SAVE_PAUSED, START_PAUSED, type Upstream } from './upstream.ts';
 
 /** What libvirtd tells of a restore: the first in every driver, the others in qemu's, and only there. */
@@ -26,10 +28,16 @@ export class Launcher {
     this.#events = events;
   }
 
-  /** From a memory image. */
-  async restore({ uuid }: DomainRef, memoryPath: string, paused: boolean): Promise<DomainRef> {
+  /** From a memory image, under the name and with the disks of `definition`. */
+  async restore(
+    { uuid }: DomainRef,
+    memoryPath: string,
+    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+  ): Promise<DomainRef> {
     using _hidden = hideEvents(this.#events, uuid, RESTORE_CAUSES);
-    await withFlag(paused ? SAVE_PAUSED : 0, (flags) => this.#upstream.restoreFlags(memoryPath, flags));
+    await restoredAs(this.#upstream, memoryPath, definition, () =>
+      withFlag(paused ? SAVE_PAUSED : 0, (flags) => this.#upstream.restoreFlags(memoryPath, flags)),
+    );
     return await this.#settle(uuid, paused);
   }
 

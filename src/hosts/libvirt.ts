@@ -7,9 +7,16 @@ import { isLibvirtError } from '../errors.ts';
 import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
-import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import type { Host, InterruptedSave, Job, LifecycleEvents } from '../snapshots/ports.ts';
-import { domainUuid } from '../xml/domain.ts';
+import type {
+  DiskImage,
+  LayerCommit,
+  LibxlDiskSnapshot,
+  LibxlDomainSnapshot,
+  LibxlDomainSnapshotArgs,
+} from '../model/libxl.ts';
+import type { Host, InterruptedSave, Job, LifecycleEvents, LiveDisks } from '../snapshots/ports.ts';
+import { domainName, domainUuid, parseDomain } from '../xml/domain.ts';
+import { withDiskImages } from '../xml/domain-images.ts';
 import { writeElement } from '../xml/write.ts';
 import { domainDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
@@ -18,7 +25,10 @@ import type { Launcher } from './launch.ts';
 import type { Upstream } from './upstream.ts';
 
 /** How memory and disks of an active domain get into a snapshot and out of it. */
-export type Mechanism = Pick<Host, 'checkSave' | 'save' | 'recover' | 'deleteDiskSnapshots' | 'checkRestore'>;
+export type Mechanism = Pick<
+  Host,
+  'checkSave' | 'save' | 'recover' | 'deleteDiskSnapshots' | 'commit' | 'freeze' | 'checkRestore'
+>;
 
 export interface LibvirtHostOptions {
   readonly upstream: Upstream;
@@ -26,6 +36,7 @@ export interface LibvirtHostOptions {
   readonly launcher: Launcher;
   readonly departures: Departures;
   readonly mechanism: Mechanism;
+  readonly liveDisks: LiveDisks;
 }
 
 /*
@@ -43,13 +54,15 @@ export class LibvirtHost implements Host {
   readonly #launcher: Launcher;
   readonly #departures: Departures;
   readonly #mechanism: Mechanism;
+  readonly #liveDisks: LiveDisks;
 
-  constructor({ upstream, events, launcher, departures, mechanism }: LibvirtHostOptions) {
+  constructor({ upstream, events, launcher, departures, mechanism, liveDisks }: LibvirtHostOptions) {
     this.#upstream = upstream;
     this.#events = events;
     this.#launcher = launcher;
     this.#departures = departures;
     this.#mechanism = mechanism;
+    this.#liveDisks = liveDisks;
   }
 
   async lookup({ uuid }: DomainRef): Promise<Domain> {
@@ -62,8 +75,9 @@ export class LibvirtHost implements Host {
     return domains.filter((domain) => domain !== undefined);
   }
 
-  definition(domain: Domain, which: 'live' | 'persistent'): Promise<XmlElement> {
-    return domainDefinition(this.#upstream, domain, which);
+  async definition(domain: Domain, which: 'live' | 'persistent'): Promise<XmlElement> {
+    const definition = await domainDefinition(this.#upstream, domain, which);
+    return which === 'live' ? withDiskImages(definition, this.#liveDisks.of(domain.ref)) : definition;
   }
 
   checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
@@ -82,8 +96,26 @@ export class LibvirtHost implements Host {
     return this.#mechanism.deleteDiskSnapshots(domain, name, disks);
   }
 
-  checkRestore(domain: Domain, memoryPath: string): Promise<void> {
-    return this.#mechanism.checkRestore(domain, memoryPath);
+  commit(domain: Domain, layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
+    return this.#mechanism.commit(domain, layers, job);
+  }
+
+  async setDisks(domain: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {
+    if (which === 'live') {
+      await this.#liveDisks.set(domain.ref, images);
+      return;
+    }
+    const definition = withDiskImages(await this.definition(domain, 'persistent'), images);
+    using _hidden = hideEvents(this.#events, domain.ref.uuid, [LIFECYCLE.DEFINED_UPDATED]);
+    await this.#upstream.defineXML(writeElement(definition));
+  }
+
+  freeze(domain: Domain): Promise<AsyncDisposable> {
+    return this.#mechanism.freeze(domain);
+  }
+
+  checkRestore(domain: Domain, memoryPath: string, definition: XmlElement): Promise<void> {
+    return this.#mechanism.checkRestore(domain, memoryPath, definition);
   }
 
   async destroy({ ref, persistent }: Domain): Promise<void> {
@@ -91,11 +123,16 @@ export class LibvirtHost implements Host {
     const stop = () => this.#upstream.destroy(ref);
     // Only a revert destroys a transient domain, and a revert brings it back.
     await (persistent ? stop() : this.#departures.withReturn(ref, stop));
+    await this.#liveDisks.forget(ref.uuid);
     this.#events.emit({ ...ref, id: -1 }, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
   }
 
-  async restore({ ref }: Domain, memoryPath: string, { paused }: { readonly paused: boolean }): Promise<void> {
-    const restored = await this.#launcher.restore(ref, memoryPath, paused);
+  async restore(
+    { ref }: Domain,
+    memoryPath: string,
+    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+  ): Promise<void> {
+    const restored = await this.#launcher.restore(ref, memoryPath, { paused, definition });
     this.#events.emit(restored, LIFECYCLE.STARTED_FROM_SNAPSHOT);
     this.#events.emit(restored, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
   }
@@ -112,6 +149,23 @@ export class LibvirtHost implements Host {
     using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.DEFINED_ADDED, LIFECYCLE.DEFINED_UPDATED]);
     const defined = await this.#upstream.defineXML(writeElement(definition));
     this.#events.emit(defined, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
+  }
+
+  /** For clients, whose own calls for a definition the upstream answers. */
+  get overlaid(): { has(uuid: string): boolean; definition(xml: string): string } {
+    return {
+      has: (uuid) => this.#liveDisks.has(uuid),
+      definition: (xml) => {
+        const domain = parseDomain(xml);
+        const ref = {
+          name: domainName(domain),
+          uuid: domainUuid(domain) ?? '',
+          id: Number(domain.attributes.id ?? -1),
+        };
+        const images = this.#liveDisks.of(ref);
+        return images.size === 0 ? xml : writeElement(withDiskImages(domain, images));
+      },
+    };
   }
 
   onGone(listener: (ref: DomainRef) => void): void {

@@ -79,6 +79,12 @@ export class TestDomain {
     return this.#run?.definition ?? this.definition;
   }
 
+  /** For disks that stand on other images by now. */
+  set liveDefinition(definition: XmlElement) {
+    if (this.#run) this.#run = { ...this.#run, definition };
+    if (!this.#run || !this.persistent) this.definition = definition;
+  }
+
   /** How the policy sees it. */
   snapshot(): Domain {
     return { ref: this.ref, state: this.state, persistent: this.persistent };

@@ -1,16 +1,9 @@
 /** Saving an embedded domain, in the order in which a Xen guest is saved. */
 
 import { writeFile } from 'node:fs/promises';
-import {
-  checkInternalSnapshots,
-  createInternalSnapshots,
-  type DiskNode,
-  deleteInternalSnapshots,
-  describeDisks,
-  type InternalSnapshotOptions,
-} from '../disks/internal-snapshots.ts';
+import { checkLiveSnapshots, type LiveDisks, LiveSnapshots } from '../disks/live-snapshots.ts';
 import { asLibvirtError, LibvirtError, systemError, throwIfCancelled } from '../errors.ts';
-import { diskNodes, memoryPathOf } from '../libxl/check.ts';
+import { memoryPathOf } from '../libxl/check.ts';
 import { PartialMemoryImage } from '../libxl/memory-image.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Job } from '../snapshots/ports.ts';
@@ -27,9 +20,10 @@ import { encodeMemoryStream, type GuestMemory, RAM_BYTES } from './test-memory.t
 export async function checkSave(run: Run, args: LibxlDomainSnapshotArgs): Promise<void> {
   const { disks = [] } = args;
   memoryPathOf(args);
+  for (const { disk } of disks) run.devices.node(disk.vdev);
   // A snapshot has one name in all its images.
-  const snapshots = snapshotsOf(run, disks[0]?.name ?? '', disks, new AbortController().signal);
-  if (snapshots.nodes.length > 0) await checkInternalSnapshots(snapshots);
+  if (disks.length > 0)
+    await checkLiveSnapshots(liveDisks(run, disks[0]?.name ?? '', disks, new AbortController().signal));
 }
 
 /**
@@ -43,48 +37,29 @@ export async function saveRun(
   job: Job,
 ): Promise<LibxlDomainSnapshot> {
   await checkSave(run, args);
-  const snapshots = snapshotsOf(run, name, args.disks ?? [], job.signal);
-  const disks = await describeDisks(snapshots, args.disks ?? []);
-  const made: Made = {};
+  const snapshots = await LiveSnapshots.prepare(liveDisks(run, name, args.disks ?? [], job.signal));
+  let image: PartialMemoryImage | undefined;
   try {
     const taken = await whileStanding(run.memory, async () => {
-      const image = await writeImage(run, memoryPathOf(args), made, job);
+      image = await writeImage(run, memoryPathOf(args), job);
       await job.phase('paused');
       throwIfCancelled(job.signal);
       const started = performance.now();
-      await createInternalSnapshots(snapshots);
-      made.snapshots = snapshots;
+      const disks = await snapshots.take();
       const timings = { disks_ms: Math.round(performance.now() - started) };
-      return { image, creation_time: Math.floor(Date.now() / 1000), timings };
+      return { disks, creation_time: Math.floor(Date.now() / 1000), timings };
     });
     await job.phase('disks-done');
-    const { image, ...rest } = taken;
     const memory = image && { memory: true, memory_path: image.path, memory_bytes: await image.finish() };
-    return { name, ...memory, ...rest, disks };
+    return { name, ...memory, ...taken };
   } catch (error) {
-    await takeBack(made, error);
-    throw error;
+    const failure = await snapshots.undo(error);
+    throw await discarded(image, failure);
   }
 }
 
-/** What a save has made so far. */
-interface Made {
-  image?: PartialMemoryImage;
-  snapshots?: InternalSnapshotOptions;
-}
-
-/** The nodes of the disks to be captured, as the domain's device model has opened them. */
-export function openedNodes(run: Run, disks: readonly LibxlDiskSnapshot[]): readonly DiskNode[] {
-  return diskNodes(disks).map(({ disk }) => run.devices.node(disk));
-}
-
-function snapshotsOf(
-  run: Run,
-  name: string,
-  disks: readonly LibxlDiskSnapshot[],
-  signal: AbortSignal,
-): InternalSnapshotOptions {
-  return { socket: run.devices.qmpSocket, name, nodes: openedNodes(run, disks), signal };
+function liveDisks(run: Run, name: string, disks: readonly LibxlDiskSnapshot[], signal: AbortSignal): LiveDisks {
+  return { monitor: async () => run.devices.qmpSocket, name, disks, signal };
 }
 
 /** The guest goes on when `work` has ended, well or badly, if it ran before. */
@@ -102,18 +77,17 @@ async function whileStanding<T>(memory: GuestMemory, work: () => Promise<T>): Pr
 async function writeImage(
   { definition, id, memory }: Run,
   path: string | undefined,
-  made: Made,
   job: Job,
 ): Promise<PartialMemoryImage | undefined> {
   if (path === undefined) return undefined;
   await job.phase('saving');
   const image = await PartialMemoryImage.create(path, writeElement(withoutSecrets(withId(definition, id))));
-  made.image = image;
   job.progress({ done: 0, total: RAM_BYTES });
   try {
     const stream = encodeMemoryStream(await memory.contents());
     await writeFile(image.partialPath, stream, { flag: 'a', signal: job.signal });
   } catch (error) {
+    await image.discard();
     throwIfCancelled(job.signal);
     throw systemError(error, `Failed to write domain save file '${path}'`);
   }
@@ -121,14 +95,12 @@ async function writeImage(
   return image;
 }
 
-async function takeBack({ image, snapshots }: Made, cause: unknown): Promise<void> {
+async function discarded(image: PartialMemoryImage | undefined, cause: LibvirtError): Promise<LibvirtError> {
   try {
     await image?.discard();
-    if (snapshots) await deleteInternalSnapshots({ ...snapshots, signal: new AbortController().signal });
+    return cause;
   } catch (error) {
-    const { code, detail } = asLibvirtError(cause);
-    throw new LibvirtError(code, `${detail}; and not all could be taken back: ${asLibvirtError(error).detail}`, {
-      cause,
-    });
+    const text = `${cause.detail}; and not all could be taken back: ${asLibvirtError(error).detail}`;
+    return new LibvirtError(cause.code, text, { cause });
   }
 }

@@ -6,24 +6,31 @@
 
 import { access, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { deleteInternalSnapshots } from '../disks/internal-snapshots.ts';
+import { commitLiveLayers } from '../disks/live-commit.ts';
+import { deleteLiveSnapshots } from '../disks/live-snapshots.ts';
 import { createQcow2Image } from '../disks/qcow2.ts';
 import { systemError } from '../errors.ts';
 import { readMemoryImage } from '../libxl/memory-image.ts';
 import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
-import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type {
+  DiskImage,
+  LayerCommit,
+  LibxlDiskSnapshot,
+  LibxlDomainSnapshot,
+  LibxlDomainSnapshotArgs,
+} from '../model/libxl.ts';
 import type { Host, Job, LifecycleEvents } from '../snapshots/ports.ts';
-import { parseDomain } from '../xml/domain.ts';
-import { inactiveFormat } from '../xml/domain-format.ts';
-import { checkImageOwner } from './image-owner.ts';
+import { withDiskImages } from '../xml/domain-images.ts';
+import { freezeGuest } from './guest-agent.ts';
+import { checkImageOwner } from './saved-image.ts';
 import { defaultDefinition } from './test-definition.ts';
-import { REASONS, type TestDomain } from './test-domain.ts';
+import { REASONS } from './test-domain.ts';
 import { TestDomainApi } from './test-domain-api.ts';
 import { TestDomains } from './test-domains.ts';
 import { readMemoryStream } from './test-memory.ts';
-import { checkSave, openedNodes, saveRun } from './test-save.ts';
+import { checkSave, saveRun } from './test-save.ts';
 import { endLeftovers } from './test-storage-daemon.ts';
 
 const IMAGE_BYTES = 64 << 20;
@@ -89,18 +96,33 @@ export class TestHost implements Host, AsyncDisposable {
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
     const domain = this.#domains.find(ref);
-    await domain.exclusive(() =>
-      deleteInternalSnapshots({
-        socket: domain.run.devices.qmpSocket,
-        name,
-        nodes: openedNodes(domain.run, disks),
-        signal: new AbortController().signal,
-      }),
-    );
+    const monitor = async () => domain.run.devices.qmpSocket;
+    await domain.exclusive(() => deleteLiveSnapshots({ name, disks, monitor, signal: new AbortController().signal }));
+  }
+
+  async commit(
+    { ref }: Domain,
+    layers: readonly LayerCommit[],
+    { signal, progress }: Pick<Job, 'signal' | 'progress'>,
+  ): Promise<void> {
+    if (layers.length === 0) return;
+    const domain = this.#domains.find(ref);
+    const socket = domain.run.devices.qmpSocket;
+    await domain.exclusive(() => commitLiveLayers({ socket, layers, signal, progress }));
+  }
+
+  async setDisks({ ref }: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {
+    const domain = this.#domains.find(ref);
+    if (which === 'live') domain.liveDefinition = withDiskImages(domain.liveDefinition, images);
+    else domain.definition = withDiskImages(domain.definition, images);
+  }
+
+  async freeze({ ref }: Domain): Promise<AsyncDisposable> {
+    return await freezeGuest(this.#domains.find(ref).liveDefinition);
   }
 
   async checkRestore({ ref }: Domain, memoryPath: string): Promise<void> {
-    await readSaved(this.#domains.find(ref), memoryPath);
+    await readSaved(ref, memoryPath);
   }
 
   /** A transient domain stays known: what comes next is its return. */
@@ -111,10 +133,14 @@ export class TestHost implements Host, AsyncDisposable {
     );
   }
 
-  async restore({ ref }: Domain, memoryPath: string, { paused }: { readonly paused: boolean }): Promise<void> {
+  async restore(
+    { ref }: Domain,
+    memoryPath: string,
+    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+  ): Promise<void> {
     const domain = this.#domains.find(ref);
     await domain.exclusive(async () => {
-      const { definition, ram } = await readSaved(domain, memoryPath);
+      const ram = await readSaved(ref, memoryPath);
       const reason = paused ? REASONS.paused.fromSnapshot : REASONS.running.fromSnapshot;
       await this.#domains.start(domain, { definition, ram, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
       this.#domains.emit(domain, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
@@ -165,9 +191,9 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-/** Definition and RAM of a memory image of this domain. */
-async function readSaved(domain: TestDomain, path: string): Promise<{ definition: XmlElement; ram: Buffer }> {
+/** The RAM in a memory image of this domain. */
+async function readSaved(ref: DomainRef, path: string): Promise<Buffer> {
   const { domainXml, streamOffset } = await readMemoryImage(path);
-  checkImageOwner(domain.ref, domainXml);
-  return { definition: inactiveFormat(parseDomain(domainXml)), ram: await readMemoryStream(path, streamOffset) };
+  checkImageOwner(ref, domainXml);
+  return await readMemoryStream(path, streamOffset);
 }

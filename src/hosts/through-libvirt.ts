@@ -6,19 +6,29 @@
 
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { asLibvirtError, isLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
+import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
-import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
+import { movesOnto } from '../model/disk-moves.ts';
 import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
+import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
-import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type {
+  DiskImage,
+  LayerCommit,
+  LibxlDiskSnapshot,
+  LibxlDomainSnapshot,
+  LibxlDomainSnapshotArgs,
+} from '../model/libxl.ts';
 import type { InterruptedSave, Job, LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
+import { withDiskImages } from '../xml/domain-images.ts';
+import { domainDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
+import { freezeGuest } from './guest-agent.ts';
 import { hideEvents } from './hidden-events.ts';
-import { checkImageOwner } from './image-owner.ts';
 import type { Launcher } from './launch.ts';
 import type { Mechanism } from './libvirt.ts';
 import { checkSavable } from './save-rules.ts';
+import { checkSavedImage } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 
 /** virConnectGetType of the driver that tells of the pause at the beginning of its save, too. */
@@ -40,6 +50,8 @@ export interface ThroughLibvirtOptions {
 interface Absence {
   readonly memoryPath: string;
   work(): Promise<void>;
+  /** What disks are when the domain comes back, by target, once the work is done. */
+  readonly images?: ReadonlyMap<string, DiskImage>;
   /** What the work leaves behind, for the message where the domain does not come back. */
   readonly leaves?: string;
 }
@@ -66,78 +78,88 @@ export class ThroughLibvirt implements Mechanism {
   async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
     const { name } = domain.ref;
     checkSavable(domain, ['running', 'paused']);
-    if (memoryPathOf(args) === undefined) {
-      const text = `disks of active domain '${name}' cannot be snapshotted without its memory through libvirt`;
-      throw new LibvirtError('OPERATION_UNSUPPORTED', text);
-    }
     if (args.live === true) {
       const text = `domain '${name}' cannot be saved live through libvirt: take the snapshot without the live flag`;
       throw new LibvirtError('OPERATION_UNSUPPORTED', text);
-    }
-    const external = args.disks?.find((disk) => disk.external);
-    if (external) {
-      const text = `external snapshot of disk '${external.disk.vdev}' of an active domain is not supported through libvirt`;
-      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
     }
   }
 
   async save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
     const memoryPath = memoryPathOf(args);
-    if (memoryPath === undefined) throw new LibvirtError('INVALID_ARG', 'a snapshot with memory needs a memory_path');
     const disks = args.disks ?? [];
     const creation_time = Math.floor(Date.now() / 1000);
     await job.phase('saving');
     throwIfCancelled(job.signal);
+    const overlays = movesOnto(disks);
     await this.#whileAway(domain, {
-      memoryPath,
+      memoryPath: memoryPath ?? this.#scratch(domain.ref),
       work: () => this.#takeDisks(name, disks, job),
-      ...(disks.length > 0 && { leaves: `internal snapshot '${name}' is left in its images` }),
+      images: new Map(overlays.map(({ disk, to }) => [disk, to])),
+      ...(disks.length > 0 && { leaves: `snapshot '${name}' is left in its images` }),
     });
+    const taken = { name, creation_time, ...(disks.length > 0 && { disks }) };
+    if (memoryPath === undefined) {
+      await rm(this.#scratch(domain.ref));
+      return taken;
+    }
     const { size } = await stat(memoryPath);
     job.progress({ done: size, total: size });
-    const memory = { memory: true, memory_path: memoryPath, memory_bytes: size };
-    return { name, ...memory, creation_time, ...(disks.length > 0 && { disks }) };
+    return { ...taken, memory: true, memory_path: memoryPath, memory_bytes: size };
   }
 
   /** A domain that was saved and not restored comes back from its image; libvirtd may have ended the save without us. */
   async recover(domain: Domain, { memoryPath }: InterruptedSave): Promise<void> {
-    if (isActive(domain)) return;
-    const saved = await stat(memoryPath).catch(() => undefined);
-    if (saved) await this.#launcher.restore(domain.ref, memoryPath, false);
+    const path = memoryPath ?? this.#scratch(domain.ref);
+    if (!isActive(domain) && (await isThere(path))) {
+      const definition = await domainDefinition(this.#upstream, domain, 'persistent');
+      await this.#launcher.restore(domain.ref, path, { paused: false, definition });
+    }
+    if (memoryPath === undefined) await rm(path, { force: true });
   }
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-    if (disks.length === 0) return;
+    if (disks.length > 0) await this.#betweenSaveAndRestore(ref, () => this.#images.delete(name, disks));
+  }
+
+  async commit({ ref }: Domain, layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
+    if (layers.length === 0) return;
+    const tips = layers.flatMap(({ disk, base, above }) => (above ? [] : [[disk, base] as const]));
+    await this.#betweenSaveAndRestore(ref, () => this.#images.commit(layers, job), new Map(tips));
+  }
+
+  async freeze(domain: Domain): Promise<AsyncDisposable> {
+    return await freezeGuest(await domainDefinition(this.#upstream, domain, 'live'));
+  }
+
+  checkRestore({ ref }: Domain, memoryPath: string, definition: XmlElement): Promise<void> {
+    return checkSavedImage(this.#upstream, ref, memoryPath, definition);
+  }
+
+  #scratch({ uuid }: DomainRef): string {
+    return join(this.#scratchDir, `${uuid}.save`);
+  }
+
+  /** Work on the disks of an active domain that is no part of a snapshot. */
+  async #betweenSaveAndRestore(ref: DomainRef, work: () => Promise<void>, images?: Absence['images']): Promise<void> {
     // By now it may have been away, and have come back with another id.
     const now = await this.#upstream.lookupByUUID(ref.uuid);
     const [state, persistent] = await Promise.all([this.#upstream.getState(now), this.#upstream.isPersistent(now)]);
     const domain = { ref: now, state, persistent };
     checkSavable(domain, ['running', 'paused']);
-    const memoryPath = join(this.#scratchDir, `${ref.uuid}.save`);
-    await this.#whileAway(domain, { memoryPath, work: () => this.#images.delete(name, disks) });
+    const memoryPath = this.#scratch(ref);
+    await this.#whileAway(domain, { memoryPath, work, ...(images && { images }) });
     await rm(memoryPath);
-  }
-
-  /** By libvirtd where its driver can read saved images; libxl's cannot, and its format is ours. */
-  async checkRestore({ ref }: Domain, memoryPath: string): Promise<void> {
-    try {
-      checkImageOwner(ref, await this.#upstream.saveImageGetXMLDesc(memoryPath, 0));
-    } catch (error) {
-      if (!isLibvirtError(error, 'NO_SUPPORT')) throw error;
-      const image = await readMemoryImage(memoryPath);
-      checkImageOwner(ref, image.domainXml);
-      await checkLibxlStream(image);
-    }
   }
 
   async #takeDisks(name: string, disks: readonly LibxlDiskSnapshot[], job: Job): Promise<void> {
     await job.phase('saved');
     throwIfCancelled(job.signal);
-    await this.#images.create(name, disks);
+    const internal = disks.filter(({ external }) => !external);
+    await this.#images.create(name, internal);
     try {
       await job.phase('restoring');
     } catch (error) {
-      await this.#images.delete(name, disks);
+      await this.#images.delete(name, internal);
       throw error;
     }
   }
@@ -145,10 +167,14 @@ export class ThroughLibvirt implements Mechanism {
   /** The domain comes back in any case; when the work has failed, without a memory image left behind. */
   async #whileAway(domain: Domain, absence: Absence): Promise<void> {
     const { ref, state } = domain;
-    const { memoryPath } = absence;
+    const { memoryPath, images = new Map() } = absence;
+    const definition = await domainDefinition(this.#upstream, domain, 'live');
     await this.#save(domain, absence);
     const failure = await outcome(() => absence.work());
-    const lost = await outcome(() => this.#launcher.restore(ref, memoryPath, state === 'paused'));
+    const returning = failure ? definition : withDiskImages(definition, images);
+    const lost = await outcome(() =>
+      this.#launcher.restore(ref, memoryPath, { paused: state === 'paused', definition: returning }),
+    );
     if (lost) throw failure ? notRestored(ref, { memoryPath }, lost, failure) : notRestored(ref, absence, lost);
     if (!failure) return;
     await rm(memoryPath, { force: true });
@@ -169,6 +195,13 @@ export class ThroughLibvirt implements Mechanism {
       throw error;
     }
   }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function outcome(work: () => Promise<unknown>): Promise<LibvirtError | undefined> {

@@ -22,6 +22,7 @@ export interface Upstream {
   saveFlags(domain: DomainRef, to: string, flags: number): Promise<void>;
   restoreFlags(from: string, flags: number): Promise<void>;
   saveImageGetXMLDesc(file: string, flags: number): Promise<string>;
+  saveImageDefineXML(file: string, xml: string, flags: number): Promise<void>;
   pmSuspendForDuration(domain: DomainRef, target: number): Promise<void>;
   pmWakeup(domain: DomainRef): Promise<void>;
   onLifecycle(listener: (domain: DomainRef, event: LifecycleEvent) => void): void;
@@ -29,6 +30,8 @@ export interface Upstream {
 
 /** VIR_DOMAIN_SAVE_PAUSED. */
 export const SAVE_PAUSED = 4;
+/** VIR_DOMAIN_SAVE_IMAGE_XML_SECURE. */
+export const SAVE_IMAGE_SECURE = 1;
 /** VIR_DOMAIN_START_PAUSED. */
 export const START_PAUSED = 1;
 /** VIR_NODE_SUSPEND_TARGET_MEM. */

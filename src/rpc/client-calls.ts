@@ -45,6 +45,12 @@ export const CALLS = {
     struct({ file: string, flags: uint }),
     struct({ value: string }),
   ),
+  saveImageDefineXML: foreign(
+    'virDomainSaveImageDefineXML',
+    236,
+    struct({ file: string, dxml: string, flags: uint }),
+    nothing,
+  ),
   pmSuspendForDuration: foreign('virDomainPMSuspendForDuration', 261, pmSuspendArgs, nothing),
   pmWakeup: foreign('virDomainPMWakeup', 267, struct({ domain, flags: uint }), nothing),
 } as const;

@@ -139,6 +139,11 @@ export class RpcClient implements Disposable {
     return (await this.#call(CALLS.saveImageGetXMLDesc, { file, flags })).value;
   }
 
+  /** `flags`: virDomainSaveRestoreFlags. */
+  saveImageDefineXML(file: string, dxml: string, flags: number): Promise<void> {
+    return this.#call(CALLS.saveImageDefineXML, { file, dxml, flags });
+  }
+
   /** `target`: virNodeSuspendTarget. */
   pmSuspendForDuration(domain: DomainRef, target: number): Promise<void> {
     return this.#call(CALLS.pmSuspendForDuration, { domain, target, duration: 0n, flags: 0 });

@@ -62,7 +62,7 @@ const text = struct({ value: string });
 const oneDomain = struct({ domain });
 const oneSnapshot = struct({ snapshot });
 /** A migration's arguments begin with the domain, whatever they are. */
-const migration = struct({ domain, rest });
+const domainAndRest = struct({ domain, rest });
 const jobInfo = struct({
   type: int,
   timeElapsed: uhyper,
@@ -140,6 +140,7 @@ export const PROCEDURES = {
   DOMAIN_UNDEFINE: procedure(35, domainOnly, nothing, prevents('DOMAIN', 'virDomainUndefine')),
   CONNECT_LIST_DOMAINS: procedure(37, struct({ maxids: int }), struct({ ids: list(int) })),
   CONNECT_NUM_OF_DOMAINS: procedure(51, nothing, number),
+  DOMAIN_SAVE: procedure(55, domainAndRest, nothing),
   CONNECT_GET_HOSTNAME: procedure(59, nothing, text),
   CONNECT_SUPPORTS_FEATURE: procedure(60, struct({ feature: int }), struct({ supported: int })),
   AUTH_LIST: procedure(66, nothing, struct({ types: list(int, 20) })),
@@ -180,16 +181,18 @@ export const PROCEDURES = {
     nothing,
     prevents('DOMAIN_SNAPSHOT', 'virDomainSnapshotDelete'),
   ),
+  DOMAIN_MANAGED_SAVE: procedure(182, domainAndRest, nothing),
   DOMAIN_CREATE_WITH_FLAGS: procedure(196, domainFlags, oneDomain, prevents('DOMAIN', 'virDomainCreateWithFlags')),
   DOMAIN_IS_UPDATED: procedure(202, domainOnly, number),
   DOMAIN_GET_STATE: procedure(212, domainFlags, struct({ state: int, reason: int })),
-  DOMAIN_MIGRATE_BEGIN3: procedure(213, migration, nothing),
-  DOMAIN_MIGRATE_PERFORM3: procedure(216, migration, nothing),
+  DOMAIN_MIGRATE_BEGIN3: procedure(213, domainAndRest, nothing),
+  DOMAIN_MIGRATE_PERFORM3: procedure(216, domainAndRest, nothing),
   DOMAIN_UNDEFINE_FLAGS: procedure(231, domainFlags, nothing, prevents('DOMAIN', 'virDomainUndefineFlags')),
   DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing, prevents('DOMAIN', 'virDomainDestroyFlags')),
   DOMAIN_SNAPSHOT_GET_PARENT: procedure(244, snapshotFlags, oneSnapshot),
   DOMAIN_SNAPSHOT_NUM_CHILDREN: procedure(246, snapshotFlags, number),
   DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES: procedure(247, struct({ snapshot, maxnames: int, flags: uint }), names),
+  DOMAIN_SAVE_FLAGS: procedure(232, domainAndRest, nothing),
   DOMAIN_SHUTDOWN_FLAGS: procedure(258, domainFlags, nothing, prevents('DOMAIN', 'virDomainShutdownFlags')),
   DOMAIN_GET_METADATA: procedure(265, struct({ domain, type: int, uri: optional(string), flags: uint }), text),
   DOMAIN_SNAPSHOT_IS_CURRENT: procedure(271, snapshotFlags, number),
@@ -202,8 +205,8 @@ export const PROCEDURES = {
   DOMAIN_LIST_ALL_SNAPSHOTS: procedure(274, struct({ domain, needResults: int, flags: uint }), snapshots),
   DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN: procedure(275, struct({ snapshot, needResults: int, flags: uint }), snapshots),
   DOMAIN_GET_JOB_STATS: procedure(298, domainFlags, jobStats),
-  DOMAIN_MIGRATE_BEGIN3_PARAMS: procedure(302, migration, nothing),
-  DOMAIN_MIGRATE_PERFORM3_PARAMS: procedure(305, migration, nothing),
+  DOMAIN_MIGRATE_BEGIN3_PARAMS: procedure(302, domainAndRest, nothing),
+  DOMAIN_MIGRATE_PERFORM3_PARAMS: procedure(305, domainAndRest, nothing),
   CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY: procedure(
     316,
     struct({ eventID: int, domain: optional(domain) }),

@@ -2,6 +2,7 @@
 
 import { LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
+import { XML } from '../model/flags.ts';
 import type { ActiveJob, SnapshotApi } from '../snapshots/api.ts';
 import { announceSnapshots } from './capabilities.ts';
 import { passesSnapshotFilter, SNAPSHOT_BITS } from './domain-filter.ts';
@@ -9,7 +10,7 @@ import { decodePayload, encodeFrame, type FrameHeader } from './frames.ts';
 import { jobInfo, jobStats } from './job-calls.ts';
 import { errorFrame, replyFrame } from './messages.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure, UNDEFINE } from './procedures.ts';
-import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
+import type { OverlaidDomains, ProxyContext, ProxyOptions } from './proxy-context.ts';
 
 /** Handles one call. What it cannot decode it sends on as it is: the upstream says what is wrong with it. */
 export type ProxyCall = (connection: ProxyContext, call: FrameHeader, frame: Buffer) => void | Promise<void>;
@@ -34,7 +35,11 @@ function proxyCall<A, R>(
 }
 
 /** By procedure number. */
-export function proxyCalls({ snapshots, upstreamUri }: Pick<ProxyOptions, 'snapshots' | 'upstreamUri'>) {
+export function proxyCalls({
+  snapshots,
+  overlaid,
+  upstreamUri,
+}: Pick<ProxyOptions, 'snapshots' | 'overlaid' | 'upstreamUri'>) {
   return new Map([
     proxyCall(P.CONNECT_OPEN, (connection, call, _frame, { name, flags }) => {
       const asked = connection.readOnly ? flags | CONNECT.RO : flags;
@@ -76,8 +81,23 @@ export function proxyCalls({ snapshots, upstreamUri }: Pick<ProxyOptions, 'snaps
       });
     }),
 
-    undefineCall(snapshots, P.DOMAIN_UNDEFINE, () => 0),
-    undefineCall(snapshots, P.DOMAIN_UNDEFINE_FLAGS, ({ flags }) => flags),
+    proxyCall(P.DOMAIN_GET_XML_DESC, (connection, call, frame, { domain, flags }) => {
+      if (!overlaid.has(domain.uuid) || flags & XML.INACTIVE) {
+        connection.toUpstream(call, frame);
+        return;
+      }
+      const { result } = P.DOMAIN_GET_XML_DESC;
+      connection.toUpstream(call, frame, (reply, bytes) =>
+        replyFrame(reply, result, { value: overlaid.definition(decodePayload(result, bytes).value) }),
+      );
+    }),
+
+    overlaidCall(overlaid, P.DOMAIN_SAVE),
+    overlaidCall(overlaid, P.DOMAIN_SAVE_FLAGS),
+    overlaidCall(overlaid, P.DOMAIN_MANAGED_SAVE),
+
+    undefineCall(snapshots, overlaid, P.DOMAIN_UNDEFINE, () => 0),
+    undefineCall(snapshots, overlaid, P.DOMAIN_UNDEFINE_FLAGS, ({ flags }) => flags),
 
     migrateCall(snapshots, P.DOMAIN_MIGRATE_BEGIN3),
     migrateCall(snapshots, P.DOMAIN_MIGRATE_PERFORM3),
@@ -108,6 +128,7 @@ export function proxyCalls({ snapshots, upstreamUri }: Pick<ProxyOptions, 'snaps
 /** The upstream undefines; whether it may, and what becomes of the snapshots, is decided here. */
 function undefineCall<A extends { readonly domain: DomainRef }>(
   snapshots: SnapshotApi,
+  overlaid: OverlaidDomains,
   procedure: Procedure<A, void>,
   flagsOf: (args: A) => number,
 ): [number, ProxyCall] {
@@ -118,6 +139,7 @@ function undefineCall<A extends { readonly domain: DomainRef }>(
     }
     const flags = flagsOf(args);
     try {
+      refuseOverlaid(overlaid, args.domain, 'undefined');
       await snapshots.checkUndefine(args.domain, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
     } catch (error) {
       connection.toClient(errorFrame(call, error));
@@ -126,6 +148,26 @@ function undefineCall<A extends { readonly domain: DomainRef }>(
     const stripped = encodeFrame(call, procedure.args, { ...args, flags: flags & ~UNDEFINE.SNAPSHOTS_METADATA });
     connection.toUpstream(call, stripped, (reply, bytes) => forgotten(snapshots, args.domain, reply, bytes));
   });
+}
+
+/** The upstream would save a definition that names the images beneath, and restore the domain on those. */
+function overlaidCall<A extends { readonly domain: DomainRef }>(
+  overlaid: OverlaidDomains,
+  procedure: Procedure<A, void>,
+): [number, ProxyCall] {
+  return proxyCall(procedure, (connection, call, frame, { domain }) => {
+    if (connection.open && !connection.readOnly) refuseOverlaid(overlaid, domain, 'saved');
+    connection.toUpstream(call, frame);
+  });
+}
+
+function refuseOverlaid(overlaid: OverlaidDomains, { name, uuid }: DomainRef, what: string): void {
+  if (!overlaid.has(uuid)) return;
+  throw new LibvirtError(
+    'OPERATION_INVALID',
+    `domain '${name}' runs on overlays of external snapshots that its own libvirtd does not know, and cannot be ${what} ` +
+      'until it has been shut down once; a snapshot with external memory (--memspec) saves it',
+  );
 }
 
 /** The upstream migrates what has no snapshots: they would stay behind (qemuMigrationSrcIsAllowed). */

@@ -13,6 +13,14 @@ export interface ProxyOptions {
   readonly upstreamUri?: string;
   readonly snapshots: SnapshotApi;
   readonly hub: LifecycleHub;
+  /** Running domains whose disks stand on other images than the upstream knows. */
+  readonly overlaid: OverlaidDomains;
+}
+
+export interface OverlaidDomains {
+  has(uuid: string): boolean;
+  /** The upstream's live definition of one of them, with the images that its disks stand on. */
+  definition(xml: string): string;
 }
 
 /** What the proxy's own handling of a call may do with the connection. */

@@ -12,10 +12,11 @@ export function checkCapture(snapshot: SnapshotDef, disks: readonly DomainDisk[]
     const location = snapshot.disks.find(({ name }) => name === disk.target)?.location ?? 'no';
     switch (location) {
       case 'internal':
-        checkInternal(snapshot, disk);
+        checkInternal(disk);
         captured.internal += 1;
         break;
       case 'external':
+        checkExternal(snapshot, disk);
         captured.external += 1;
         break;
       case 'manual':
@@ -38,18 +39,10 @@ export function checkCapture(snapshot: SnapshotDef, disks: readonly DomainDisk[]
   if (snapshot.state === 'disk-snapshot' && captured.internal + captured.external === 0) {
     throw unsupported('disk-only snapshots require at least one disk to be selected for snapshot');
   }
-  if (captured.internal > 0 && captured.external > 0) {
-    throw unsupported('mixing internal and external targets for a snapshot is not yet supported');
-  }
-  if (captured.external > 0 || memory.location === 'external') {
-    throw unsupported(
-      `external snapshot '${snapshot.name}' is not yet supported by this driver; ask for an internal one`,
-    );
-  }
 }
 
 /** Internal snapshots live inside qcow2 images that QEMU serves (qdisk); libvirt's words for any other format. */
-function checkInternal(snapshot: SnapshotDef, disk: DomainDisk): void {
+function checkInternal(disk: DomainDisk): void {
   const format = disk.format ?? 'raw';
   if (format !== 'qcow2') {
     throw unsupported(`internal snapshot for disk ${disk.target} unsupported for storage type ${format}`);
@@ -57,9 +50,22 @@ function checkInternal(snapshot: SnapshotDef, disk: DomainDisk): void {
   if (disk.type !== 'file' && disk.type !== 'block') {
     throw unsupported(`internal snapshot for disk ${disk.target} unsupported on a '${disk.type}' source`);
   }
-  if (snapshot.state === 'disk-snapshot') {
-    throw unsupported(`active domains require external disk snapshots; disk ${disk.target} requested internal`);
+}
+
+/** Overlays are qcow2, whatever the image beneath is. */
+function checkExternal(snapshot: SnapshotDef, disk: DomainDisk): void {
+  const { format = 'qcow2', type = 'file' } = snapshot.disks.find(({ name }) => name === disk.target)?.target ?? {};
+  if (format !== 'qcow2') {
+    throw unsupported(`external snapshot format for disk ${disk.target} is unsupported: ${format}`);
   }
+  if (type !== 'file' && type !== 'block') {
+    throw unsupported(`external snapshot for disk ${disk.target} unsupported on a '${type}' target`);
+  }
+  if (disk.type !== 'file' && disk.type !== 'block') {
+    throw unsupported(`external snapshot for disk ${disk.target} unsupported on a '${disk.type}' source`);
+  }
+  if (disk.shareable)
+    throw unsupported(`external snapshot of disk ${disk.target}, which is shareable, is not supported`);
 }
 
 function unsupported(detail: string): LibvirtError {

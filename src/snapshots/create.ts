@@ -1,7 +1,7 @@
 /** virDomainSnapshotCreateXML without REDEFINE: the qemu driver's order of checks and decisions, on Xen. */
 
 import { stat } from 'node:fs/promises';
-import { asLibvirtError, LibvirtError } from '../errors.ts';
+import { LibvirtError } from '../errors.ts';
 import { alignDisks } from '../model/align.ts';
 import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
 import { CREATE } from '../model/flags.ts';
@@ -11,10 +11,9 @@ import { domainDisks } from '../xml/domain-disks.ts';
 import { readSnapshotRequest } from '../xml/snapshot-read.ts';
 import { checkCapture } from './capture-rules.ts';
 import type { SnapshotContext } from './context.ts';
-import { discardData } from './discard.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
-import { fromLibxlSnapshot, toSnapshotArgs } from './libxl-args.ts';
-import type { Job } from './ports.ts';
+import { toSnapshotArgs } from './libxl-args.ts';
+import { type CreatePlan, record, take } from './take.ts';
 
 /**
  * Takes a snapshot and returns its name. Everything is checked before the guest is touched; on an error nothing has
@@ -38,12 +37,12 @@ export async function createSnapshot(
   else checkName(request.name);
   return await jobs.run(domain.ref, 'create', request.name, async (job) => {
     const now = await host.lookup(ref);
-    const plan = await define(context, snapshots, now, request, flags);
+    const plan = await planOf(context, snapshots, now, request, flags);
     if (snapshots.tree.has(request.name)) throw alreadyExists(request.name);
     if (!(flags & CREATE.NO_METADATA)) context.store.check(now.ref, plan.snapshot);
     const taken = await take(context, now, plan, flags, job);
-    if (!(flags & CREATE.NO_METADATA)) await record(context, snapshots, now, taken, job);
-    if (flags & CREATE.HALT && isActive(now)) await host.destroy(now);
+    await record(context, snapshots, now, plan, taken, flags, job);
+    if (flags & CREATE.HALT && isActive(now)) await host.destroy(await host.lookup(ref));
     return request.name;
   });
 }
@@ -71,21 +70,14 @@ function alreadyExists(name: string): LibvirtError {
   return new LibvirtError('OPERATION_FAILED', `domain moment ${name} already exists`, { domain: 'DOMAIN' });
 }
 
-/** A snapshot to be taken, and the definition it is taken of. */
-interface Plan {
-  readonly snapshot: SnapshotDef;
-  readonly disks: readonly DomainDisk[];
-  readonly memoryKib: number;
-}
-
 /** The request with everything the domain knows: state, memory, full list of disks, both definitions, parent. */
-async function define(
-  { host }: SnapshotContext,
+async function planOf(
+  { host, memory: memoryImages }: SnapshotContext,
   { current }: DomainSnapshots,
   domain: Domain,
   request: SnapshotRequest,
   flags: number,
-): Promise<Plan> {
+): Promise<CreatePlan> {
   checkLive(domain, request, flags);
   checkState(domain);
   const definition = await host.definition(domain, 'live');
@@ -108,7 +100,12 @@ async function define(
     ...(current && { parent: current.name }),
   };
   checkCapture(snapshot, disks);
-  return { snapshot, disks, memoryKib: domainMemoryKib(definition) };
+  const args = toSnapshotArgs(snapshot, disks, {
+    memoryPath: memoryImages.path(domain.ref, snapshot.name),
+    live: (flags & CREATE.LIVE) !== 0,
+    reuse: (flags & CREATE.REUSE_EXT) !== 0,
+  });
+  return { snapshot, args, memoryKib: domainMemoryKib(definition) };
 }
 
 function checkLive(domain: Domain, { memory }: SnapshotRequest, flags: number): void {
@@ -157,58 +154,4 @@ async function regularFiles(disks: readonly DomainDisk[]): Promise<ReadonlySet<s
   const paths = disks.flatMap(({ path }) => path ?? []);
   const found = await Promise.all(paths.map((path) => stat(path).catch(() => undefined)));
   return new Set(paths.filter((_, index) => found[index]?.isFile()));
-}
-
-/** Bytes to keep free beyond the guest's RAM: libvirt's header, page records and device state (measured: 1.6 % of RAM). */
-const IMAGE_OVERHEAD = { share: 0.02, bytes: 2 * 1024 * 1024 } as const;
-
-/** Carries the snapshot out: through the host where the domain is active, in the images where it is not. */
-async function take(
-  { host, images, memory }: SnapshotContext,
-  domain: Domain,
-  { snapshot, disks, memoryKib }: Plan,
-  flags: number,
-  job: Job,
-): Promise<SnapshotDef> {
-  const args = toSnapshotArgs(snapshot, disks, {
-    memoryPath: memory.path(domain.ref, snapshot.name),
-    live: (flags & CREATE.LIVE) !== 0,
-  });
-  if (!isActive(domain)) {
-    await images.checkFree(snapshot.name, args.disks ?? []);
-    await job.phase('disks');
-    await images.create(snapshot.name, args.disks ?? []);
-    return snapshot;
-  }
-  await host.checkSave(domain, args);
-  if (snapshot.memory.location === 'internal') {
-    const bytes = Math.ceil(memoryKib * 1024 * (1 + IMAGE_OVERHEAD.share)) + IMAGE_OVERHEAD.bytes;
-    await memory.prepare(domain.ref, snapshot.name, bytes);
-  }
-  try {
-    return fromLibxlSnapshot(snapshot, await host.save(domain, snapshot.name, args, job));
-  } catch (error) {
-    await memory.tidy(domain.ref);
-    throw error;
-  }
-}
-
-/** Writes the metadata. Where that fails the snapshot is taken back: one that is not listed would only hold space. */
-async function record(
-  context: SnapshotContext,
-  snapshots: DomainSnapshots,
-  domain: Domain,
-  snapshot: SnapshotDef,
-  job: Job,
-): Promise<void> {
-  await job.phase('metadata');
-  try {
-    await snapshots.put(snapshot, true);
-  } catch (error) {
-    const { code, detail } = asLibvirtError(error);
-    const left = await discardData(context, await context.host.lookup(domain.ref), snapshot).catch(asLibvirtError);
-    throw left
-      ? new LibvirtError(code, `${detail}; and its data is left behind: ${left.detail}`, { cause: error })
-      : error;
-  }
 }

@@ -1,11 +1,13 @@
 /** virDomainSnapshotDelete: one snapshot, or it and all beneath it, or only those beneath it. */
 
-import { LibvirtError } from '../errors.ts';
+import type { Domain } from '../model/domain.ts';
 import { DELETE } from '../model/flags.ts';
-import { isExternal, type SnapshotEntry } from '../model/snapshot.ts';
+import { isExternal, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotContext } from './context.ts';
 import { discardData } from './discard.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import { afterMerge, planMerge, restated } from './layers.ts';
+import { otherSnapshots, standingOf } from './standing.ts';
 
 /**
  * Data goes before metadata, leaves before their parents: whatever stops it, what is still listed is complete or can be
@@ -23,11 +25,11 @@ export async function deleteSnapshot(
   await jobs.run(snapshots.ref, 'delete', name, async (job) => {
     const domain = await host.lookup(snapshots.ref);
     const doomed = selection(snapshots, name, flags);
-    if (!metadataOnly) checkExternal(doomed, name, flags);
+    if (!metadataOnly) await checkMerges(context, snapshots, domain, doomed);
     await job.phase('delete');
     await moveCurrent(snapshots, doomed, name, flags);
     for (const entry of doomed) {
-      if (!metadataOnly) await discardData(context, domain, await snapshots.read(entry.name));
+      if (!metadataOnly) await discardData(context, snapshots, domain, await snapshots.read(entry.name), job);
       await snapshots.remove(entry.name);
     }
   });
@@ -41,15 +43,24 @@ function selection(snapshots: DomainSnapshots, name: string, flags: number): rea
   return flags & DELETE.CHILDREN ? [...beneath, entry] : beneath;
 }
 
-function checkExternal(doomed: readonly SnapshotEntry[], name: string, flags: number): void {
+/** Goes through all merges on paper, so that the first one is not done where a later one would be refused. */
+async function checkMerges(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  doomed: readonly SnapshotEntry[],
+): Promise<void> {
   if (!doomed.some(isExternal)) return;
-  const several = flags & (DELETE.CHILDREN | DELETE.CHILDREN_ONLY);
-  throw new LibvirtError(
-    'CONFIG_UNSUPPORTED',
-    several
-      ? 'deletion of external children disk snapshots not supported'
-      : `deletion of external snapshot '${name}' is not yet supported by this driver; --metadata forgets it and keeps its files`,
-  );
+  let left: readonly SnapshotDef[] = await otherSnapshots(snapshots, new Set());
+  let standing = await standingOf(context, domain, left);
+  for (const { name } of doomed) {
+    const snapshot = left.find((def) => def.name === name);
+    left = left.filter((def) => def.name !== name);
+    if (!snapshot) continue;
+    const plan = planMerge(snapshot, left, standing);
+    left = left.map((def) => restated(def, plan) ?? def);
+    standing = afterMerge(standing, plan);
+  }
 }
 
 /** A current snapshot among those that go with children hands over first: to the snapshot itself, as libvirt does. */

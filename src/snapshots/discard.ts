@@ -1,4 +1,4 @@
-/** Takes a snapshot's data away: the parts inside disk images and the memory image. */
+/** Takes a snapshot's data away: what it holds inside disk images, the layers it made, and the memory image. */
 
 import { LibvirtError } from '../errors.ts';
 import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
@@ -6,15 +6,29 @@ import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import type { SnapshotContext } from './context.ts';
+import type { DomainSnapshots } from './domain-snapshots.ts';
+import { externalDisks, type Merge, planMerge, restated } from './layers.ts';
 import { capturedDisks } from './libxl-args.ts';
+import type { Job } from './ports.ts';
+import { otherSnapshots, standingOf } from './standing.ts';
+
+/** What reaches the disks while data is taken away. */
+type Progress = Pick<Job, 'signal' | 'progress'>;
 
 /**
- * Idempotent: what is already gone is no error. Refuses (84) where the domain runs on other images than the snapshot
- * was taken in, since those cannot be reached through its device model.
+ * Idempotent: what is already gone is no error. Refuses (84) where the domain runs on other images than an internal
+ * snapshot was taken in, since those cannot be reached through its device model. The definitions of the domain and of
+ * its other snapshots follow the layers that are merged.
  */
-export async function discardData(context: SnapshotContext, domain: Domain, snapshot: SnapshotDef): Promise<void> {
+export async function discardData(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  snapshot: SnapshotDef,
+  job: Progress,
+): Promise<void> {
   const { host, images, memory } = context;
-  const captured = capturedDisks(snapshot);
+  const captured = capturedDisks(snapshot).filter(({ external }) => !external);
   if (captured.length > 0) {
     if (isActive(domain)) {
       checkSameImages(snapshot, captured, domainDisks(await host.definition(domain, 'live')));
@@ -23,7 +37,37 @@ export async function discardData(context: SnapshotContext, domain: Domain, snap
       await images.delete(snapshot.name, captured);
     }
   }
-  await memory.remove(domain.ref, snapshot.name);
+  if (externalDisks(snapshot).length > 0) {
+    const others = await otherSnapshots(snapshots, new Set([snapshot.name]));
+    const standing = await standingOf(context, domain, [snapshot, ...others]);
+    await merge(context, snapshots, domain, planMerge(snapshot, others, standing), others, job);
+  }
+  if (snapshot.memory.location === 'external') await memory.removeFile(snapshot.memory.file);
+  else await memory.remove(domain.ref, snapshot.name);
+}
+
+/** The definitions name a layer until it is merged, and the one beneath it right afterwards. */
+async function merge(
+  { host, images }: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  plan: Merge,
+  others: readonly SnapshotDef[],
+  job: Progress,
+): Promise<void> {
+  if (isActive(domain)) await host.commit(domain, plan.own, job);
+  else await images.commit(plan.own, job);
+  if (plan.tips.size > 0) {
+    if (isActive(domain)) await host.setDisks(domain, plan.tips, 'live');
+    if (domain.persistent) await host.setDisks(domain, plan.tips, 'persistent');
+  }
+  await images.commit(plan.others, job);
+  for (const { image, base } of plan.rebased) await images.rebase(image, base);
+  for (const other of others) {
+    const standing = restated(other, plan);
+    if (standing) await snapshots.put(standing, false);
+  }
+  await images.remove(plan.unused);
 }
 
 function checkSameImages(
@@ -31,8 +75,8 @@ function checkSameImages(
   captured: readonly LibxlDiskSnapshot[],
   now: readonly DomainDisk[],
 ): void {
-  for (const { disk, external } of captured) {
-    if (external || disk.pdev_path === now.find(({ target }) => target === disk.vdev)?.path) continue;
+  for (const { disk } of captured) {
+    if (disk.pdev_path === now.find(({ target }) => target === disk.vdev)?.path) continue;
     throw new LibvirtError(
       'OPERATION_UNSUPPORTED',
       `disk image '${disk.pdev_path ?? ''}' for internal snapshot '${name}' is not the same as disk image currently used by VM`,

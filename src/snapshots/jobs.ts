@@ -113,6 +113,7 @@ export class Jobs implements AsyncDisposable {
           running.phase = name;
           await entry.phase(name);
         },
+        plan: (args) => entry.plan(args),
         progress: (progress) => {
           running.progress = progress;
         },

@@ -8,18 +8,24 @@ import { domainDisks } from '../xml/domain-disks.ts';
 
 /**
  * Parameters for domainSnapshotSave. A disk that is not part of the snapshot is absent from the array. `memoryPath` is
- * where internal memory goes; external memory goes where the snapshot says.
+ * where internal memory goes; external memory goes where the snapshot says. `reuse`: overlays are there already.
  */
 export function toSnapshotArgs(
   snapshot: Pick<SnapshotDef, 'name' | 'memory' | 'disks'>,
   disks: readonly DomainDisk[],
-  options: { readonly memoryPath: string; readonly live: boolean },
+  options: { readonly memoryPath: string; readonly live: boolean; readonly reuse: boolean },
 ): LibxlDomainSnapshotArgs {
   const { memory } = snapshot;
-  const args = { memory: false, disks: diskSnapshots(snapshot, disks) };
+  const taken = diskSnapshots(snapshot, disks);
+  const args = { memory: false, disks: options.reuse ? reused(taken) : taken };
   if (memory.location === 'no' || memory.location === 'default') return args;
   const memory_path = memory.location === 'external' ? memory.file : options.memoryPath;
   return { ...args, memory: true, memory_path, ...(options.live && { live: true }) };
+}
+
+/** The same, with overlays that are there already. */
+export function reused(disks: readonly LibxlDiskSnapshot[]): readonly LibxlDiskSnapshot[] {
+  return disks.map((disk) => (disk.external ? { ...disk, external_reuse: true } : disk));
 }
 
 /** The disks that a recorded snapshot captured, as they were then. */

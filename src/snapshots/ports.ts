@@ -76,6 +76,12 @@ export interface Host {
   /** Refuses what `restore` could not read, while the old domain still runs. */
   checkRestore(domain: Domain, memoryPath: string, definition: XmlElement): Promise<void>;
 
+  /**
+   * The guest's file systems stand still, by its agent, until this is disposed of. ARGUMENT_UNSUPPORTED (74) where the
+   * domain has no agent.
+   */
+  freeze(domain: Domain): Promise<AsyncDisposable>;
+
   /** Ends an active domain at once, so that its disks can be replaced. Clients see STOPPED/FROM_SNAPSHOT. */
   destroy(domain: Domain): Promise<void>;
 
@@ -102,10 +108,10 @@ export interface Host {
   onRenamed(listener: (ref: DomainRef) => void): void;
 }
 
-/** How far a save had come: the phase it had announced, and where its memory image was to be. */
+/** How far a save had come: the phase it had announced, and where its memory image was to be, if it was to have one. */
 export interface InterruptedSave {
   readonly phase: string;
-  readonly memoryPath: string;
+  readonly memoryPath?: string;
 }
 
 /** Snapshots of the images of a domain that is not active: internal ones, and overlays (`external`). */
@@ -163,10 +169,14 @@ export interface MemoryImages {
   path(domain: DomainRef, name: string): string;
   /** Makes the folder. Refuses (OPERATION_FAILED) where fewer than `bytes` are free, or an image of that name is there. */
   prepare(domain: DomainRef, name: string, bytes: number): Promise<void>;
+  /** The same for an external memory image: its folder must be there. Refuses a file that is there, but with `reuse`. */
+  prepareFile(domain: DomainRef, path: string, bytes: number, options: { readonly reuse: boolean }): Promise<void>;
   /** Takes the domain's folder away where it is empty. */
   tidy(domain: DomainRef): Promise<void>;
   /** Also what a save that was interrupted has left of it. A missing image is no error. */
   remove(domain: DomainRef, name: string): Promise<void>;
+  /** An external memory image, and what an interrupted save has left of it. A missing one is no error. */
+  removeFile(path: string): Promise<void>;
 }
 
 /** An operation that had not ended when its daemon did. */
@@ -196,6 +206,19 @@ export interface JournalEntry {
   plan(args: LibxlDomainSnapshotArgs): Promise<void>;
   /** The operation has ended, well or badly, with nothing left to repair. */
   end(): Promise<void>;
+}
+
+/** Which images a running domain stands on where the owner of its definition cannot know. Of one run of the domain. */
+export interface LiveDisks {
+  has(uuid: string): boolean;
+  /** By target; empty where its definition is right. From memory. */
+  of(ref: DomainRef): ReadonlyMap<string, DiskImage>;
+  /** Durable when the promise resolves. */
+  set(ref: DomainRef, images: ReadonlyMap<string, DiskImage>): Promise<void>;
+  /** The run has ended. */
+  forget(uuid: string): Promise<void>;
+  /** Forgets all runs but these. */
+  keep(domains: readonly DomainRef[]): Promise<void>;
 }
 
 /** Lifecycle events to clients. */

@@ -1,12 +1,10 @@
 /** What a daemon does at its start about operations that its predecessor did not finish. */
 
 import { asLibvirtError, isLibvirtError } from '../errors.ts';
-import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
-import type { SnapshotDef } from '../model/snapshot.ts';
-import { domainDisks } from '../xml/domain-disks.ts';
+import type { Domain, DomainRef } from '../model/domain.ts';
 import type { SnapshotContext } from './context.ts';
-import { discardData } from './discard.ts';
 import type { PendingOperation } from './ports.ts';
+import { takeBack } from './take-back.ts';
 
 /** Whether a snapshot is listed, that is, was reported as taken. */
 export type IsListed = (domain: DomainRef, snapshot: string) => boolean;
@@ -60,30 +58,17 @@ async function finish(context: SnapshotContext, pending: PendingOperation, isLis
 
 async function finishCreate(
   context: SnapshotContext,
-  { snapshot, phase }: PendingOperation,
+  { snapshot, phase, args }: PendingOperation,
   domain: Domain,
   isListed: IsListed,
 ): Promise<string> {
-  if (phase === 'begun') return 'nothing had been done yet';
-  const { host, memory } = context;
-  await host.recover(domain, { phase, memoryPath: memory.path(domain.ref, snapshot) });
+  if (!args) return 'nothing had been done yet';
+  const { host } = context;
+  const { memory_path } = args;
+  await host.recover(domain, { phase, ...(memory_path !== undefined && { memoryPath: memory_path }) });
   if (isListed(domain.ref, snapshot)) return 'it had been finished';
-  const now = await host.lookup(domain.ref);
-  await discardData(context, now, await unrecorded(context, now, snapshot));
-  return `it was taken back; the domain is ${now.state}`;
-}
-
-/** A snapshot that has no metadata: its name was free when it was begun, so whatever bears it is its. */
-async function unrecorded({ host }: SnapshotContext, domain: Domain, name: string): Promise<SnapshotDef> {
-  const definition = await host.definition(domain, 'live');
-  const captured = domainDisks(definition).filter(({ format, readonly }) => format === 'qcow2' && !readonly);
-  return {
-    name,
-    state: isActive(domain) ? 'running' : 'shutoff',
-    creationTime: 0n,
-    memory: { location: 'internal' },
-    disks: captured.map(({ target }) => ({ name: target, location: 'internal' })),
-    revertDisks: [],
-    domain: definition,
-  };
+  const job = { signal: new AbortController().signal, progress: () => {} };
+  await takeBack(context, await host.lookup(domain.ref), snapshot, args, job);
+  const { state } = await host.lookup(domain.ref);
+  return `it was taken back; the domain is ${state}`;
 }

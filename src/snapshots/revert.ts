@@ -3,17 +3,24 @@
  * this order, the old domain ends, the disks go back, the new domain starts from the snapshot's memory or from nothing.
  */
 
-import { asLibvirtError, LibvirtError } from '../errors.ts';
+import { lstat } from 'node:fs/promises';
+import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
+import { movesOnto } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
+import type { XmlElement } from '../model/element.ts';
 import { REVERT } from '../model/flags.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
-import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
+import type { SnapshotDef } from '../model/snapshot.ts';
 import { renamed } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
+import { diskImages, withDiskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import { checkNothingStandsOn } from './layers.ts';
 import { capturedDisks } from './libxl-args.ts';
 import type { Job } from './ports.ts';
+import { planRevertDisks, type RevertDisks, type RevertFrom } from './revert-disks.ts';
+import { otherSnapshots } from './standing.ts';
 
 /**
  * Where a revert ends up.
@@ -26,6 +33,7 @@ import type { Job } from './ports.ts';
  * shutoff         –          shut off
  * shutoff         RUNNING    running, booted
  * shutoff         PAUSED     paused, booted
+ * disk-snapshot   as shutoff
  */
 type Target =
   | { readonly kind: 'restore'; readonly paused: boolean; readonly memoryPath: string }
@@ -43,17 +51,64 @@ export async function revertToSnapshot(
     const domain = await context.host.lookup(snapshots.ref);
     const snapshot = await snapshots.read(snapshots.find(name).name);
     checkRevert(domain, snapshot, flags);
-    const target = targetOf(context, domain, snapshot, flags);
-    const disks = capturedDisks(snapshot);
     await job.phase('validate');
-    await validate(context, domain, snapshot, target, disks);
-    await carryOut(context, domain, snapshot, target, disks, job);
-    await job.phase('metadata');
-    await orExplain(
-      snapshots.setCurrent(name),
-      `domain '${domain.ref.name}' is reverted to snapshot '${name}', which could not be recorded as the current one`,
-    );
+    const plan = await planRevert(context, snapshots, domain, snapshot, flags);
+    await validate(context, domain, plan);
+    throwIfCancelled(job.signal);
+    await makeOverlays(context, plan, job);
+    await carryOut(context, snapshots, domain, plan, job);
   });
+}
+
+/** Everything that is decided before anything is touched. */
+interface Plan {
+  readonly snapshot: SnapshotDef;
+  readonly target: Target;
+  readonly disks: RevertDisks;
+  /** Whose contents are put back. */
+  readonly internal: readonly LibxlDiskSnapshot[];
+  /** The domain's live definition afterwards, and its persistent one. */
+  readonly definition: XmlElement;
+  readonly persistent: XmlElement;
+}
+
+async function planRevert(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  snapshot: SnapshotDef,
+  flags: number,
+): Promise<Plan> {
+  const others = await otherSnapshots(snapshots, new Set([snapshot.name]));
+  checkNothingStandsOn(snapshot, others);
+  const tips = diskImages(await context.host.definition(domain, 'live'));
+  const disks = planRevertDisks(snapshot, { tips, others, suffix: await freeSuffix(snapshot, tips, others) });
+  const { domain: live, inactiveDomain = live } = snapshot;
+  if (!live || !inactiveDomain) throw lacksDefinition(domain, snapshot);
+  const now = (definition: XmlElement): XmlElement =>
+    withDiskImages(renamed(definition, domain.ref.name), disks.images);
+  return {
+    snapshot,
+    target: targetOf(context, domain, snapshot, flags),
+    disks,
+    internal: capturedDisks(snapshot).filter(({ external }) => !external),
+    definition: now(live),
+    persistent: now(inactiveDomain),
+  };
+}
+
+/** libvirt's: seconds since the epoch; the next free ones where overlays of that name are there. */
+async function freeSuffix(
+  snapshot: SnapshotDef,
+  tips: RevertFrom['tips'],
+  others: readonly SnapshotDef[],
+): Promise<string> {
+  for (let suffix = Math.floor(Date.now() / 1000); ; suffix += 1) {
+    const { overlays } = planRevertDisks(snapshot, { tips, others, suffix: String(suffix) });
+    const paths = overlays.flatMap(({ external_path }) => external_path ?? []);
+    const found = await Promise.all(paths.map((path) => lstat(path).catch(() => undefined)));
+    if (found.every((file) => file === undefined)) return String(suffix);
+  }
 }
 
 /** The qemu driver's checks, in its order. */
@@ -63,13 +118,14 @@ function checkRevert(domain: Domain, snapshot: SnapshotDef, flags: number): void
     const text = 'transient domain needs to request run or pause to revert to inactive snapshot';
     throw new LibvirtError('OPERATION_INVALID', text);
   }
-  if (isExternal(snapshot)) {
-    throw new LibvirtError('CONFIG_UNSUPPORTED', 'revert to external snapshot not supported yet');
-  }
-  if (!snapshot.domain) {
-    const text = `snapshot '${snapshot.name}' lacks domain '${domain.ref.name}' rollback info`;
-    throw new LibvirtError('SNAPSHOT_REVERT_RISKY', text);
-  }
+  if (!snapshot.domain) throw lacksDefinition(domain, snapshot);
+}
+
+function lacksDefinition(domain: Domain, { name }: SnapshotDef): LibvirtError {
+  return new LibvirtError(
+    'SNAPSHOT_REVERT_RISKY',
+    `snapshot '${name}' lacks domain '${domain.ref.name}' rollback info`,
+  );
 }
 
 function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: SnapshotDef, flags: number): Target {
@@ -80,11 +136,13 @@ function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: Snapsho
       return {
         kind: 'restore',
         paused: (asked ?? snapshot.state) === 'paused',
-        memoryPath: memory.path(domain.ref, snapshot.name),
+        memoryPath:
+          snapshot.memory.location === 'external' ? snapshot.memory.file : memory.path(domain.ref, snapshot.name),
       };
     case 'shutdown':
     case 'shutoff':
     case 'crashed':
+    case 'disk-snapshot':
       return asked ? { kind: 'boot', paused: asked === 'paused' } : { kind: 'off' };
     default:
       throw new LibvirtError(
@@ -95,15 +153,11 @@ function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: Snapsho
 }
 
 /** Reads everything that will be needed. Changes nothing. */
-async function validate(
-  { host, images }: SnapshotContext,
-  domain: Domain,
-  snapshot: SnapshotDef,
-  target: Target,
-  disks: readonly LibxlDiskSnapshot[],
-): Promise<void> {
-  await images.check(snapshot.name, disks, await openImages(host, domain));
-  if (target.kind === 'restore') await host.checkRestore(domain, target.memoryPath);
+async function validate({ host, images }: SnapshotContext, domain: Domain, plan: Plan): Promise<void> {
+  const { snapshot, target, definition } = plan;
+  await images.check(snapshot.name, capturedDisks(snapshot), await openImages(host, domain));
+  await images.checkFree(snapshot.name, plan.disks.overlays);
+  if (target.kind === 'restore') await host.checkRestore(domain, target.memoryPath, definition);
 }
 
 /** Images that the domain has open itself: they are free once it has ended. */
@@ -112,43 +166,59 @@ async function openImages(host: SnapshotContext['host'], domain: Domain): Promis
   return new Set(domainDisks(await host.definition(domain, 'live')).flatMap(({ path }) => path ?? []));
 }
 
+/** New overlays are made while the old domain still runs: where one cannot be made, nothing has changed. */
+async function makeOverlays({ images }: SnapshotContext, { snapshot, disks }: Plan, job: Job): Promise<void> {
+  if (disks.overlays.length === 0) return;
+  await job.plan({ memory: false, disks: disks.overlays });
+  await job.phase('overlays');
+  await images.create(snapshot.name, disks.overlays);
+}
+
 /** From here on the old state is gone: every error says what has been done and how to go on. */
 async function carryOut(
   { host, images }: SnapshotContext,
+  snapshots: DomainSnapshots,
   domain: Domain,
-  snapshot: SnapshotDef,
-  target: Target,
-  disks: readonly LibxlDiskSnapshot[],
+  { snapshot, target, disks, internal, definition, persistent }: Plan,
   job: Job,
 ): Promise<void> {
   const { name } = domain.ref;
   if (isActive(domain)) {
     await job.phase('destroy');
-    await host.destroy(domain);
+    try {
+      await host.destroy(domain);
+    } catch (error) {
+      await images.remove(movesOnto(disks.overlays).map(({ to }) => to));
+      throw error;
+    }
   }
   await job.phase('disks');
   await orExplain(
-    images.apply(snapshot.name, disks),
+    images.apply(snapshot.name, internal),
     `domain '${name}' is shut off and its disks may be partly reverted to snapshot '${snapshot.name}'; ` +
       `mend the cause and run snapshot-revert again`,
   );
+  if (disks.overlays.length > 0) await snapshots.put(disks.snapshot, false);
+  let lost: unknown;
   if (target.kind === 'restore') {
     await job.phase('restore');
-    await orExplain(
-      host.restore(domain, target.memoryPath, { paused: target.paused }),
+    const { memoryPath, paused } = target;
+    lost = await orExplain(
+      host.restore(domain, memoryPath, { paused, definition }),
       `the disks of domain '${name}' are reverted to snapshot '${snapshot.name}', its memory is not: the image is kept ` +
-        `in ${target.memoryPath}; run snapshot-revert again, or boot the domain with start`,
+        `in ${memoryPath}; run snapshot-revert again, or boot the domain with start`,
+    ).then(
+      () => undefined,
+      (error) => error,
     );
   }
   if (domain.persistent) {
-    const definition = snapshot.inactiveDomain ?? snapshot.domain;
-    if (definition) {
-      await orExplain(
-        host.define(renamed(definition, name)),
-        `domain '${name}' is reverted to snapshot '${snapshot.name}', but for its persistent definition`,
-      );
-    }
+    await orExplain(
+      host.define(persistent),
+      `domain '${name}' is reverted to snapshot '${snapshot.name}', but for its persistent definition`,
+    );
   }
+  if (lost) throw lost;
   if (target.kind === 'boot') {
     await job.phase('boot');
     await orExplain(
@@ -156,6 +226,15 @@ async function carryOut(
       `domain '${name}' is reverted to snapshot '${snapshot.name}' and shut off`,
     );
   }
+  await job.phase('metadata');
+  await orExplain(
+    snapshots.setCurrent(snapshot.name),
+    `domain '${name}' is reverted to snapshot '${snapshot.name}', which could not be recorded as the current one`,
+  );
+  await orExplain(
+    images.remove(disks.abandoned),
+    `domain '${name}' is reverted to snapshot '${snapshot.name}'; what it had written before is left behind`,
+  );
 }
 
 /** Adds to an error what state things are in. */

@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
+import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Journal, JournalEntry, PendingOperation } from '../snapshots/ports.ts';
 import { isMissing, makeFolder, removeFile, writeFileAtomically } from './atomic-file.ts';
 import { pathSegment } from './path-segment.ts';
@@ -20,13 +21,14 @@ export class FileJournal implements Journal {
 
   async begin(domain: DomainRef, operation: string, snapshot: string): Promise<JournalEntry> {
     const path = this.#path(domain);
-    const record = async (phase: string): Promise<void> => {
-      const pending: PendingOperation = { domain, operation, snapshot, phase };
+    let pending: PendingOperation = { domain, operation, snapshot, phase: 'begun' };
+    const record = async (change: Partial<PendingOperation>): Promise<void> => {
+      pending = { ...pending, ...change };
       await writeFileAtomically(path, `${JSON.stringify(pending)}\n`);
     };
     await makeFolder(this.#dir, FOLDER_MODE);
-    await record('begun');
-    return { phase: record, end: () => this.end(domain) };
+    await record({});
+    return { phase: (phase) => record({ phase }), plan: (args) => record({ args }), end: () => this.end(domain) };
   }
 
   /** The operations that a crash interrupted. A record that cannot be understood is refused: it hides one of them. */
@@ -62,11 +64,19 @@ async function readRecord(path: string): Promise<PendingOperation> {
 
 function parseRecord(text: string): PendingOperation | undefined {
   try {
-    const { domain, operation, snapshot, phase } = JSON.parse(text);
+    const { domain, operation, snapshot, phase, args } = JSON.parse(text);
     const texts = [domain.name, domain.uuid, operation, snapshot, phase];
     if (texts.some((value) => typeof value !== 'string') || typeof domain.id !== 'number') return undefined;
-    return { domain, operation, snapshot, phase };
+    if (args !== undefined && !areArgs(args)) return undefined;
+    return { domain, operation, snapshot, phase, ...(args && { args }) };
   } catch {
     return undefined;
   }
+}
+
+/** Everything that is taken back by these is named by text: a record that was damaged must not make us touch others' files. */
+function areArgs(args: unknown): args is LibxlDomainSnapshotArgs {
+  const { memory_path, disks = [] } = args as LibxlDomainSnapshotArgs;
+  const texts = [memory_path, ...disks.flatMap(({ disk, external_path }) => [disk.pdev_path, external_path])];
+  return texts.every((text) => text === undefined || typeof text === 'string') && disks.every(({ disk }) => disk.vdev);
 }

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { MemoryImages } from '../snapshots/ports.ts';
-import { makeFolder, removeEmptyFolder, removeFile } from './atomic-file.ts';
+import { isMissing, makeFolder, removeEmptyFolder, removeFile } from './atomic-file.ts';
 import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
@@ -41,14 +41,38 @@ export class MemoryFiles implements MemoryImages {
     }
     await makeFolder(folder, FOLDER_MODE);
     if (this.#writer) await this.#handOver(folder, this.#writer);
-    const free = await freeBytes(folder);
-    if (free >= BigInt(bytes)) return;
-    await removeEmptyFolder(folder);
-    throw new LibvirtError(
-      'OPERATION_FAILED',
-      `not enough space for the memory of domain '${domain.name}' in '${folder}': ` +
-        `${bytes} bytes are needed, ${free} are free`,
-    );
+    try {
+      await requireSpace(domain, folder, bytes);
+    } catch (error) {
+      await removeEmptyFolder(folder);
+      throw error;
+    }
+  }
+
+  async prepareFile(
+    domain: DomainRef,
+    path: string,
+    bytes: number,
+    { reuse }: { readonly reuse: boolean },
+  ): Promise<void> {
+    const found = await stat(path).catch((error) => {
+      if (!isMissing(error)) throw systemError(error, `cannot use '${path}' for the memory of domain '${domain.name}'`);
+    });
+    if (found && !found.isFile()) {
+      throw new LibvirtError('CONFIG_UNSUPPORTED', `external memory snapshot file '${path}' is not a regular file`);
+    }
+    if (found && found.size > 0 && !reuse) {
+      throw new LibvirtError(
+        'OPERATION_FAILED',
+        `external memory snapshot file '${path}' already exists: remove it, choose another, or ask for --reuse-external`,
+      );
+    }
+    await requireSpace(domain, dirname(path), bytes);
+  }
+
+  async removeFile(path: string): Promise<void> {
+    await removeFile(path);
+    await removeFile(`${path}.partial`);
   }
 
   async remove(domain: DomainRef, name: string): Promise<void> {
@@ -79,6 +103,16 @@ async function exists(path: string): Promise<boolean> {
   return await stat(path).then(
     () => true,
     () => false,
+  );
+}
+
+async function requireSpace(domain: DomainRef, folder: string, bytes: number): Promise<void> {
+  const free = await freeBytes(folder);
+  if (free >= BigInt(bytes)) return;
+  throw new LibvirtError(
+    'OPERATION_FAILED',
+    `not enough space for the memory of domain '${domain.name}' in '${folder}': ` +
+      `${bytes} bytes are needed, ${free} are free`,
   );
 }
 

@@ -1,0 +1,166 @@
+/**
+ * The layers of external snapshots: what a delete merges, and what it must not touch. A snapshot's state is the chain
+ * beneath the overlay that it made; that image is what its `<domain>` names. `<disks>` names the overlay, `<revertDisks>`
+ * the one that a later revert has put on the same image (formatsnapshot.html, "revertDisks").
+ */
+
+import { LibvirtError } from '../errors.ts';
+import type { XmlElement } from '../model/element.ts';
+import type { DiskImage, LayerCommit } from '../model/libxl.ts';
+import type { SnapshotDef } from '../model/snapshot.ts';
+import { diskImages, withDiskImages } from '../xml/domain-images.ts';
+
+/** How the domain's images stand now. */
+export interface Standing {
+  /** What the domain's disks are, by target. */
+  readonly tips: ReadonlyMap<string, DiskImage>;
+  /** The image beneath, by path: of every image that the domain or one of its snapshots stands on, and that is there. */
+  readonly backing: ReadonlyMap<string, DiskImage>;
+}
+
+/** What a delete of one snapshot does to the layers. */
+export interface Merge {
+  /** Layers of the chain that the domain itself stands on. */
+  readonly own: readonly LayerCommit[];
+  /** Layers of other branches, which nobody has open. */
+  readonly others: readonly LayerCommit[];
+  /** Overlays of other branches on a merged one: their backing image is the one beneath it now. */
+  readonly rebased: readonly { readonly image: DiskImage; readonly base: DiskImage }[];
+  /** Overlays that nothing stands on. */
+  readonly unused: readonly DiskImage[];
+  /** Disks of the domain whose image changes. */
+  readonly tips: ReadonlyMap<string, DiskImage>;
+}
+
+/** The external overlays of one disk: what the snapshot made first. */
+export function overlaysOf({ disks, revertDisks }: SnapshotDef, disk: string): readonly DiskImage[] {
+  return [...disks, ...revertDisks].flatMap(({ name, location, target }) =>
+    name === disk && location === 'external' && target?.path !== undefined
+      ? [{ path: target.path, format: target.format ?? 'qcow2' }]
+      : [],
+  );
+}
+
+/** Targets of the disks that the snapshot captured by an overlay. */
+export function externalDisks({ disks }: SnapshotDef): readonly string[] {
+  return disks.flatMap(({ name, location }) => (location === 'external' ? [name] : []));
+}
+
+/** The image that is the disk's state in the snapshot. */
+export function stateOf({ domain }: SnapshotDef, disk: string): DiskImage | undefined {
+  return domain && diskImages(domain).get(disk);
+}
+
+/** An image and those beneath it, from the top. */
+export function chainFrom(image: DiskImage | undefined, { backing }: Standing): readonly DiskImage[] {
+  const chain: DiskImage[] = [];
+  for (let here = image; here && !chain.includes(here); here = backing.get(here.path)) chain.push(here);
+  return chain;
+}
+
+/**
+ * What deleting `snapshot` does, given all the domain's other snapshots. Refuses (84) where more than one branch stands
+ * on its image, the domain's own included: merging one of them would change the others.
+ */
+export function planMerge(snapshot: SnapshotDef, others: readonly SnapshotDef[], standing: Standing): Merge {
+  const parts = externalDisks(snapshot).map((disk) => mergeOfDisk(snapshot, disk, others, standing));
+  return {
+    own: parts.flatMap(({ own }) => own),
+    others: parts.flatMap((part) => part.others),
+    rebased: parts.flatMap(({ rebased }) => rebased),
+    unused: parts.flatMap(({ unused }) => unused),
+    tips: new Map(parts.flatMap(({ tips }) => [...tips])),
+  };
+}
+
+function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly SnapshotDef[], standing: Standing): Merge {
+  const tip = standing.tips.get(disk);
+  const own = chainFrom(tip, standing);
+  const states = others.flatMap((other) => stateOf(other, disk) ?? []);
+  const needed = byPath([...own, ...states.flatMap((image) => chainFrom(image, standing))]);
+  const overlays = overlaysOf(snapshot, disk);
+  const unused = overlays.filter(({ path }) => !needed.has(path));
+  const nothing: Merge = { own: [], others: [], rebased: [], unused, tips: new Map() };
+
+  const base = stateOf(snapshot, disk);
+  if (!base) return nothing;
+  // An overlay of ours whose file is gone was merged by a delete that did not come to its end.
+  const isMerged = ({ path }: DiskImage): boolean =>
+    !standing.backing.has(path) && overlays.some((overlay) => overlay.path === path);
+  const standsOn = (image: DiskImage, on: DiskImage): boolean => standing.backing.get(image.path)?.path === on.path;
+  const tops = [...needed.values()].filter((image) => standsOn(image, base) || isMerged(image));
+  const [top] = tops;
+  if (!top) return nothing;
+  if (tops.length > 1 || tip?.path === base.path) throw severalBranches(snapshot, disk, base);
+
+  const place = own.findIndex(({ path }) => path === top.path);
+  const above = own[place - 1];
+  const layer: LayerCommit = { disk, top, base, ...(above && { above }) };
+  const rebased = [...needed.values()].filter((image) => standsOn(image, top) && image.path !== above?.path);
+  return {
+    own: place >= 0 ? [layer] : [],
+    others: place >= 0 ? [] : [layer],
+    rebased: rebased.map((image) => ({ image, base })),
+    unused,
+    tips: new Map(place === 0 ? [[disk, base]] : []),
+  };
+}
+
+/** A snapshot that stood on a merged overlay stands on the image beneath it; undefined where it stood on none. */
+export function restated(snapshot: SnapshotDef, { own, others }: Merge): SnapshotDef | undefined {
+  const merged = [...own, ...others];
+  if (!merged.some(({ disk, top }) => stateOf(snapshot, disk)?.path === top.path)) return undefined;
+  const moved = (definition: XmlElement): XmlElement => {
+    const now = diskImages(definition);
+    const concerned = merged.filter(({ disk, top }) => now.get(disk)?.path === top.path);
+    return withDiskImages(definition, new Map(concerned.map(({ disk, base }) => [disk, base])));
+  };
+  const { domain, inactiveDomain } = snapshot;
+  return {
+    ...snapshot,
+    ...(domain && { domain: moved(domain) }),
+    ...(inactiveDomain && { inactiveDomain: moved(inactiveDomain) }),
+  };
+}
+
+/** How the images stand once a merge is done: for the plan of the next one. */
+export function afterMerge({ tips, backing }: Standing, merge: Merge): Standing {
+  const merged = new Map([...merge.own, ...merge.others].map(({ top, base }) => [top.path, base]));
+  const gone = new Set([...merged.keys(), ...merge.unused.map(({ path }) => path)]);
+  const left = [...backing].filter(([path]) => !gone.has(path));
+  return {
+    tips: new Map([...tips, ...merge.tips]),
+    backing: new Map(left.map(([path, beneath]) => [path, merged.get(beneath.path) ?? beneath])),
+  };
+}
+
+/**
+ * Refuses (84) to put an internal snapshot's contents back into an image that other snapshots' layers stand on: it would
+ * change what they show.
+ */
+export function checkNothingStandsOn(snapshot: SnapshotDef, others: readonly SnapshotDef[]): void {
+  for (const { name: disk, location } of snapshot.disks) {
+    const image = location === 'internal' ? stateOf(snapshot, disk) : undefined;
+    const above = others.find(
+      (other) => externalDisks(other).includes(disk) && image && stateOf(other, disk)?.path === image.path,
+    );
+    if (!image || !above) continue;
+    throw new LibvirtError(
+      'OPERATION_UNSUPPORTED',
+      `revert to internal snapshot '${snapshot.name}' would change image '${image.path}' of disk '${disk}', which ` +
+        `external snapshot '${above.name}' stands on: delete that one first`,
+    );
+  }
+}
+
+function byPath(images: readonly DiskImage[]): ReadonlyMap<string, DiskImage> {
+  return new Map(images.map((image) => [image.path, image]));
+}
+
+function severalBranches({ name }: SnapshotDef, disk: string, base: DiskImage): LibvirtError {
+  return new LibvirtError(
+    'OPERATION_UNSUPPORTED',
+    `deletion of external snapshot '${name}' is not supported while several branches stand on image '${base.path}' of ` +
+      `disk '${disk}': delete the snapshots of one branch first`,
+  );
+}

@@ -1,0 +1,109 @@
+/**
+ * The disks of a revert (libvirt's rule since 9.9): an overlay's base is a snapshot's state and stays as it is, so the
+ * domain gets a fresh overlay on it; an internal snapshot is put back into its image; a disk that the snapshot left out
+ * stays as it is.
+ */
+
+import { LibvirtError } from '../errors.ts';
+import { libxlDeviceDisk } from '../model/device-disk.ts';
+import type { DiskImage, LibxlDiskSnapshot } from '../model/libxl.ts';
+import type { DiskSnapshot, SnapshotDef } from '../model/snapshot.ts';
+import { domainDisks } from '../xml/domain-disks.ts';
+import { diskImages } from '../xml/domain-images.ts';
+import { externalDisks, overlaysOf, stateOf } from './layers.ts';
+
+export interface RevertDisks {
+  /** What the domain's disks are afterwards, by target, where that is not what the snapshot's definition says. */
+  readonly images: ReadonlyMap<string, DiskImage>;
+  /** To be made before anything else. */
+  readonly overlays: readonly LibxlDiskSnapshot[];
+  /** The snapshot with its new overlays, where it has any. */
+  readonly snapshot: SnapshotDef;
+  /** Overlays that nothing needs once the revert is done: what was written since the last snapshot. */
+  readonly abandoned: readonly DiskImage[];
+}
+
+export interface RevertFrom {
+  /** What the domain's disks are now. */
+  readonly tips: ReadonlyMap<string, DiskImage>;
+  /** All other snapshots of the domain. */
+  readonly others: readonly SnapshotDef[];
+  /** Ends the names of new overlays; no file of such a name may be there. */
+  readonly suffix: string;
+}
+
+/** Pure: nothing is looked at but what is given. */
+export function planRevertDisks(snapshot: SnapshotDef, { tips, others, suffix }: RevertFrom): RevertDisks {
+  const all = [snapshot, ...others];
+  const external = new Set(externalDisks(snapshot));
+  const images = new Map<string, DiskImage>();
+  const fresh: DiskSnapshot[] = [];
+  for (const { name: disk, location } of snapshot.disks) {
+    const tip = tips.get(disk);
+    if (location !== 'internal' && !external.has(disk) && tip && stateOf(snapshot, disk)) images.set(disk, tip);
+    if (!external.has(disk)) continue;
+    const path = `${stem(snapshot, disk)}.${suffix}`;
+    const clash = fresh.find(({ target }) => target?.path === path);
+    if (clash) throw collision(disk, clash.name);
+    fresh.push({ name: disk, location: 'external', target: { type: 'file', format: 'qcow2', path } });
+    images.set(disk, { path, format: 'qcow2' });
+  }
+  const abandoned = [...tips].flatMap(([disk, tip]) => {
+    const isOverlay = all.some((one) => overlaysOf(one, disk).some(({ path }) => path === tip.path));
+    const isState = all.some((one) => stateOf(one, disk)?.path === tip.path);
+    return isOverlay && !isState && images.get(disk)?.path !== tip.path ? [tip] : [];
+  });
+  return {
+    images,
+    overlays: overlaysToMake(snapshot, fresh),
+    snapshot: withOverlays(snapshot, fresh, others),
+    abandoned,
+  };
+}
+
+/**
+ * Where other snapshots stand on the overlays that this one made, the new ones are its `<revertDisks>`; else they take
+ * the place of those in `<disks>`.
+ */
+function withOverlays(
+  snapshot: SnapshotDef,
+  fresh: readonly DiskSnapshot[],
+  others: readonly SnapshotDef[],
+): SnapshotDef {
+  if (fresh.length === 0) return snapshot;
+  const made = snapshot.disks.flatMap(({ name, target }) => (target?.path ? [{ name, path: target.path }] : []));
+  const branches = made.some(({ name, path }) => others.some((other) => stateOf(other, name)?.path === path));
+  if (branches) return { ...snapshot, revertDisks: fresh };
+  const disks = snapshot.disks.map((disk) => fresh.find(({ name }) => name === disk.name) ?? disk);
+  return { ...snapshot, disks, revertDisks: [] };
+}
+
+function overlaysToMake({ domain }: SnapshotDef, fresh: readonly DiskSnapshot[]): readonly LibxlDiskSnapshot[] {
+  const disks = domain ? domainDisks(domain) : [];
+  return fresh.flatMap(({ name, target }) => {
+    const disk = disks.find((candidate) => candidate.target === name);
+    if (!disk || target?.path === undefined) return [];
+    const overlay = { external: true, external_format: 'qcow2', external_path: target.path } as const;
+    return [{ disk: libxlDeviceDisk(disk), ...overlay }];
+  });
+}
+
+/** `/d/a.qcow2` gives `/d/a`. Beside a block device there is no place: there it is the snapshot's own overlay's. */
+function stem(snapshot: SnapshotDef, disk: string): string {
+  const { domain } = snapshot;
+  const isFile = domain && domainDisks(domain).find(({ target }) => target === disk)?.type === 'file';
+  const [overlay] = overlaysOf(snapshot, disk);
+  const path = (isFile ? diskImages(domain).get(disk) : overlay)?.path;
+  if (path !== undefined) return path.replace(/\.[^./]*$/, '');
+  throw new LibvirtError(
+    'OPERATION_UNSUPPORTED',
+    `source disk for '${disk}' is not a regular file, reverting to snapshot is not supported`,
+  );
+}
+
+function collision(disk: string, other: string): LibvirtError {
+  return new LibvirtError(
+    'CONFIG_UNSUPPORTED',
+    `cannot generate external snapshot name for disk '${disk}': collision with disk '${other}'`,
+  );
+}

@@ -1,0 +1,55 @@
+/** Looks at how a domain's images stand on each other: its definitions, its snapshots' definitions, and the image files. */
+
+import { stat } from 'node:fs/promises';
+import type { Domain } from '../model/domain.ts';
+import type { DiskImage } from '../model/libxl.ts';
+import type { SnapshotDef } from '../model/snapshot.ts';
+import { diskImages } from '../xml/domain-images.ts';
+import type { SnapshotContext } from './context.ts';
+import type { DomainSnapshots } from './domain-snapshots.ts';
+import { externalDisks, overlaysOf, type Standing, stateOf } from './layers.ts';
+
+/** The domain's snapshots but for those named. Each is a file to be read. */
+export async function otherSnapshots(
+  snapshots: DomainSnapshots,
+  without: ReadonlySet<string>,
+): Promise<readonly SnapshotDef[]> {
+  const names = snapshots.tree.all().flatMap(({ name }) => (without.has(name) ? [] : [name]));
+  const defs: SnapshotDef[] = [];
+  for (const name of names) defs.push(await snapshots.read(name));
+  return defs;
+}
+
+/** `defs`: whose images are looked at besides the domain's. Images that are not there have no image beneath them. */
+export async function standingOf(
+  { host, images }: Pick<SnapshotContext, 'host' | 'images'>,
+  domain: Domain,
+  defs: readonly SnapshotDef[],
+): Promise<Standing> {
+  const tips = diskImages(await host.definition(domain, 'live'));
+  const disks = new Set(defs.flatMap(externalDisks));
+  const known = [...disks].flatMap((disk) => [
+    ...(tips.get(disk) ? [tips.get(disk) as DiskImage] : []),
+    ...defs.flatMap((def) => stateOf(def, disk) ?? []),
+    ...defs.flatMap((def) => overlaysOf(def, disk)),
+  ]);
+  const backing = new Map<string, DiskImage>();
+  const seen = new Set<string>();
+  for (const image of known) {
+    if (seen.has(image.path) || (await isMissing(image))) continue;
+    const chain = await images.chain(image);
+    chain.forEach((layer, index) => {
+      const beneath = chain[index + 1];
+      seen.add(layer.path);
+      if (beneath) backing.set(layer.path, beneath);
+    });
+  }
+  return { tips, backing };
+}
+
+async function isMissing({ path }: DiskImage): Promise<boolean> {
+  return await stat(path).then(
+    () => false,
+    (error: NodeJS.ErrnoException) => error.code === 'ENOENT',
+  );
+}
