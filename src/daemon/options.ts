@@ -1,10 +1,10 @@
 /** xlsnapd's command line: what it serves, where it listens, where things lie. */
 
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LibvirtError } from '../errors.ts';
+import { embeddedHome, embeddedSocket, XEN_SOCKETS } from '../rpc/places.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 
 export interface DaemonOptions {
@@ -50,17 +50,15 @@ const UPSTREAM_SOCKETS = ['/run/libvirt/libvirt-sock'] as const;
 function defaults(connect: string): Pick<DaemonOptions, 'listen' | 'snapshotDir' | 'memoryDir' | 'stateDir'> {
   if (connect.startsWith('xen:')) {
     return {
-      listen: '/run/libvirt/virtxend-sock',
+      listen: XEN_SOCKETS[0],
       snapshotDir: '/var/lib/libvirt/libxl/snapshot',
       memoryDir: '/var/lib/libvirt/libxl/snapshot-memory',
       stateDir: '/var/lib/xlsnap',
     };
   }
-  const data = process.env.XDG_DATA_HOME ?? join(homedir(), '.local/share');
-  const home = process.getuid?.() === 0 ? '/var/lib/xlsnap/test' : join(data, 'xlsnap/test');
-  const run = process.env.XDG_RUNTIME_DIR;
+  const home = embeddedHome();
   return {
-    listen: run ? join(run, 'xlsnap/libvirt-sock') : join(home, 'libvirt-sock'),
+    listen: embeddedSocket(),
     snapshotDir: join(home, 'snapshot'),
     memoryDir: join(home, 'snapshot-memory'),
     stateDir: join(home, 'state'),
