@@ -8,7 +8,7 @@ import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import type { Host, InterruptedSave, Job, LifecycleEvents } from '../snapshots/ports.ts';
+import type { Host, Interruption, Job, LifecycleEvents } from '../snapshots/ports.ts';
 import { domainUuid } from '../xml/domain.ts';
 import { writeElement } from '../xml/write.ts';
 import { domainDefinition } from './definition.ts';
@@ -74,7 +74,7 @@ export class LibvirtHost implements Host {
     return this.#mechanism.save(domain, name, args, job);
   }
 
-  recover(domain: Domain, interrupted: InterruptedSave): Promise<void> {
+  recover(domain: Domain, interrupted: Interruption): Promise<void> {
     return this.#mechanism.recover(domain, interrupted);
   }
 

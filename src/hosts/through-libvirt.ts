@@ -12,7 +12,7 @@ import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
 import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import type { InterruptedSave, Job, LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
+import type { Interruption, Job, LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
 import { checkImageOwner } from './image-owner.ts';
@@ -100,10 +100,12 @@ export class ThroughLibvirt implements Mechanism {
   }
 
   /** A domain that was saved and not restored comes back from its image; libvirtd may have ended the save without us. */
-  async recover(domain: Domain, { memoryPath }: InterruptedSave): Promise<void> {
-    if (isActive(domain)) return;
-    const saved = await stat(memoryPath).catch(() => undefined);
-    if (saved) await this.#launcher.restore(domain.ref, memoryPath, false);
+  async recover(domain: Domain, { operation, memoryPath }: Interruption): Promise<void> {
+    const scratch = this.#scratchPath(domain.ref);
+    const path = operation === 'create' ? memoryPath : scratch;
+    const saved = await stat(path).catch(() => undefined);
+    if (saved && !isActive(domain)) await this.#launcher.restore(domain.ref, path, false);
+    await rm(scratch, { force: true });
   }
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
@@ -113,7 +115,7 @@ export class ThroughLibvirt implements Mechanism {
     const [state, persistent] = await Promise.all([this.#upstream.getState(now), this.#upstream.isPersistent(now)]);
     const domain = { ref: now, state, persistent };
     checkSavable(domain, ['running', 'paused']);
-    const memoryPath = join(this.#scratchDir, `${ref.uuid}.save`);
+    const memoryPath = this.#scratchPath(ref);
     await this.#whileAway(domain, { memoryPath, work: () => this.#images.delete(name, disks) });
     await rm(memoryPath);
   }
@@ -128,6 +130,10 @@ export class ThroughLibvirt implements Mechanism {
       checkImageOwner(ref, image.domainXml);
       await checkLibxlStream(image);
     }
+  }
+
+  #scratchPath({ uuid }: DomainRef): string {
+    return join(this.#scratchDir, `${uuid}.save`);
   }
 
   async #takeDisks(name: string, disks: readonly LibxlDiskSnapshot[], job: Job): Promise<void> {

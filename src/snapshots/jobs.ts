@@ -3,7 +3,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { Job, JobProgress, Journal } from './ports.ts';
+import type { Job, JobProgress, Journal, Task } from './ports.ts';
 
 /** How long an operation waits for the one before it: libvirt's own limit (QEMU_JOB_WAIT_TIME). */
 const JOB_WAIT_MS = 30_000;
@@ -46,8 +46,8 @@ export class Jobs implements AsyncDisposable {
    * Runs `work` when the domain is free. Its journal entry is on disk before it starts and gone when it has ended.
    * Rejects with OPERATION_TIMEOUT when the domain is not free within 30 s.
    */
-  run<T>(domain: DomainRef, operation: string, snapshot: string, work: (job: Job) => Promise<T>): Promise<T> {
-    return this.exclusive(domain, () => this.#execute(domain, operation, snapshot, work));
+  run<T>(domain: DomainRef, task: Task, work: (job: Job) => Promise<T>): Promise<T> {
+    return this.exclusive(domain, () => this.#execute(domain, task, work));
   }
 
   /** Runs `work` when the domain is free, and keeps it so; for what is done at once, and no job to others. */
@@ -88,12 +88,8 @@ export class Jobs implements AsyncDisposable {
     throw new LibvirtError('OPERATION_TIMEOUT', `cannot acquire state change lock on domain '${domain.name}'${holder}`);
   }
 
-  async #execute<T>(
-    domain: DomainRef,
-    operation: string,
-    snapshot: string,
-    work: (job: Job) => Promise<T>,
-  ): Promise<T> {
+  async #execute<T>(domain: DomainRef, task: Task, work: (job: Job) => Promise<T>): Promise<T> {
+    const { operation, snapshot } = task;
     const abort = new AbortController();
     const running: Running = {
       operation,
@@ -104,7 +100,7 @@ export class Jobs implements AsyncDisposable {
       cancel: () =>
         abort.abort(new LibvirtError('OPERATION_ABORTED', `${operation} of '${snapshot}' canceled by client`)),
     };
-    const entry = await this.#journal.begin(domain, operation, snapshot);
+    const entry = await this.#journal.begin(domain, task);
     this.#running.set(domain.uuid, running);
     try {
       return await work({
