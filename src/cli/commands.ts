@@ -3,6 +3,7 @@
 import type { Command } from './command.ts';
 import { type CommandGroup, helpCommand } from './help.ts';
 import { SNAPSHOT_LIST } from './snapshot-list.ts';
+import { TREE } from './tree.ts';
 
 /** virsh's own. */
 const snapshot: CommandGroup = {
@@ -12,7 +13,7 @@ const snapshot: CommandGroup = {
 };
 
 /** Beyond virsh. */
-const storage: CommandGroup = { title: 'Pictures, storage and checks', keyword: 'storage', commands: [] };
+const storage: CommandGroup = { title: 'Pictures, storage and checks', keyword: 'storage', commands: [TREE] };
 
 const itself: CommandGroup = { title: 'Xlsnap itself', keyword: 'xlsnap', commands: [helpCommand(() => GROUPS)] };
 

@@ -24,6 +24,11 @@ export class Session implements Disposable {
     this.#options = options;
   }
 
+  /** As it was given: with its transport and parameters. */
+  get uri(): string {
+    return this.#options.uri;
+  }
+
   get quiet(): boolean {
     return this.#options.quiet;
   }

@@ -1,10 +1,11 @@
 /** xlsnapd's command line: what it serves, where it listens, where things lie. */
 
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LibvirtError } from '../errors.ts';
 import { embeddedHome, embeddedSocket, XEN_SOCKETS } from '../rpc/places.ts';
+import { defaultFolders } from '../store/places.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 
 export interface DaemonOptions {
@@ -48,21 +49,8 @@ const UPSTREAM_SOCKETS = ['/run/libvirt/libvirt-sock'] as const;
 
 /** What stands behind each URI's scheme, and where its files lie unless options say otherwise. */
 function defaults(connect: string): Pick<DaemonOptions, 'listen' | 'snapshotDir' | 'memoryDir' | 'stateDir'> {
-  if (connect.startsWith('xen:')) {
-    return {
-      listen: XEN_SOCKETS[0],
-      snapshotDir: '/var/lib/libvirt/libxl/snapshot',
-      memoryDir: '/var/lib/libvirt/libxl/snapshot-memory',
-      stateDir: '/var/lib/xlsnap',
-    };
-  }
-  const home = embeddedHome();
-  return {
-    listen: embeddedSocket(),
-    snapshotDir: join(home, 'snapshot'),
-    memoryDir: join(home, 'snapshot-memory'),
-    stateDir: join(home, 'state'),
-  };
+  const listen = connect.startsWith('xen:') ? XEN_SOCKETS[0] : embeddedSocket();
+  return { listen, ...defaultFolders(connect, embeddedHome()) };
 }
 
 const STRING = { type: 'string' } as const;
