@@ -19,6 +19,11 @@ export interface ActiveJob {
   cancel(): void;
 }
 
+/** A job as it goes on: at each phase, at each progress, and at its end, where `phase` is `completed` or `failed`. */
+export interface JobReport extends Pick<ActiveJob, 'operation' | 'snapshot' | 'phase' | 'progress'> {
+  readonly ended: boolean;
+}
+
 interface Running extends ActiveJob {
   phase: string;
   progress: JobProgress | undefined;
@@ -29,12 +34,18 @@ export class Jobs implements AsyncDisposable {
   readonly #waitMs: number;
   readonly #tails = new Map<string, Promise<void>>();
   readonly #running = new Map<string, Running>();
+  readonly #listeners: ((domain: DomainRef, job: JobReport) => void)[] = [];
   #closed = false;
 
   /** `waitMs`: how long an operation waits for its turn. */
   constructor(journal: Journal, waitMs = JOB_WAIT_MS) {
     this.#journal = journal;
     this.#waitMs = waitMs;
+  }
+
+  /** Calls back as jobs go on. */
+  onReport(listener: (domain: DomainRef, job: JobReport) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** The job that runs on this domain now. */
@@ -102,20 +113,32 @@ export class Jobs implements AsyncDisposable {
     };
     const entry = await this.#journal.begin(domain, task);
     this.#running.set(domain.uuid, running);
+    const report = (ended = false): void => {
+      const { phase, progress } = running;
+      for (const listener of this.#listeners) listener(domain, { operation, snapshot, phase, progress, ended });
+    };
     try {
-      return await work({
+      const result = await work({
         signal: abort.signal,
         phase: async (name) => {
           running.phase = name;
           await entry.phase(name);
+          report();
         },
         progress: (progress) => {
           running.progress = progress;
+          report();
         },
       });
+      running.phase = 'completed';
+      return result;
+    } catch (error) {
+      running.phase = 'failed';
+      throw error;
     } finally {
       this.#running.delete(domain.uuid);
       await entry.end();
+      report(true);
     }
   }
 }
