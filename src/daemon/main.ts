@@ -3,11 +3,11 @@
 
 import { asLibvirtError } from '../errors.ts';
 import { openSystemCalls } from '../libxl/system.ts';
+import { VERSION } from '../version.ts';
 import { openLog } from './log.ts';
 import { parseOptions, USAGE } from './options.ts';
 import { serve } from './serve.ts';
 import { activatedSockets, notifier } from './systemd.ts';
-import { VERSION } from './version.ts';
 
 /** Resolves with the first signal that asks the daemon to end. */
 function stopped(): Promise<NodeJS.Signals> {

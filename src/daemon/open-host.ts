@@ -18,10 +18,10 @@ import type { SnapshotApi } from '../snapshots/api.ts';
 import type { Host } from '../snapshots/ports.ts';
 import { LiveDiskFiles } from '../store/live-disks.ts';
 import type { ImageWriter } from '../store/memory-images.ts';
+import { VERSION_NUMBER } from '../version.ts';
 import type { Log } from './log.ts';
 import type { Opened } from './opened.ts';
 import { type DaemonOptions, readOnlySocketOf } from './options.ts';
-import { VERSION_NUMBER } from './version.ts';
 
 export interface OpenedHost {
   readonly host: Host;

@@ -1,10 +1,11 @@
 /** xlsnapd's command line: what it serves, where it listens, where things lie. */
 
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LibvirtError } from '../errors.ts';
+import { embeddedHome, embeddedSocket, XEN_SOCKETS } from '../rpc/places.ts';
+import { defaultFolders } from '../store/places.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 
 export interface DaemonOptions {
@@ -48,23 +49,8 @@ const UPSTREAM_SOCKETS = ['/run/libvirt/libvirt-sock'] as const;
 
 /** What stands behind each URI's scheme, and where its files lie unless options say otherwise. */
 function defaults(connect: string): Pick<DaemonOptions, 'listen' | 'snapshotDir' | 'memoryDir' | 'stateDir'> {
-  if (connect.startsWith('xen:')) {
-    return {
-      listen: '/run/libvirt/virtxend-sock',
-      snapshotDir: '/var/lib/libvirt/libxl/snapshot',
-      memoryDir: '/var/lib/libvirt/libxl/snapshot-memory',
-      stateDir: '/var/lib/xlsnap',
-    };
-  }
-  const data = process.env.XDG_DATA_HOME ?? join(homedir(), '.local/share');
-  const home = process.getuid?.() === 0 ? '/var/lib/xlsnap/test' : join(data, 'xlsnap/test');
-  const run = process.env.XDG_RUNTIME_DIR;
-  return {
-    listen: run ? join(run, 'xlsnap/libvirt-sock') : join(home, 'libvirt-sock'),
-    snapshotDir: join(home, 'snapshot'),
-    memoryDir: join(home, 'snapshot-memory'),
-    stateDir: join(home, 'state'),
-  };
+  const listen = connect.startsWith('xen:') ? XEN_SOCKETS[0] : embeddedSocket();
+  return { listen, ...defaultFolders(connect, embeddedHome()) };
 }
 
 const STRING = { type: 'string' } as const;

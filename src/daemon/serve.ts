@@ -18,7 +18,11 @@ import { openHost } from './open-host.ts';
 import { Opened } from './opened.ts';
 import type { DaemonOptions } from './options.ts';
 import { logged } from './peers.ts';
+import { reporting } from './step-reports.ts';
 import type { ActivatedSocket } from './systemd.ts';
+
+/** Names the socket of a fault test. */
+const STEPS_VARIABLE = 'XLSNAPD_STEPS';
 
 /** What the process has been given besides its options. */
 export interface Given {
@@ -44,7 +48,9 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   opened.use(await lockFolders([options.stateDir, options.snapshotDir, options.memoryDir]));
   const hub = new LifecycleHub();
   const { host, front, imageWriter } = await openHost(options, { hub, log, opened });
-  const journal = new FileJournal(options.stateDir);
+  const files = new FileJournal(options.stateDir);
+  const steps = process.env[STEPS_VARIABLE];
+  const journal = steps === undefined ? files : reporting(files, steps);
   const snapshots = opened.use(
     await SnapshotService.open({
       host,

@@ -5,11 +5,12 @@ import { deleteLiveSnapshots } from '../disks/live-snapshots.ts';
 import { LibvirtError } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
 import type { domainSnapshotRecover } from '../libxl/recover.ts';
-import type { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
+import type { checkDomainSnapshotSave, domainSnapshotSave, SavePhase } from '../libxl/save.ts';
 import { type Domain, isActive } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import type { LayerCommit, LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import type { InterruptedSave, Job } from '../snapshots/ports.ts';
+import type { Phase } from '../model/phases.ts';
+import type { Interruption, Job } from '../snapshots/ports.ts';
 import { writeElement } from '../xml/write.ts';
 import type { DeathWatch } from './death-watch.ts';
 import { domainDefinition } from './definition.ts';
@@ -33,6 +34,9 @@ export interface BesideLibvirtOptions {
   readonly deathWatch: DeathWatch;
 }
 
+/** Phases in which the guest stands, or libvirtd has yet to be told that it went on. */
+const STOPS: ReadonlySet<Phase> = new Set<SavePhase>(['saving', 'suspended', 'paused', 'disks-done']);
+
 export class BesideLibvirt implements Mechanism {
   readonly #upstream: Upstream;
   readonly #libxl: LibxlSnapshots;
@@ -54,7 +58,7 @@ export class BesideLibvirt implements Mechanism {
     const domainXml = writeElement(await domainDefinition(this.#upstream, domain, 'live'));
     await checkSameDomain(this.#upstream, domain.ref);
     let suspended = false;
-    const phase = async (phase: string): Promise<void> => {
+    const phase = async (phase: SavePhase): Promise<void> => {
       await job.phase(phase);
       suspended = memoryPathOf(args) !== undefined;
     };
@@ -68,8 +72,8 @@ export class BesideLibvirt implements Mechanism {
     }
   }
 
-  async recover(domain: Domain, { phase }: InterruptedSave): Promise<void> {
-    if (!isActive(domain)) return;
+  async recover(domain: Domain, { phase }: Interruption): Promise<void> {
+    if (!isActive(domain) || !STOPS.has(phase)) return;
     await this.#libxl.domainSnapshotRecover(domain.ref.id, phase);
     await this.#deathWatch.rearm(domain);
   }

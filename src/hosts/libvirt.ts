@@ -14,7 +14,7 @@ import type {
   LibxlDomainSnapshot,
   LibxlDomainSnapshotArgs,
 } from '../model/libxl.ts';
-import type { Host, InterruptedSave, Job, LifecycleEvents, LiveDisks } from '../snapshots/ports.ts';
+import type { Host, Interruption, Job, LifecycleEvents, LiveDisks } from '../snapshots/ports.ts';
 import { domainName, domainUuid, parseDomain } from '../xml/domain.ts';
 import { withDiskImages } from '../xml/domain-images.ts';
 import { writeElement } from '../xml/write.ts';
@@ -88,7 +88,7 @@ export class LibvirtHost implements Host {
     return this.#mechanism.save(domain, name, args, job);
   }
 
-  recover(domain: Domain, interrupted: InterruptedSave): Promise<void> {
+  recover(domain: Domain, interrupted: Interruption): Promise<void> {
     return this.#mechanism.recover(domain, interrupted);
   }
 

@@ -30,7 +30,9 @@ export class TestDomains implements AsyncDisposable {
   /** By UUID. */
   find({ uuid, name }: DomainRef): TestDomain {
     const found = this.#byUuid.get(uuid);
-    if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching uuid '${uuid}' (${name})`);
+    // A caller that goes by the UUID alone has no name for it.
+    const named = name === '' ? '' : ` (${name})`;
+    if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching uuid '${uuid}'${named}`);
     return found;
   }
 

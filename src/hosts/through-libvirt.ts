@@ -19,7 +19,7 @@ import type {
   LibxlDomainSnapshot,
   LibxlDomainSnapshotArgs,
 } from '../model/libxl.ts';
-import type { InterruptedSave, Job, LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
+import type { Interruption, Job, LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
 import { withDiskImages } from '../xml/domain-images.ts';
 import { domainDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
@@ -108,13 +108,14 @@ export class ThroughLibvirt implements Mechanism {
   }
 
   /** A domain that was saved and not restored comes back from its image; libvirtd may have ended the save without us. */
-  async recover(domain: Domain, { memoryPath }: InterruptedSave): Promise<void> {
-    const path = memoryPath ?? this.#scratch(domain.ref);
+  async recover(domain: Domain, { operation, memoryPath }: Interruption): Promise<void> {
+    const scratch = this.#scratch(domain.ref);
+    const path = operation === 'create' && memoryPath !== undefined ? memoryPath : scratch;
     if (!isActive(domain) && (await isThere(path))) {
       const definition = await domainDefinition(this.#upstream, domain, 'persistent');
       await this.#launcher.restore(domain.ref, path, { paused: false, definition });
     }
-    if (memoryPath === undefined) await rm(path, { force: true });
+    await rm(scratch, { force: true });
   }
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {

@@ -25,13 +25,16 @@ import { PartialMemoryImage } from './memory-image.ts';
 import type { DomainConfig, DomainInfo } from './protocol.ts';
 import { type SaveState, undoSave } from './undo.ts';
 
+/** The phases above; `disks` where no memory is saved. */
+export type SavePhase = 'saving' | 'suspended' | 'paused' | 'disks-done' | 'disks';
+
 export interface SaveOptions {
   /** libvirt's live definition, for the header of the memory image. */
   readonly domainXml: string;
   /** Honoured until the disks are taken. */
   readonly signal: AbortSignal;
   /** Told of each phase, and waited for, before it starts. */
-  phase(name: string): Promise<void>;
+  phase(name: SavePhase): Promise<void>;
   progress(progress: MemoryProgress): void;
 }
 

@@ -1,4 +1,4 @@
-/** The calls that the daemon's own client sends upstream, with the names that libvirt's API has for them. */
+/** The calls that the client sends, with the names that libvirt's API has for them. */
 
 import type { RemoteCall } from './client-connection.ts';
 import { type Codec, int, nothing, optional, string, struct, uhyper, uint } from './codec.ts';
@@ -26,6 +26,7 @@ export const CALLS = {
   registerAny: call('virConnectDomainEventRegisterAny', P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY),
   getType: call('virConnectGetType', P.CONNECT_GET_TYPE),
   listAllDomains: call('virConnectListAllDomains', P.CONNECT_LIST_ALL_DOMAINS),
+  lookupByID: call('virDomainLookupByID', P.DOMAIN_LOOKUP_BY_ID),
   lookupByName: call('virDomainLookupByName', P.DOMAIN_LOOKUP_BY_NAME),
   lookupByUUID: call('virDomainLookupByUUID', P.DOMAIN_LOOKUP_BY_UUID),
   getState: call('virDomainGetState', P.DOMAIN_GET_STATE),
@@ -53,4 +54,22 @@ export const CALLS = {
   ),
   pmSuspendForDuration: foreign('virDomainPMSuspendForDuration', 261, pmSuspendArgs, nothing),
   pmWakeup: foreign('virDomainPMWakeup', 267, struct({ domain, flags: uint }), nothing),
+  getJobStats: call('virDomainGetJobStats', P.DOMAIN_GET_JOB_STATS),
+  abortJob: call('virDomainAbortJob', P.DOMAIN_ABORT_JOB),
+  snapshotCreateXML: call('virDomainSnapshotCreateXML', P.DOMAIN_SNAPSHOT_CREATE_XML),
+  snapshotGetXMLDesc: call('virDomainSnapshotGetXMLDesc', P.DOMAIN_SNAPSHOT_GET_XML_DESC),
+  snapshotNum: call('virDomainSnapshotNum', P.DOMAIN_SNAPSHOT_NUM),
+  snapshotListNames: call('virDomainSnapshotListNames', P.DOMAIN_SNAPSHOT_LIST_NAMES),
+  listAllSnapshots: call('virDomainListAllSnapshots', P.DOMAIN_LIST_ALL_SNAPSHOTS),
+  snapshotLookupByName: call('virDomainSnapshotLookupByName', P.DOMAIN_SNAPSHOT_LOOKUP_BY_NAME),
+  hasCurrentSnapshot: call('virDomainHasCurrentSnapshot', P.DOMAIN_HAS_CURRENT_SNAPSHOT),
+  snapshotCurrent: call('virDomainSnapshotCurrent', P.DOMAIN_SNAPSHOT_CURRENT),
+  snapshotGetParent: call('virDomainSnapshotGetParent', P.DOMAIN_SNAPSHOT_GET_PARENT),
+  snapshotNumChildren: call('virDomainSnapshotNumChildren', P.DOMAIN_SNAPSHOT_NUM_CHILDREN),
+  snapshotListChildrenNames: call('virDomainSnapshotListChildrenNames', P.DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES),
+  snapshotListAllChildren: call('virDomainSnapshotListAllChildren', P.DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN),
+  snapshotIsCurrent: call('virDomainSnapshotIsCurrent', P.DOMAIN_SNAPSHOT_IS_CURRENT),
+  snapshotHasMetadata: call('virDomainSnapshotHasMetadata', P.DOMAIN_SNAPSHOT_HAS_METADATA),
+  revertToSnapshot: call('virDomainRevertToSnapshot', P.DOMAIN_REVERT_TO_SNAPSHOT),
+  snapshotDelete: call('virDomainSnapshotDelete', P.DOMAIN_SNAPSHOT_DELETE),
 } as const;

@@ -1,10 +1,15 @@
-/** The daemon's own connection to the upstream libvirtd, for what it does there itself. Clients have theirs (proxy.ts). */
+/**
+ * A client of libvirt's RPC: the daemon's own connection to the upstream libvirtd, for what it does there itself (its
+ * clients have theirs, proxy.ts), and the xlsnap command's connection to the daemon.
+ */
 
 import { LibvirtError } from '../errors.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainState } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import { CALLS } from './client-calls.ts';
 import { ClientConnection, type RemoteCall } from './client-connection.ts';
+import { type SnapshotCalls, snapshotCalls } from './client-snapshots.ts';
+import type { Decoded } from './codec.ts';
 import type { LifecycleMessage } from './messages.ts';
 import { CONNECT, EVENT_ID, FEATURE } from './procedures.ts';
 
@@ -26,6 +31,9 @@ export interface RpcClientOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What runs on a domain, as typed parameters. */
+export type JobStats = Decoded<typeof CALLS.getJobStats.result>;
+
 export type LifecycleListener = (domain: DomainRef, event: LifecycleEvent) => void;
 
 /**
@@ -36,6 +44,8 @@ export class RpcClient implements Disposable {
   readonly #options: RpcClientOptions;
   readonly #ended = new AbortController();
   readonly #listeners = new Set<LifecycleListener>();
+  /** virDomainSnapshot*. */
+  readonly snapshots: SnapshotCalls = snapshotCalls((call, args) => this.#call(call, args));
   #connection: Promise<ClientConnection> | undefined;
   #reconnect: NodeJS.Timeout | undefined;
 
@@ -76,6 +86,10 @@ export class RpcClient implements Disposable {
   async listAllDomains(): Promise<readonly DomainRef[]> {
     const { domains } = await this.#call(CALLS.listAllDomains, { needResults: 1, flags: 0 });
     return domains;
+  }
+
+  async lookupByID(id: number): Promise<DomainRef> {
+    return (await this.#call(CALLS.lookupByID, { id })).domain;
   }
 
   async lookupByName(name: string): Promise<DomainRef> {
@@ -151,6 +165,15 @@ export class RpcClient implements Disposable {
 
   pmWakeup(domain: DomainRef): Promise<void> {
     return this.#call(CALLS.pmWakeup, { domain, flags: 0 });
+  }
+
+  /** `flags`: virDomainGetJobStatsFlags. The type is virDomainJobType's number, 0 where nothing runs. */
+  getJobStats(domain: DomainRef, flags: number): Promise<JobStats> {
+    return this.#call(CALLS.getJobStats, { domain, flags });
+  }
+
+  abortJob(domain: DomainRef): Promise<void> {
+    return this.#call(CALLS.abortJob, { domain });
   }
 
   async #call<A, R>(call: RemoteCall<A, R>, args: A): Promise<R> {

@@ -1,15 +1,20 @@
 /** libvirt's snapshot API as the fronts call it: one function per virDomainSnapshot* call, flags as libvirt's bits. */
 
 import type { DomainRef } from '../model/domain.ts';
-import type { ActiveJob } from './jobs.ts';
+import type { ActiveJob, JobReport } from './jobs.ts';
 
-export type { ActiveJob } from './jobs.ts';
+export type { ActiveJob, JobReport } from './jobs.ts';
 
 /** A snapshot as the wire names it. */
 export interface SnapshotRef {
   readonly name: string;
   readonly domain: DomainRef;
 }
+
+/** What has happened to a domain's snapshots, for those who tell others of it. Their metadata is written by then. */
+export type SnapshotChange =
+  | { readonly kind: 'created' | 'deleted' | 'reverted'; readonly domain: DomainRef; readonly name: string }
+  | { readonly kind: 'job'; readonly domain: DomainRef; readonly job: JobReport };
 
 /**
  * Every function rejects with a LibvirtError only. Domains are found by UUID. Flag bits that a call does not know are

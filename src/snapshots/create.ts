@@ -35,14 +35,17 @@ export async function createSnapshot(
   const request = await readSnapshotRequest(xml, { offline, now: BigInt(Math.floor(Date.now() / 1000)) });
   if (flags & CREATE.NO_METADATA) checkNameLength(request.name);
   else checkName(request.name);
-  return await jobs.run(domain.ref, 'create', request.name, async (job) => {
+  return await jobs.run(domain.ref, { operation: 'create', snapshot: request.name, flags }, async (job) => {
     const now = await host.lookup(ref);
     const plan = await planOf(context, snapshots, now, request, flags);
     if (snapshots.tree.has(request.name)) throw alreadyExists(request.name);
     if (!(flags & CREATE.NO_METADATA)) context.store.check(now.ref, plan.snapshot);
     const taken = await take(context, now, plan, flags, job);
     await record(context, snapshots, now, plan, taken, flags, job);
-    if (flags & CREATE.HALT && isActive(now)) await host.destroy(await host.lookup(ref));
+    if (flags & CREATE.HALT && isActive(now)) {
+      await job.phase('halt');
+      await host.destroy(await host.lookup(ref));
+    }
     return request.name;
   });
 }

@@ -22,7 +22,7 @@ export async function deleteSnapshot(
   const { host, jobs } = context;
   const metadataOnly = (flags & DELETE.METADATA_ONLY) !== 0;
   snapshots.find(name);
-  await jobs.run(snapshots.ref, 'delete', name, async (job) => {
+  await jobs.run(snapshots.ref, { operation: 'delete', snapshot: name, flags }, async (job) => {
     const domain = await host.lookup(snapshots.ref);
     const doomed = selection(snapshots, name, flags);
     if (!metadataOnly) await checkMerges(context, snapshots, domain, doomed);

@@ -6,10 +6,14 @@ import { entryOf, type SnapshotDef, type SnapshotEntry } from '../model/snapshot
 import { SnapshotTree } from '../model/tree.ts';
 import type { SnapshotStore } from './ports.ts';
 
+/** Hears that a snapshot has come or gone, by its name. */
+export type OnChange = (kind: 'created' | 'deleted', domain: DomainRef, name: string) => void;
+
 export class DomainSnapshots {
   readonly tree: SnapshotTree<SnapshotEntry>;
   readonly #store: SnapshotStore;
   readonly #log: (text: string) => void;
+  readonly #changed: OnChange;
   #ref: DomainRef;
   #current: string | undefined;
 
@@ -18,18 +22,25 @@ export class DomainSnapshots {
     store: SnapshotStore,
     log: (text: string) => void,
     tree: SnapshotTree<SnapshotEntry>,
+    changed: OnChange,
   ) {
     this.#ref = ref;
     this.tree = tree;
     this.#store = store;
     this.#log = log;
+    this.#changed = changed;
   }
 
   /** Reads the domain's folder. With broken relations libvirt knows no current snapshot, and neither do we. */
-  static async load(ref: DomainRef, store: SnapshotStore, log: (text: string) => void): Promise<DomainSnapshots> {
+  static async load(
+    ref: DomainRef,
+    store: SnapshotStore,
+    log: (text: string) => void,
+    changed: OnChange = () => {},
+  ): Promise<DomainSnapshots> {
     const { entries, current } = await store.load(ref);
     const { tree, consistent } = SnapshotTree.of(entries);
-    const snapshots = new DomainSnapshots(ref, store, log, tree);
+    const snapshots = new DomainSnapshots(ref, store, log, tree, changed);
     if (consistent) snapshots.#current = current;
     else log(`Snapshots have inconsistent relations for domain ${ref.name}`);
     return snapshots;
@@ -62,11 +73,14 @@ export class DomainSnapshots {
   async put(snapshot: SnapshotDef, current: boolean): Promise<void> {
     const before = this.#current;
     const isCurrent = current || before === snapshot.name;
+    const isNew = !this.tree.has(snapshot.name);
     await this.#store.write(this.ref, snapshot, isCurrent);
     this.tree.put(entryOf(snapshot));
-    if (!isCurrent || before === snapshot.name) return;
-    this.#current = snapshot.name;
-    await this.#yieldCurrent(before);
+    if (isCurrent && before !== snapshot.name) {
+      this.#current = snapshot.name;
+      await this.#yieldCurrent(before);
+    }
+    if (isNew) this.#changed('created', this.ref, snapshot.name);
   }
 
   /** The domain's snapshots go with it to its new name. */
@@ -93,6 +107,7 @@ export class DomainSnapshots {
     if (this.#current === name) await this.setCurrent(parent);
     await this.#store.remove(this.ref, entry.name);
     this.tree.remove(name);
+    this.#changed('deleted', this.ref, name);
   }
 
   async #reparent(name: string, parent: string | undefined): Promise<void> {

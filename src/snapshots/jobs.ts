@@ -3,7 +3,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { Job, JobProgress, Journal } from './ports.ts';
+import type { Job, JobProgress, Journal, Task } from './ports.ts';
 
 /** How long an operation waits for the one before it: libvirt's own limit (QEMU_JOB_WAIT_TIME). */
 const JOB_WAIT_MS = 30_000;
@@ -19,6 +19,11 @@ export interface ActiveJob {
   cancel(): void;
 }
 
+/** A job as it goes on: at each phase, at each progress, and at its end, where `phase` is `completed` or `failed`. */
+export interface JobReport extends Pick<ActiveJob, 'operation' | 'snapshot' | 'phase' | 'progress'> {
+  readonly ended: boolean;
+}
+
 interface Running extends ActiveJob {
   phase: string;
   progress: JobProgress | undefined;
@@ -29,12 +34,18 @@ export class Jobs implements AsyncDisposable {
   readonly #waitMs: number;
   readonly #tails = new Map<string, Promise<void>>();
   readonly #running = new Map<string, Running>();
+  readonly #listeners: ((domain: DomainRef, job: JobReport) => void)[] = [];
   #closed = false;
 
   /** `waitMs`: how long an operation waits for its turn. */
   constructor(journal: Journal, waitMs = JOB_WAIT_MS) {
     this.#journal = journal;
     this.#waitMs = waitMs;
+  }
+
+  /** Calls back as jobs go on. */
+  onReport(listener: (domain: DomainRef, job: JobReport) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** The job that runs on this domain now. */
@@ -46,8 +57,8 @@ export class Jobs implements AsyncDisposable {
    * Runs `work` when the domain is free. Its journal entry is on disk before it starts and gone when it has ended.
    * Rejects with OPERATION_TIMEOUT when the domain is not free within 30 s.
    */
-  run<T>(domain: DomainRef, operation: string, snapshot: string, work: (job: Job) => Promise<T>): Promise<T> {
-    return this.exclusive(domain, () => this.#execute(domain, operation, snapshot, work));
+  run<T>(domain: DomainRef, task: Task, work: (job: Job) => Promise<T>): Promise<T> {
+    return this.exclusive(domain, () => this.#execute(domain, task, work));
   }
 
   /** Runs `work` when the domain is free, and keeps it so; for what is done at once, and no job to others. */
@@ -88,12 +99,8 @@ export class Jobs implements AsyncDisposable {
     throw new LibvirtError('OPERATION_TIMEOUT', `cannot acquire state change lock on domain '${domain.name}'${holder}`);
   }
 
-  async #execute<T>(
-    domain: DomainRef,
-    operation: string,
-    snapshot: string,
-    work: (job: Job) => Promise<T>,
-  ): Promise<T> {
+  async #execute<T>(domain: DomainRef, task: Task, work: (job: Job) => Promise<T>): Promise<T> {
+    const { operation, snapshot } = task;
     const abort = new AbortController();
     const running: Running = {
       operation,
@@ -104,23 +111,35 @@ export class Jobs implements AsyncDisposable {
       cancel: () =>
         abort.abort(new LibvirtError('OPERATION_ABORTED', `${operation} of '${snapshot}' canceled by client`)),
     };
-    const entry = await this.#journal.begin(domain, operation, snapshot);
+    const entry = await this.#journal.begin(domain, task);
     this.#running.set(domain.uuid, running);
+    const report = (ended = false): void => {
+      const { phase, progress } = running;
+      for (const listener of this.#listeners) listener(domain, { operation, snapshot, phase, progress, ended });
+    };
     try {
-      return await work({
+      const result = await work({
         signal: abort.signal,
         phase: async (name) => {
           running.phase = name;
           await entry.phase(name);
+          report();
         },
         plan: (args) => entry.plan(args),
         progress: (progress) => {
           running.progress = progress;
+          report();
         },
       });
+      running.phase = 'completed';
+      return result;
+    } catch (error) {
+      running.phase = 'failed';
+      throw error;
     } finally {
       this.#running.delete(domain.uuid);
       await entry.end();
+      report(true);
     }
   }
 }

@@ -3,6 +3,7 @@
  * disks and store implement them, and the daemon puts the pieces together.
  */
 
+import type { LibvirtError } from '../errors.ts';
 import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import type { LifecycleEvent } from '../model/events.ts';
@@ -13,6 +14,7 @@ import type {
   LibxlDomainSnapshot,
   LibxlDomainSnapshotArgs,
 } from '../model/libxl.ts';
+import type { Operation, Phase } from '../model/phases.ts';
 import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
 
 /** Progress of a job, for virsh domjobinfo and people. Bytes of the memory image; `total` is an estimate until the end. */
@@ -26,7 +28,7 @@ export interface Job {
   /** Aborted when the client cancels or the daemon stops; honoured until the point of no return. */
   readonly signal: AbortSignal;
   /** Records a phase durably before it starts. The operation waits for it. */
-  phase(name: string): Promise<void>;
+  phase(name: Phase): Promise<void>;
   /** Records durably what is about to be made, so that after a crash it can be taken back. */
   plan(args: LibxlDomainSnapshotArgs): Promise<void>;
   progress(progress: JobProgress): void;
@@ -56,10 +58,10 @@ export interface Host {
   save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot>;
 
   /**
-   * After a crash of ours: a domain that an interrupted `save` may have left stopped runs again as before, and its owner
-   * watches it. Idempotent; a domain that runs is no error.
+   * After a crash of ours: a domain that an interrupted operation may have left stopped runs again as before, and its
+   * owner watches it. Idempotent; a domain that runs is no error.
    */
-  recover(domain: Domain, interrupted: InterruptedSave): Promise<void>;
+  recover(domain: Domain, interrupted: Interruption): Promise<void>;
 
   /** Deletes the internal snapshot `name` from the images of an active domain, through its device model. */
   deleteDiskSnapshots(domain: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
@@ -108,9 +110,13 @@ export interface Host {
   onRenamed(listener: (ref: DomainRef) => void): void;
 }
 
-/** How far a save had come: the phase it had announced, and where its memory image was to be, if it was to have one. */
-export interface InterruptedSave {
-  readonly phase: string;
+/**
+ * How far an operation had come: the phase it had announced, and where the snapshot's memory image is or was to be, if it
+ * is to have one.
+ */
+export interface Interruption {
+  readonly operation: Operation;
+  readonly phase: Phase;
   readonly memoryPath?: string;
 }
 
@@ -179,13 +185,19 @@ export interface MemoryImages {
   removeFile(path: string): Promise<void>;
 }
 
-/** An operation that had not ended when its daemon did. */
-export interface PendingOperation {
-  readonly domain: DomainRef;
-  readonly operation: string;
+/** What a client has asked for. */
+export interface Task {
+  readonly operation: Operation;
   readonly snapshot: string;
+  /** libvirt's, of the call. */
+  readonly flags: number;
+}
+
+/** An operation that had not ended when its daemon did. */
+export interface PendingOperation extends Task {
+  readonly domain: DomainRef;
   /** The phase that was about to start, or under way. */
-  readonly phase: string;
+  readonly phase: Phase;
   /** What it was making, where it had come to that. */
   readonly args?: LibxlDomainSnapshotArgs;
 }
@@ -193,15 +205,15 @@ export interface PendingOperation {
 /** Durable record of operations under way, one per domain. */
 export interface Journal {
   /** Opens the record; its first phase is `begun`. */
-  begin(domain: DomainRef, operation: string, snapshot: string): Promise<JournalEntry>;
-  /** What a crash interrupted. */
-  pending(): Promise<readonly PendingOperation[]>;
+  begin(domain: DomainRef, task: Task): Promise<JournalEntry>;
+  /** What a crash interrupted; for each record that cannot be understood, and so hides an operation, the error to tell. */
+  pending(): Promise<readonly (PendingOperation | LibvirtError)[]>;
   /** Ends a pending record: nothing of it is left to repair. */
   end(domain: DomainRef): Promise<void>;
 }
 
 export interface JournalEntry {
-  phase(name: string): Promise<void>;
+  phase(name: Phase): Promise<void>;
   /** Kept in the record from now on. */
   plan(args: LibxlDomainSnapshotArgs): Promise<void>;
   /** The operation has ended, well or badly, with nothing left to repair. */

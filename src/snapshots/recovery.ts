@@ -1,29 +1,36 @@
 /** What a daemon does at its start about operations that its predecessor did not finish. */
 
-import { asLibvirtError, isLibvirtError } from '../errors.ts';
-import type { Domain, DomainRef } from '../model/domain.ts';
+import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
+import { movesOnto } from '../model/disk-moves.ts';
+import { type Domain, isActive } from '../model/domain.ts';
+import { DELETE, REVERT } from '../model/flags.ts';
+import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import { diskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
+import { deleteSnapshot } from './delete.ts';
+import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { PendingOperation } from './ports.ts';
 import { takeBack } from './take-back.ts';
 
-/** Whether a snapshot is listed, that is, was reported as taken. */
-export type IsListed = (domain: DomainRef, snapshot: string) => boolean;
+/** A domain's snapshots, where it is known. */
+export type SnapshotsOf = (uuid: string) => DomainSnapshots | undefined;
 
 /**
- * A guest that was left stopped runs again; a create that was not recorded is taken back whole; an interrupted revert or
- * delete, which can be run again, is reported with the command that finishes it. All in plain words to the log. What
- * fails stays in the journal for the next start.
+ * A guest that was left stopped runs again; a create that was not recorded is taken back whole; a delete is continued; a
+ * revert, which would end a domain that runs by now, is reported with the command that finishes it. All in plain words to
+ * the log. What fails stays in the journal for the next start.
  */
-export async function recover(context: SnapshotContext, isListed: IsListed): Promise<void> {
-  const interruptions = await context.journal.pending().catch((error) => {
-    context.log(asLibvirtError(error).message);
-    return [];
-  });
-  for (const pending of interruptions) {
+export async function recover(context: SnapshotContext, snapshotsOf: SnapshotsOf): Promise<void> {
+  const records = await context.journal.pending().catch((error) => [asLibvirtError(error)]);
+  for (const pending of records) {
+    if (pending instanceof LibvirtError) {
+      context.log(pending.message);
+      continue;
+    }
     const about = `${pending.operation} of snapshot '${pending.snapshot}' of domain '${pending.domain.name}'`;
     const interrupted = `${about} was interrupted in phase '${pending.phase}'`;
     try {
-      context.log(`${interrupted}: ${await finish(context, pending, isListed)}`);
+      context.log(`${interrupted}: ${await finish(context, pending, snapshotsOf(pending.domain.uuid))}`);
       await context.journal.end(pending.domain);
     } catch (error) {
       context.log(`${interrupted} and could not be mended: ${asLibvirtError(error).message}`);
@@ -32,43 +39,113 @@ export async function recover(context: SnapshotContext, isListed: IsListed): Pro
 }
 
 /** Mends one, and says what was done or is to be done. */
-async function finish(context: SnapshotContext, pending: PendingOperation, isListed: IsListed): Promise<string> {
-  const { domain: ref, snapshot, operation } = pending;
-  const domain = await context.host.lookup(ref).catch((error) => {
+async function finish(
+  context: SnapshotContext,
+  pending: PendingOperation,
+  snapshots: DomainSnapshots | undefined,
+): Promise<string> {
+  const { domain: ref, snapshot, operation, phase } = pending;
+  const { host, memory } = context;
+  const domain = await host.lookup(ref).catch((error) => {
     if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
   });
-  if (!domain) {
-    const image = context.memory.path(ref, snapshot);
+  if (!domain || !snapshots) {
+    const image = memory.path(ref, snapshot);
     return `the domain is gone; where it had been saved to '${image}', 'virsh restore' of that file brings it back`;
   }
-  const { name } = domain.ref;
+  if (phase === 'begun' || phase === 'validate') return 'nothing had been done yet';
+  const memoryPath = pending.args ? pending.args.memory_path : memory.path(ref, snapshot);
+  await host.recover(domain, { operation, phase, ...(memoryPath !== undefined && { memoryPath }) });
   switch (operation) {
     case 'create':
-      return await finishCreate(context, pending, domain, isListed);
+      return await finishCreate(context, pending, snapshots);
     case 'revert':
-      return `the domain is ${domain.state}; run 'virsh snapshot-revert ${name} ${snapshot}' to finish it`;
+      return await finishRevert(context, pending, snapshots);
     case 'delete':
-      return isListed(domain.ref, snapshot)
-        ? `run 'virsh snapshot-delete ${name} ${snapshot}' to finish it`
-        : 'it had been finished';
-    default:
+      return await finishDelete(context, pending, snapshots);
+    case 'redefine':
       return 'only metadata was concerned, nothing is to be done';
   }
 }
 
 async function finishCreate(
   context: SnapshotContext,
-  { snapshot, phase, args }: PendingOperation,
-  domain: Domain,
-  isListed: IsListed,
+  { domain: ref, snapshot, phase, args }: PendingOperation,
+  snapshots: DomainSnapshots,
 ): Promise<string> {
+  const domain = await context.host.lookup(ref);
+  if (snapshots.tree.has(snapshot)) {
+    // It may have been started anew since.
+    const halt = phase === 'halt' && isActive(domain);
+    return halt
+      ? `it had been taken; run 'virsh destroy ${domain.ref.name}' to halt the domain`
+      : 'it had been finished';
+  }
   if (!args) return 'nothing had been done yet';
-  const { host } = context;
-  const { memory_path } = args;
-  await host.recover(domain, { phase, ...(memory_path !== undefined && { memoryPath: memory_path }) });
-  if (isListed(domain.ref, snapshot)) return 'it had been finished';
-  const job = { signal: new AbortController().signal, progress: () => {} };
-  await takeBack(context, await host.lookup(domain.ref), snapshot, args, job);
-  const { state } = await host.lookup(domain.ref);
-  return `it was taken back; the domain is ${state}`;
+  await takeBack(context, domain, snapshot, args, { signal: new AbortController().signal, progress: () => {} });
+  return `it was taken back; the domain is ${domain.state}`;
+}
+
+/** Only the last phase changes nothing but our own files. New overlays that the domain does not stand on go again. */
+async function finishRevert(
+  context: SnapshotContext,
+  { domain: ref, snapshot, phase, flags, args }: PendingOperation,
+  snapshots: DomainSnapshots,
+): Promise<string> {
+  const domain = await context.host.lookup(ref);
+  const { state } = domain;
+  if (args) await removeUnused(context, domain, args);
+  if (phase === 'overlays') return 'nothing had been done yet';
+  if (phase === 'metadata' && snapshots.tree.has(snapshot)) {
+    await snapshots.setCurrent(snapshot);
+    return `it was finished; the domain is ${state}`;
+  }
+  const command = virshCommand('snapshot-revert', snapshots.ref.name, snapshot, REVERT_OPTIONS, flags);
+  return `the domain is ${state}; run '${command}' to finish it`;
+}
+
+async function removeUnused(
+  { host, images }: SnapshotContext,
+  domain: Domain,
+  { disks = [] }: LibxlDomainSnapshotArgs,
+): Promise<void> {
+  const definitions = await Promise.all([host.definition(domain, 'live'), host.definition(domain, 'persistent')]);
+  const standing = new Set(
+    definitions.flatMap((definition) => [...diskImages(definition).values()].map(({ path }) => path)),
+  );
+  await images.remove(movesOnto(disks).flatMap(({ to }) => (standing.has(to.path) ? [] : [to])));
+}
+
+async function finishDelete(
+  context: SnapshotContext,
+  { snapshot, flags }: PendingOperation,
+  snapshots: DomainSnapshots,
+): Promise<string> {
+  if (!snapshots.tree.has(snapshot)) return 'it had been finished';
+  try {
+    await deleteSnapshot(context, snapshots, snapshot, flags);
+    return 'it was finished';
+  } catch (error) {
+    const command = virshCommand('snapshot-delete', snapshots.ref.name, snapshot, DELETE_OPTIONS, flags);
+    return `it could not be finished: ${asLibvirtError(error).message}; then run '${command}'`;
+  }
+}
+
+type VirshOptions = readonly (readonly [flag: number, option: string])[];
+
+const REVERT_OPTIONS: VirshOptions = [
+  [REVERT.RUNNING, '--running'],
+  [REVERT.PAUSED, '--paused'],
+  [REVERT.FORCE, '--force'],
+];
+
+const DELETE_OPTIONS: VirshOptions = [
+  [DELETE.CHILDREN, '--children'],
+  [DELETE.CHILDREN_ONLY, '--children-only'],
+  [DELETE.METADATA_ONLY, '--metadata'],
+];
+
+function virshCommand(command: string, domain: string, snapshot: string, known: VirshOptions, flags: number): string {
+  const options = known.filter(([flag]) => flags & flag).map(([, option]) => option);
+  return ['virsh', command, domain, snapshot, ...options].join(' ');
 }

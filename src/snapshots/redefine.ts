@@ -21,19 +21,24 @@ export async function redefineSnapshot(
 ): Promise<string> {
   const { snapshot } = await readSnapshot(xml, { internal: false });
   checkName(snapshot.name);
-  return await context.jobs.run(snapshots.ref, 'redefine', snapshot.name, async () => {
-    checkParent(snapshots, snapshot);
-    checkDiskOnly(snapshot, flags);
-    checkUuid(snapshots, snapshot);
-    const old = snapshots.tree.get(snapshot.name);
-    if (old) checkReplacement(old, snapshot);
-    const before = old && (await snapshots.read(old.name)).domain;
-    if (before && snapshot.domain) checkAbiStability(before, snapshot.domain);
-    const domain = snapshot.domain ?? before;
-    const complete = domain ? { ...snapshot, domain } : snapshot;
-    await snapshots.put(aligned(complete), (flags & CREATE.CURRENT) !== 0);
-    return snapshot.name;
-  });
+  return await context.jobs.run(
+    snapshots.ref,
+    { operation: 'redefine', snapshot: snapshot.name, flags },
+    async (job) => {
+      checkParent(snapshots, snapshot);
+      checkDiskOnly(snapshot, flags);
+      checkUuid(snapshots, snapshot);
+      const old = snapshots.tree.get(snapshot.name);
+      if (old) checkReplacement(old, snapshot);
+      const before = old && (await snapshots.read(old.name)).domain;
+      if (before && snapshot.domain) checkAbiStability(before, snapshot.domain);
+      const domain = snapshot.domain ?? before;
+      const complete = domain ? { ...snapshot, domain } : snapshot;
+      await job.phase('metadata');
+      await snapshots.put(aligned(complete), (flags & CREATE.CURRENT) !== 0);
+      return snapshot.name;
+    },
+  );
 }
 
 function checkParent({ tree }: DomainSnapshots, { name, parent }: SnapshotDef): void {

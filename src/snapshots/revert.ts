@@ -47,7 +47,7 @@ export async function revertToSnapshot(
   flags: number,
 ): Promise<void> {
   snapshots.find(name);
-  await context.jobs.run(snapshots.ref, 'revert', name, async (job) => {
+  await context.jobs.run(snapshots.ref, { operation: 'revert', snapshot: name, flags }, async (job) => {
     const domain = await context.host.lookup(snapshots.ref);
     const snapshot = await snapshots.read(snapshots.find(name).name);
     checkRevert(domain, snapshot, flags);
@@ -213,6 +213,7 @@ async function carryOut(
     );
   }
   if (domain.persistent) {
+    await job.phase('define');
     await orExplain(
       host.define(persistent),
       `domain '${name}' is reverted to snapshot '${snapshot.name}', but for its persistent definition`,

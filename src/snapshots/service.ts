@@ -5,7 +5,7 @@ import { type DomainRef, isActive } from '../model/domain.ts';
 import { CREATE, XML } from '../model/flags.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
 import { validateSnapshot } from '../xml/validate.ts';
-import type { ActiveJob, SnapshotApi, SnapshotRef } from './api.ts';
+import type { ActiveJob, SnapshotApi, SnapshotChange, SnapshotRef } from './api.ts';
 import type { SnapshotContext } from './context.ts';
 import { createSnapshot } from './create.ts';
 import { deleteSnapshot } from './delete.ts';
@@ -23,9 +23,11 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   /** The loaded ones of these, for answers that cannot wait. */
   readonly #loaded = new Map<string, DomainSnapshots>();
   readonly #forgetting = new Map<string, Promise<void>>();
+  readonly #listeners: ((change: SnapshotChange) => void)[] = [];
 
   private constructor(context: SnapshotContext) {
     this.#context = context;
+    context.jobs.onReport((domain, job) => this.#tell({ kind: 'job', domain, job }));
   }
 
   /** Loads the stored snapshots of every domain the host knows, and mends what a crash has interrupted. */
@@ -34,7 +36,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     const domains = await context.host.list();
     await context.store.adopt(domains.map(({ ref }) => ref));
     await Promise.all(domains.map(({ ref }) => service.#load(ref)));
-    await recover(context, ({ uuid }, name) => service.#loaded.get(uuid)?.tree.has(name) ?? false);
+    await recover(context, (uuid) => service.#loaded.get(uuid));
     const logged = (work: Promise<void>): void =>
       void work.catch((error) => context.log(asLibvirtError(error).message));
     // After the job that may be under way: a revert makes a transient domain go and brings it back.
@@ -44,6 +46,11 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
       if (snapshots) logged(service.#follow(snapshots));
     });
     return service;
+  }
+
+  /** Calls back with what happens to snapshots, and to the jobs on them, whoever asked for it. */
+  onChange(listener: (change: SnapshotChange) => void): void {
+    this.#listeners.push(listener);
   }
 
   async createXML(domain: DomainRef, xml: string, flags: number): Promise<SnapshotRef> {
@@ -121,6 +128,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   async revert({ domain, name }: SnapshotRef, flags: number): Promise<void> {
     const snapshots = await this.#enter(domain, 'libxlDomainRevertToSnapshot', flags);
     await revertToSnapshot(this.#context, snapshots, name, flags);
+    this.#tell({ kind: 'reverted', domain: snapshots.ref, name });
   }
 
   async delete({ domain, name }: SnapshotRef, flags: number): Promise<void> {
@@ -159,6 +167,10 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     await this.#context.jobs[Symbol.asyncDispose]();
   }
 
+  #tell(change: SnapshotChange): void {
+    for (const listener of this.#listeners) listener(change);
+  }
+
   async #enter(domain: DomainRef, driverFunction: DriverFunction, flags: number): Promise<DomainSnapshots> {
     checkFlags(driverFunction, flags);
     const known = this.#domains.get(domain.uuid);
@@ -180,7 +192,10 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     if (!snapshots || (await this.#isKnown(snapshots.ref))) return;
     this.#domains.delete(uuid);
     this.#loaded.delete(uuid);
-    for (const { name } of snapshots.tree.all()) await this.#context.store.remove(snapshots.ref, name);
+    for (const { name } of snapshots.tree.all()) {
+      await this.#context.store.remove(snapshots.ref, name);
+      this.#tell({ kind: 'deleted', domain: snapshots.ref, name });
+    }
   }
 
   async #isKnown(ref: DomainRef): Promise<boolean> {
@@ -197,7 +212,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     const known = this.#domains.get(ref.uuid);
     if (known) return known;
     const { store, log } = this.#context;
-    const loading = DomainSnapshots.load(ref, store, log);
+    const loading = DomainSnapshots.load(ref, store, log, (kind, domain, name) => this.#tell({ kind, domain, name }));
     this.#domains.set(ref.uuid, loading);
     loading.then(
       (snapshots) => this.#loaded.set(ref.uuid, snapshots),

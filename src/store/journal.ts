@@ -2,11 +2,12 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LibvirtError, systemError } from '../errors.ts';
+import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import type { Journal, JournalEntry, PendingOperation } from '../snapshots/ports.ts';
-import { isMissing, makeFolder, removeFile, writeFileAtomically } from './atomic-file.ts';
+import { isPhase } from '../model/phases.ts';
+import type { Journal, JournalEntry, PendingOperation, Task } from '../snapshots/ports.ts';
+import { isMissing, makeFolder, removeFile, UNFINISHED, writeFileAtomically } from './atomic-file.ts';
 import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
@@ -19,9 +20,9 @@ export class FileJournal implements Journal {
     this.#dir = join(stateDir, 'journal');
   }
 
-  async begin(domain: DomainRef, operation: string, snapshot: string): Promise<JournalEntry> {
+  async begin(domain: DomainRef, task: Task): Promise<JournalEntry> {
     const path = this.#path(domain);
-    let pending: PendingOperation = { domain, operation, snapshot, phase: 'begun' };
+    let pending: PendingOperation = { domain, ...task, phase: 'begun' };
     const record = async (change: Partial<PendingOperation>): Promise<void> => {
       pending = { ...pending, ...change };
       await writeFileAtomically(path, `${JSON.stringify(pending)}\n`);
@@ -31,14 +32,15 @@ export class FileJournal implements Journal {
     return { phase: (phase) => record({ phase }), plan: (args) => record({ args }), end: () => this.end(domain) };
   }
 
-  /** The operations that a crash interrupted. A record that cannot be understood is refused: it hides one of them. */
-  async pending(): Promise<readonly PendingOperation[]> {
+  /** A record that was cut off while it was written is no record: what it announced had not begun. */
+  async pending(): Promise<readonly (PendingOperation | LibvirtError)[]> {
     const names = await readdir(this.#dir).catch((error) => {
       if (isMissing(error)) return [];
       throw systemError(error, `cannot read folder '${this.#dir}'`);
     });
+    for (const name of names) if (name.endsWith(UNFINISHED)) await removeFile(join(this.#dir, name));
     const records = names.filter((name) => name.endsWith(SUFFIX)).sort();
-    return await Promise.all(records.map((name) => readRecord(join(this.#dir, name))));
+    return await Promise.all(records.map((name) => readRecord(this.#dir, name).catch(asLibvirtError)));
   }
 
   end(domain: DomainRef): Promise<void> {
@@ -50,12 +52,13 @@ export class FileJournal implements Journal {
   }
 }
 
-async function readRecord(path: string): Promise<PendingOperation> {
+async function readRecord(folder: string, name: string): Promise<PendingOperation> {
+  const path = join(folder, name);
   const text = await readFile(path, 'utf8').catch((error) => {
     throw systemError(error, `cannot read file '${path}'`);
   });
   const record = parseRecord(text);
-  if (record) return record;
+  if (record && name === `${record.domain.uuid}${SUFFIX}`) return record;
   throw new LibvirtError(
     'INTERNAL_ERROR',
     `'${path}' is no record of an operation: see what snapshots its domain has, then remove the file`,
@@ -64,11 +67,13 @@ async function readRecord(path: string): Promise<PendingOperation> {
 
 function parseRecord(text: string): PendingOperation | undefined {
   try {
-    const { domain, operation, snapshot, phase, args } = JSON.parse(text);
+    const { domain, operation, snapshot, flags, phase, args } = JSON.parse(text);
     const texts = [domain.name, domain.uuid, operation, snapshot, phase];
-    if (texts.some((value) => typeof value !== 'string') || typeof domain.id !== 'number') return undefined;
+    if (texts.some((value) => typeof value !== 'string') || !isPhase(operation, phase)) return undefined;
+    if (![domain.id, flags].every(Number.isInteger)) return undefined;
     if (args !== undefined && !areArgs(args)) return undefined;
-    return { domain, operation, snapshot, phase, ...(args && { args }) };
+    const { name, uuid, id } = domain;
+    return { domain: { name, uuid, id }, operation, snapshot, flags, phase, ...(args && { args }) };
   } catch {
     return undefined;
   }

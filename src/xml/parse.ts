@@ -3,11 +3,11 @@
  * the text is ever read, entities are not expanded, and no tree of libxml2's survives a call.
  */
 
-import { XmlElement as LibxmlElement, ParseOption, XmlDocument, XmlParseError, XmlXPath } from 'libxml2-wasm';
+import { ParseOption, XmlDocument, XmlParseError } from 'libxml2-wasm';
 import { type ErrorDomain, LibvirtError } from '../errors.ts';
-import type { XmlElement, XmlNode } from '../model/element.ts';
+import type { XmlElement } from '../model/element.ts';
+import { takeOver } from './canonical.ts';
 import { describePosition, describeProblem, type Fault } from './parse-error.ts';
-import { NEVER_SELF_CLOSED } from './write.ts';
 
 /** The documents libvirt knows by these names in its messages. */
 export type DocumentKind = 'domain_snapshot' | 'domain_definition';
@@ -16,9 +16,6 @@ export type DocumentKind = 'domain_snapshot' | 'domain_definition';
 export const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
 
 const FATAL = 3;
-
-/** What the model keeps of an element's content. Comments and processing instructions are not in it. */
-const CONTENT = XmlXPath.compile('*|text()');
 
 /**
  * libvirt's own options: no network, blanks between elements dropped (xmlKeepBlanksDefault(0)), a declared encoding
@@ -37,12 +34,9 @@ const ERROR_DOMAINS: Readonly<Record<DocumentKind, ErrorDomain>> = {
   domain_definition: 'DOMAIN',
 };
 
-/**
- * Reads a document. Malformed text is refused with XML_DETAIL: libxml2's message, the line and a mark beneath it. Elements
- * named in `emptied` come without what is in them: most of the cost of a document is in taking it over.
- */
-export function parseXml(text: string, what: DocumentKind, emptied: readonly string[] = []): XmlElement {
-  return withDocument(text, what, (document) => toElement(document.root, { emptied, verbatim: false }));
+/** Reads a document. Malformed text is refused with XML_DETAIL: libxml2's message, the line and a mark beneath it. */
+export function parseXml(text: string, what: DocumentKind): XmlElement {
+  return withDocument(text, what, ({ root }) => takeOver(root));
 }
 
 /** Runs `use` on libxml2's own tree of the text, which is freed afterwards. Refuses what parseXml refuses. */
@@ -80,45 +74,4 @@ function firstFault(bytes: Buffer): Fault {
     if (fatal) return fatal;
   }
   return { message: 'Document cannot be parsed', line: 1, col: 1 };
-}
-
-interface Taking {
-  readonly emptied: readonly string[];
-  /** Within `<metadata>`, where blanks are content. */
-  readonly verbatim: boolean;
-}
-
-function toElement(source: LibxmlElement, { emptied, verbatim: inMetadata }: Taking): XmlElement {
-  const name = qualify(source);
-  const pairs = source.attrs.map((attribute) => [qualify(attribute), attribute.value] as const);
-  for (const [prefix, uri] of Object.entries(source.nsDeclarations)) {
-    pairs.push([prefix ? `xmlns:${prefix}` : 'xmlns', uri]);
-  }
-  // fromEntries defines its properties: an attribute may be called __proto__.
-  const attributes = Object.fromEntries(pairs);
-  const verbatim = inMetadata || name === 'metadata';
-  const content = emptied.includes(name) ? [] : source.find(CONTENT);
-  const children = joinTexts(
-    content.map((node) => (node instanceof LibxmlElement ? toElement(node, { emptied, verbatim }) : node.content)),
-  );
-  const isEmpty = !verbatim && NEVER_SELF_CLOSED.includes(name) && children.every(isBlank);
-  return { name, attributes, children: isEmpty ? [] : children };
-}
-
-function qualify({ prefix, name }: { readonly prefix: string; readonly name: string }): string {
-  return prefix ? `${prefix}:${name}` : name;
-}
-
-function isBlank(child: XmlNode): boolean {
-  return typeof child === 'string' && child.trim() === '';
-}
-
-/** Neighbouring texts, once a comment between them is gone, are one. */
-function joinTexts(children: readonly XmlNode[]): readonly XmlNode[] {
-  return children.reduce<XmlNode[]>((joined, child) => {
-    const last = joined.at(-1);
-    if (typeof child === 'string' && typeof last === 'string') joined[joined.length - 1] = last + child;
-    else joined.push(child);
-    return joined;
-  }, []);
 }

@@ -52,12 +52,9 @@ export function readSnapshot(
 
 /** Reads of a stored file what lists need, and refuses what readSnapshot refuses. */
 export function readSnapshotEntry(xml: string): { entry: SnapshotEntry; current: boolean } {
-  const { snapshot, current } = snapshotOf(readRoot(xml, UNLISTED), { internal: true });
+  const { snapshot, current } = snapshotOf(readRoot(xml), { internal: true });
   return { entry: entryOf(snapshot), current: current === true };
 }
-
-/** The bulk of a definition, in which nothing is checked. */
-const UNLISTED: readonly string[] = ['devices', 'metadata'];
 
 function snapshotOf(root: XmlElement, options: { internal: boolean }): { snapshot: SnapshotDef; current?: boolean } {
   const name = textAt(root, 'name');
@@ -88,8 +85,8 @@ function snapshotOf(root: XmlElement, options: { internal: boolean }): { snapsho
   return options.internal ? { snapshot, current: readActive(root) } : { snapshot };
 }
 
-function readRoot(xml: string, emptied: readonly string[] = []): XmlElement {
-  const root = parseXml(xml, 'domain_snapshot', emptied);
+function readRoot(xml: string): XmlElement {
+  const root = parseXml(xml, 'domain_snapshot');
   if (root.name !== 'domainsnapshot') {
     throw refusal('XML_ERROR', `expecting root element of 'domainsnapshot', not '${root.name}'`);
   }

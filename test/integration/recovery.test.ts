@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { CREATE, DELETE, REVERT } from '../../src/model/flags.ts';
 import { snapshotsIn } from '../support/images.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
@@ -18,10 +19,10 @@ const memory = () => readdir(join(home, 'memory', UUID)).catch(() => []);
 const inImage = () => snapshotsIn(join(home, 'state/test.qcow2'));
 
 /** The record that a daemon leaves that dies in this phase. */
-const interrupt = async (operation: string, snapshot: string, phase: string) => {
+const interrupt = async (operation: string, snapshot: string, phase: string, flags = 0) => {
   await daemon.stop('SIGKILL');
   await mkdir(join(home, 'state/journal'), { recursive: true });
-  const record = { domain: { name: 'test', uuid: UUID, id: 1 }, operation, snapshot, phase };
+  const record = { domain: { name: 'test', uuid: UUID, id: 1 }, operation, snapshot, flags, phase };
   await writeFile(join(home, `state/journal/${UUID}.json`), JSON.stringify(record));
 };
 
@@ -72,15 +73,58 @@ test('a create that had only begun leaves a foreign snapshot of that name alone'
   expect(await inImage()).toEqual(['kept', 's1']);
 });
 
-test.each([
-  ['revert', "run 'virsh snapshot-revert test s1' to finish it"],
-  ['delete', "run 'virsh snapshot-delete test s1' to finish it"],
-])('an interrupted %s is named with the command that finishes it, and that command does', async (operation, advice) => {
-  await interrupt(operation, 's1', 'disks');
+test('an interrupted revert is named with the command that finishes it, and that command does', async () => {
+  await interrupt('revert', 's1', 'disks', REVERT.PAUSED);
   await restart();
-  expect(daemon.log).toContain(advice);
+  expect(daemon.log).toContain("the domain is running; run 'virsh snapshot-revert test s1 --paused' to finish it");
   expect(await journal()).toEqual([]);
-  await daemon.ok(`snapshot-${operation}`, 'test', 's1');
+  await daemon.ok('snapshot-revert', 'test', 's1', '--paused');
+});
+
+test('a revert that had only to be recorded is', async () => {
+  await interrupt('revert', 'kept', 'metadata');
+  await restart();
+  expect(daemon.log).toContain('it was finished; the domain is running');
+  expect(await daemon.ok('snapshot-current', 'test', '--name')).toBe('kept');
+});
+
+test.each([
+  ['alone', 'kept', 0, ['s1', 's2', 's3']],
+  ['with what is beneath it', 's2', DELETE.CHILDREN, ['kept', 's1']],
+  ['but for itself', 's2', DELETE.CHILDREN_ONLY, ['kept', 's1', 's2']],
+])('an interrupted delete of a snapshot %s is finished', async (_, doomed, flags, left) => {
+  await daemon.ok('snapshot-create-as', 'test', 's2');
+  await daemon.ok('snapshot-create-as', 'test', 's3');
+  await interrupt('delete', doomed, 'delete', flags);
+  // As far as it came.
+  await rm(join(home, 'memory', UUID, flags === 0 ? 'kept.save' : 's3.save'));
+  await restart();
+  expect(daemon.log).toContain("in phase 'delete': it was finished");
+  expect((await daemon.ok('snapshot-list', 'test', '--name')).split('\n')).toEqual(left);
+  expect(await inImage()).toEqual(left);
+  expect(await memory()).toEqual(left.map((name) => `${name}.save`));
+  expect(await journal()).toEqual([]);
+});
+
+test('a domain that was to be halted after its snapshot is not, but how is said', async () => {
+  await interrupt('create', 's1', 'halt', CREATE.HALT);
+  await restart();
+  expect(daemon.log).toContain("it had been taken; run 'virsh destroy test' to halt the domain");
+  expect(await daemon.ok('snapshot-list', 'test', '--name')).toBe('kept\ns1');
+});
+
+test.each(['begun', 'validate'])('a revert in phase %s had done nothing', async (phase) => {
+  await interrupt('revert', 's1', phase);
+  await restart();
+  expect(daemon.log).toContain('nothing had been done yet');
+});
+
+test('a damaged record is named, and keeps neither the daemon nor the next operation from their work', async () => {
+  await interrupt('create', 's1', 'no such phase');
+  await restart();
+  expect(daemon.log).toContain(`${UUID}.json' is no record of an operation`);
+  await daemon.ok('snapshot-create-as', 'test', 's2');
+  expect(await journal()).toEqual([]);
 });
 
 test('a daemon that is killed leaves nothing that keeps the next one from starting', async () => {

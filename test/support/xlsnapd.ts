@@ -17,6 +17,7 @@ export interface XlsnapdOptions {
   readonly connect?: string;
   /** Further arguments, after the folder's own. */
   readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export class Xlsnapd implements AsyncDisposable {
@@ -38,11 +39,12 @@ export class Xlsnapd implements AsyncDisposable {
 
   /** Resolves when the socket is there; rejects with the daemon's own words when it ends first. */
   static async start(options: XlsnapdOptions = {}): Promise<Xlsnapd> {
-    const { connect = 'test:///default', args = [] } = options;
+    const { connect = 'test:///default', args = [], env = {} } = options;
     const home = options.home ?? (await mkdtemp(join(tmpdir(), 'xlsnapd-')));
     const log: string[] = [];
     const daemon = spawn(process.execPath, [MAIN, ...Xlsnapd.#arguments(home, connect), ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...env },
     });
     daemon.stderr.setEncoding('utf8').on('data', (text: string) => log.push(text));
     const started = new Xlsnapd(home, options.home === undefined, connect, daemon, log);

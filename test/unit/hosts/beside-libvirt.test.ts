@@ -43,7 +43,7 @@ type Save = LibxlSnapshots['domainSnapshotSave'];
 /** libxl's part as it goes when all goes well. */
 const saves: Save = async (domid, name, _args, { phase, progress }) => {
   record.write(`domainSnapshotSave ${domid} ${name}`);
-  for (const each of ['saving', 'suspended', 'paused', 'disks-done']) {
+  for (const each of ['saving', 'suspended', 'paused', 'disks-done'] as const) {
     await phase(each);
     record.write(`done ${each}`);
   }

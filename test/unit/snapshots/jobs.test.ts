@@ -11,7 +11,7 @@ const H: DomainRef = { name: 'h', uuid: '22222222-2222-2222-2222-222222222222', 
 function recording(): { readonly journal: Journal; readonly lines: string[] } {
   const lines: string[] = [];
   const journal: Journal = {
-    begin: async ({ name }, operation, snapshot) => {
+    begin: async ({ name }, { operation, snapshot }) => {
       lines.push(`${name} ${operation} ${snapshot}`);
       return {
         phase: async (phase) => void lines.push(`${name} ${phase}`),
@@ -36,8 +36,8 @@ test('operations on one domain run one after the other, in the order they came',
   const { journal, lines } = recording();
   const jobs = new Jobs(journal);
   const { opened, open } = gate();
-  const first = jobs.run(G, 'create', 's1', () => opened);
-  const second = jobs.run(G, 'delete', 's0', async () => {});
+  const first = jobs.run(G, { operation: 'create', snapshot: 's1', flags: 0 }, () => opened);
+  const second = jobs.run(G, { operation: 'delete', snapshot: 's0', flags: 0 }, async () => {});
   await new Promise(setImmediate);
   expect(lines).toEqual(['g create s1']);
   open();
@@ -48,8 +48,10 @@ test('operations on one domain run one after the other, in the order they came',
 test('different domains do not wait for each other', async () => {
   const jobs = new Jobs(recording().journal);
   const { opened, open } = gate();
-  const first = jobs.run(G, 'create', 's1', () => opened);
-  await expect(jobs.run(H, 'create', 's1', async () => 'done')).resolves.toBe('done');
+  const first = jobs.run(G, { operation: 'create', snapshot: 's1', flags: 0 }, () => opened);
+  await expect(jobs.run(H, { operation: 'create', snapshot: 's1', flags: 0 }, async () => 'done')).resolves.toBe(
+    'done',
+  );
   open();
   await first;
 });
@@ -57,33 +59,35 @@ test('different domains do not wait for each other', async () => {
 test('the journal has each phase before the work goes on, and the end also after a failure', async () => {
   const { journal, lines } = recording();
   const jobs = new Jobs(journal);
-  const failing = jobs.run(G, 'create', 's1', async (job) => {
-    await job.phase('suspend');
+  const failing = jobs.run(G, { operation: 'create', snapshot: 's1', flags: 0 }, async (job) => {
+    await job.phase('saving');
     lines.push('suspending');
     throw new Error('broken');
   });
   await expect(failing).rejects.toThrow('broken');
-  expect(lines).toEqual(['g create s1', 'g suspend', 'suspending', 'g end']);
+  expect(lines).toEqual(['g create s1', 'g saving', 'suspending', 'g end']);
   expect(jobs.active(G.uuid)).toBeUndefined();
 });
 
 test('a failed operation does not keep the next one from running', async () => {
   const jobs = new Jobs(recording().journal);
-  await expect(jobs.run(G, 'create', 's1', () => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
-  await expect(jobs.run(G, 'create', 's2', async () => 's2')).resolves.toBe('s2');
+  await expect(
+    jobs.run(G, { operation: 'create', snapshot: 's1', flags: 0 }, () => Promise.reject(new Error('broken'))),
+  ).rejects.toThrow('broken');
+  await expect(jobs.run(G, { operation: 'create', snapshot: 's2', flags: 0 }, async () => 's2')).resolves.toBe('s2');
 });
 
 test("who waits too long gets libvirt's lock error, and whoever waits behind still gets a turn", async () => {
   const jobs = new Jobs(recording().journal, 20);
   const { opened, open } = gate();
-  const first = jobs.run(G, 'create', 's1', () => opened);
-  const second = jobs.run(G, 'revert', 's0', async () => {});
+  const first = jobs.run(G, { operation: 'create', snapshot: 's1', flags: 0 }, () => opened);
+  const second = jobs.run(G, { operation: 'revert', snapshot: 's0', flags: 0 }, async () => {});
   const refused = await second.catch((error: unknown) => error);
   expect(isLibvirtError(refused, 'OPERATION_TIMEOUT')).toBe(true);
   expect((refused as Error).message).toBe(
     "Timed out during operation: cannot acquire state change lock on domain 'g' (held by create of snapshot 's1')",
   );
-  const third = jobs.run(G, 'delete', 's0', async () => 'third');
+  const third = jobs.run(G, { operation: 'delete', snapshot: 's0', flags: 0 }, async () => 'third');
   open();
   await first;
   await expect(third).resolves.toBe('third');
@@ -93,8 +97,8 @@ describe('a running job', () => {
   test('shows its phase and progress', async () => {
     const jobs = new Jobs(recording().journal);
     const { opened, open } = gate();
-    const running = jobs.run(G, 'create', 's1', async (job) => {
-      await job.phase('suspend');
+    const running = jobs.run(G, { operation: 'create', snapshot: 's1', flags: 0 }, async (job) => {
+      await job.phase('saving');
       job.progress({ done: 5, total: 10 });
       await opened;
     });
@@ -102,7 +106,7 @@ describe('a running job', () => {
     expect(jobs.active(G.uuid)).toMatchObject({
       operation: 'create',
       snapshot: 's1',
-      phase: 'suspend',
+      phase: 'saving',
       progress: { done: 5, total: 10 },
     });
     open();
@@ -113,8 +117,7 @@ describe('a running job', () => {
     const jobs = new Jobs(recording().journal);
     const running = jobs.run(
       G,
-      'create',
-      's1',
+      { operation: 'create', snapshot: 's1', flags: 0 },
       ({ signal }) =>
         new Promise((_, reject) => {
           signal.addEventListener('abort', () => reject(signal.reason));
@@ -129,7 +132,11 @@ describe('a running job', () => {
     const { journal, lines } = recording();
     const jobs = new Jobs(journal);
     const running = jobs
-      .run(G, 'create', 's1', ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', resolve)))
+      .run(
+        G,
+        { operation: 'create', snapshot: 's1', flags: 0 },
+        ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', resolve)),
+      )
       .then(() => lines.push('finished'));
     await new Promise(setImmediate);
     await jobs[Symbol.asyncDispose]();
@@ -142,7 +149,7 @@ test('what is done exclusively waits its turn, and is no job to others and no re
   const { journal, lines } = recording();
   const jobs = new Jobs(journal);
   const { opened, open } = gate();
-  const first = jobs.run(G, 'create', 's1', () => opened);
+  const first = jobs.run(G, { operation: 'create', snapshot: 's1', flags: 0 }, () => opened);
   let active: unknown = 'not yet';
   const second = jobs.exclusive(G, async () => {
     active = jobs.active(G.uuid);
@@ -160,11 +167,12 @@ test('what still waits when the daemon stops is refused, and nothing of it is do
   const jobs = new Jobs(journal);
   const running = jobs.run(
     G,
-    'create',
-    's1',
+    { operation: 'create', snapshot: 's1', flags: 0 },
     ({ signal }) => new Promise((ended) => signal.addEventListener('abort', ended)),
   );
-  const waiting = jobs.run(G, 'create', 's2', async () => lines.push('done')).catch((error: unknown) => error);
+  const waiting = jobs
+    .run(G, { operation: 'create', snapshot: 's2', flags: 0 }, async () => lines.push('done'))
+    .catch((error: unknown) => error);
   await new Promise(setImmediate);
   await jobs[Symbol.asyncDispose]();
   await running;

@@ -1,10 +1,12 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import type { Task } from '../../../src/snapshots/ports.ts';
 import { FileJournal } from '../../../src/store/journal.ts';
 
 const domain = { name: 'g', uuid: '22222222-2222-3333-4444-777777777777', id: 3 };
+const create: Task = { operation: 'create', snapshot: 's1', flags: 4 };
 const other = { name: 'h', uuid: '22222222-2222-3333-4444-777777777778', id: -1 };
 let dir = '';
 let journal: FileJournal;
@@ -23,50 +25,64 @@ test('nothing was ever begun: nothing is pending', async () => {
 });
 
 test('an operation is on the disk before it begins, and each phase before it starts', async () => {
-  const entry = await journal.begin(domain, 'create', 's1');
+  const entry = await journal.begin(domain, create);
   const after = new FileJournal(dir);
-  expect(await after.pending()).toEqual([{ domain, operation: 'create', snapshot: 's1', phase: 'begun' }]);
-  await entry.phase('suspend');
-  expect(await after.pending()).toEqual([{ domain, operation: 'create', snapshot: 's1', phase: 'suspend' }]);
+  expect(await after.pending()).toEqual([{ domain, ...create, phase: 'begun' }]);
+  await entry.phase('saving');
+  expect(await after.pending()).toEqual([{ domain, ...create, phase: 'saving' }]);
 });
 
 test('an operation that has ended is not pending', async () => {
-  const ended = await journal.begin(domain, 'create', 's1');
-  await journal.begin(other, 'revert', 's/2');
+  const ended = await journal.begin(domain, create);
+  await journal.begin(other, { operation: 'revert', snapshot: 's/2', flags: 0 });
   await ended.end();
-  expect(await journal.pending()).toEqual([{ domain: other, operation: 'revert', snapshot: 's/2', phase: 'begun' }]);
+  expect(await journal.pending()).toMatchObject([{ domain: other, operation: 'revert', snapshot: 's/2' }]);
   await expect(ended.end()).resolves.toBeUndefined();
 });
 
 test('a domain has one record, that of its last operation', async () => {
-  await journal.begin(domain, 'create', 's1');
-  await journal.begin(domain, 'delete', 's2');
+  await journal.begin(domain, create);
+  await journal.begin(domain, { operation: 'delete', snapshot: 's2', flags: 0 });
   expect(await journal.pending()).toMatchObject([{ operation: 'delete', snapshot: 's2' }]);
 });
 
-test('a record that a crash left half written is not one', async () => {
-  await journal.begin(domain, 'create', 's1');
+test('a record that a crash left half written is not one, and goes', async () => {
+  await journal.begin(domain, create);
   await writeFile(join(dir, 'journal', `${other.uuid}.json.new`), '{"dom');
   expect(await journal.pending()).toHaveLength(1);
+  expect(await readdir(join(dir, 'journal'))).toEqual([`${domain.uuid}.json`]);
 });
 
-test.each(['', '{', '{}', 'null', '{"domain":{"name":"g"}}'])('a record %j is refused with its path', async (text) => {
-  await mkdir(join(dir, 'journal'));
-  await writeFile(join(dir, 'journal', 'x.json'), text);
-  await expect(journal.pending()).rejects.toMatchObject({
-    code: 'INTERNAL_ERROR',
-    message: expect.stringContaining(join(dir, 'journal', 'x.json')),
-  });
+const record = { domain: other, ...create, phase: 'saving' };
+
+test.each([
+  '',
+  '{',
+  '{}',
+  'null',
+  '{"domain":{"name":"g"}}',
+  JSON.stringify({ ...record, operation: 'constructor' }),
+  JSON.stringify({ ...record, phase: 'delete' }),
+  JSON.stringify({ ...record, flags: 1.5 }),
+  JSON.stringify({ ...record, domain: { ...other, uuid: '../../etc' } }),
+  JSON.stringify({ ...record, domain }),
+])('a record %j is refused with its path, and hides no other one', async (text) => {
+  await journal.begin(domain, create);
+  const damaged = join(dir, 'journal', `${other.uuid}.json`);
+  await writeFile(damaged, text);
+  const [whole, refused] = await journal.pending();
+  expect(whole).toEqual({ domain, ...create, phase: 'begun' });
+  expect(refused).toMatchObject({ code: 'INTERNAL_ERROR', message: expect.stringContaining(damaged) });
 });
 
 test('a UUID that is none does not leave the folder', async () => {
-  await expect(journal.begin({ ...domain, uuid: '../x' }, 'create', 's1')).rejects.toMatchObject({
+  await expect(journal.begin({ ...domain, uuid: '../x' }, create)).rejects.toMatchObject({
     code: 'INVALID_ARG',
   });
 });
 
 test('a record is one line of JSON', async () => {
-  await journal.begin(domain, 'create', 's1');
+  await journal.begin(domain, create);
   const [file = ''] = await readdir(join(dir, 'journal'));
   expect(await readFile(join(dir, 'journal', file), 'utf8')).toMatch(/^\{.*\}\n$/);
 });

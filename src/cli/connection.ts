@@ -1,0 +1,54 @@
+/** From a libvirt URI to the socket behind it. xlsnap speaks to daemons of this machine. */
+
+import { existsSync } from 'node:fs';
+import { LibvirtError } from '../errors.ts';
+import { RpcClient } from '../rpc/client.ts';
+import { embeddedSocket, XEN_SOCKETS } from '../rpc/places.ts';
+import { failure } from './command.ts';
+
+/** What a connection needs to know. */
+export interface Address {
+  /** Socket of the daemon. */
+  readonly path: string;
+  /** The URI as the daemon is to open it, without transport and parameters. */
+  readonly uri: string;
+}
+
+const URI = /^(?<scheme>[a-z]+)(?:\+(?<transport>[a-z0-9]+))?:\/\/(?<host>[^/]*)(?<path>\/[^?]*)(?:\?(?<query>.*))?$/;
+
+/** The sockets of each driver, the first that is there counts. */
+const SOCKETS: Readonly<Record<string, () => readonly string[]>> = {
+  xen: () => XEN_SOCKETS,
+  test: () => [embeddedSocket()],
+};
+
+/** The URI that is connected to where none is given. */
+export function defaultUri(env: NodeJS.ProcessEnv): string {
+  return env.LIBVIRT_DEFAULT_URI || 'xen:///system';
+}
+
+/** Understands `xen:///system`, `test:///default`, and both as `+unix` with `?socket=PATH`. */
+export function addressOf(uri: string, readOnly: boolean): Address {
+  const { scheme = '', transport = 'unix', host, path, query } = URI.exec(uri)?.groups ?? {};
+  const sockets = SOCKETS[scheme];
+  if (!sockets) throw new LibvirtError('NO_CONNECT', uri);
+  if (transport !== 'unix' || host) {
+    throw failure(`'${uri}' is not on this machine: use virsh, or run xlsnap there`);
+  }
+  const name = `${scheme}://${path}`;
+  const socket = new URLSearchParams(query).get('socket');
+  if (socket) return { path: socket, uri: name };
+  const places = sockets();
+  const found = places.find((place) => existsSync(place)) ?? places.at(-1) ?? '';
+  return { path: readOnly ? `${found}-ro` : found, uri: name };
+}
+
+/** Connects; rejects in virsh's two lines. */
+export async function connect(uri: string, readOnly: boolean): Promise<RpcClient> {
+  try {
+    return await RpcClient.connect({ ...addressOf(uri, readOnly), readOnly });
+  } catch (error) {
+    const { message } = error as LibvirtError;
+    throw failure(`failed to connect to the hypervisor\nerror: ${message}`, error);
+  }
+}

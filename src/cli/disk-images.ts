@@ -1,0 +1,56 @@
+/** The images behind a domain's disks: those it writes to, those its snapshots name, and all that lie beneath them. */
+
+import { type ImageFile, type ImageInfo, imageChain } from '../disks/image-info.ts';
+import type { DomainFacts } from './domain-facts.ts';
+
+export interface DiskImage extends ImageFile {
+  /** Absent where the image cannot be read; `problem` says why. */
+  readonly info?: ImageInfo;
+  readonly problem?: string;
+  /** When the snapshot was taken that began this layer; 0 for an image that was there before. */
+  readonly begun: bigint;
+}
+
+export interface DiskImages {
+  /** `xvda`. */
+  readonly target: string;
+  /** Each image once. */
+  readonly images: readonly DiskImage[];
+  /** Path of the one that the domain writes to, or would when it is started. */
+  readonly active: string | undefined;
+}
+
+/** Disks in the order of the domain's; those that only snapshots still know come last. */
+export async function diskImages({ images, snapshots }: DomainFacts): Promise<readonly DiskImages[]> {
+  const captured = snapshots.flatMap(({ disks }) => disks);
+  const targets = new Set([...images.keys(), ...captured.map(({ target }) => target)]);
+  return await Promise.all(
+    [...targets].map(async (target): Promise<DiskImages> => {
+      const now = images.get(target);
+      const named = captured.filter((disk) => disk.target === target);
+      const tops = [now, ...named.flatMap(({ image, overlay }) => [overlay, image])].filter((top) => top !== undefined);
+      const begun = new Map(
+        snapshots.flatMap(({ disks, creationTime }) =>
+          disks.flatMap(({ overlay }) => (overlay ? [[overlay.path, creationTime] as const] : [])),
+        ),
+      );
+      return { target, images: await collect(tops, begun), active: now?.path };
+    }),
+  );
+}
+
+async function collect(tops: readonly ImageFile[], begun: ReadonlyMap<string, bigint>): Promise<readonly DiskImage[]> {
+  const found = new Map<string, DiskImage>();
+  for (const top of tops) {
+    if (found.has(top.path)) continue;
+    const { layers, broken } = await imageChain(top);
+    const missing = broken && (layers.length > 0 ? layers.at(-1)?.backing : top);
+    for (const info of layers) add(found, { path: info.path, format: info.format, info }, begun);
+    if (missing) add(found, { ...missing, problem: broken.detail }, begun);
+  }
+  return [...found.values()];
+}
+
+function add(found: Map<string, DiskImage>, image: Omit<DiskImage, 'begun'>, begun: ReadonlyMap<string, bigint>): void {
+  if (!found.has(image.path)) found.set(image.path, { ...image, begun: begun.get(image.path) ?? 0n });
+}

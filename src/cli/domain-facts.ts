@@ -1,0 +1,134 @@
+/** What can be seen of a domain and its snapshots: what the daemon says of them, and what lies in the files they name. */
+
+import { stat } from 'node:fs/promises';
+import type { ImageFile } from '../disks/image-info.ts';
+import type { DomainDisk, DomainRef, DomainState } from '../model/domain.ts';
+import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
+import type { RpcClient } from '../rpc/client.ts';
+import { MemoryFiles } from '../store/memory-images.ts';
+import { parseDomain } from '../xml/domain.ts';
+import { domainDisks } from '../xml/domain-disks.ts';
+import { readSnapshot } from '../xml/snapshot-read.ts';
+
+/** st_blocks counts these, whatever the file system's own blocks are (stat(2)). */
+const STAT_BLOCK_BYTES = 512;
+
+/** RAM and disks as one (where the RAM is ours or the disks' internal ones), in files of their own, or the disks alone. */
+export type SnapshotKind = 'internal' | 'external' | 'disk-only' | 'offline';
+
+/** A disk's part in a snapshot. */
+export interface CapturedDisk {
+  /** `xvda`. */
+  readonly target: string;
+  /** The image that holds the disk as it was. */
+  readonly image: ImageFile;
+  /** The layer in which the guest went on; absent where the snapshot lies inside the image. */
+  readonly overlay?: ImageFile & StoredFile;
+}
+
+export interface StoredFile {
+  readonly path: string;
+  /** What it takes on its file system; undefined where it is not there, or not for us to see. */
+  readonly allocatedBytes?: number;
+}
+
+export interface SnapshotFacts {
+  readonly name: string;
+  readonly parent?: string;
+  readonly creationTime: bigint;
+  readonly state: SnapshotDef['state'];
+  readonly kind: SnapshotKind;
+  readonly current: boolean;
+  readonly memory?: StoredFile;
+  readonly disks: readonly CapturedDisk[];
+}
+
+export interface DomainFacts {
+  readonly domain: DomainRef;
+  readonly state: DomainState;
+  readonly snapshots: readonly SnapshotFacts[];
+  /** What the domain writes to now, by target; disks without a local image are left out. */
+  readonly images: ReadonlyMap<string, ImageFile>;
+}
+
+/** `memoryDir`: where internal RAM lies. A snapshot that is deleted meanwhile is left out of nothing: the call rejects. */
+export async function domainFacts(client: RpcClient, domain: DomainRef, memoryDir: string): Promise<DomainFacts> {
+  const { snapshots } = client;
+  const [state, xml, refs, hasCurrent] = await Promise.all([
+    client.getState(domain),
+    client.getXMLDesc(domain, 0),
+    snapshots.listAll(domain, 0),
+    snapshots.hasCurrent(domain, 0),
+  ]);
+  const current = hasCurrent ? (await snapshots.current(domain, 0)).name : undefined;
+  const documents = await Promise.all(refs.map((ref) => snapshots.getXMLDesc(ref, 0)));
+  const facts = documents.map(async (document) => {
+    const { snapshot } = readSnapshot(document, { internal: false });
+    return await snapshotFacts(domain, snapshot, { current: snapshot.name === current, memoryDir });
+  });
+  return { domain, state, snapshots: await Promise.all(facts), images: imagesOf(domainDisks(parseDomain(xml))) };
+}
+
+export async function snapshotFacts(
+  domain: DomainRef,
+  snapshot: SnapshotDef,
+  { current, memoryDir }: { readonly current: boolean; readonly memoryDir: string },
+): Promise<SnapshotFacts> {
+  const { name, parent, creationTime, state } = snapshot;
+  const path = memoryPath(domain, snapshot, memoryDir);
+  return {
+    ...{ name, creationTime, state, current },
+    ...(parent !== undefined && { parent }),
+    kind: kindOf(snapshot),
+    ...(path !== undefined && { memory: await storedFile(path) }),
+    disks: await Promise.all(captured(snapshot).map(withSize)),
+  };
+}
+
+export function kindOf(snapshot: Pick<SnapshotDef, 'state' | 'memory' | 'disks'>): SnapshotKind {
+  if (snapshot.state === 'disk-snapshot') return 'disk-only';
+  if (isExternal(snapshot)) return 'external';
+  return snapshot.memory.location === 'internal' ? 'internal' : 'offline';
+}
+
+/** The file with the snapshot's RAM; undefined for one without. */
+export function memoryPath(domain: DomainRef, { name, memory }: SnapshotDef, memoryDir: string): string | undefined {
+  if (memory.location === 'external') return memory.file;
+  return memory.location === 'internal' ? new MemoryFiles(memoryDir).path(domain, name) : undefined;
+}
+
+async function storedFile(path: string): Promise<StoredFile> {
+  const found = await stat(path).catch(() => undefined);
+  return { path, ...(found && { allocatedBytes: found.blocks * STAT_BLOCK_BYTES }) };
+}
+
+async function withSize(disk: CapturedDisk): Promise<CapturedDisk> {
+  return disk.overlay ? { ...disk, overlay: { ...disk.overlay, ...(await storedFile(disk.overlay.path)) } } : disk;
+}
+
+/** What the snapshot takes in files of its own: its RAM, and the layers it has begun. Undefined where one is not to be seen. */
+export function ownBytes({ memory, disks }: Pick<SnapshotFacts, 'memory' | 'disks'>): number | undefined {
+  const files = [memory, ...disks.map(({ overlay }) => overlay)].filter((file) => file !== undefined);
+  const sizes = files.map(({ allocatedBytes }) => allocatedBytes);
+  return sizes.reduce<number | undefined>(
+    (sum, size) => (sum === undefined || size === undefined ? undefined : sum + size),
+    0,
+  );
+}
+
+function captured({ domain, disks }: SnapshotDef): readonly CapturedDisk[] {
+  const images = imagesOf(domain ? domainDisks(domain) : []);
+  return disks.flatMap(({ name, location, target }): CapturedDisk | [] => {
+    const image = images.get(name);
+    if (!image || (location !== 'internal' && location !== 'external')) return [];
+    const path = location === 'external' ? target?.path : undefined;
+    return { target: name, image, ...(path !== undefined && { overlay: { path, format: target?.format ?? 'qcow2' } }) };
+  });
+}
+
+function imagesOf(disks: readonly DomainDisk[]): ReadonlyMap<string, ImageFile> {
+  const local = disks.flatMap(({ target, path, format = 'raw', device }) =>
+    path !== undefined && device === 'disk' ? [[target, { path, format }] as const] : [],
+  );
+  return new Map(local);
+}

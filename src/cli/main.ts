@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+/** xlsnap: virsh's snapshot commands, and more, over the socket of a libvirt daemon. */
+
+import { asLibvirtError } from '../errors.ts';
+import { VERSION } from '../version.ts';
+import { COMMANDS, GROUPS } from './commands.ts';
+import { commandHelp, groupHelp } from './help.ts';
+import { parseInvocation, USAGE } from './options.ts';
+import { type ParsedCommand, parseCommand, valuesOf } from './parse.ts';
+import { Session } from './session.ts';
+
+/** Resolves with the exit code. Rejects where the command line is refused: nothing has been done then. */
+async function main(argv: readonly string[]): Promise<number> {
+  const invocation = parseInvocation(argv, process.env);
+  if (invocation.kind === 'version') process.stdout.write(`${VERSION}\n`);
+  if (invocation.kind === 'help') process.stdout.write(USAGE + GROUPS.map(groupHelp).join(''));
+  if (invocation.kind !== 'command') return 0;
+  const parsed = parseCommand(COMMANDS, invocation.words);
+  using session = new Session(invocation);
+  return await run(parsed, session);
+}
+
+/** What ends here with an error has already been started: the line that ends all output comes all the same, as in virsh. */
+async function run(parsed: ParsedCommand, session: Session): Promise<number> {
+  try {
+    if (parsed.given.has('help')) session.print(commandHelp(parsed.command));
+    else await parsed.command.run(valuesOf(parsed), session);
+    return 0;
+  } catch (error) {
+    session.error(asLibvirtError(error).message);
+    return 1;
+  } finally {
+    session.extra('\n');
+  }
+}
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error) => {
+    process.stderr.write(`error: ${asLibvirtError(error).message}\n`);
+    process.exitCode = 1;
+  },
+);

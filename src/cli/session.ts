@@ -1,0 +1,90 @@
+/** What a command has at hand: the daemon, the domain it is about, and the terminal. */
+
+import { type ErrorCode, isLibvirtError } from '../errors.ts';
+import type { DomainRef } from '../model/domain.ts';
+import type { RpcClient } from '../rpc/client.ts';
+import { failure } from './command.ts';
+import { connect } from './connection.ts';
+
+export interface SessionOptions {
+  readonly uri: string;
+  readonly readOnly: boolean;
+  /** No headings, and no words about what was done (virsh's --quiet). */
+  readonly quiet: boolean;
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Standard output is for results, standard error for `error: …` and for progress. */
+export class Session implements Disposable {
+  readonly #options: SessionOptions;
+  #client: Promise<RpcClient> | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+  }
+
+  /** As it was given: with its transport and parameters. */
+  get uri(): string {
+    return this.#options.uri;
+  }
+
+  get quiet(): boolean {
+    return this.#options.quiet;
+  }
+
+  /** The connection, made when it is first needed. */
+  client(): Promise<RpcClient> {
+    this.#client ??= this.connect();
+    return this.#client;
+  }
+
+  /** A further connection, for what must not wait behind a call of the first. The caller disposes of it. */
+  connect(): Promise<RpcClient> {
+    return connect(this.#options.uri, this.#options.readOnly);
+  }
+
+  /** A domain by its id, its UUID or its name, in this order. */
+  async domain(given: string): Promise<DomainRef> {
+    const client = await this.client();
+    const lookups = [
+      ...(/^\d{1,9}$/.test(given) ? [() => client.lookupByID(Number(given))] : []),
+      ...(UUID.test(given) ? [() => client.lookupByUUID(given)] : []),
+      () => client.lookupByName(given),
+    ];
+    for (const lookup of lookups) {
+      const found = await lookup().catch(orNone('NO_DOMAIN'));
+      if (found) return found;
+    }
+    throw failure(`failed to get domain '${given}'`);
+  }
+
+  /** A result. */
+  print(text: string): void {
+    process.stdout.write(text);
+  }
+
+  /** What only a person wants to read. */
+  extra(text: string): void {
+    if (!this.quiet) process.stdout.write(text);
+  }
+
+  json(value: unknown): void {
+    process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+  }
+
+  error(text: string): void {
+    process.stderr.write(`error: ${text}\n`);
+  }
+
+  [Symbol.dispose](): void {
+    this.#client?.then((client) => client[Symbol.dispose]()).catch(() => {});
+  }
+}
+
+/** For `catch`: errors with this code are the answer that there is none. */
+export function orNone(code: ErrorCode): (error: unknown) => undefined {
+  return (error) => {
+    if (!isLibvirtError(error, code)) throw error;
+  };
+}

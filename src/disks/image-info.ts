@@ -1,0 +1,124 @@
+/** What disk images hold, by qemu-img. Reads only, and also while a device model has the image open. */
+
+import { asLibvirtError, LibvirtError } from '../errors.ts';
+import { type Program, runProgram } from './program.ts';
+
+const QEMU_IMG: Program = { name: 'qemu-img', debianPackage: 'qemu-utils' };
+
+/** An image file or block device, and QEMU's name of its format: stated, never probed. */
+export interface ImageFile {
+  readonly path: string;
+  readonly format: string;
+}
+
+/** An internal snapshot in an image's own table. */
+export interface ImageSnapshot {
+  readonly id: string;
+  readonly name: string;
+  /** RAM inside the image, bytes: 0 for snapshots of Xen guests, whose RAM lies in a file of its own. */
+  readonly vmStateBytes: number;
+  /** Seconds since the epoch. */
+  readonly creationTime: number;
+}
+
+export interface ImageInfo extends ImageFile {
+  /** Size of the disk as a guest sees it. */
+  readonly virtualBytes: number;
+  /** What the file takes on its file system. */
+  readonly allocatedBytes: number;
+  readonly snapshots: readonly ImageSnapshot[];
+  readonly backing?: ImageFile;
+}
+
+/** An image with those beneath it, from the top; `broken` where one of them cannot be read. */
+export interface ImageChain {
+  readonly layers: readonly ImageInfo[];
+  readonly broken?: LibvirtError;
+}
+
+/** An object of `qemu-img info --output=json`. */
+interface QemuImageInfo {
+  readonly 'virtual-size': number;
+  readonly 'actual-size'?: number;
+  readonly 'backing-filename'?: string;
+  readonly 'full-backing-filename'?: string;
+  readonly 'backing-filename-format'?: string;
+  readonly snapshots?: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly 'vm-state-size': number;
+    readonly 'date-sec': number;
+  }[];
+}
+
+/** One image alone; those beneath it are named, not opened. */
+export async function imageInfo(image: ImageFile): Promise<ImageInfo> {
+  const args = ['info', '-U', '--output=json', ...imageOptions(image)];
+  const json = await runProgram(QEMU_IMG, args, `cannot read image '${image.path}'`);
+  const info = JSON.parse(json) as QemuImageInfo;
+  const backing = info['full-backing-filename'] ?? info['backing-filename'];
+  return {
+    ...{ path: image.path, format: image.format },
+    virtualBytes: info['virtual-size'],
+    allocatedBytes: info['actual-size'] ?? 0,
+    snapshots: (info.snapshots ?? []).map((snapshot) => ({
+      id: snapshot.id,
+      name: snapshot.name,
+      vmStateBytes: snapshot['vm-state-size'],
+      creationTime: snapshot['date-sec'],
+    })),
+    ...(backing !== undefined && { backing: { path: backing, format: info['backing-filename-format'] ?? 'raw' } }),
+  };
+}
+
+export async function imageChain(top: ImageFile): Promise<ImageChain> {
+  const layers: ImageInfo[] = [];
+  for (let image: ImageFile | undefined = top; image; image = layers.at(-1)?.backing) {
+    const { path } = image;
+    if (layers.some((layer) => layer.path === path)) {
+      return { layers, broken: new LibvirtError('OPERATION_FAILED', `image '${path}' is its own backing image`) };
+    }
+    try {
+      layers.push(await imageInfo(image));
+    } catch (error) {
+      return { layers, broken: asLibvirtError(error) };
+    }
+  }
+  return { layers };
+}
+
+/** What `qemu-img check` has found; `unsupported` for formats that have nothing to check. */
+export type ImageCheck = { readonly corruptions: number; readonly leaks: number } | 'unsupported';
+
+/** Exit codes of `qemu-img check` that come with a report. */
+const CHECK_EXIT = { corruptions: 2, leaks: 3, unsupported: 63 } as const;
+
+/** An image that is being written to may show leaks and corruptions of a moment. */
+export async function checkImage(image: ImageFile): Promise<ImageCheck> {
+  const args = ['check', '-U', '--output=json', ...imageOptions(image)];
+  try {
+    return checkReport(await runProgram(QEMU_IMG, args, `cannot check image '${image.path}'`));
+  } catch (error) {
+    const { code, stdout = '' } = ((error as LibvirtError).cause ?? {}) as { code?: number; stdout?: string };
+    if (code === CHECK_EXIT.unsupported) return 'unsupported';
+    if (code === CHECK_EXIT.corruptions || code === CHECK_EXIT.leaks) return checkReport(stdout);
+    throw error;
+  }
+}
+
+function checkReport(json: string): ImageCheck {
+  const { corruptions = 0, leaks = 0 } = JSON.parse(json) as { corruptions?: number; leaks?: number };
+  return { corruptions, leaks };
+}
+
+/** How large a new qcow2 image with the contents of one internal snapshot would be, bytes. */
+export async function aloneBytes(image: ImageFile, { id }: ImageSnapshot): Promise<number> {
+  const snapshot = ['-l', `snapshot.id=${id}`];
+  const args = ['measure', '-U', '-O', 'qcow2', '--output=json', ...snapshot, ...imageOptions(image)];
+  const json = await runProgram(QEMU_IMG, args, `cannot measure snapshot ${id} of image '${image.path}'`);
+  return (JSON.parse(json) as { required: number }).required;
+}
+
+function imageOptions({ path, format }: ImageFile): readonly string[] {
+  return ['--image-opts', `driver=${format},file.filename=${path.replaceAll(',', ',,')}`];
+}
