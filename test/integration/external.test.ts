@@ -1,0 +1,344 @@
+/** External snapshots through the front door: the real virsh, overlays made by a real QEMU block layer. */
+
+import { access, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { backingChain, guestReads, guestWrites, imageReads } from '../support/embedded-disk.ts';
+import { snapshotsIn } from '../support/images.ts';
+import { Xlsnapd } from '../support/xlsnapd.ts';
+
+let host: Xlsnapd;
+
+const file = (name: string) => join(host.home, 'state', name);
+const exists = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+/** Images, without sockets and the like. */
+const images = async () => (await readdir(join(host.home, 'state'))).filter((name) => /^test\./.test(name)).sort();
+const source = async () => (await host.ok('domblklist', 'test')).split('\n').slice(2).join('').trim().split(/\s+/)[1];
+const inactiveSource = async () =>
+  (await host.ok('domblklist', 'test', '--inactive')).split('\n').slice(2).join('').trim().split(/\s+/)[1];
+const create = (...args: readonly string[]) => host.ok('snapshot-create-as', 'test', ...args);
+const diskOnly = (name: string, ...args: readonly string[]) => create(name, '--disk-only', ...args);
+
+beforeEach(async () => {
+  host = await Xlsnapd.start();
+});
+
+afterEach(async () => {
+  await host[Symbol.asyncDispose]();
+  await rm(host.home, { recursive: true, force: true });
+});
+
+describe('a disk-only snapshot of a running domain', () => {
+  test('puts an overlay beneath the guest, and both definitions follow', async () => {
+    await guestWrites(host, 1);
+    expect(await diskOnly('s1')).toBe('Domain snapshot s1 created');
+    expect(await source()).toBe(file('test.s1'));
+    expect(await inactiveSource()).toBe(file('test.s1'));
+    await guestWrites(host, 2);
+    expect(await guestReads(host, 2)).toBe(true);
+    expect(await backingChain(file('test.s1'))).toEqual([file('test.s1'), file('test.qcow2')]);
+    expect(await host.ok('snapshot-info', 'test', 's1')).toMatch(/State: +disk-snapshot\nLocation: +external/);
+    expect(await host.ok('domstate', 'test')).toBe('running');
+    await host.ok('destroy', 'test');
+    expect(await imageReads(file('test.qcow2'), 1)).toBe(true);
+    await host.ok('start', 'test');
+    expect(await guestReads(host, 2)).toBe(true);
+  });
+
+  test('names the image beneath as the domain’s state, and the overlay as its disk', async () => {
+    await diskOnly('s1');
+    const xml = await host.ok('snapshot-dumpxml', 'test', 's1');
+    expect(xml).toContain(`<source file='${file('test.s1')}'/>`);
+    expect(xml).toContain(`<source file='${file('test.qcow2')}'/>`);
+    expect(xml).toContain('<state>disk-snapshot</state>');
+    expect(xml).toContain("<memory snapshot='no'/>");
+  });
+
+  test('takes a file of the user’s choice, and an overlay that is there already', async () => {
+    await diskOnly('s1', '--diskspec', `xvda,file=${file('mine.qcow2')}`);
+    expect(await source()).toBe(file('mine.qcow2'));
+    expect(await host.refused('snapshot-create-as', 'test', 's2', '--disk-only', '--reuse-external')).toMatch(
+      /missing existing file for disk xvda: .*mine\.s2: No such file or directory/,
+    );
+    expect(await source()).toBe(file('mine.qcow2'));
+  });
+
+  test('refuses a file that is there, and changes nothing', async () => {
+    const before = await host.ok('dumpxml', 'test');
+    expect(
+      await host.refused(
+        'snapshot-create-as',
+        'test',
+        's1',
+        '--disk-only',
+        '--diskspec',
+        `xvda,file=${file('test.qcow2')}`,
+      ),
+    ).toBe(
+      `unsupported configuration: external snapshot file for disk xvda already exists and is not a block device: ${file('test.qcow2')}`,
+    );
+    expect(await host.ok('dumpxml', 'test')).toBe(before);
+    expect(await images()).toEqual(['test.qcow2']);
+  });
+
+  test('with --no-metadata leaves the overlay in use and nothing listed', async () => {
+    await diskOnly('s1', '--no-metadata');
+    expect(await host.ok('snapshot-list', 'test', '--name')).toBe('');
+    expect(await source()).toBe(file('test.s1'));
+  });
+
+  test('needs an agent to be quiesced, and says so', async () => {
+    expect(await host.refused('snapshot-create-as', 'test', 's1', '--disk-only', '--quiesce')).toBe(
+      'argument unsupported: QEMU guest agent is not configured',
+    );
+    expect(await images()).toEqual(['test.qcow2']);
+  });
+
+  test('may be internal where that is asked for', async () => {
+    await diskOnly('s1', '--diskspec', 'xvda,snapshot=internal');
+    expect(await snapshotsIn(file('test.qcow2'))).toEqual(['s1']);
+    expect(await source()).toBe(file('test.qcow2'));
+  });
+});
+
+describe('a full external snapshot', () => {
+  test('has RAM in the file named and the disk in an overlay; its file has libvirt’s save header', async () => {
+    await create('s1', '--memspec', file('ram.save'));
+    expect((await stat(file('ram.save'))).mode & 0o777).toBe(0o600);
+    expect(await source()).toBe(file('test.s1'));
+    expect(await host.ok('snapshot-info', 'test', 's1')).toMatch(/State: +running\nLocation: +external/);
+    expect(await host.ok('snapshot-dumpxml', 'test', 's1')).toContain(
+      `<memory snapshot='external' file='${file('ram.save')}'/>`,
+    );
+  });
+
+  test('may have its disk inside the image', async () => {
+    await create('s1', '--memspec', file('ram.save'), '--diskspec', 'xvda,snapshot=internal');
+    expect(await snapshotsIn(file('test.qcow2'))).toEqual(['s1']);
+    await guestWrites(host, 7);
+    await host.ok('snapshot-revert', 'test', 's1');
+    expect(await guestReads(host, 7)).toBe(false);
+  });
+
+  test('may leave the disk out', async () => {
+    await create('s1', '--memspec', file('ram.save'), '--diskspec', 'xvda,snapshot=no');
+    expect(await images()).toEqual(['test.qcow2']);
+    await host.ok('snapshot-revert', 'test', 's1');
+    await host.ok('snapshot-delete', 'test', 's1');
+    expect(await exists(file('ram.save'))).toBe(false);
+  });
+
+  test('refuses to replace a file with content', async () => {
+    expect(await host.refused('snapshot-create-as', 'test', 's1', '--memspec', file('test.qcow2'))).toContain(
+      `external memory snapshot file '${file('test.qcow2')}' already exists`,
+    );
+    expect(await images()).toEqual(['test.qcow2']);
+  });
+
+  test('can be halted', async () => {
+    await create('s1', '--memspec', file('ram.save'), '--halt');
+    expect(await host.ok('domstate', 'test')).toBe('shut off');
+    await host.ok('snapshot-revert', 'test', 's1');
+    expect(await host.ok('domstate', 'test')).toBe('running');
+  });
+});
+
+describe('an external snapshot of a domain that is off', () => {
+  beforeEach(async () => {
+    await guestWrites(host, 1);
+    await host.ok('destroy', 'test');
+  });
+
+  test('is an overlay that the domain starts from next', async () => {
+    await diskOnly('s1');
+    expect(await source()).toBe(file('test.s1'));
+    await host.ok('start', 'test');
+    await guestWrites(host, 2);
+    await host.ok('destroy', 'test');
+    expect(await imageReads(file('test.qcow2'), 1)).toBe(true);
+    expect(await imageReads(file('test.s1'), 2)).toBe(true);
+  });
+
+  test('is reverted to and deleted while it stays off', async () => {
+    await diskOnly('s1');
+    await host.ok('snapshot-revert', 'test', 's1');
+    expect(await host.ok('domstate', 'test')).toBe('shut off');
+    expect(await imageReads((await source()) ?? '', 1)).toBe(true);
+    await host.ok('snapshot-delete', 'test', 's1');
+    expect(await source()).toBe(file('test.qcow2'));
+    expect(await images()).toEqual(['test.qcow2']);
+  });
+});
+
+describe('reverting', () => {
+  test('to a running external snapshot gives a fresh overlay on its image, with the RAM of that moment', async () => {
+    await guestWrites(host, 1);
+    await create('s1', '--memspec', file('ram.save'));
+    await guestWrites(host, 2);
+    await host.ok('snapshot-revert', 'test', 's1');
+    expect(await host.ok('domstate', 'test')).toBe('running');
+    expect(await guestReads(host, 1)).toBe(true);
+    const tip = (await source()) ?? '';
+    expect(tip).toMatch(/test\.\d{10}$/);
+    expect(await inactiveSource()).toBe(tip);
+    expect(await backingChain(tip)).toEqual([tip, file('test.qcow2')]);
+    // What was written since is gone, and so is its file.
+    expect(await exists(file('test.s1'))).toBe(false);
+  });
+
+  test('twice within a second is fine', async () => {
+    await diskOnly('s1');
+    await host.ok('snapshot-revert', 'test', 's1', '--running');
+    await host.ok('snapshot-revert', 'test', 's1', '--running');
+    expect(await images()).toHaveLength(2);
+  });
+
+  test('between two branches keeps both, as a tree', async () => {
+    await guestWrites(host, 1);
+    await diskOnly('root');
+    await guestWrites(host, 2);
+    await diskOnly('left');
+    await guestWrites(host, 3);
+    await host.ok('snapshot-revert', 'test', 'root', '--running');
+    expect(await guestReads(host, 1)).toBe(true);
+    await guestWrites(host, 4);
+    await diskOnly('right');
+    await guestWrites(host, 5);
+    expect(await host.ok('snapshot-list', 'test', '--tree')).toBe('root\n  |\n  +- left\n  +- right');
+    await host.ok('snapshot-revert', 'test', 'left', '--running');
+    expect(await guestReads(host, 2)).toBe(true);
+    await host.ok('snapshot-revert', 'test', 'right', '--running');
+    expect(await guestReads(host, 4)).toBe(true);
+    await host.ok('snapshot-revert', 'test', 'root', '--running');
+    expect(await guestReads(host, 1)).toBe(true);
+    expect(await host.refused('snapshot-delete', 'test', 'root')).toMatch(/several branches stand on image/);
+  });
+
+  test('to a disk-only snapshot leaves the domain off, and boots it where that is asked for', async () => {
+    await guestWrites(host, 1);
+    await diskOnly('s1');
+    await guestWrites(host, 2);
+    await host.ok('snapshot-revert', 'test', 's1');
+    expect(await host.ok('domstate', 'test')).toBe('shut off');
+    await host.ok('snapshot-revert', 'test', 's1', '--running');
+    expect(await guestReads(host, 1)).toBe(true);
+  });
+
+  test('to an internal snapshot beneath an external one is refused, and changes nothing', async () => {
+    await create('inside');
+    await diskOnly('above');
+    await guestWrites(host, 2);
+    expect(await host.refused('snapshot-revert', 'test', 'inside')).toMatch(
+      /would change image '.*test\.qcow2' of disk 'xvda', which external snapshot 'above' stands on/,
+    );
+    expect(await host.ok('domstate', 'test')).toBe('running');
+    expect(await guestReads(host, 2)).toBe(true);
+  });
+
+  test('is refused while the image beneath is missing, and the domain goes on', async () => {
+    await diskOnly('s1', '--diskspec', `xvda,file=${file('other.qcow2')}`);
+    await diskOnly('s2');
+    await host.ok('destroy', 'test');
+    await rm(file('other.qcow2'));
+    expect(await host.refused('snapshot-revert', 'test', 's2')).toContain(file('other.qcow2'));
+    expect(await source()).toBe(file('other.s2'));
+  });
+});
+
+describe('deleting', () => {
+  test('the newest snapshot of a running domain merges its overlay, and the guest goes on in the image beneath', async () => {
+    await guestWrites(host, 1);
+    await diskOnly('s1');
+    await guestWrites(host, 2);
+    await host.ok('snapshot-delete', 'test', 's1');
+    expect(await source()).toBe(file('test.qcow2'));
+    expect(await inactiveSource()).toBe(file('test.qcow2'));
+    expect(await guestReads(host, 2)).toBe(true);
+    expect(await images()).toEqual(['test.qcow2']);
+    expect(await host.ok('domstate', 'test')).toBe('running');
+  });
+
+  test('one in the middle of a chain keeps what is above and beneath', async () => {
+    await guestWrites(host, 1);
+    await diskOnly('s1');
+    await guestWrites(host, 2, { at: 1 });
+    await diskOnly('s2');
+    await guestWrites(host, 3, { at: 2 });
+    await diskOnly('s3');
+    await host.ok('snapshot-delete', 'test', 's2');
+    expect(await backingChain(file('test.s3'))).toEqual([file('test.s3'), file('test.s1'), file('test.qcow2')]);
+    expect(await images()).toEqual(['test.qcow2', 'test.s1', 'test.s3']);
+    for (const [at, pattern] of [1, 2, 3].entries()) expect(await guestReads(host, pattern, { at })).toBe(true);
+    // The state of s3 is what s2's overlay held: it lies in s1's now.
+    await host.ok('snapshot-revert', 'test', 's3', '--running');
+    for (const [at, pattern] of [1, 2, 3].entries()) expect(await guestReads(host, pattern, { at })).toBe(true);
+    await host.ok('snapshot-revert', 'test', 's1', '--running');
+    expect(await guestReads(host, 1)).toBe(true);
+    expect(await guestReads(host, 2, { at: 1 })).toBe(false);
+  });
+
+  test('with children goes from the leaves up, live and off', async () => {
+    for (const name of ['s1', 's2', 's3']) await diskOnly(name);
+    await guestWrites(host, 9);
+    await host.ok('snapshot-delete', 'test', 's2', '--children');
+    expect(await images()).toEqual(['test.qcow2', 'test.s1']);
+    expect(await guestReads(host, 9)).toBe(true);
+    await host.ok('destroy', 'test');
+    await diskOnly('s4');
+    await host.ok('snapshot-delete', 'test', 's1', '--children-only');
+    expect(await host.ok('snapshot-list', 'test', '--name')).toBe('s1');
+    expect(await imageReads(file('test.s1'), 9)).toBe(true);
+    await host.ok('snapshot-delete', 'test', 's1', '--children');
+    expect(await images()).toEqual(['test.qcow2']);
+    expect(await imageReads(file('test.qcow2'), 9)).toBe(true);
+  });
+
+  test('a leaf of another branch removes its overlay and touches nothing else', async () => {
+    await diskOnly('root');
+    await diskOnly('left');
+    await host.ok('snapshot-revert', 'test', 'root', '--running');
+    await guestWrites(host, 4);
+    await host.ok('snapshot-delete', 'test', 'left');
+    expect(await guestReads(host, 4)).toBe(true);
+    await host.ok('snapshot-delete', 'test', 'root');
+    expect(await images()).toEqual(['test.qcow2']);
+    expect(await guestReads(host, 4)).toBe(true);
+  });
+
+  test('is refused for a layer that holds an internal snapshot, naming it', async () => {
+    await diskOnly('s1');
+    await create('inside');
+    expect(await host.refused('snapshot-delete', 'test', 's1')).toContain("'inside'");
+    expect(await source()).toBe(file('test.s1'));
+    await host.ok('snapshot-delete', 'test', 'inside');
+    await host.ok('snapshot-delete', 'test', 's1');
+    expect(await images()).toEqual(['test.qcow2']);
+  });
+
+  test('of metadata alone keeps every file', async () => {
+    await create('s1', '--memspec', file('ram.save'));
+    await host.ok('snapshot-delete', 'test', 's1', '--metadata');
+    expect(await images()).toEqual(['test.qcow2', 'test.s1']);
+    expect(await exists(file('ram.save'))).toBe(true);
+    expect(await source()).toBe(file('test.s1'));
+  });
+});
+
+test('ten snapshots in a chain can each be reverted to, and all be deleted', async () => {
+  const names = [...Array(10).keys()].map((number) => `s${number}`);
+  for (const [number, name] of names.entries()) {
+    await guestWrites(host, number + 1);
+    await diskOnly(name);
+  }
+  for (const [number, name] of names.entries()) {
+    await host.ok('snapshot-revert', 'test', name, '--running');
+    expect(await guestReads(host, number + 1)).toBe(true);
+  }
+  for (const name of names.toReversed()) await host.ok('snapshot-delete', 'test', name);
+  expect(await images()).toEqual(['test.qcow2']);
+  expect(await guestReads(host, 10)).toBe(true);
+});
