@@ -18,6 +18,7 @@ import type { SnapshotApi } from '../snapshots/api.ts';
 import type { Host } from '../snapshots/ports.ts';
 import type { ImageWriter } from '../store/memory-images.ts';
 import { VERSION_NUMBER } from '../version.ts';
+import { type DomainsOf, embeddedDomains, upstreamDomains } from './domain-source.ts';
 import type { Log } from './log.ts';
 import type { Opened } from './opened.ts';
 import { type DaemonOptions, readOnlySocketOf } from './options.ts';
@@ -28,6 +29,10 @@ export interface OpenedHost {
   readonly imageWriter?: ImageWriter;
   /** What serves a client's connection, once the snapshots are there. */
   readonly front: (snapshots: SnapshotApi) => ConnectionHandler;
+  /** The domains for a front that asks us, and not the upstream. */
+  readonly domains: DomainsOf;
+  /** The libvirtd behind us. */
+  readonly upstream?: RpcClient;
 }
 
 interface Surroundings {
@@ -47,6 +52,7 @@ async function openTestHost(options: DaemonOptions, { hub, opened }: Surrounding
   const host = opened.use(await TestHost.open({ stateDir: options.stateDir, events: hub }));
   return {
     host,
+    domains: embeddedDomains(host),
     front: (snapshots) =>
       standalone({ uri: options.connect, version: VERSION_NUMBER, domains: host.domainApi, snapshots, hub }),
   };
@@ -61,16 +67,19 @@ async function openUpstreamHost(
   const upstream = opened.use(await connectUpstream(path, uri));
   const isXen = (await upstream.getType()) === 'Xen';
   if (isXen) await requireLibxl();
+  const host = await openLibvirtHost({
+    upstream,
+    events: hub,
+    images: new Qcow2Images(),
+    libxl: { checkDomainSnapshotSave, domainSnapshotSave, domainSnapshotRecover, qmpSocketOf },
+    scratchDir: options.memoryDir,
+    log: log.warning,
+  });
   return {
     ...(!isXen && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
-    host: await openLibvirtHost({
-      upstream,
-      events: hub,
-      images: new Qcow2Images(),
-      libxl: { checkDomainSnapshotSave, domainSnapshotSave, domainSnapshotRecover, qmpSocketOf },
-      scratchDir: options.memoryDir,
-      log: log.warning,
-    }),
+    host,
+    upstream,
+    domains: upstreamDomains(host, upstream),
     front: (snapshots) =>
       proxy({
         upstream: path,

@@ -30,7 +30,7 @@ export interface StandaloneOptions {
 }
 
 /** The libvirt whose protocol this is, as virConnectGetLibVersion says it. */
-const LIBVIRT_VERSION = 9_000_000n;
+export const LIBVIRT_VERSION = 9_000_000n;
 
 /** remote_auth_type REMOTE_AUTH_NONE: who may connect is a matter of the socket's mode. */
 const AUTH_NONE = 0;
