@@ -19,6 +19,7 @@ import type { Host } from '../snapshots/ports.ts';
 import { LiveDiskFiles } from '../store/live-disks.ts';
 import type { ImageWriter } from '../store/memory-images.ts';
 import { VERSION_NUMBER } from '../version.ts';
+import { type DomainsOf, embeddedDomains, upstreamDomains } from './domain-source.ts';
 import type { Log } from './log.ts';
 import type { Opened } from './opened.ts';
 import { type DaemonOptions, readOnlySocketOf } from './options.ts';
@@ -29,6 +30,10 @@ export interface OpenedHost {
   readonly imageWriter?: ImageWriter;
   /** What serves a client's connection, once the snapshots are there. */
   readonly front: (snapshots: SnapshotApi) => ConnectionHandler;
+  /** The domains for a front that asks us, and not the upstream. */
+  readonly domains: DomainsOf;
+  /** The libvirtd behind us. */
+  readonly upstream?: RpcClient;
 }
 
 interface Surroundings {
@@ -48,6 +53,7 @@ async function openTestHost(options: DaemonOptions, { hub, opened }: Surrounding
   const host = opened.use(await TestHost.open({ stateDir: options.stateDir, events: hub }));
   return {
     host,
+    domains: embeddedDomains(host),
     front: (snapshots) =>
       standalone({ uri: options.connect, version: VERSION_NUMBER, domains: host.domainApi, snapshots, hub }),
   };
@@ -74,6 +80,8 @@ async function openUpstreamHost(
   return {
     host,
     ...(!isXen && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
+    upstream,
+    domains: upstreamDomains(host, upstream),
     front: (snapshots) =>
       proxy({
         upstream: path,

@@ -23,6 +23,8 @@ export interface DaemonOptions {
   /** Group that owns the sockets; undefined: as the process creates them. */
   readonly group: string | undefined;
   readonly mode: number;
+  /** `system`, `session`, or the address of a bus; undefined: no D-Bus. */
+  readonly dbus: string | undefined;
   readonly logLevel: LogLevel;
 }
 
@@ -40,6 +42,8 @@ Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
   --state-dir DIR      journal and locks (default for Xen: /var/lib/xlsnap)
   --group NAME         group that may connect (default: libvirt, where that group exists and we are root)
   --mode OCTAL         permissions of the sockets (default: 0660)
+  --dbus BUS           bus to serve on, too: system, session, an address (unix:path=PATH), or none
+                       (default for Xen: system, where the bus' policy lets us; else none)
   --log-level LEVEL    ${LOG_LEVELS.join(', ')} (default: info)
   --help, --version
 `;
@@ -66,6 +70,7 @@ const OPTIONS = {
   'state-dir': STRING,
   group: STRING,
   mode: STRING,
+  dbus: STRING,
   'log-level': STRING,
   help: { ...BOOLEAN, short: 'h' },
   version: BOOLEAN,
@@ -93,6 +98,7 @@ export function parseOptions(argv: readonly string[]): DaemonOptions | 'help' | 
     stateDir: values['state-dir'] ?? places.stateDir,
     group: values.group,
     mode: modeOf(values.mode ?? '0660'),
+    dbus: busOf(values.dbus ?? (connect.startsWith('xen:') ? 'system' : 'none')),
     logLevel: logLevelOf(values['log-level'] ?? 'info'),
   };
 }
@@ -118,6 +124,12 @@ function upstreamOf(upstream: string, connect: string): string | undefined {
 function modeOf(text: string): number {
   if (!/^0?[0-7]{3}$/.test(text)) throw usage(`--mode takes three octal digits, not '${text}'`);
   return Number.parseInt(text, 8);
+}
+
+function busOf(text: string): string | undefined {
+  if (text === 'none') return undefined;
+  if (/^(system|session)$|^unix:./.test(text)) return text;
+  throw usage(`--dbus takes system, session, none or an address such as unix:path=/run/bus, not '${text}'`);
 }
 
 function logLevelOf(text: string): LogLevel {

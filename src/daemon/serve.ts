@@ -13,6 +13,7 @@ import { lockFolders } from '../store/folder-lock.ts';
 import { FileJournal } from '../store/journal.ts';
 import { MemoryFiles } from '../store/memory-images.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
+import { openDbus } from './dbus.ts';
 import type { Log } from './log.ts';
 import { openHost } from './open-host.ts';
 import { Opened } from './opened.ts';
@@ -47,7 +48,7 @@ export async function serve(options: DaemonOptions, given: Given): Promise<Async
 async function openAll(options: DaemonOptions, { log, system, sockets }: Given, opened: Opened): Promise<void> {
   opened.use(await lockFolders([options.stateDir, options.snapshotDir, options.memoryDir]));
   const hub = new LifecycleHub();
-  const { host, front, imageWriter } = await openHost(options, { hub, log, opened });
+  const { host, front, imageWriter, domains, upstream } = await openHost(options, { hub, log, opened });
   const files = new FileJournal(options.stateDir);
   const steps = process.env[STEPS_VARIABLE];
   const journal = steps === undefined ? files : reporting(files, steps);
@@ -63,13 +64,30 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
       log: log.warning,
     }),
   );
-  const handler = logged(front(snapshots), system, log);
+  const gid = await groupId(options.group);
+  await listenAll(options, { sockets, gid, handler: logged(front(snapshots), system, log), log }, opened);
+  if (options.dbus === undefined) return;
+  const access = { uid: process.geteuid?.() ?? 0, gid: gid ?? process.getegid?.() ?? 0, mode: options.mode };
+  const served = { domains: domains(snapshots), snapshots, hub, ...(upstream && { upstream }) };
+  await openDbus({ bus: options.dbus, uri: options.connect, ...served, access, log }, opened);
+}
+
+/** What clients come in by. */
+interface Entrance extends Pick<Given, 'sockets' | 'log'> {
+  readonly gid: number | undefined;
+  readonly handler: ConnectionHandler;
+}
+
+async function listenAll(
+  options: DaemonOptions,
+  { sockets, gid, handler, log }: Entrance,
+  opened: Opened,
+): Promise<void> {
   for (const { fd, readOnly } of sockets) {
     const { path } = opened.use(await listenAtFd(fd, readOnly, handler));
     log.info(`listening at ${path}${readOnly ? ' (read-only)' : ''}, as systemd has bound it`);
   }
   if (sockets.length > 0) return;
-  const gid = await groupId(options.group);
   for (const { path, readOnly } of [
     { path: options.listen, readOnly: false },
     { path: options.listenReadOnly, readOnly: true },

@@ -43,7 +43,18 @@ function agentSocket(definition: XmlElement): string | undefined {
 }
 
 interface Agent {
-  execute(command: string, timeoutMs: number, args?: object): Promise<unknown>;
+  execute(command: string, timeoutMs: number, options?: CommandOptions): Promise<unknown>;
+}
+
+interface CommandOptions {
+  readonly args?: object;
+  /** What comes before the command's own reply is passed over. */
+  readonly isReply?: (reply: Reply) => boolean;
+}
+
+interface Reply {
+  readonly return?: unknown;
+  readonly error?: { readonly desc: string };
 }
 
 /** An agent answers one client at a time, and may still have an answer for an earlier one: hence the sync. */
@@ -52,7 +63,7 @@ async function conversation(path: string, talk: (agent: Agent) => Promise<void>)
   try {
     const agent = agentOn(socket, path);
     const id = randomInt(2 ** 31);
-    while ((await agent.execute('guest-sync', SYNC_TIMEOUT_MS, { id })) !== id);
+    await agent.execute('guest-sync', SYNC_TIMEOUT_MS, { args: { id }, isReply: (reply) => reply.return === id });
     await talk(agent);
   } finally {
     socket.destroy();
@@ -62,7 +73,7 @@ async function conversation(path: string, talk: (agent: Agent) => Promise<void>)
 function agentOn(socket: Socket, path: string): Agent {
   const lines = linesOf(socket);
   return {
-    async execute(command, timeoutMs, args) {
+    async execute(command, timeoutMs, { args, isReply = () => true } = {}) {
       const unresponsive = (reason: string): LibvirtError =>
         new LibvirtError(
           'AGENT_UNRESPONSIVE',
@@ -74,9 +85,12 @@ function agentOn(socket: Socket, path: string): Agent {
       );
       try {
         socket.write(`${JSON.stringify({ execute: command, ...(args && { arguments: args }) })}\n`);
-        const { value, done } = await lines.next();
-        if (done) throw new Error('the connection was closed');
-        const reply = JSON.parse(value) as { readonly return?: unknown; readonly error?: { readonly desc: string } };
+        let reply: Reply;
+        do {
+          const { value, done } = await lines.next();
+          if (done) throw new Error('the connection was closed');
+          reply = JSON.parse(value);
+        } while (!isReply(reply));
         if (reply.error === undefined) return reply.return;
         throw new LibvirtError(
           'INTERNAL_ERROR',

@@ -25,6 +25,8 @@ export const CALLS = {
   supportsFeature: call('virConnectOpen', P.CONNECT_SUPPORTS_FEATURE),
   registerAny: call('virConnectDomainEventRegisterAny', P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY),
   getType: call('virConnectGetType', P.CONNECT_GET_TYPE),
+  getVersion: call('virConnectGetVersion', P.CONNECT_GET_VERSION),
+  getLibVersion: call('virConnectGetLibVersion', P.CONNECT_GET_LIB_VERSION),
   listAllDomains: call('virConnectListAllDomains', P.CONNECT_LIST_ALL_DOMAINS),
   lookupByID: call('virDomainLookupByID', P.DOMAIN_LOOKUP_BY_ID),
   lookupByName: call('virDomainLookupByName', P.DOMAIN_LOOKUP_BY_NAME),

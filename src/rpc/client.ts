@@ -83,8 +83,17 @@ export class RpcClient implements Disposable {
     return (await this.#call(CALLS.getType, undefined)).value;
   }
 
-  async listAllDomains(): Promise<readonly DomainRef[]> {
-    const { domains } = await this.#call(CALLS.listAllDomains, { needResults: 1, flags: 0 });
+  async getVersion(): Promise<bigint> {
+    return (await this.#call(CALLS.getVersion, undefined)).value;
+  }
+
+  async getLibVersion(): Promise<bigint> {
+    return (await this.#call(CALLS.getLibVersion, undefined)).value;
+  }
+
+  /** `flags`: virConnectListAllDomainsFlags. */
+  async listAllDomains(flags = 0): Promise<readonly DomainRef[]> {
+    const { domains } = await this.#call(CALLS.listAllDomains, { needResults: 1, flags });
     return domains;
   }
 

@@ -9,7 +9,7 @@ import { passesDomainFilter } from './domain-filter.ts';
 import { PROCEDURES as P, UNDEFINE } from './procedures.ts';
 
 /** VIR_CONNECT_LIST_DOMAINS_*. */
-const LIST_KNOWN = 0xffff;
+export const LIST_KNOWN = 0xffff;
 
 /** VIR_DOMAIN_START_PAUSED. */
 const START_PAUSED = 0x1;

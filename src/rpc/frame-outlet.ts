@@ -1,9 +1,10 @@
 /** The writing end of a connection: frames leave it one after another, whatever way they come. */
 
 import type { Socket } from 'node:net';
+import { LibvirtError } from '../errors.ts';
 
-/** Bytes that may wait for a peer that does not read, before it is given up. Several of the largest messages. */
-const BACKLOG_MAX_BYTES = 64 * 1024 * 1024;
+/** Mebibytes that may wait for a peer that does not read, before it is given up. Several of the largest messages. */
+const BACKLOG_MAX_MIB = 64;
 
 /** Frames that are handed on in pieces, and frames of our own, which wait while another is half-written. */
 export class FrameOutlet {
@@ -26,7 +27,8 @@ export class FrameOutlet {
 
   /** A whole frame, as soon as the one under way is over. */
   send(frame: Buffer): void {
-    if (this.#socket.writableLength + this.#waitingBytes > BACKLOG_MAX_BYTES) this.#socket.destroy();
+    if (this.#socket.writableLength + this.#waitingBytes > BACKLOG_MAX_MIB * 1024 * 1024)
+      this.#socket.destroy(unread());
     if (!this.#halfWritten) {
       this.#write(frame);
       return;
@@ -37,13 +39,17 @@ export class FrameOutlet {
 
   /**
    * Ends the connection when all has been written; as libvirtd does it, without a shutdown first: its clients tell an
-   * end of file from an I/O error by that.
+   * end of file from an I/O error by that. `error` is for the socket's own listeners.
    */
-  close(): void {
-    this.#socket.write('', () => this.#socket.destroy());
+  close(error?: Error): void {
+    this.#socket.write('', () => this.#socket.destroy(error));
   }
 
   #write(bytes: Buffer): void {
     if (this.#socket.writable) this.#socket.write(bytes);
   }
+}
+
+function unread(): LibvirtError {
+  return new LibvirtError('RPC', `more than ${BACKLOG_MAX_MIB} MiB wait, and are not read`, { domain: 'RPC' });
 }

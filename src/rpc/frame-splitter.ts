@@ -10,9 +10,9 @@ export type Wanted = 'whole' | 'pass' | 'drop';
 export interface FrameSink {
   /** A frame begins. Nothing of it has been handed out yet. */
   begin(header: FrameHeader): Wanted;
-  /** A frame wanted whole, without the bytes that carry file descriptors. A view of the stream where one chunk held it. */
+  /** A frame wanted whole, without the bytes that carry file descriptors. It is the receiver's to keep. */
   whole(header: FrameHeader, frame: Buffer): void;
-  /** The next bytes of a frame to be passed on; `last` ends it. */
+  /** The next bytes of a frame to be passed on, as a view of the chunk; `last` ends it. */
   pass(bytes: Buffer, last: boolean): void;
 }
 
@@ -44,7 +44,10 @@ export class FrameSplitter {
     this.#sink = sink;
   }
 
-  /** Throws an RPC error when the stream cannot be one of frames; it is of no use from there on. */
+  /**
+   * Throws an RPC error when the stream cannot be one of frames; it is of no use from there on. Nothing but what is passed
+   * refers to the chunk afterwards.
+   */
   push(chunk: Buffer): void {
     let rest = chunk;
     while (rest.length > 0) {
@@ -56,7 +59,7 @@ export class FrameSplitter {
   #begin(bytes: Buffer): Buffer {
     const header = bytes.length >= HEADER_BYTES ? checked(decodeHeader(bytes)) : undefined;
     if (!header || (carriesFds(header) && bytes.length < HEADER_BYTES + 4)) {
-      this.#head = bytes;
+      this.#head = Buffer.from(bytes);
       return NOTHING;
     }
     const fds = carriesFds(header) ? bytes.readUInt32BE(HEADER_BYTES) : 0;
@@ -86,7 +89,7 @@ function collect(current: Current, piece: Buffer): void {
   const filled = length - current.left;
   const end = filled + piece.length;
   if (filled === 0 && end === length) {
-    current.collected = piece;
+    current.collected = Buffer.from(piece);
     return;
   }
   if (end > current.collected.length) {

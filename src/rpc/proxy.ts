@@ -1,7 +1,6 @@
 /** A client's connection, with a connection of its own to the libvirtd behind us. */
 
 import { existsSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { LibvirtError, systemError } from '../errors.ts';
 import { type Answers, isRemoteCall } from './answers.ts';
 import { CallLimit } from './call-limit.ts';
@@ -9,38 +8,37 @@ import type { EventClient, LifecycleHub } from './events.ts';
 import { FrameOutlet } from './frame-outlet.ts';
 import type { FrameSink, Wanted } from './frame-splitter.ts';
 import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE } from './frames.ts';
-import { HIGH_WATER_BYTES, readFrames, setFlow } from './inlet.ts';
+import { Inlet } from './inlet.ts';
 import { errorFrame, LIFECYCLE_EVENT, lifecycleFrame, lifecycleMessage } from './messages.ts';
 import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
 import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
 import type { ConnectionHandler } from './server.ts';
 import { snapshotAnswers } from './snapshot-calls.ts';
 
-/** The second is an option of every stream, which net.Socket hands on. */
-const UPSTREAM_SOCKET = { allowHalfOpen: false, writableHighWaterMark: HIGH_WATER_BYTES };
-
 /** Serves connections by an upstream libvirtd, but for the calls that are about snapshots. */
 export function proxy(options: ProxyOptions): ConnectionHandler {
   const answers = snapshotAnswers(options.snapshots);
   const calls = proxyCalls(options);
-  return (client, readOnly) => {
+  return (accepted, readOnly) => {
+    const client = Inlet.over(accepted);
     const { upstream: readWritePath, upstreamReadOnly } = options;
     const path = readOnly && upstreamReadOnly && existsSync(upstreamReadOnly) ? upstreamReadOnly : readWritePath;
-    const upstream = new Socket(UPSTREAM_SOCKET).connect(path);
+    const upstream = Inlet.connecting(path);
     const refuse = (error: Error): void => {
-      upstream.destroy();
+      upstream.socket.destroy();
       refuseFirstCall(client, systemError(error, `Failed to connect socket to '${path}'`, 'RPC'));
     };
-    upstream.once('error', refuse);
-    client.once('close', () => upstream.destroySoon());
-    upstream.once('connect', () => {
-      upstream.off('error', refuse);
-      new ProxyConnection(client, upstream, { answers, calls, hub: options.hub, readOnly });
+    upstream.socket.once('error', refuse);
+    client.socket.once('close', () => upstream.socket.destroySoon());
+    upstream.socket.once('connect', () => {
+      upstream.socket.off('error', refuse);
+      new ProxyConnection(client, upstream, { path, answers, calls, hub: options.hub, readOnly });
     });
   };
 }
 
-interface Tables {
+interface Behind {
+  readonly path: string;
   readonly answers: Answers;
   readonly calls: ReadonlyMap<number, ProxyCall>;
   readonly hub: LifecycleHub;
@@ -57,47 +55,50 @@ class ProxyConnection implements ProxyContext {
   open = false;
   readOnly: boolean;
   readonly events: EventClient;
-  readonly #client: Socket;
-  readonly #upstream: Socket;
+  readonly #client: Inlet;
+  readonly #upstream: Inlet;
   readonly #answers: Answers;
   readonly #calls: ReadonlyMap<number, ProxyCall>;
   readonly #clientOutlet: FrameOutlet;
   readonly #upstreamOutlet: FrameOutlet;
   readonly #limit = new CallLimit(
-    () => !this.#client.writableNeedDrain,
+    () => !this.#client.socket.writableNeedDrain,
     () => this.#regulate(),
   );
   readonly #awaited = new Map<number, Awaited>();
 
-  constructor(client: Socket, upstream: Socket, { answers, calls, hub, readOnly }: Tables) {
+  constructor(client: Inlet, upstream: Inlet, { path, answers, calls, hub, readOnly }: Behind) {
     this.readOnly = readOnly;
     this.#client = client;
     this.#upstream = upstream;
     this.#answers = answers;
     this.#calls = calls;
-    this.#clientOutlet = new FrameOutlet(client);
-    this.#upstreamOutlet = new FrameOutlet(upstream);
+    this.#clientOutlet = new FrameOutlet(client.socket);
+    this.#upstreamOutlet = new FrameOutlet(upstream.socket);
     this.events = hub.attach((frame) => this.toClient(frame));
-    client.once('close', () => this.events[Symbol.dispose]());
-    upstream.on('error', () => upstream.destroy());
-    upstream.once('close', () => this.#clientOutlet.close());
+    client.socket.once('close', () => this.events[Symbol.dispose]());
+    let failure: Error | undefined;
+    upstream.socket.on('error', (error) => {
+      failure = new LibvirtError('RPC', `connection to libvirtd at '${path}': ${error.message}`, { domain: 'RPC' });
+    });
+    upstream.socket.once('close', () => this.#clientOutlet.close(failure));
     const regulate = () => this.#regulate();
-    readFrames(
-      client,
+    client.start(
       {
         begin: (header) => this.#clientBegins(header),
         whole: (header, frame) => this.#call(header, frame),
         pass: (bytes, last) => this.#upstreamOutlet.pass(bytes, last),
       },
+      upstream.socket,
       regulate,
     );
-    readFrames(
-      upstream,
+    upstream.start(
       {
         begin: (header) => this.#upstreamBegins(header),
         whole: (header, frame) => this.#reply(header, frame),
         pass: (bytes, last) => this.#clientOutlet.pass(bytes, last),
       },
+      client.socket,
       regulate,
     );
   }
@@ -114,9 +115,9 @@ class ProxyConnection implements ProxyContext {
   /** Reads from each side only while what it sends can go on: nothing piles up here. */
   #regulate(): void {
     this.#limit.advance();
-    const clientFull = this.#client.writableNeedDrain;
-    setFlow(this.#upstream, !clientFull);
-    setFlow(this.#client, !clientFull && !this.#upstream.writableNeedDrain && !this.#limit.reached);
+    const clientFull = this.#client.socket.writableNeedDrain;
+    this.#upstream.flow(!clientFull);
+    this.#client.flow(!clientFull && !this.#upstream.socket.writableNeedDrain && !this.#limit.reached);
   }
 
   #clientBegins(header: FrameHeader): Wanted {
@@ -181,8 +182,8 @@ function noFds(): LibvirtError {
 }
 
 /** For a client that has come while there is nothing behind us: its first call says why, then the connection ends. */
-function refuseFirstCall(client: Socket, error: LibvirtError): void {
-  const outlet = new FrameOutlet(client);
+function refuseFirstCall(client: Inlet, error: LibvirtError): void {
+  const outlet = new FrameOutlet(client.socket);
   let refused = false;
   const sink: FrameSink = {
     begin(header) {
@@ -196,5 +197,5 @@ function refuseFirstCall(client: Socket, error: LibvirtError): void {
     whole: () => {},
     pass: () => {},
   };
-  readFrames(client, sink, () => {});
+  client.start(sink, client.socket, () => {});
 }

@@ -1,6 +1,5 @@
 /** The server where no libvirtd stands behind us: libvirt's RPC over our own domains. */
 
-import type { Socket } from 'node:net';
 import { LibvirtError } from '../errors.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
 import { type Answers, answer } from './answers.ts';
@@ -12,7 +11,7 @@ import type { EventClient, LifecycleHub } from './events.ts';
 import { FrameOutlet } from './frame-outlet.ts';
 import type { Wanted } from './frame-splitter.ts';
 import { encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, STATUS, TYPE, VERSION } from './frames.ts';
-import { readFrames, setFlow } from './inlet.ts';
+import { Inlet } from './inlet.ts';
 import { jobAnswers } from './job-calls.ts';
 import { errorFrame } from './messages.ts';
 import { capabilities, hostname, nodeInfo } from './node-info.ts';
@@ -31,7 +30,7 @@ export interface StandaloneOptions {
 }
 
 /** The libvirt whose protocol this is, as virConnectGetLibVersion says it. */
-const LIBVIRT_VERSION = 9_000_000n;
+export const LIBVIRT_VERSION = 9_000_000n;
 
 /** remote_auth_type REMOTE_AUTH_NONE: who may connect is a matter of the socket's mode. */
 const AUTH_NONE = 0;
@@ -50,39 +49,39 @@ export function standalone(options: StandaloneOptions): ConnectionHandler {
     ...domainAnswers(domains, snapshots),
     ...jobAnswers(domains, snapshots),
   ]);
-  return (socket, readOnly) => {
-    new StandaloneConnection(socket, readOnly, shared, options);
+  return (accepted, readOnly) => {
+    new StandaloneConnection(Inlet.over(accepted), readOnly, shared, options);
   };
 }
 
 class StandaloneConnection {
-  readonly #socket: Socket;
+  readonly #client: Inlet;
   readonly #outlet: FrameOutlet;
   readonly #shared: Answers;
   readonly #own: Answers;
   readonly #events: EventClient;
   readonly #limit = new CallLimit(
-    () => !this.#socket.writableNeedDrain,
+    () => !this.#client.socket.writableNeedDrain,
     () => this.#regulate(),
   );
   #readOnly: boolean;
   #open = false;
 
-  constructor(socket: Socket, readOnly: boolean, shared: Answers, options: StandaloneOptions) {
-    this.#socket = socket;
+  constructor(client: Inlet, readOnly: boolean, shared: Answers, options: StandaloneOptions) {
+    this.#client = client;
     this.#readOnly = readOnly;
-    this.#outlet = new FrameOutlet(socket);
+    this.#outlet = new FrameOutlet(client.socket);
     this.#shared = shared;
     this.#own = this.#ownAnswers(options);
     this.#events = options.hub.attach((frame) => this.#outlet.send(frame));
-    socket.once('close', () => this.#events[Symbol.dispose]());
-    readFrames(
-      socket,
+    client.socket.once('close', () => this.#events[Symbol.dispose]());
+    client.start(
       {
         begin: (header) => this.#begin(header),
         whole: (header, frame) => this.#call(header, frame),
         pass: () => {},
       },
+      client.socket,
       () => this.#regulate(),
     );
   }
@@ -90,7 +89,7 @@ class StandaloneConnection {
   /** A client that does not read its replies is not read from either. */
   #regulate(): void {
     this.#limit.advance();
-    setFlow(this.#socket, !this.#socket.writableNeedDrain && !this.#limit.reached);
+    this.#client.flow(!this.#client.socket.writableNeedDrain && !this.#limit.reached);
   }
 
   #begin(header: FrameHeader): Wanted {

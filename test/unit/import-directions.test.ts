@@ -24,6 +24,7 @@ const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = {
   store: ['snapshots/ports.ts'],
   hosts: ['snapshots/ports.ts'],
   rpc: ['snapshots/api.ts', 'snapshots/ports.ts'],
+  dbus: ['snapshots/api.ts', 'snapshots/ports.ts'],
 };
 
 /** The one room each of these packages may be imported in. */

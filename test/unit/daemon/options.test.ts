@@ -20,6 +20,7 @@ describe('defaults', () => {
       stateDir: '/var/lib/xlsnap',
       group: undefined,
       mode: 0o660,
+      dbus: 'system',
       logLevel: 'info',
     });
   });
@@ -49,6 +50,15 @@ test.each([
 });
 
 test.each([
+  [['-c', 'test:///default'], undefined],
+  [['--dbus', 'none'], undefined],
+  [['-c', 'test:///default', '--dbus', 'session'], 'session'],
+  [['--dbus', 'unix:path=/run/bus'], 'unix:path=/run/bus'],
+])('%j chooses the bus', (argv, bus) => {
+  expect(parse(...argv).dbus).toBe(bus);
+});
+
+test.each([
   [['--mode', '660'], 0o660],
   [['--mode', '0777'], 0o777],
 ])('%j is octal', (argv, mode) => {
@@ -61,6 +71,7 @@ test.each([
   [['--connect', 'qemu:///system'], "cannot serve 'qemu:///system'"],
   [['--upstream', 'none'], 'xen:///system needs a libvirtd'],
   [['--mode', '8'], '--mode takes three octal digits'],
+  [['--dbus', 'tcp:host=far'], '--dbus takes system, session, none or an address'],
   [['--log-level', 'chatty'], '--log-level takes error, warning, info, debug'],
 ])('%j is refused in words', (argv, text) => {
   expect(() => parseOptions(argv)).toThrow(text);

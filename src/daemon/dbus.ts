@@ -1,0 +1,58 @@
+/** Brings the D-Bus front together with what it serves and what it tells of. */
+
+import type { SocketAccess } from '../dbus/access.ts';
+import type { DomainSource } from '../dbus/objects.ts';
+import type { DomainRef } from '../model/domain.ts';
+import type { LifecycleEvent } from '../model/events.ts';
+import type { RpcClient } from '../rpc/client.ts';
+import type { LifecycleHub } from '../rpc/events.ts';
+import { decodePayload } from '../rpc/frames.ts';
+import { lifecycleMessage } from '../rpc/messages.ts';
+import type { SnapshotService } from '../snapshots/service.ts';
+import type { Log } from './log.ts';
+import type { Opened } from './opened.ts';
+
+export interface DbusWiring {
+  /** `system`, `session`, or the address of a bus. */
+  readonly bus: string;
+  /** The URI that is served: libvirt-dbus' object paths name its driver. */
+  readonly uri: string;
+  readonly domains: DomainSource;
+  readonly snapshots: SnapshotService;
+  readonly hub: LifecycleHub;
+  readonly upstream?: RpcClient;
+  readonly access: SocketAccess;
+  readonly log: Log;
+}
+
+/** Serves on the bus until disposed of. Loaded only where it is asked for. */
+export async function openDbus(
+  { bus, uri, domains, snapshots, hub, upstream, access, log }: DbusWiring,
+  opened: Opened,
+): Promise<void> {
+  const { DbusFront } = await import('../dbus/front.ts');
+  const { placesOf } = await import('../dbus/paths.ts');
+  const places = placesOf(uri.startsWith('xen:') ? 'Xen' : 'Test');
+  const front = opened.use(await DbusFront.open({ bus, served: { places, domains, snapshots }, access, log }));
+  snapshots.onChange((change) => front.snapshotChanged(change));
+  opened.use(hearLifecycle(hub, upstream, (domain, event) => front.domainEvent(domain, event)));
+}
+
+/** The front is one more client of the hub: it hears what others hear, and of our own work what they are to hear of it. */
+function hearLifecycle(
+  hub: LifecycleHub,
+  upstream: RpcClient | undefined,
+  tell: (domain: DomainRef, event: LifecycleEvent) => void,
+): Disposable {
+  const callbackID = 0;
+  const client = hub.attach((frame) => {
+    const { domain, event, detail } = decodePayload(lifecycleMessage, frame);
+    tell(domain, { event, detail });
+  });
+  client.register(callbackID, undefined);
+  upstream?.onLifecycle((domain, event) => {
+    const seen = client.translate({ callbackID, domain, ...event });
+    if (seen) tell(domain, seen);
+  });
+  return client;
+}

@@ -1,0 +1,43 @@
+/** The host's domains for a front without a libvirtd of its own behind it. */
+
+import type { DomainSource } from '../dbus/objects.ts';
+import type { TestHost } from '../hosts/test.ts';
+import { refuseUnknown } from '../rpc/answers.ts';
+import type { RpcClient } from '../rpc/client.ts';
+import { LIST_KNOWN } from '../rpc/domain-calls.ts';
+import { passesDomainFilter, passesSnapshotFilter, SNAPSHOT_BITS } from '../rpc/domain-filter.ts';
+import { LIBVIRT_VERSION } from '../rpc/standalone.ts';
+import type { SnapshotApi } from '../snapshots/api.ts';
+import type { Host } from '../snapshots/ports.ts';
+import { VERSION_NUMBER } from '../version.ts';
+
+/** The domains, once the snapshots are there: some filters of lists are about them. */
+export type DomainsOf = (snapshots: SnapshotApi) => DomainSource;
+
+export function embeddedDomains(host: TestHost): DomainsOf {
+  return (snapshots) => ({
+    lookup: (ref) => host.lookup(ref),
+    list: async (flags) => {
+      refuseUnknown(flags, LIST_KNOWN, 'virConnectListAllDomains');
+      const domains = host.domainApi.domains();
+      const passes = (domain: (typeof domains)[number]): boolean =>
+        passesDomainFilter(flags, { ...domain, hasSnapshots: snapshots.count(domain.ref.uuid) > 0 });
+      return domains.filter(passes).map(({ ref }) => ref);
+    },
+    version: async () => VERSION_NUMBER,
+    libVersion: async () => LIBVIRT_VERSION,
+  });
+}
+
+/** The upstream filters by all but snapshots, of which it has none. */
+export function upstreamDomains(host: Host, upstream: RpcClient): DomainsOf {
+  return (snapshots) => ({
+    lookup: (ref) => host.lookup(ref),
+    list: async (flags) => {
+      const domains = await upstream.listAllDomains(flags & ~(SNAPSHOT_BITS.HAS | SNAPSHOT_BITS.NO));
+      return domains.filter(({ uuid }) => passesSnapshotFilter(flags, snapshots.count(uuid) > 0));
+    },
+    version: () => upstream.getVersion(),
+    libVersion: () => upstream.getLibVersion(),
+  });
+}

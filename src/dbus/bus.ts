@@ -1,0 +1,243 @@
+/**
+ * A connection to a message bus: the only module that knows dbus-next. What version 0.10.2 does badly is made good
+ * here, each with its reason, so that whoever replaces the package replaces this file alone.
+ */
+
+import type { Socket } from 'node:net';
+import dbus from 'dbus-next';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
+import type { Credentials } from './access.ts';
+
+/** Handshake and Hello, and each call to the bus itself. A local daemon answers at once, on a busy machine too. */
+const ANSWER_TIMEOUT_MS = 10_000;
+
+/** How long the bus may take to see that we have hung up. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
+/** Message flag, by the D-Bus Specification (dbus-next's declarations have other numbers). */
+const NO_REPLY_EXPECTED = 0x1;
+
+const THE_BUS = { destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus' } as const;
+
+/** A method call. Its arguments fit its signature. */
+export interface Call {
+  /** Unique name of the caller's connection. */
+  readonly sender: string;
+  readonly path: string;
+  readonly interface: string | undefined;
+  readonly member: string;
+  readonly signature: string;
+  readonly args: readonly unknown[];
+}
+
+/** What answers a call. */
+export type Reply =
+  | { readonly signature: string; readonly values: readonly unknown[] }
+  | { readonly error: string; readonly text: string };
+
+export interface Signal {
+  readonly path: string;
+  readonly interface: string;
+  readonly member: string;
+  readonly signature: string;
+  readonly values: readonly unknown[];
+}
+
+/** A value of D-Bus type `v`. */
+export function variant(signature: string, value: unknown): unknown {
+  return new dbus.Variant(signature, value);
+}
+
+export interface BusOptions {
+  /** Path of the bus' socket. */
+  readonly socket: string;
+  /** Answers every method call that comes. What it throws goes to the log, and not to the caller. */
+  readonly answer: (call: Call, bus: Bus) => Promise<Reply>;
+  readonly log: (text: string) => void;
+  /** Ends an attempt to connect. */
+  readonly signal: AbortSignal;
+}
+
+/** What dbus-next has, and its declarations lack. */
+interface RawBus extends InstanceType<typeof dbus.MessageBus> {
+  readonly name: string | null;
+  readonly _connection: { readonly stream: Socket };
+}
+
+export class Bus implements AsyncDisposable {
+  /** Resolves when the connection has ended, for whatever reason. */
+  readonly closed: Promise<void>;
+  readonly #raw: RawBus;
+  readonly #stream: Socket;
+  readonly #options: BusOptions;
+  /** Calls to the bus that are not answered yet: dbus-next never ends them when the connection does. */
+  readonly #waiting = new Set<(error: Error) => void>();
+
+  private constructor(raw: RawBus, options: BusOptions) {
+    this.#raw = raw;
+    this.#stream = raw._connection.stream;
+    this.#options = options;
+    this.closed = new Promise((resolve) => this.#stream.once('close', () => resolve()));
+    void this.closed.then(() => {
+      for (const fail of this.#waiting) fail(new Error('the connection to the bus was lost'));
+    });
+    raw.addMethodHandler((message: dbus.Message) => {
+      void this.#answer(message);
+      return true;
+    });
+  }
+
+  /** Connects and says Hello. SYSTEM_ERROR or OPERATION_FAILED, naming the socket, where that fails. */
+  static async connect(options: BusOptions): Promise<Bus> {
+    const { socket, signal } = options;
+    // `socket=` has dbus-next use Node's own sockets, and no native addon that may be installed or not.
+    if (/[;:,=]/.test(socket)) throw new LibvirtError('INVALID_ARG', `D-Bus socket '${socket}': unusable path`);
+    const raw = dbus.sessionBus({ busAddress: `unix:socket=${socket}` }) as RawBus;
+    const { stream } = raw._connection;
+    keepReading(stream, options.log);
+    try {
+      await hello(raw, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]));
+      return new Bus(raw, options);
+    } catch (error) {
+      stream.destroy();
+      const { message } = error as Error;
+      const text = `cannot connect to the message bus at '${socket.replace('\0', '@')}': ${message}`;
+      throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
+    }
+  }
+
+  /** Owns a name, or does not: another owns it then. Never waits for it. Rejects where the bus' policy forbids it. */
+  async requestName(name: string): Promise<boolean> {
+    const { DO_NOT_QUEUE } = dbus.NameFlag;
+    const { PRIMARY_OWNER, ALREADY_OWNER } = dbus.RequestNameReply;
+    const [reply] = await this.#ask('RequestName', 'su', name, DO_NOT_QUEUE);
+    return reply === PRIMARY_OWNER || reply === ALREADY_OWNER;
+  }
+
+  /** True where a name has an owner, or a service that the bus would start for it. */
+  async isProvided(name: string): Promise<boolean> {
+    const [owned] = await this.#ask('NameHasOwner', 's', name);
+    const [activatable] = await this.#ask('ListActivatableNames', '');
+    return owned === true || (Array.isArray(activatable) && activatable.includes(name));
+  }
+
+  /** Who is behind a connection. */
+  async credentials(sender: string): Promise<Credentials> {
+    const [known] = await this.#ask('GetConnectionCredentials', 's', sender);
+    const { UnixUserID, UnixGroupIDs } = known as Readonly<Record<string, dbus.Variant | undefined>>;
+    return { uid: UnixUserID?.value, gids: UnixGroupIDs?.value ?? [] };
+  }
+
+  /** To whoever listens. A connection that has ended takes none. */
+  emit(signal: Signal): void {
+    const { path, member, signature, values } = signal;
+    this.#send(dbus.Message.newSignal(path, signal.interface, member, signature, [...values]));
+  }
+
+  /** What has been sent still arrives; the names are free when it resolves. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stream.end();
+    const late = setTimeout(() => this.#stream.destroy(), CLOSE_TIMEOUT_MS);
+    await this.closed;
+    clearTimeout(late);
+  }
+
+  async #answer(message: dbus.Message): Promise<void> {
+    const { sender, path, member, signature, body, flags } = message;
+    const call = { sender, path, interface: message.interface, member, signature, args: body };
+    const reply = await this.#options.answer(call, this).catch((error): Reply => {
+      this.#options.log(`D-Bus call ${member} of ${path}: ${asLibvirtError(error).message}`);
+      return { error: 'org.freedesktop.DBus.Error.Failed', text: 'internal error' };
+    });
+    if ((flags & NO_REPLY_EXPECTED) !== 0) return;
+    if ('error' in reply) this.#send(errorMessage(message, reply.error, reply.text));
+    else this.#send(dbus.Message.newMethodReturn(message, reply.signature, [...reply.values]));
+  }
+
+  #send(message: dbus.Message): void {
+    if (!this.#stream.writable) return;
+    try {
+      this.#raw.send(message);
+    } catch (error) {
+      this.#options.log(`D-Bus message cannot be sent: ${asLibvirtError(error).message}`);
+    }
+  }
+
+  /** A method of the bus itself. */
+  #ask(member: string, signature: string, ...body: readonly unknown[]): Promise<readonly unknown[]> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        clearTimeout(late);
+        this.#waiting.delete(fail);
+      };
+      const fail = (error: Error): void => {
+        end();
+        reject(new LibvirtError('OPERATION_FAILED', `${member}: ${error.message}`, { cause: error }));
+      };
+      const late = setTimeout(() => fail(new Error('the bus does not answer')), ANSWER_TIMEOUT_MS);
+      this.#waiting.add(fail);
+      if (!this.#stream.writable) {
+        fail(new Error('the connection to the bus was lost'));
+        return;
+      }
+      const message = new dbus.Message({
+        ...THE_BUS,
+        interface: THE_BUS.destination,
+        member,
+        signature,
+        body: [...body],
+      });
+      this.#raw.call(message).then((reply) => {
+        end();
+        resolve(reply?.body ?? []);
+      }, fail);
+    });
+  }
+}
+
+/**
+ * dbus-next parses messages in a listener of the stream, where an exception would end the process; one of a message that
+ * it cannot read (a file descriptor that did not come along) must not. By then it has taken the message from the stream,
+ * so that reading goes on with the next; who sent it gets no answer.
+ */
+function keepReading(stream: Socket, log: (text: string) => void): void {
+  const { emit } = stream;
+  stream.emit = (event: string | symbol, ...args: readonly unknown[]): boolean => {
+    for (;;) {
+      try {
+        return Reflect.apply(emit, stream, [event, ...args]);
+      } catch (error) {
+        log(`D-Bus message dropped: ${asLibvirtError(error).message}`);
+        if (event !== 'readable') return true;
+      }
+    }
+  };
+}
+
+function hello(raw: RawBus, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    raw.once('connect', resolve);
+    // Also the errors of later: the end of the connection is seen by its stream, and unreadable messages are no end.
+    raw.on('error', reject);
+    raw.on('message', (message) => {
+      if (raw.name !== null || message.type !== dbus.MessageType.ERROR) return;
+      // dbus-next throws a refused Hello where nobody can catch it. It does not find its Hello by this serial.
+      message.replySerial = '';
+      reject(new Error(String(message.body[0] ?? message.errorName)));
+    });
+    raw._connection.stream.once('close', () => reject(new Error('the bus has closed the connection')));
+    signal.addEventListener('abort', () => reject(new Error('the bus does not answer')), { once: true });
+  });
+}
+
+/** D-Bus strings hold no NUL. */
+function errorMessage({ serial, sender }: dbus.Message, name: string, text: string): dbus.Message {
+  return new dbus.Message({
+    type: dbus.MessageType.ERROR,
+    replySerial: serial as unknown as string,
+    destination: sender,
+    errorName: name,
+    signature: 's',
+    body: [text.replaceAll('\0', '')],
+  });
+}

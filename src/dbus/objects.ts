@@ -1,0 +1,174 @@
+/** libvirt-dbus' objects, as far as snapshots need them: the connection, the domains, the snapshots; and our signals. */
+
+import { hostname } from 'node:os';
+import { isLibvirtError, LibvirtError } from '../errors.ts';
+import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
+import type { SnapshotApi, SnapshotRef } from '../snapshots/api.ts';
+import type { Host } from '../snapshots/ports.ts';
+import { action, type Interface, method, property } from './interface.ts';
+import { domainPath, type Places, snapshotPath } from './paths.ts';
+
+/** Whoever owns the domains, as these objects need it. */
+export interface DomainSource extends Pick<Host, 'lookup'> {
+  /** virConnectListAllDomains. */
+  list(flags: number): Promise<readonly DomainRef[]>;
+  /** virConnectGetVersion and virConnectGetLibVersion: major · 10⁶ + minor · 10³ + release. */
+  version(): Promise<bigint>;
+  libVersion(): Promise<bigint>;
+}
+
+/** What stands behind the objects. */
+export interface Served {
+  readonly places: Places;
+  readonly domains: DomainSource;
+  readonly snapshots: SnapshotApi;
+}
+
+export interface DomainObject extends Served {
+  readonly domain: Domain;
+}
+
+export interface SnapshotObject extends Served {
+  readonly snapshot: SnapshotRef;
+}
+
+/** No flags: every domain. */
+const ALL = 0;
+
+/** Interface of `/org/libvirt/<driver>`. What libvirt-dbus has there beyond this is not about snapshots. */
+export const CONNECT: Interface<Served> = {
+  name: 'org.libvirt.Connect',
+  properties: {
+    Encrypted: property('b', () => false),
+    Hostname: property('s', () => hostname()),
+    LibVersion: property('t', ({ domains }) => domains.libVersion()),
+    // A UNIX socket is what libvirt calls secure.
+    Secure: property('b', () => true),
+    Version: property('t', ({ domains }) => domains.version()),
+  },
+  methods: {
+    DomainLookupByID: method({ id: 'i' }, { domain: 'o' }, (served, { id }) =>
+      lookup(served, (ref) => id >= 0 && ref.id === id, `id ${id}`),
+    ),
+    DomainLookupByName: method({ name: 's' }, { domain: 'o' }, (served, { name }) =>
+      lookup(served, (ref) => ref.name === name, `name '${name}'`),
+    ),
+    DomainLookupByUUID: method({ uuid: 's' }, { domain: 'o' }, (served, { uuid }) =>
+      lookup(served, (ref) => ref.uuid === uuid.toLowerCase(), `uuid '${uuid}'`),
+    ),
+    ListDomains: method({ flags: 'u' }, { domains: 'ao' }, async ({ places, domains }, { flags }) =>
+      (await domains.list(flags)).map(({ uuid }) => domainPath(places, uuid)),
+    ),
+  },
+  signals: { DomainEvent: { domain: 'o', event: 'i', detail: 'i' } },
+};
+
+/** virDomainGetID's value for a domain that has none: (unsigned int) -1. */
+const NO_ID = 0xffff_ffff;
+
+export const DOMAIN: Interface<DomainObject> = {
+  name: 'org.libvirt.Domain',
+  properties: {
+    Active: property('b', ({ domain }) => isActive(domain)),
+    Id: property('u', ({ domain }) => (isActive(domain) ? domain.ref.id : NO_ID)),
+    Name: property('s', ({ domain }) => domain.ref.name),
+    Persistent: property('b', ({ domain }) => domain.persistent),
+    UUID: property('s', ({ domain }) => domain.ref.uuid),
+  },
+  methods: {
+    ListDomainSnapshots: method({ flags: 'u' }, { domainSnapshots: 'ao' }, async (object, { flags }) =>
+      (await object.snapshots.listAll(object.domain.ref, flags)).map((snapshot) => pathOf(object, snapshot)),
+    ),
+    SnapshotCreateXML: method({ xml: 's', flags: 'u' }, { domainSnapshot: 'o' }, async (object, { xml, flags }) =>
+      pathOf(object, await object.snapshots.createXML(object.domain.ref, xml, flags)),
+    ),
+    SnapshotCurrent: method({ flags: 'u' }, { domainSnapshot: 'o' }, async (object, { flags }) =>
+      pathOf(object, await object.snapshots.current(object.domain.ref, flags)),
+    ),
+    SnapshotLookupByName: method({ name: 's', flags: 'u' }, { domainSnapshot: 'o' }, async (object, { name, flags }) =>
+      pathOf(object, await object.snapshots.lookupByName(object.domain.ref, name, flags)),
+    ),
+  },
+  signals: {},
+};
+
+export const DOMAIN_SNAPSHOT: Interface<SnapshotObject> = {
+  name: 'org.libvirt.DomainSnapshot',
+  properties: {},
+  methods: {
+    Delete: action({ flags: 'u' }, ({ snapshots, snapshot }, { flags }) => snapshots.delete(snapshot, flags)),
+    GetParent: method({ flags: 'u' }, { domainSnapshot: 'o' }, async (object, { flags }) =>
+      pathOf(object, await object.snapshots.getParent(object.snapshot, flags)),
+    ),
+    GetXMLDesc: method({ flags: 'u' }, { xml: 's' }, ({ snapshots, snapshot }, { flags }) =>
+      snapshots.getXMLDesc(snapshot, flags),
+    ),
+    IsCurrent: method({ flags: 'u' }, { domainSnapshot: 'b' }, ({ snapshots, snapshot }, { flags }) =>
+      snapshots.isCurrent(snapshot, flags),
+    ),
+    ListChildren: method({ flags: 'u' }, { domainSnapshots: 'ao' }, async (object, { flags }) =>
+      (await object.snapshots.listAllChildren(object.snapshot, flags)).map((snapshot) => pathOf(object, snapshot)),
+    ),
+    Revert: action({ flags: 'u' }, ({ snapshots, snapshot }, { flags }) => snapshots.revert(snapshot, flags)),
+  },
+  signals: {},
+};
+
+/**
+ * What libvirt-dbus lacks, on the domain's object. `JobProgress`: bytes of the memory image, 0 of 0 where nothing is
+ * counted; the last of a job has the phase `completed` or `failed`.
+ */
+export const XLSNAP_DOMAIN: Interface<DomainObject> = {
+  name: 'org.xlsnap.Domain',
+  properties: {},
+  methods: {},
+  signals: {
+    SnapshotCreated: { domainSnapshot: 'o', name: 's' },
+    SnapshotDeleted: { domainSnapshot: 'o', name: 's' },
+    SnapshotReverted: { domainSnapshot: 'o', name: 's' },
+    JobProgress: { operation: 's', name: 's', phase: 's', done: 't', total: 't' },
+  },
+};
+
+/** The domain's object. NO_DOMAIN where there is none of this UUID. */
+export async function domainObject(served: Served, uuid: string): Promise<DomainObject> {
+  return { ...served, domain: await served.domains.lookup({ name: '', uuid, id: -1 }) };
+}
+
+/** The snapshot's object. NO_DOMAIN, NO_DOMAIN_SNAPSHOT where there is none. */
+export async function snapshotObject(served: Served, uuid: string, name: string): Promise<SnapshotObject> {
+  const { domain } = await domainObject(served, uuid);
+  return { ...served, snapshot: await served.snapshots.lookupByName(domain.ref, name, 0) };
+}
+
+/** Paths of all domains. */
+export async function domainPaths({ places, domains }: Served): Promise<readonly string[]> {
+  return (await domains.list(ALL)).map(({ uuid }) => domainPath(places, uuid));
+}
+
+/** Paths of all snapshots of all domains. */
+export async function snapshotPaths(served: Served): Promise<readonly string[]> {
+  const domains = await served.domains.list(ALL);
+  const lists = await Promise.all(domains.map((domain) => served.snapshots.listAll(domain, 0).catch(noneIfGone)));
+  return lists.flat().map((snapshot) => pathOf(served, snapshot));
+}
+
+/** A domain that went between the list and a look at it has no snapshots. */
+function noneIfGone(error: unknown): readonly SnapshotRef[] {
+  if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
+  return [];
+}
+
+function pathOf({ places }: Served, { domain, name }: SnapshotRef): string {
+  return snapshotPath(places, domain.uuid, name);
+}
+
+async function lookup(
+  { places, domains }: Served,
+  matches: (ref: DomainRef) => boolean,
+  described: string,
+): Promise<string> {
+  const found = (await domains.list(ALL)).find(matches);
+  if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching ${described}`);
+  return domainPath(places, found.uuid);
+}

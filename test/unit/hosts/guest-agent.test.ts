@@ -1,0 +1,89 @@
+/** The agent's end is played: a real one would freeze the file systems of the machine that runs this test. */
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { freezeGuest } from '../../../src/hosts/guest-agent.ts';
+import { parseDomain } from '../../../src/xml/domain.ts';
+
+let dir: string;
+let server: Server | undefined;
+let commands: string[];
+
+const path = () => join(dir, 'agent');
+const domain = (type = 'xen') =>
+  parseDomain(`<domain type='xen'><name>vm</name><devices>
+    <channel type='unix'><source mode='bind' path='/elsewhere'/><target type='${type}' name='other'/></channel>
+    <channel type='unix'><source mode='bind' path='${path()}'/><target type='${type}' name='org.qemu.guest_agent.0'/></channel>
+  </devices></domain>`);
+
+/** `answer` to everything but the sync. `stale`: what it still has to say to an earlier client. */
+async function agent(answer: (command: string) => object, stale: readonly object[] = []): Promise<void> {
+  server = createServer((socket) => {
+    for (const line of stale) socket.write(`${JSON.stringify(line)}\n`);
+    createInterface(socket).on('line', (line) => {
+      const { execute, arguments: args } = JSON.parse(line);
+      commands.push(execute);
+      const reply = execute === 'guest-sync' ? { return: args.id } : answer(execute);
+      socket.write(`${JSON.stringify(reply)}\n`);
+    });
+  });
+  await new Promise<void>((resolve) => server?.listen(path(), resolve));
+}
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'agent-'));
+  commands = [];
+});
+afterEach(async () => {
+  server?.close();
+  server = undefined;
+  await rm(dir, { recursive: true, force: true });
+});
+
+describe('a guest with an agent', () => {
+  test.each(['xen', 'virtio'])('on a %s channel is frozen until that is disposed of', async (type) => {
+    await agent(() => ({ return: 2 }));
+    const frozen = await freezeGuest(domain(type));
+    expect(commands).toEqual(['guest-sync', 'guest-fsfreeze-freeze']);
+    await frozen[Symbol.asyncDispose]();
+    expect(commands.slice(2)).toEqual(['guest-sync', 'guest-fsfreeze-thaw']);
+  });
+
+  test('that still answers an earlier client is listened to until it answers us', async () => {
+    await agent(
+      (command) => (command.endsWith('freeze') ? { error: { desc: 'busy' } } : { return: 1 }),
+      [{ return: 1 }, { error: { desc: 'of an earlier command' } }],
+    );
+    await expect(freezeGuest(domain())).rejects.toMatchObject({ detail: expect.stringContaining('freeze') });
+  });
+
+  test('that cannot freeze is thawed again, and its words are told', async () => {
+    await agent((command) => (command.endsWith('freeze') ? { error: { desc: 'busy' } } : { return: 0 }));
+    await expect(freezeGuest(domain())).rejects.toMatchObject({
+      code: 'INTERNAL_ERROR',
+      detail: "unable to execute QEMU agent command 'guest-fsfreeze-freeze': busy",
+    });
+    expect(commands.at(-1)).toBe('guest-fsfreeze-thaw');
+  });
+});
+
+describe('a guest without one', () => {
+  test('is refused as libvirt does (74) where no channel is defined', async () => {
+    const bare = parseDomain("<domain type='xen'><name>vm</name><devices/></domain>");
+    await expect(freezeGuest(bare)).rejects.toMatchObject({
+      code: 'ARGUMENT_UNSUPPORTED',
+      detail: 'QEMU guest agent is not configured',
+    });
+  });
+
+  test('is refused (86), naming the socket, where nobody listens', async () => {
+    await expect(freezeGuest(domain())).rejects.toMatchObject({
+      code: 'AGENT_UNRESPONSIVE',
+      detail: expect.stringContaining(path()),
+    });
+  });
+});
