@@ -2,7 +2,7 @@
 
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Qcow2Images } from '../disks/qcow2.ts';
+import { OfflineImages } from '../disks/offline.ts';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { SystemCalls } from '../libxl/system.ts';
 import { LifecycleHub } from '../rpc/events.ts';
@@ -55,7 +55,7 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   const snapshots = opened.use(
     await SnapshotService.open({
       host,
-      images: new Qcow2Images(),
+      images: new OfflineImages(),
       store: new SnapshotFiles(options.snapshotDir, log.warning),
       memory: new MemoryFiles(options.memoryDir, imageWriter),
       events: hub,

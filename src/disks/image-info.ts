@@ -1,9 +1,8 @@
 /** What disk images hold, by qemu-img. Reads only, and also while a device model has the image open. */
 
 import { asLibvirtError, LibvirtError } from '../errors.ts';
-import { type Program, runProgram } from './program.ts';
-
-const QEMU_IMG: Program = { name: 'qemu-img', debianPackage: 'qemu-utils' };
+import { runProgram } from './program.ts';
+import { imageOptions, QEMU_IMG } from './qemu-img.ts';
 
 /** An image file or block device, and QEMU's name of its format: stated, never probed. */
 export interface ImageFile {
@@ -19,6 +18,8 @@ export interface ImageSnapshot {
   readonly vmStateBytes: number;
   /** Seconds since the epoch. */
   readonly creationTime: number;
+  /** Tells it from any other snapshot that the image has had under this name. */
+  readonly identity: string;
 }
 
 export interface ImageInfo extends ImageFile {
@@ -48,13 +49,24 @@ interface QemuImageInfo {
     readonly name: string;
     readonly 'vm-state-size': number;
     readonly 'date-sec': number;
+    readonly 'date-nsec': number;
+    readonly 'vm-clock-sec': number;
+    readonly 'vm-clock-nsec': number;
   }[];
 }
 
+export interface ReadOptions {
+  /** Also an image that somebody writes to; without it, that is refused. Default: yes. */
+  readonly share?: boolean;
+  /** Begins the message of an error. */
+  readonly failure?: string;
+}
+
 /** One image alone; those beneath it are named, not opened. */
-export async function imageInfo(image: ImageFile): Promise<ImageInfo> {
-  const args = ['info', '-U', '--output=json', ...imageOptions(image)];
-  const json = await runProgram(QEMU_IMG, args, `cannot read image '${image.path}'`);
+export async function imageInfo(image: ImageFile, options: ReadOptions = {}): Promise<ImageInfo> {
+  const { share = true, failure = `cannot read image '${image.path}'` } = options;
+  const args = ['info', ...(share ? ['-U'] : []), '--output=json', '--image-opts', imageOptions(image)];
+  const json = await runProgram(QEMU_IMG, args, failure);
   const info = JSON.parse(json) as QemuImageInfo;
   const backing = info['full-backing-filename'] ?? info['backing-filename'];
   return {
@@ -66,6 +78,9 @@ export async function imageInfo(image: ImageFile): Promise<ImageInfo> {
       name: snapshot.name,
       vmStateBytes: snapshot['vm-state-size'],
       creationTime: snapshot['date-sec'],
+      identity: ['id', 'date-sec', 'date-nsec', 'vm-clock-sec', 'vm-clock-nsec']
+        .map((key) => snapshot[key as keyof typeof snapshot])
+        .join(' '),
     })),
     ...(backing !== undefined && { backing: { path: backing, format: info['backing-filename-format'] ?? 'raw' } }),
   };
@@ -95,7 +110,7 @@ const CHECK_EXIT = { corruptions: 2, leaks: 3, unsupported: 63 } as const;
 
 /** An image that is being written to may show leaks and corruptions of a moment. */
 export async function checkImage(image: ImageFile): Promise<ImageCheck> {
-  const args = ['check', '-U', '--output=json', ...imageOptions(image)];
+  const args = ['check', '-U', '--output=json', '--image-opts', imageOptions(image)];
   try {
     return checkReport(await runProgram(QEMU_IMG, args, `cannot check image '${image.path}'`));
   } catch (error) {
@@ -114,11 +129,7 @@ function checkReport(json: string): ImageCheck {
 /** How large a new qcow2 image with the contents of one internal snapshot would be, bytes. */
 export async function aloneBytes(image: ImageFile, { id }: ImageSnapshot): Promise<number> {
   const snapshot = ['-l', `snapshot.id=${id}`];
-  const args = ['measure', '-U', '-O', 'qcow2', '--output=json', ...snapshot, ...imageOptions(image)];
+  const args = ['measure', '-U', '-O', 'qcow2', '--output=json', ...snapshot, '--image-opts', imageOptions(image)];
   const json = await runProgram(QEMU_IMG, args, `cannot measure snapshot ${id} of image '${image.path}'`);
   return (JSON.parse(json) as { required: number }).required;
-}
-
-function imageOptions({ path, format }: ImageFile): readonly string[] {
-  return ['--image-opts', `driver=${format},file.filename=${path.replaceAll(',', ',,')}`];
 }

@@ -2,7 +2,7 @@
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { LibvirtError } from '../errors.ts';
+import { LibvirtError, throwIfCancelled } from '../errors.ts';
 
 /** A program and where it comes from. */
 export interface Program {
@@ -31,6 +31,37 @@ export async function runProgram(program: Program, args: readonly string[], fail
     });
     return stdout;
   } catch (error) {
+    throw new LibvirtError('OPERATION_FAILED', `${failure}: ${reasonOf(error as ProgramFailure, program)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Of a program that takes as long as the data is large. */
+export interface LongRun {
+  /** Ends it. */
+  readonly signal: AbortSignal;
+  /** What it prints, as it comes. */
+  output(text: string): void;
+}
+
+/** runProgram without a time limit. */
+export async function runLongProgram(
+  program: Program,
+  args: readonly string[],
+  failure: string,
+  { signal, output }: LongRun,
+): Promise<void> {
+  const running = promisify(execFile)(program.name, args, {
+    env: { ...process.env, LC_ALL: 'C' },
+    maxBuffer: MAX_OUTPUT_BYTES,
+    signal,
+  });
+  running.child.stdout?.on('data', output);
+  try {
+    await running;
+  } catch (error) {
+    throwIfCancelled(signal);
     throw new LibvirtError('OPERATION_FAILED', `${failure}: ${reasonOf(error as ProgramFailure, program)}`, {
       cause: error,
     });

@@ -1,77 +1,70 @@
-/** qcow2 images that no device model has open, by qemu-img. */
+/** qcow2 images and the internal snapshots in them, by qemu-img. */
 
 import { open, rm } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../errors.ts';
-import type { LibxlDiskSnapshot } from '../model/libxl.ts';
-import { type Program, runProgram } from './program.ts';
-
-const QEMU_IMG: Program = { name: 'qemu-img', debianPackage: 'qemu-utils' };
+import type { DiskImage, LibxlDiskSnapshot } from '../model/libxl.ts';
+import type { VolumeSnapshots } from './backend.ts';
+import { type ImageSnapshot, imageInfo } from './image-info.ts';
+import { runProgram } from './program.ts';
+import { imageOptions, QEMU_IMG, syncFile } from './qemu-img.ts';
+import { takeBack } from './take-back.ts';
 
 /** The first bytes of an image; its version follows (docs/interop/qcow2.txt of QEMU). */
 const QCOW2_MAGIC = Buffer.from('QFI\xfb', 'latin1');
 
-/** A disk's image, known to be meant as qcow2. */
-interface Image {
+/** A disk's image. */
+interface Image extends DiskImage {
   readonly disk: string;
-  readonly path: string;
 }
 
-/** An entry of `snapshots` in `qemu-img info --output=json`. */
-interface ImageSnapshot {
-  readonly id: string;
-  readonly name: string;
-}
-
-/** The policy's OfflineDisks. qemu-img itself refuses an image that another QEMU writes to. */
-export class Qcow2Images {
-  async create(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-    await this.checkFree(name, disks);
-    const images = disks.map(imageOf);
-    const made: Image[] = [];
+/** Of images that no device model has open. qemu-img itself refuses one that another QEMU writes to. */
+export const QCOW2: VolumeSnapshots = {
+  async create(name, disks) {
+    await QCOW2.checkFree(name, disks);
+    const made: (() => Promise<void>)[] = [];
     try {
-      for (const image of images) {
+      for (const image of disks.map(imageOf)) {
         await changeSnapshots(image, '-c', name, `cannot create internal snapshot '${name}'`);
-        made.push(image);
+        made.push(() => changeSnapshots(image, '-d', name, `cannot delete internal snapshot '${name}' again`));
       }
     } catch (error) {
-      await takeBack(name, made, error);
-      throw error;
+      throw await takeBack(made, error);
     }
-  }
+  },
 
-  async checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+  async checkFree(name, disks) {
     for (const image of disks.map(imageOf)) {
       if (!(await findSnapshot(image, name))) continue;
       const text = `disk '${image.disk}' already has an internal snapshot '${name}' in '${image.path}': choose another name`;
       throw new LibvirtError('OPERATION_FAILED', text);
     }
-  }
+  },
 
-  async apply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+  async apply(name, disks) {
     for (const image of disks.map(imageOf)) {
       const { id } = await requireSnapshot(image, name);
       // By id: for a name that is also another snapshot's id, qemu-img would take that other one.
       await changeSnapshots(image, '-a', id, `cannot revert to internal snapshot '${name}'`);
     }
-  }
+  },
 
-  async delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+  async delete(name, disks) {
     for (const image of disks.map(imageOf)) {
       if (!(await findSnapshot(image, name))) continue;
       await changeSnapshots(image, '-d', name, `cannot delete internal snapshot '${name}'`);
     }
-  }
+  },
 
-  async check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
+  async check(name, disks, open) {
     for (const image of disks.map(imageOf)) {
       try {
-        await requireSnapshot(image, name, { share: open.has(image.path) });
+        await requireSnapshot(image, name, open.has(image.path));
       } catch (error) {
         throw new LibvirtError('OPERATION_INVALID', (error as LibvirtError).detail, { cause: error });
       }
     }
-  }
-}
+  },
+};
 
 /** A new empty image. Refuses to replace a file. */
 export async function createQcow2Image(path: string, bytes: number): Promise<void> {
@@ -102,42 +95,17 @@ export async function isQcow2Image(path: string): Promise<boolean> {
 }
 
 function imageOf({ disk }: LibxlDiskSnapshot): Image {
-  if (disk.format !== 'qcow2') {
-    const text = `internal snapshot for disk ${disk.vdev} unsupported for storage type ${disk.format ?? 'raw'}`;
-    throw new LibvirtError('CONFIG_UNSUPPORTED', text);
-  }
-  if (disk.pdev_path === undefined) {
-    throw new LibvirtError('CONFIG_UNSUPPORTED', `disk '${disk.vdev}' has no image`);
-  }
-  return { disk: disk.vdev, path: disk.pdev_path };
+  return { disk: disk.vdev, path: disk.pdev_path ?? '', format: 'qcow2' };
 }
 
-/** The format is stated, never probed: what a guest writes into a raw disk must not be read as an image header. */
-function imageOptions({ path }: Image): readonly string[] {
-  return ['--image-opts', `driver=qcow2,file.filename=${path.replaceAll(',', ',,')}`];
+async function findSnapshot(image: Image, name: string, share = true): Promise<ImageSnapshot | undefined> {
+  const failure = `cannot read image '${image.path}' of disk '${image.disk}'`;
+  return (await imageInfo(image, { share, failure })).snapshots.find((snapshot) => snapshot.name === name);
 }
 
 /** `share`: also of an image that another QEMU writes to; without it, that is refused. */
-interface Sharing {
-  readonly share: boolean;
-}
-
-async function imageSnapshots(image: Image, { share }: Sharing): Promise<readonly ImageSnapshot[]> {
-  const args = ['info', ...(share ? ['-U'] : []), '--output=json', ...imageOptions(image)];
-  const json = await runProgram(QEMU_IMG, args, `cannot read image '${image.path}' of disk '${image.disk}'`);
-  return (JSON.parse(json) as { snapshots?: readonly ImageSnapshot[] }).snapshots ?? [];
-}
-
-async function findSnapshot(
-  image: Image,
-  name: string,
-  sharing: Sharing = { share: true },
-): Promise<ImageSnapshot | undefined> {
-  return (await imageSnapshots(image, sharing)).find((snapshot) => snapshot.name === name);
-}
-
-async function requireSnapshot(image: Image, name: string, sharing?: Sharing): Promise<ImageSnapshot> {
-  const found = await findSnapshot(image, name, sharing);
+async function requireSnapshot(image: Image, name: string, share = true): Promise<ImageSnapshot> {
+  const found = await findSnapshot(image, name, share);
   if (found) return found;
   const text = `image '${image.path}' of disk '${image.disk}' has no internal snapshot '${name}'`;
   throw new LibvirtError('OPERATION_FAILED', text);
@@ -146,19 +114,7 @@ async function requireSnapshot(image: Image, name: string, sharing?: Sharing): P
 /** On stable storage when it returns. */
 async function changeSnapshots(image: Image, option: string, snapshot: string, failure: string): Promise<void> {
   const { disk, path } = image;
-  const args = ['snapshot', option, snapshot, ...imageOptions(image)];
+  const args = ['snapshot', option, snapshot, '--image-opts', imageOptions(image)];
   await runProgram(QEMU_IMG, args, `${failure} of disk '${disk}' in '${path}'`);
-  await using file = await open(path, 'r');
-  await file.sync();
-}
-
-async function takeBack(name: string, made: readonly Image[], cause: unknown): Promise<void> {
-  for (const image of made.toReversed()) {
-    try {
-      await changeSnapshots(image, '-d', name, `cannot delete internal snapshot '${name}' again`);
-    } catch (error) {
-      const text = `${(cause as LibvirtError).detail}; and it is left behind: ${(error as LibvirtError).detail}`;
-      throw new LibvirtError('OPERATION_FAILED', text, { cause });
-    }
-  }
+  await syncFile(path);
 }

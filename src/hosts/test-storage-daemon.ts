@@ -6,7 +6,7 @@
 
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type DiskNode, diskNode } from '../disks/internal-snapshots.ts';
+import { type DiskNode, diskNode } from '../disks/nodes.ts';
 import type { Program } from '../disks/program.ts';
 import { isQcow2Image } from '../disks/qcow2.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';

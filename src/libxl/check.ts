@@ -1,10 +1,31 @@
 /** What cannot be saved is refused here, before anything is touched. */
 
-import { type DiskNode, diskNode } from '../disks/internal-snapshots.ts';
+import { refusalOf } from '../disks/backend.ts';
 import { LibvirtError } from '../errors.ts';
-import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import type { LibxlSession } from './mechanism.ts';
-import type { DomainInfo } from './protocol.ts';
+import type { LibxlDeviceDisk, LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import { requireFreeSpace } from './free-space.ts';
+import type { LibxlSession, Mechanism } from './mechanism.ts';
+import type { DomainConfig, DomainInfo } from './protocol.ts';
+
+/** What we read of libxl_domain_config. */
+interface ConfigFacts {
+  readonly b_info?: { readonly vnuma_nodes?: readonly unknown[] };
+  readonly disks?: readonly LibxlDeviceDisk[];
+  readonly pcidevs?: readonly {
+    readonly domain?: number;
+    readonly bus?: number;
+    readonly dev?: number;
+    readonly func?: number;
+  }[];
+}
+
+/** A domain that can be snapshotted with these parameters. */
+export interface Savable {
+  readonly info: DomainInfo;
+  readonly config: DomainConfig;
+  /** The disks to capture, with what libxl knows of where their backends run. */
+  readonly disks: readonly LibxlDiskSnapshot[];
+}
 
 /** Where the RAM goes, or undefined for disks alone. `memory` by default follows `memory_path`. */
 export function memoryPathOf({ memory, memory_path }: LibxlDomainSnapshotArgs): string | undefined {
@@ -15,48 +36,106 @@ export function memoryPathOf({ memory, memory_path }: LibxlDomainSnapshotArgs): 
   return memory_path;
 }
 
-/** The domain, if it can be snapshotted with these parameters. */
+/** The domain, if it can be snapshotted with these parameters. Reads only. */
 export async function requireSavable(
+  mechanism: Mechanism,
   xen: LibxlSession,
   domid: number,
   args: LibxlDomainSnapshotArgs,
-): Promise<DomainInfo> {
+): Promise<Savable> {
   if (domid === 0) throw new LibvirtError('OPERATION_INVALID', 'Domain-0 cannot be snapshotted: it runs this program');
-  diskNodes(args.disks ?? []);
+  const info = await requireAlive(xen, domid);
+  const config = await xen.domainConfig(domid);
+  const disks = disksOf(config as ConfigFacts, args);
+  for (const disk of disks) {
+    const refusal = await refusalOf(disk);
+    if (refusal !== undefined) throw new LibvirtError('CONFIG_UNSUPPORTED', refusal);
+  }
+  const memoryPath = memoryPathOf(args);
+  if (memoryPath !== undefined) {
+    await requireMemorySavable({
+      mechanism,
+      xen,
+      domid,
+      info,
+      config: config as ConfigFacts,
+      live: args.live === true,
+    });
+    await requireFreeSpace(memoryPath, info, args.live === true);
+  }
+  return { info, config, disks };
+}
+
+async function requireAlive(xen: LibxlSession, domid: number): Promise<DomainInfo> {
   const info = await xen.domainInfo(domid);
   if (!info) throw new LibvirtError('NO_DOMAIN', `no domain with matching id '${domid}'`);
-  if (info.dying || info.shutdown) {
-    const state = info.dying ? 'dying' : `shut down (${info.shutdown_reason ?? 'unknown'})`;
-    throw new LibvirtError('OPERATION_INVALID', `Domain '${domid}' cannot be snapshotted: it is ${state}`);
-  }
-  if (memoryPathOf(args) === undefined) return info;
+  if (!info.dying && !info.shutdown) return info;
+  const state = info.dying ? 'dying' : `shut down (${info.shutdown_reason ?? 'unknown'})`;
+  throw new LibvirtError('OPERATION_INVALID', `Domain '${domid}' cannot be snapshotted: it is ${state}`);
+}
+
+interface MemoryFacts {
+  readonly mechanism: Mechanism;
+  readonly xen: LibxlSession;
+  readonly domid: number;
+  readonly info: DomainInfo;
+  readonly config: ConfigFacts;
+  readonly live: boolean;
+}
+
+async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
+  const { mechanism, xen, domid, info, config, live } = facts;
   if (info.paused) {
     const text = `Domain '${domid}' has to be running because libxenlight will suspend it`;
     throw new LibvirtError('OPERATION_INVALID', text);
   }
-  if (args.live === true && info.domain_type === 'pv' && !(await xen.physinfo()).cap_shadow) {
+  const [pci] = config.pcidevs ?? [];
+  if (pci) {
+    const text = `the memory of domain '${domid}' cannot be saved while it has PCI device ${pciAddress(pci)}: detach it first`;
+    throw new LibvirtError('OPERATION_INVALID', text);
+  }
+  if (config.b_info?.vnuma_nodes?.length) {
+    const text = `the memory of domain '${domid}' cannot be saved: libxl does not save domains with virtual NUMA nodes`;
+    throw new LibvirtError('OPERATION_UNSUPPORTED', text);
+  }
+  if (live && info.domain_type === 'pv' && !(await xen.physinfo()).cap_shadow) {
     const text = `a live save of PV domain '${domid}' needs shadow paging, which this Xen is built without: save it without the live flag`;
     throw new LibvirtError('OPERATION_UNSUPPORTED', text);
   }
-  return info;
+  if (await lacksSuspend(mechanism, domid)) {
+    const text = `the guest of domain '${domid}' cannot be suspended: it says what it can do (control/feature-*), and that is not among it`;
+    throw new LibvirtError('OPERATION_UNSUPPORTED', text);
+  }
 }
 
-/** QEMU's nodes of the disks. Refuses a disk that QEMU does not serve, and what it cannot snapshot. */
-export function diskNodes(disks: readonly LibxlDiskSnapshot[]): readonly DiskNode[] {
-  return disks.map(({ disk, external }) => {
-    const { vdev, format = 'unknown', backend = 'qdisk' } = disk;
-    if (external) {
-      const text = `external snapshot of disk '${vdev}' of an active domain is not supported yet`;
-      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
-    }
-    if (format !== 'qcow2') {
-      const text = `internal snapshot for disk ${vdev} unsupported for storage type ${format}`;
-      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
-    }
-    if (backend !== 'qdisk') {
-      const text = `internal snapshot for disk ${vdev} unsupported for backend ${backend}: qdisk is needed (driver name='qemu')`;
-      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
-    }
-    return diskNode(disk);
+/**
+ * True for a guest that tells what it can do (docs/misc/xenstore-paths of Xen) and leaves suspending out. One that tells
+ * nothing may be an old Linux, or an HVM guest without PV drivers, which Xen suspends unasked.
+ */
+async function lacksSuspend({ readXenstore }: Mechanism, domid: number): Promise<boolean> {
+  const path = `/local/domain/${domid}`;
+  const isSet = async (key: string) => ((await readXenstore(`${path}/${key}`)) ?? '') !== '';
+  if ((await isSet('control/feature-suspend')) || (await isSet('device/suspend/event-channel'))) return false;
+  return (await isSet('control/feature-poweroff')) || (await isSet('control/feature-reboot'));
+}
+
+/** The caller's disks know their images; where their backends run is libxl's to know. */
+function disksOf(
+  { disks: known = [] }: ConfigFacts,
+  { disks = [] }: LibxlDomainSnapshotArgs,
+): readonly LibxlDiskSnapshot[] {
+  return disks.map((snapshot) => {
+    const { backend_domid, backend_domname, script } = known.find(({ vdev }) => vdev === snapshot.disk.vdev) ?? {};
+    const where = {
+      ...(backend_domid && { backend_domid }),
+      ...(backend_domname && { backend_domname }),
+      ...(script && { script }),
+    };
+    return { ...snapshot, disk: { ...snapshot.disk, ...where } };
   });
+}
+
+function pciAddress({ domain = 0, bus = 0, dev = 0, func = 0 }: NonNullable<ConfigFacts['pcidevs']>[number]): string {
+  const hex = (value: number, digits: number) => value.toString(16).padStart(digits, '0');
+  return `${hex(domain, 4)}:${hex(bus, 2)}:${hex(dev, 2)}.${func}`;
 }

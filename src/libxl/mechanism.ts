@@ -1,7 +1,10 @@
-/** What save and restore do their work with: on Xen the helper process and the guest's own QEMU. */
+/** What save and restore do their work with: on Xen the helper process, the guest's own QEMU, and xenstore. */
 
+import { type Program, runProgram } from '../disks/program.ts';
 import { qmpSocketOf } from '../disks/qmp.ts';
 import { LibxlHelper } from './helper-process.ts';
+
+const XENSTORE_READ: Program = { name: 'xenstore-read', debianPackage: 'xenstore-utils' };
 
 /** A helper process as save and restore see it. */
 export type LibxlSession = Pick<LibxlHelper, keyof LibxlHelper>;
@@ -10,9 +13,19 @@ export interface Mechanism {
   startHelper(): LibxlSession;
   /** Monitor of the domain's device model. */
   qmpSocketOf(domid: number): Promise<string>;
+  /** Undefined where there is no such key, or it cannot be read. */
+  readXenstore(path: string): Promise<string | undefined>;
 }
 
-export const XEN: Mechanism = { startHelper: () => LibxlHelper.start(), qmpSocketOf: (domid) => qmpSocketOf(domid) };
+export const XEN: Mechanism = {
+  startHelper: () => LibxlHelper.start(),
+  qmpSocketOf: (domid) => qmpSocketOf(domid),
+  readXenstore: (path) =>
+    runProgram(XENSTORE_READ, ['--', path], `cannot read '${path}'`).then(
+      (value) => value.trim(),
+      () => undefined,
+    ),
+};
 
 /** Bytes of the memory image; `total` is an estimate until the end. */
 export interface MemoryProgress {

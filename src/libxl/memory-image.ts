@@ -1,7 +1,8 @@
 /**
  * The memory image: a file that libvirt's own libxl driver could have saved, so that `virsh restore` takes it.
  * Layout (struct libxlSavefileHeader in libvirt's libxl_domain.h, host byte order): 16 bytes of magic, version,
- * xmlLen, 40 unused bytes, xmlLen bytes of domain XML, then the hypervisor's stream to the end of the file.
+ * xmlLen, 40 bytes that libvirt neither writes nor reads (the tie to the disks lies there, see memory-tie.ts), xmlLen
+ * bytes of domain XML, then the hypervisor's stream to the end of the file.
  */
 
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
@@ -13,10 +14,19 @@ const MAGIC = Buffer.from('libvirt-xml\n \0 \r', 'latin1');
 const VERSION = 2;
 const VERSION_AT = 16;
 const XML_LENGTH_AT = 20;
+const TIE_AT = 24;
 const HEADER_BYTES = 64;
 
-/** The XML is padded with NULs inside xmlLen to this boundary, so that it can be edited in place before the stream. */
+/** What stands before a tie in the unused bytes; zeros there are an image that nobody has tied. */
+const TIE_MARK = Buffer.from('tie1', 'latin1');
+const TIE_BYTES = 32;
+
+/**
+ * The XML is padded with NULs inside xmlLen, so that it can be edited in place before the stream: to a boundary, with so
+ * much to spare at least (disks of a long chain, longer paths).
+ */
 const XML_BOUNDARY_BYTES = 64 * 1024;
+const XML_SPARE_BYTES = 16 * 1024;
 
 /** Longer definitions do not exist; a length beyond it is a damaged header, not something to allocate. */
 const MAX_XML_BYTES = 16 * 1024 * 1024;
@@ -38,7 +48,7 @@ export interface MemoryImage {
 /** The header and the XML as they stand in front of the stream. */
 export function encodeMemoryImageHeader(domainXml: string): Buffer {
   const xml = Buffer.from(domainXml, 'utf8');
-  const xmlLength = Math.ceil((xml.length + 1) / XML_BOUNDARY_BYTES) * XML_BOUNDARY_BYTES;
+  const xmlLength = Math.ceil((xml.length + 1 + XML_SPARE_BYTES) / XML_BOUNDARY_BYTES) * XML_BOUNDARY_BYTES;
   const header = Buffer.alloc(HEADER_BYTES + xmlLength);
   MAGIC.copy(header);
   writeHostUInt32(header, VERSION, VERSION_AT);
@@ -77,10 +87,11 @@ export class PartialMemoryImage {
     return image;
   }
 
-  /** Makes the image durable under its own name and returns its size. */
-  async finish(): Promise<number> {
+  /** Makes the image durable under its own name and returns its size. `tie` is what it belongs to, as tieOf gives it. */
+  async finish(tie?: string): Promise<number> {
     try {
       await using file = await open(this.partialPath, 'r+');
+      if (tie !== undefined) await putTie(file, tie);
       await file.sync();
       const { size } = await file.stat();
       await rename(this.partialPath, this.path);
@@ -127,6 +138,37 @@ export async function readMemoryImage(path: string): Promise<MemoryImage> {
   };
 }
 
+/** Refuses (OPERATION_FAILED) a definition that is longer than the image has room for in front of the stream. */
+export function checkRoomFor({ path, streamOffset }: MemoryImage, domainXml: string): void {
+  const room = streamOffset - HEADER_BYTES - 1;
+  const bytes = Buffer.byteLength(domainXml);
+  if (bytes <= room) return;
+  const text = `the definition does not fit into memory image '${path}': it has ${bytes} bytes, and there is room for ${room}`;
+  throw new LibvirtError('OPERATION_FAILED', text);
+}
+
+/** Replaces the definition in front of the stream, in place and durably. Refuses as checkRoomFor does. */
+export async function rewriteDomainXml(path: string, domainXml: string): Promise<void> {
+  const image = await readMemoryImage(path);
+  checkRoomFor(image, domainXml);
+  const xml = Buffer.alloc(image.streamOffset - HEADER_BYTES);
+  xml.write(domainXml);
+  await change(path, (file) => writeAt(file, HEADER_BYTES, xml));
+}
+
+/** The tie that the image was given; undefined for one that somebody else has written. */
+export async function readTie(path: string): Promise<string | undefined> {
+  await using file = await openImage(path);
+  const unused = await readAt(file, TIE_AT, TIE_MARK.length + TIE_BYTES);
+  return unused.subarray(0, TIE_MARK.length).equals(TIE_MARK) ? unused.toString('hex', TIE_MARK.length) : undefined;
+}
+
+/** Ties the image to what tieOf gave: anew after a change of the disks that kept their contents. Durable. */
+export async function writeTie(path: string, tie: string): Promise<void> {
+  await readMemoryImage(path);
+  await change(path, (file) => putTie(file, tie));
+}
+
 /** Refuses an image whose stream is not libxl's, is of another version, or was cut short. */
 export async function checkLibxlStream(image: MemoryImage): Promise<void> {
   await using file = await openImage(image.path);
@@ -137,6 +179,24 @@ export async function checkLibxlStream(image: MemoryImage): Promise<void> {
   const end = await readAt(file, image.bytes - LIBXL_STREAM_END.length, LIBXL_STREAM_END.length);
   if (!end.equals(LIBXL_STREAM_END)) {
     throw new LibvirtError('OPERATION_FAILED', `the libxl stream in memory image '${image.path}' has no end`);
+  }
+}
+
+async function putTie(file: FileHandle, tie: string): Promise<void> {
+  await writeAt(file, TIE_AT, Buffer.concat([TIE_MARK, Buffer.from(tie, 'hex')]));
+}
+
+async function writeAt(file: FileHandle, position: number, bytes: Buffer): Promise<void> {
+  await file.write(bytes, 0, bytes.length, position);
+}
+
+async function change(path: string, edit: (file: FileHandle) => Promise<void>): Promise<void> {
+  try {
+    await using file = await open(path, 'r+');
+    await edit(file);
+    await file.sync();
+  } catch (error) {
+    throw systemError(error, `cannot change memory image '${path}'`);
   }
 }
 

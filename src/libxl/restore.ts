@@ -4,6 +4,7 @@ import { LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { LibxlDomainSnapshot } from '../model/libxl.ts';
 import { type LibxlSession, XEN } from './mechanism.ts';
 import { checkLibxlStream, readMemoryImage } from './memory-image.ts';
+import { checkTie } from './memory-tie.ts';
 
 export interface RestoreOptions {
   /** Leaves the new domain paused. */
@@ -30,6 +31,7 @@ export async function domainSnapshotRestore(
   }
   const image = await readMemoryImage(memory_path);
   await checkLibxlStream(image);
+  await checkTie(memory_path, name, snapshot.disks ?? []);
   await using xen = mechanism.startHelper();
   await refuseExisting(xen, config.c_info as { name?: string; uuid?: string });
   const domid = await xen.createRestore(config, memory_path, image.streamOffset, { signal: options.signal });

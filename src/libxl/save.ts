@@ -6,27 +6,28 @@
  * |------------|------------------------------------------------------|------------------------------------|
  * | saving     | header, then libxl_domain_suspend into the image     | runs, then suspended in memory     |
  * | suspended  | libxl_domain_pause, libxl_domain_resume(cancel=1)    | paused, its devices active again   |
- * | paused     | internal snapshots of all disks, one transaction     | paused                             |
+ * | paused     | snapshots of all disks, in one transaction           | paused                             |
  * | disks-done | libxl_domain_unpause; fsync, rename, fsync of folder | runs                               |
+ *
+ * Without memory there is one phase, `disks`: nothing is suspended, and the guest is paused only where its disks cannot be
+ * taken in one transaction, which is phase `paused` again.
  */
 
 import { stat } from 'node:fs/promises';
-import { createInternalSnapshots, describeDisks, type InternalSnapshotOptions } from '../disks/internal-snapshots.ts';
-import { throwIfCancelled } from '../errors.ts';
-import type {
-  LibxlDiskSnapshot,
-  LibxlDiskSnapshotResult,
-  LibxlDomainSnapshot,
-  LibxlDomainSnapshotArgs,
-} from '../model/libxl.ts';
-import { diskNodes, memoryPathOf, requireSavable } from './check.ts';
+import { checkLiveSnapshots, LiveSnapshots } from '../disks/live-snapshots.ts';
+import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import { memoryPathOf, requireSavable, type Savable } from './check.ts';
 import { type LibxlSession, type Mechanism, type MemoryProgress, XEN } from './mechanism.ts';
 import { PartialMemoryImage } from './memory-image.ts';
-import type { DomainConfig, DomainInfo } from './protocol.ts';
+import { tieOf } from './memory-tie.ts';
+import type { DomainConfig, Held } from './protocol.ts';
 import { type SaveState, undoSave } from './undo.ts';
 
 /** The phases above; `disks` where no memory is saved. */
 export type SavePhase = 'saving' | 'suspended' | 'paused' | 'disks-done' | 'disks';
+
+/** Bytes of an image to bytes of RAM. */
+const IMAGE_FACTOR = 1.02;
 
 export interface SaveOptions {
   /** libvirt's live definition, for the header of the memory image. */
@@ -38,14 +39,18 @@ export interface SaveOptions {
   progress(progress: MemoryProgress): void;
 }
 
-/** Refuses what domainSnapshotSave would refuse about the domain and the parameters. Reads only. */
+/** Refuses what domainSnapshotSave would refuse about the domain, its disks and the parameters. Reads only. */
 export async function checkDomainSnapshotSave(
   domid: number,
   args: LibxlDomainSnapshotArgs,
   mechanism = XEN,
 ): Promise<void> {
   await using xen = mechanism.startHelper();
-  await requireSavable(xen, domid, args);
+  const { disks } = await requireSavable(mechanism, xen, domid, args);
+  // Internal snapshots have one name in all images.
+  const name = disks.find((disk) => disk.name !== undefined)?.name ?? '';
+  const { signal } = new AbortController();
+  await checkLiveSnapshots({ monitor: () => mechanism.qmpSocketOf(domid), name, disks, signal });
 }
 
 /**
@@ -60,35 +65,29 @@ export async function domainSnapshotSave(
   mechanism = XEN,
 ): Promise<LibxlDomainSnapshot> {
   await using xen = mechanism.startHelper();
-  const info = await requireSavable(xen, domid, args);
-  const config = withoutDomid(await xen.domainConfig(domid));
-  const disks = args.disks ?? [];
-  const found = await prepareDisks(mechanism, domid, name, disks, options.signal);
-  const snapshot = { name, config, ...(disks.length > 0 && { disks: found.results }) };
-  if (memoryPathOf(args) !== undefined) {
-    const save: Save = { mechanism, xen, domid, info, args, options, disks: found.disks };
-    return { ...snapshot, ...(await saveMemoryAndDisks(save)) };
-  }
-  await options.phase('disks');
-  const started = performance.now();
-  await createInternalSnapshots(found.disks);
-  return { ...snapshot, creation_time: now(), timings: { disks_ms: since(started) } };
+  const savable = await requireSavable(mechanism, xen, domid, args);
+  const monitor = () => mechanism.qmpSocketOf(domid);
+  const disks = await LiveSnapshots.prepare({ monitor, name, disks: savable.disks, signal: options.signal });
+  const save: Save = { mechanism, xen, domid, name, args, options, savable, disks };
+  const taken = memoryPathOf(args) === undefined ? await saveDisks(save) : await saveMemoryAndDisks(save);
+  return { name, config: withoutDomid(savable.config), ...taken };
 }
 
 interface Save {
   readonly mechanism: Mechanism;
   readonly xen: LibxlSession;
   readonly domid: number;
-  readonly info: DomainInfo;
+  readonly name: string;
   readonly args: LibxlDomainSnapshotArgs;
   readonly options: SaveOptions;
-  readonly disks: InternalSnapshotOptions;
+  readonly savable: Savable;
+  readonly disks: LiveSnapshots;
 }
 
 async function saveMemoryAndDisks(save: Save): Promise<Omit<LibxlDomainSnapshot, 'name'>> {
-  const { mechanism, xen, domid, args, options, disks } = save;
+  const { xen, domid, args, options } = save;
   const memory_path = memoryPathOf(args) as string;
-  const state: SaveState = { held: { mayBeSuspended: false, paused: false } };
+  const state: SaveState = { held: RUNS, disks: save.disks };
   try {
     await options.phase('saving');
     const image = await PartialMemoryImage.create(memory_path, options.domainXml);
@@ -106,49 +105,67 @@ async function saveMemoryAndDisks(save: Save): Promise<Omit<LibxlDomainSnapshot,
     state.held = { mayBeSuspended: true, paused: true };
     await xen.pause(domid);
     await xen.resume(domid);
-    state.held = { mayBeSuspended: false, paused: true };
+    state.held = PAUSED;
 
     await options.phase('paused');
-    throwIfCancelled(options.signal);
-    const disksStarted = performance.now();
-    await createInternalSnapshots(disks);
-    state.taken = { ...disks, disks: args.disks ?? [] };
-    const disks_ms = since(disksStarted);
+    const { disks, disks_ms } = await takeDisks(save);
 
     await options.phase('disks-done');
     await xen.unpause(domid);
-    state.held = { mayBeSuspended: false, paused: false };
+    state.held = RUNS;
     const resume_ms = since(suspended);
-    const memory_bytes = await image.finish();
+    const memory_bytes = await image.finish(await tieOf(save.name, save.savable.disks));
     options.progress({ done: memory_bytes, total: memory_bytes });
     const timings = { suspend_ms: Math.round(suspended - started), disks_ms, resume_ms };
-    return { memory: true, memory_path, memory_bytes, creation_time, timings };
+    return { memory: true, memory_path, memory_bytes, creation_time, ...disks, timings };
   } catch (error) {
-    throw await undoSave(mechanism, xen, domid, state, error);
+    throw await undoSave(save.mechanism, xen, domid, state, error);
   }
 }
 
-/** The disks as QEMU has them, after the check that it can snapshot them under this name. */
-async function prepareDisks(
-  mechanism: Mechanism,
-  domid: number,
-  name: string,
-  disks: readonly LibxlDiskSnapshot[],
-  signal: AbortSignal,
-): Promise<{ readonly disks: InternalSnapshotOptions; readonly results: readonly LibxlDiskSnapshotResult[] }> {
-  const nodes = diskNodes(disks);
-  if (nodes.length === 0) return { disks: { socket: '', name, nodes, signal }, results: [] };
-  const options = { socket: await mechanism.qmpSocketOf(domid), name, nodes, signal };
-  return { disks: options, results: await describeDisks(options, disks) };
+async function saveDisks(save: Save): Promise<Omit<LibxlDomainSnapshot, 'name'>> {
+  const { xen, domid, options, savable } = save;
+  const state: SaveState = { held: RUNS, disks: save.disks };
+  try {
+    await options.phase('disks');
+    const pauses = !savable.info.paused && !save.disks.isAtomic;
+    if (pauses) {
+      await options.phase('paused');
+      state.held = PAUSED;
+      await xen.pause(domid);
+    }
+    const { disks, disks_ms } = await takeDisks(save);
+    if (pauses) await xen.unpause(domid);
+    return { creation_time: now(), ...disks, timings: { disks_ms } };
+  } catch (error) {
+    throw await undoSave(save.mechanism, xen, domid, state, error);
+  }
 }
 
-async function reportProgress({ info, options }: Save, image: PartialMemoryImage): Promise<void> {
+const RUNS: Held = { mayBeSuspended: false, paused: false };
+const PAUSED: Held = { mayBeSuspended: false, paused: true };
+
+async function takeDisks({ disks }: Save): Promise<{
+  readonly disks: { readonly disks?: readonly LibxlDiskSnapshotResult[] };
+  readonly disks_ms: number;
+}> {
+  const started = performance.now();
+  const taken = await disks.take();
+  return { disks: taken.length > 0 ? { disks: taken } : {}, disks_ms: since(started) };
+}
+
+/**
+ * The image is a little larger than the RAM, and that of a live save much larger where the guest writes a lot: what is yet
+ * to come is never told to be nothing.
+ */
+async function reportProgress({ savable, options }: Save, image: PartialMemoryImage): Promise<void> {
   // The last report may come when the image has its final name.
   const done = await stat(image.partialPath).then(
     ({ size }) => size,
     () => 0,
   );
-  if (done > 0) options.progress({ done, total: Math.max(done, (info.current_memkb ?? 0) * 1024) });
+  const ram = (savable.info.current_memkb ?? 0) * 1024;
+  if (done > 0) options.progress({ done, total: Math.ceil(Math.max(done, ram) * IMAGE_FACTOR) });
 }
 
 /** A domid must not be asked for again: libxl keeps one from being used twice within a minute. */

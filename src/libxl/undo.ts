@@ -1,8 +1,7 @@
 /** Taking back a save that failed: the guest runs again, its disks and the folder are as before. */
 
-import { deleteInternalSnapshots, type InternalSnapshotOptions } from '../disks/internal-snapshots.ts';
+import type { LiveSnapshots } from '../disks/live-snapshots.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
-import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import type { LibxlSession, Mechanism } from './mechanism.ts';
 import type { PartialMemoryImage } from './memory-image.ts';
 import type { Held } from './protocol.ts';
@@ -11,8 +10,7 @@ import type { Held } from './protocol.ts';
 export interface SaveState {
   held: Held;
   image?: PartialMemoryImage;
-  /** The internal snapshots that have been made. */
-  taken?: InternalSnapshotOptions & { readonly disks: readonly LibxlDiskSnapshot[] };
+  readonly disks: LiveSnapshots;
 }
 
 /**
@@ -26,12 +24,9 @@ export async function undoSave(
   state: SaveState,
   cause: unknown,
 ): Promise<LibvirtError> {
-  const error = asLibvirtError(cause);
-  const left = [
-    await releaseGuest(mechanism, xen, domid, state.held),
-    await deleteDisks(state.taken),
-    await discardImage(state.image),
-  ].filter((text) => text !== undefined);
+  const guest = await releaseGuest(mechanism, xen, domid, state.held);
+  const error = await state.disks.undo(cause);
+  const left = [guest, await discardImage(state.image)].filter((text) => text !== undefined);
   if (left.length === 0) return error;
   return new LibvirtError(error.code, [error.detail, ...left].join('; '), { cause: error });
 }
@@ -68,19 +63,6 @@ export function whatIsLeft(
   }
   if (info.paused && held.paused) return `domain '${domid}' is left paused: 'xl unpause ${domid}' continues it`;
   return undefined;
-}
-
-async function deleteDisks(taken: SaveState['taken']): Promise<string | undefined> {
-  if (!taken) return undefined;
-  try {
-    // Not to be cancelled a second time.
-    await deleteInternalSnapshots({ ...taken, signal: new AbortController().signal });
-    return undefined;
-  } catch (error) {
-    const images = taken.disks.map(({ disk }) => disk.pdev_path ?? disk.vdev);
-    const commands = images.map((image) => `'qemu-img snapshot -d ${taken.name} ${image}'`).join(', ');
-    return `internal snapshot '${taken.name}' is left in the images (once the domain is off: ${commands}): ${asLibvirtError(error).detail}`;
-  }
 }
 
 async function discardImage(image: PartialMemoryImage | undefined): Promise<string | undefined> {

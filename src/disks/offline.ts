@@ -1,0 +1,107 @@
+/** Snapshots of the disks of a domain that is not active, whatever storage they lie on. */
+
+import { LibvirtError } from '../errors.ts';
+import type { DiskImage, LayerCommit, LibxlDiskSnapshot } from '../model/libxl.ts';
+import { groupByBackend, VOLUMES, type VolumeSnapshots } from './backend.ts';
+import { imageChain, imageInfo } from './image-info.ts';
+import { forEachLayer, type LayersWatch } from './layers.ts';
+import { commitOffline } from './offline-commit.ts';
+import {
+  checkOverlayFree,
+  createOverlay,
+  imageExists,
+  overlayOf,
+  rebaseHeader,
+  removeImage,
+  removeOverlay,
+} from './overlays.ts';
+import { QCOW2 } from './qcow2.ts';
+import { takeBack } from './take-back.ts';
+
+/** Internal snapshots, by who makes them. */
+const INTERNAL: readonly (readonly ['qcow2' | 'lvm' | 'zfs', VolumeSnapshots])[] = [['qcow2', QCOW2], ...VOLUMES];
+
+/** The policy's OfflineDisks. */
+export class OfflineImages {
+  async create(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    await this.checkFree(name, disks);
+    const groups = await groupByBackend(disks);
+    const made: (() => Promise<void>)[] = [];
+    try {
+      for (const snapshot of groups.overlay) {
+        const overlay = overlayOf(snapshot);
+        await createOverlay(overlay, await baseOf(snapshot));
+        made.push(() => removeOverlay(overlay));
+      }
+      for (const [kind, backend] of INTERNAL) {
+        await backend.create(name, groups[kind]);
+        made.push(() => backend.delete(name, groups[kind]));
+      }
+    } catch (error) {
+      throw await takeBack(made, error);
+    }
+  }
+
+  async checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    const groups = await groupByBackend(disks);
+    for (const [kind, backend] of INTERNAL) await backend.checkFree(name, groups[kind]);
+    for (const snapshot of groups.overlay) await checkOverlayFree(overlayOf(snapshot));
+  }
+
+  async apply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    const groups = await groupByBackend(disks);
+    for (const [kind, backend] of INTERNAL) await backend.apply(name, groups[kind]);
+  }
+
+  async delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    const groups = await groupByBackend(disks);
+    for (const [kind, backend] of INTERNAL) await backend.delete(name, groups[kind]);
+  }
+
+  async check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
+    const groups = await groupByBackend(disks);
+    for (const [kind, backend] of INTERNAL) await backend.check(name, groups[kind], open);
+    for (const { disk } of groups.overlay) {
+      const image = imageOf(disk);
+      try {
+        const { broken } = await imageChain(image);
+        if (broken) throw broken;
+        if (!open.has(image.path)) await imageInfo(image, { share: false });
+      } catch (error) {
+        const text = `image '${image.path}' of disk '${disk.vdev}' cannot be used: ${(error as LibvirtError).detail}`;
+        throw new LibvirtError('OPERATION_INVALID', text, { cause: error });
+      }
+    }
+  }
+
+  async commit(layers: readonly LayerCommit[], job: LayersWatch): Promise<void> {
+    await forEachLayer(layers, job, async (layer, watch) => {
+      if (await imageExists(layer.top.path)) await commitOffline(layer, watch);
+    });
+  }
+
+  async chain(image: DiskImage): Promise<readonly DiskImage[]> {
+    const { layers, broken } = await imageChain(image);
+    if (broken) throw broken;
+    return layers.map(({ path, format }) => ({ path, format }));
+  }
+
+  async rebase(image: DiskImage, base: DiskImage): Promise<void> {
+    await rebaseHeader(image, base, `cannot make '${base.path}' the backing image of '${image.path}'`);
+  }
+
+  async remove(images: readonly DiskImage[]): Promise<void> {
+    for (const { path } of images) await removeImage(path);
+  }
+}
+
+async function baseOf({ disk }: LibxlDiskSnapshot): Promise<DiskImage & { readonly bytes: number }> {
+  const image = imageOf(disk);
+  // Also the lock's test: no QEMU may write to what becomes a backing image.
+  const failure = `cannot read image '${image.path}' of disk '${disk.vdev}'`;
+  return { ...image, bytes: (await imageInfo(image, { share: false, failure })).virtualBytes };
+}
+
+function imageOf({ pdev_path = '', format = 'raw' }: LibxlDiskSnapshot['disk']): DiskImage {
+  return { path: pdev_path, format };
+}
