@@ -23,14 +23,14 @@ const INTERNAL: readonly (readonly ['qcow2' | 'lvm' | 'zfs', VolumeSnapshots])[]
 
 /** The policy's OfflineDisks. */
 export class OfflineImages {
-  async create(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+  async create(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
     await this.checkFree(name, disks);
     const groups = await groupByBackend(disks);
     const made: (() => Promise<void>)[] = [];
     try {
       for (const snapshot of groups.overlay) {
         const overlay = overlayOf(snapshot);
-        await createOverlay(overlay, await baseOf(snapshot));
+        await createOverlay(overlay, await baseOf(snapshot, open));
         made.push(() => removeOverlay(overlay));
       }
       for (const [kind, backend] of INTERNAL) {
@@ -95,11 +95,14 @@ export class OfflineImages {
   }
 }
 
-async function baseOf({ disk }: LibxlDiskSnapshot): Promise<DiskImage & { readonly bytes: number }> {
+async function baseOf(
+  { disk }: LibxlDiskSnapshot,
+  open: ReadonlySet<string>,
+): Promise<DiskImage & { readonly bytes: number }> {
   const image = imageOf(disk);
-  // Also the lock's test: no QEMU may write to what becomes a backing image.
+  // Also the lock's test: no other QEMU may write to what becomes a backing image.
   const failure = `cannot read image '${image.path}' of disk '${disk.vdev}'`;
-  return { ...image, bytes: (await imageInfo(image, { share: false, failure })).virtualBytes };
+  return { ...image, bytes: (await imageInfo(image, { share: open.has(image.path), failure })).virtualBytes };
 }
 
 function imageOf({ pdev_path = '', format = 'raw' }: LibxlDiskSnapshot['disk']): DiskImage {

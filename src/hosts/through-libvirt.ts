@@ -156,7 +156,7 @@ export class ThroughLibvirt implements Mechanism {
     await job.phase('saved');
     throwIfCancelled(job.signal);
     const internal = disks.filter(({ external }) => !external);
-    await this.#images.create(name, internal);
+    await this.#images.create(name, internal, new Set());
     try {
       await job.phase('restoring');
     } catch (error) {

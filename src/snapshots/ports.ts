@@ -122,8 +122,11 @@ export interface Interruption {
 
 /** Snapshots of the images of a domain that is not active: internal ones, and overlays (`external`). */
 export interface OfflineDisks {
-  /** Internal snapshots and new overlays, all or nothing: what was made before a failure is taken away again. */
-  create(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
+  /**
+   * Internal snapshots and new overlays, all or nothing: what was made before a failure is taken away again. `open`: the
+   * images that the domain's own device model has open now; overlays may be made on these, too.
+   */
+  create(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void>;
   /**
    * Refuses (OPERATION_FAILED) a name that one of the images has a snapshot of already, and with libvirt's code and text
    * an overlay's file that is there already, or with `external_reuse` is not. Reads only.

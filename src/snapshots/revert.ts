@@ -55,7 +55,7 @@ export async function revertToSnapshot(
     const plan = await planRevert(context, snapshots, domain, snapshot, flags);
     await validate(context, domain, plan);
     throwIfCancelled(job.signal);
-    await makeOverlays(context, plan, job);
+    await makeOverlays(context, domain, plan, job);
     await carryOut(context, snapshots, domain, plan, job);
   });
 }
@@ -167,11 +167,16 @@ async function openImages(host: SnapshotContext['host'], domain: Domain): Promis
 }
 
 /** New overlays are made while the old domain still runs: where one cannot be made, nothing has changed. */
-async function makeOverlays({ images }: SnapshotContext, { snapshot, disks }: Plan, job: Job): Promise<void> {
+async function makeOverlays(
+  { host, images }: SnapshotContext,
+  domain: Domain,
+  { snapshot, disks }: Plan,
+  job: Job,
+): Promise<void> {
   if (disks.overlays.length === 0) return;
   await job.plan({ memory: false, disks: disks.overlays });
   await job.phase('overlays');
-  await images.create(snapshot.name, disks.overlays);
+  await images.create(snapshot.name, disks.overlays, await openImages(host, domain));
 }
 
 /** From here on the old state is gone: every error says what has been done and how to go on. */

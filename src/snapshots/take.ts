@@ -45,7 +45,8 @@ export async function take(
   await job.plan(args);
   try {
     await job.phase('disks');
-    await images.create(name, isActive(domain) ? overlays : disks);
+    const open = isActive(domain) ? overlays.flatMap(({ disk }) => disk.pdev_path ?? []) : [];
+    await images.create(name, isActive(domain) ? overlays : disks, new Set(open));
   } catch (error) {
     await context.memory.tidy(domain.ref);
     throw error;
