@@ -4,13 +4,14 @@ import { commitLiveLayers } from '../disks/live-commit.ts';
 import { deleteLiveSnapshots } from '../disks/live-snapshots.ts';
 import { LibvirtError } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
+import { checkTie, retie } from '../libxl/memory-tie.ts';
 import type { domainSnapshotRecover } from '../libxl/recover.ts';
 import type { checkDomainSnapshotSave, domainSnapshotSave, SavePhase } from '../libxl/save.ts';
 import { type Domain, isActive } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import type { LayerCommit, LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Phase } from '../model/phases.ts';
-import type { Interruption, Job } from '../snapshots/ports.ts';
+import type { Interruption, Job, SavedMemory } from '../snapshots/ports.ts';
 import { writeElement } from '../xml/write.ts';
 import type { DeathWatch } from './death-watch.ts';
 import { domainDefinition } from './definition.ts';
@@ -99,8 +100,13 @@ export class BesideLibvirt implements Mechanism {
     return await freezeGuest(await domainDefinition(this.#upstream, domain, 'live'));
   }
 
-  checkRestore({ ref }: Domain, memoryPath: string, definition: XmlElement): Promise<void> {
-    return checkSavedImage(this.#upstream, ref, memoryPath, definition);
+  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: XmlElement): Promise<void> {
+    await checkSavedImage(this.#upstream, ref, path, definition);
+    await checkTie(path, name, disks);
+  }
+
+  retie({ path, name, disks }: SavedMemory): Promise<void> {
+    return retie(path, name, disks);
   }
 }
 

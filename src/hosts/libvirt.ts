@@ -14,7 +14,7 @@ import type {
   LibxlDomainSnapshot,
   LibxlDomainSnapshotArgs,
 } from '../model/libxl.ts';
-import type { Host, Interruption, Job, LifecycleEvents, LiveDisks } from '../snapshots/ports.ts';
+import type { Host, Interruption, Job, LifecycleEvents, LiveDisks, SavedMemory } from '../snapshots/ports.ts';
 import { domainName, domainUuid, parseDomain } from '../xml/domain.ts';
 import { withDiskImages } from '../xml/domain-images.ts';
 import { writeElement } from '../xml/write.ts';
@@ -27,7 +27,7 @@ import type { Upstream } from './upstream.ts';
 /** How memory and disks of an active domain get into a snapshot and out of it. */
 export type Mechanism = Pick<
   Host,
-  'checkSave' | 'save' | 'recover' | 'deleteDiskSnapshots' | 'commit' | 'freeze' | 'checkRestore'
+  'checkSave' | 'save' | 'recover' | 'deleteDiskSnapshots' | 'commit' | 'freeze' | 'checkRestore' | 'retie'
 >;
 
 export interface LibvirtHostOptions {
@@ -114,8 +114,12 @@ export class LibvirtHost implements Host {
     return this.#mechanism.freeze(domain);
   }
 
-  checkRestore(domain: Domain, memoryPath: string, definition: XmlElement): Promise<void> {
-    return this.#mechanism.checkRestore(domain, memoryPath, definition);
+  checkRestore(domain: Domain, memory: SavedMemory, definition: XmlElement): Promise<void> {
+    return this.#mechanism.checkRestore(domain, memory, definition);
+  }
+
+  retie(memory: SavedMemory): Promise<void> {
+    return this.#mechanism.retie(memory);
   }
 
   async destroy({ ref, persistent }: Domain): Promise<void> {

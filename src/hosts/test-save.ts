@@ -5,6 +5,7 @@ import { checkLiveSnapshots, type LiveDisks, LiveSnapshots } from '../disks/live
 import { asLibvirtError, LibvirtError, systemError, throwIfCancelled } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
 import { PartialMemoryImage } from '../libxl/memory-image.ts';
+import { tieOf } from '../libxl/memory-tie.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Job } from '../snapshots/ports.ts';
 import { withoutSecrets } from '../xml/domain-format.ts';
@@ -50,7 +51,11 @@ export async function saveRun(
       return { disks, creation_time: Math.floor(Date.now() / 1000), timings };
     });
     await job.phase('disks-done');
-    const memory = image && { memory: true, memory_path: image.path, memory_bytes: await image.finish() };
+    const memory = image && {
+      memory: true,
+      memory_path: image.path,
+      memory_bytes: await image.finish(await tieOf(name, args.disks ?? [])),
+    };
     return { name, ...memory, ...taken };
   } catch (error) {
     const failure = await snapshots.undo(error);

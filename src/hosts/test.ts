@@ -11,6 +11,7 @@ import { deleteLiveSnapshots } from '../disks/live-snapshots.ts';
 import { createQcow2Image } from '../disks/qcow2.ts';
 import { systemError } from '../errors.ts';
 import { readMemoryImage } from '../libxl/memory-image.ts';
+import { checkTie, retie } from '../libxl/memory-tie.ts';
 import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
@@ -21,7 +22,7 @@ import type {
   LibxlDomainSnapshot,
   LibxlDomainSnapshotArgs,
 } from '../model/libxl.ts';
-import type { Host, Job, LifecycleEvents } from '../snapshots/ports.ts';
+import type { Host, Job, LifecycleEvents, SavedMemory } from '../snapshots/ports.ts';
 import { withDiskImages } from '../xml/domain-images.ts';
 import { freezeGuest } from './guest-agent.ts';
 import { checkImageOwner } from './saved-image.ts';
@@ -121,8 +122,13 @@ export class TestHost implements Host, AsyncDisposable {
     return await freezeGuest(this.#domains.find(ref).liveDefinition);
   }
 
-  async checkRestore({ ref }: Domain, memoryPath: string): Promise<void> {
-    await readSaved(ref, memoryPath);
+  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory): Promise<void> {
+    await readSaved(ref, path);
+    await checkTie(path, name, disks);
+  }
+
+  retie({ path, name, disks }: SavedMemory): Promise<void> {
+    return retie(path, name, disks);
   }
 
   /** A transient domain stays known: what comes next is its return. */

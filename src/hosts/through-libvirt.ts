@@ -19,7 +19,7 @@ import type {
   LibxlDomainSnapshot,
   LibxlDomainSnapshotArgs,
 } from '../model/libxl.ts';
-import type { Interruption, Job, LifecycleEvents, OfflineDisks } from '../snapshots/ports.ts';
+import type { Interruption, Job, LifecycleEvents, OfflineDisks, SavedMemory } from '../snapshots/ports.ts';
 import { withDiskImages } from '../xml/domain-images.ts';
 import { domainDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
@@ -132,9 +132,12 @@ export class ThroughLibvirt implements Mechanism {
     return await freezeGuest(await domainDefinition(this.#upstream, domain, 'live'));
   }
 
-  checkRestore({ ref }: Domain, memoryPath: string, definition: XmlElement): Promise<void> {
-    return checkSavedImage(this.#upstream, ref, memoryPath, definition);
+  checkRestore({ ref }: Domain, { path }: SavedMemory, definition: XmlElement): Promise<void> {
+    return checkSavedImage(this.#upstream, ref, path, definition);
   }
+
+  /** libvirtd's own images are tied to nothing. */
+  async retie(): Promise<void> {}
 
   #scratch({ uuid }: DomainRef): string {
     return join(this.#scratchDir, `${uuid}.save`);

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { contentsOf } from '../disks/identity.ts';
 import { LibvirtError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
-import { readTie } from './memory-image.ts';
+import { readTie, writeTie } from './memory-image.ts';
 
 /** What the snapshot `name` of these disks holds, as a digest. Undefined where there are no disks to be tied to. */
 export async function tieOf(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<string | undefined> {
@@ -23,4 +23,10 @@ export async function checkTie(path: string, name: string, disks: readonly Libxl
   const images = disks.map(({ disk }) => `'${disk.pdev_path}'`).join(', ');
   const text = `memory image '${path}' of snapshot '${name}' does not go with its disks any more: ${images} have been changed since`;
   throw new LibvirtError('OPERATION_INVALID', text);
+}
+
+/** For disks whose contents are the same, but in other images. An image that nobody has tied stays so. */
+export async function retie(path: string, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+  const tie = (await readTie(path)) && (await tieOf(name, disks));
+  if (tie) await writeTie(path, tie);
 }

@@ -8,7 +8,7 @@ import { domainDisks } from '../xml/domain-disks.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import { externalDisks, type Merge, planMerge, restated } from './layers.ts';
-import { capturedDisks } from './libxl-args.ts';
+import { capturedDisks, memoryPathOf } from './libxl-args.ts';
 import type { Job } from './ports.ts';
 import { otherSnapshots, standingOf } from './standing.ts';
 
@@ -48,7 +48,7 @@ export async function discardData(
 
 /** The definitions name a layer until it is merged, and the one beneath it right afterwards. */
 async function merge(
-  { host, images }: SnapshotContext,
+  { host, images, memory }: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
   plan: Merge,
@@ -65,7 +65,10 @@ async function merge(
   for (const { image, base } of plan.rebased) await images.rebase(image, base);
   for (const other of others) {
     const standing = restated(other, plan);
-    if (standing) await snapshots.put(standing, false);
+    if (!standing) continue;
+    await snapshots.put(standing, false);
+    const path = memoryPathOf(memory, domain, standing);
+    if (path !== undefined) await host.retie({ path, name: standing.name, disks: capturedDisks(standing) });
   }
   await images.remove(plan.unused);
 }

@@ -1,10 +1,11 @@
 /** `<domainsnapshot>` to libxl's parameters and libxl's result to `<domainsnapshot>`: where policy meets mechanism. */
 
 import { libxlDeviceDisk, libxlDiskFormat } from '../model/device-disk.ts';
-import type { DomainDisk } from '../model/domain.ts';
+import type { Domain, DomainDisk } from '../model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { DiskSnapshot, SnapshotDef } from '../model/snapshot.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
+import type { MemoryImages } from './ports.ts';
 
 /**
  * Parameters for domainSnapshotSave. A disk that is not part of the snapshot is absent from the array. `memoryPath` is
@@ -21,6 +22,12 @@ export function toSnapshotArgs(
   if (memory.location === 'no' || memory.location === 'default') return args;
   const memory_path = memory.location === 'external' ? memory.file : options.memoryPath;
   return { ...args, memory: true, memory_path, ...(options.live && { live: true }) };
+}
+
+/** Where a recorded snapshot's memory lies; undefined where it has none. */
+export function memoryPathOf(images: MemoryImages, { ref }: Domain, { name, memory }: SnapshotDef): string | undefined {
+  if (memory.location === 'external') return memory.file;
+  return memory.location === 'internal' ? images.path(ref, name) : undefined;
 }
 
 /** The same, with overlays that are there already. */

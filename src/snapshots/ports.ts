@@ -75,8 +75,14 @@ export interface Host {
    */
   setDisks(domain: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void>;
 
-  /** Refuses what `restore` could not read, while the old domain still runs. */
-  checkRestore(domain: Domain, memoryPath: string, definition: XmlElement): Promise<void>;
+  /**
+   * Refuses what `restore` could not read, while the old domain still runs, and a memory image whose disks have moved on
+   * since the snapshot was taken.
+   */
+  checkRestore(domain: Domain, memory: SavedMemory, definition: XmlElement): Promise<void>;
+
+  /** The contents of the memory image's disks are in other images now, and the same. */
+  retie(memory: SavedMemory): Promise<void>;
 
   /**
    * The guest's file systems stand still, by its agent, until this is disposed of. ARGUMENT_UNSUPPORTED (74) where the
@@ -108,6 +114,14 @@ export interface Host {
 
   /** Calls back when a domain goes by another name; its UUID stays. */
   onRenamed(listener: (ref: DomainRef) => void): void;
+}
+
+/** A snapshot's memory image, and the disks that were captured with it. */
+export interface SavedMemory {
+  readonly path: string;
+  /** The snapshot's name. */
+  readonly name: string;
+  readonly disks: readonly LibxlDiskSnapshot[];
 }
 
 /**

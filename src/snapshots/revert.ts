@@ -17,7 +17,7 @@ import { diskImages, withDiskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import { checkNothingStandsOn } from './layers.ts';
-import { capturedDisks } from './libxl-args.ts';
+import { capturedDisks, memoryPathOf } from './libxl-args.ts';
 import type { Job } from './ports.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './revert-disks.ts';
 import { otherSnapshots } from './standing.ts';
@@ -136,8 +136,7 @@ function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: Snapsho
       return {
         kind: 'restore',
         paused: (asked ?? snapshot.state) === 'paused',
-        memoryPath:
-          snapshot.memory.location === 'external' ? snapshot.memory.file : memory.path(domain.ref, snapshot.name),
+        memoryPath: memoryPathOf(memory, domain, snapshot) ?? memory.path(domain.ref, snapshot.name),
       };
     case 'shutdown':
     case 'shutoff':
@@ -157,7 +156,9 @@ async function validate({ host, images }: SnapshotContext, domain: Domain, plan:
   const { snapshot, target, definition } = plan;
   await images.check(snapshot.name, capturedDisks(snapshot), await openImages(host, domain));
   await images.checkFree(snapshot.name, plan.disks.overlays);
-  if (target.kind === 'restore') await host.checkRestore(domain, target.memoryPath, definition);
+  if (target.kind !== 'restore') return;
+  const saved = { path: target.memoryPath, name: snapshot.name, disks: capturedDisks(snapshot) };
+  await host.checkRestore(domain, saved, definition);
 }
 
 /** Images that the domain has open itself: they are free once it has ended. */
