@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { CommitWatch } from './layers.ts';
-import { deleteNode } from './nodes.ts';
+import { deleteUnused } from './nodes.ts';
 import { Qmp } from './qmp.ts';
 
 const POLL_MS = 100;
@@ -35,7 +35,7 @@ export interface JobInfo {
   readonly error?: string;
 }
 
-/** Runs the commit until the guest has left `top`: its file is closed, and the job waits for endCommit. */
+/** Runs the commit until nothing is read from `top` any more; the job waits for endCommit. */
 export async function runCommit(socket: string, commit: Commit, watch: CommitWatch): Promise<void> {
   const { disk, root, top, base } = commit;
   throwIfCancelled(watch.signal);
@@ -46,22 +46,26 @@ export async function runCommit(socket: string, commit: Commit, watch: CommitWat
     'base-node': base.node,
     ...(top.node !== root && { 'top-node': top.node, 'backing-file': base.path }),
   });
-  await followCommit(socket, disk, top, watch);
+  await followCommit(socket, disk, top.path, watch);
 }
 
 /**
  * A commit that is under way to the same end. On an error, or a cancellation, the disk is as it was, and no job is left.
  */
-export async function followCommit(socket: string, disk: string, top: NodePath, watch: CommitWatch): Promise<void> {
-  const { signal, progress } = watch;
+export async function followCommit(
+  socket: string,
+  disk: string,
+  topPath: string,
+  { signal, progress }: CommitWatch,
+): Promise<void> {
   let cancelled = false;
   while (true) {
-    const job = await findCommit(socket, disk, top.path);
+    const job = await findCommit(socket, disk, topPath);
     if (!job) throw new LibvirtError('OPERATION_FAILED', `the block job on disk '${disk}' has vanished`);
     progress(job['current-progress'], job['total-progress']);
     if (job.status === 'concluded') {
-      if (job.error === undefined) break;
-      await endCommit(socket, disk, top.path);
+      if (job.error === undefined) return;
+      await execute(socket, disk, 'job-dismiss', { id: job.id });
       throwIfCancelled(signal);
       throw new LibvirtError('OPERATION_FAILED', `block-commit of disk '${disk}' failed: ${job.error}`);
     }
@@ -74,7 +78,6 @@ export async function followCommit(socket: string, disk: string, top: NodePath, 
     }
     await sleep(POLL_MS);
   }
-  await deleteNode(socket, disk, top.node);
 }
 
 /** The job that commits this image: under way, or ended and waiting, also of an earlier run of this program. */
@@ -83,9 +86,10 @@ export async function findCommit(socket: string, disk: string, topPath: string):
   return jobs.find(({ id }) => id === jobId(disk, topPath));
 }
 
-/** Nothing of the job is left in QEMU. */
+/** Nothing of the job is left in QEMU, which closes the file of `top`. */
 export async function endCommit(socket: string, disk: string, topPath: string): Promise<void> {
   await execute(socket, disk, 'job-dismiss', { id: jobId(disk, topPath) });
+  await deleteUnused(socket, disk, { path: topPath });
 }
 
 async function execute(socket: string, disk: string, command: string, args: object): Promise<unknown> {

@@ -10,7 +10,7 @@ import { endCommit, type NodePath, runCommit } from './commit-job.ts';
 import {
   type BlockGraph,
   type DiskRoot,
-  deleteNode,
+  deleteUnused,
   freeNodeName,
   graphOf,
   hasJob,
@@ -245,11 +245,9 @@ async function deleteInternal(qmp: Qmp, name: string, disks: readonly LibxlDiskS
 /** Whether the guest uses it already, or nobody does: the node is gone when this returns. */
 async function removeNode(socket: string, disk: string, top: NodePath, base: NodePath): Promise<void> {
   const { attached } = await graphOf(socket, disk);
-  if (attached.some(({ node }) => node === top.node)) {
-    const root = top.node;
-    await runCommit(socket, { disk, root, top, base }, { signal: NEVER, progress: () => {} });
-    await endCommit(socket, disk, top.path);
-  } else await deleteNode(socket, disk, top.node);
+  if (!attached.some(({ node }) => node === top.node)) return await deleteUnused(socket, disk, top);
+  await runCommit(socket, { disk, root: top.node, top, base }, { signal: NEVER, progress: () => {} });
+  await endCommit(socket, disk, top.path);
 }
 
 function isExternal({ snapshot }: ServedDisk): boolean {

@@ -106,12 +106,29 @@ export async function imagesInUse(
   );
 }
 
-/** A node that nothing uses: its file is closed when this returns. One that is not there is no error. */
-export async function deleteNode(socket: string, disk: string, node: string): Promise<void> {
-  const { nodes } = await graphOf(socket, disk);
-  if (!nodes.some((each) => each.node === node)) return;
+/**
+ * The nodes of an image that no device uses: its file is closed when this returns. None is no error. A node that has not
+ * been put above its backing image yet has no plain path: it is found by its name.
+ */
+export async function deleteUnused(
+  socket: string,
+  disk: string,
+  { node: name, path }: { readonly node?: string; readonly path: string },
+): Promise<void> {
+  const graph = await graphOf(socket, disk);
+  const used = new Set(chainsOf(graph).flat());
+  const unused = graph.nodes.filter((each) => (each.path === path || each.node === name) && !used.has(each));
   await using qmp = await Qmp.connect(socket, new AbortController().signal);
-  await qmp.execute('blockdev-del', { 'node-name': node }, `node '${node}' of disk '${disk}'`);
+  for (const { node } of unused) {
+    await qmp.execute('blockdev-del', { 'node-name': node }, `node '${node}' of disk '${disk}'`);
+  }
+}
+
+/** What each device or export is attached to, with the images beneath. */
+export function chainsOf(graph: BlockGraph): readonly (readonly ImageNode[])[] {
+  return graph.attached
+    .flatMap(({ node }) => graph.nodes.filter((each) => each.node === node))
+    .map((root) => chainOf(graph, root));
 }
 
 /** The disk as its guest uses it. Refuses a disk that QEMU does not serve. */
@@ -144,7 +161,7 @@ export function hasJob({ driver }: ImageNode): boolean {
 }
 
 /** The images beneath `root`, itself first, as far as QEMU has them open. */
-export function chainOf(graph: BlockGraph, root: ImageNode): readonly ImageNode[] {
+function chainOf(graph: BlockGraph, root: ImageNode): readonly ImageNode[] {
   const beneath = graph.nodes.find((node) => node.path === root.backing && !hasJob(node));
   return beneath && beneath.node !== root.node ? [root, ...chainOf(graph, beneath)] : [root];
 }
