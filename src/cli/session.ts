@@ -3,8 +3,12 @@
 import { type ErrorCode, isLibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { RpcClient } from '../rpc/client.ts';
+import type { SnapshotRef } from '../rpc/client-snapshots.ts';
 import { failure } from './command.ts';
 import { connect } from './connection.ts';
+
+/** Exit code after Ctrl-C: 128 and the number of SIGINT. */
+export const INTERRUPTED = 130;
 
 export interface SessionOptions {
   readonly uri: string;
@@ -19,6 +23,8 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 export class Session implements Disposable {
   readonly #options: SessionOptions;
   #client: Promise<RpcClient> | undefined;
+  /** Ctrl-C was pressed: the exit code says so, whatever came of it. */
+  interrupted = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -41,7 +47,18 @@ export class Session implements Disposable {
 
   /** A further connection, for what must not wait behind a call of the first. The caller disposes of it. */
   connect(): Promise<RpcClient> {
-    return connect(this.#options.uri, this.#options.readOnly);
+    const { uri, readOnly } = this.#options;
+    return this.orSay('failed to connect to the hypervisor', () => connect(uri, readOnly));
+  }
+
+  /** Where `work` fails, this line comes before its error's own. */
+  async orSay<T>(text: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      this.error(text);
+      throw error;
+    }
   }
 
   /** A domain by its id, its UUID or its name, in this order. */
@@ -69,8 +86,24 @@ export class Session implements Disposable {
     if (!this.quiet) process.stdout.write(text);
   }
 
+  /** What was done to a snapshot, in virsh's words or as JSON. */
+  done(json: boolean, { name, domain }: SnapshotRef, text: string): void {
+    if (json) this.json({ domain: domain.name, snapshot: name });
+    else this.extra(text);
+  }
+
   json(value: unknown): void {
     process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+  }
+
+  /** Beside the results: what is going on. */
+  note(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+
+  /** Ends the program at once, as an interrupt would have. */
+  leave(): never {
+    process.exit(INTERRUPTED);
   }
 
   error(text: string): void {
