@@ -1,6 +1,7 @@
 /** What a job's statistics look like on a terminal: a bar with bytes, percent and rate, and a line when it has ended. */
 
 import type { JobStats } from '../rpc/client.ts';
+import { formatBytes } from './quantities.ts';
 
 /** How far the memory was at one moment. */
 export interface Sample {
@@ -27,12 +28,12 @@ function parameter({ params }: JobStats, name: string): number | undefined {
   return value === undefined ? undefined : Number(value);
 }
 
-/** `Writing memory [=====>    ]  45% 120.0 MiB of 256.0 MiB, 80.1 MiB/s`, in less than a terminal's line. */
+/** `Writing memory [=====>    ]  45% 120.00 MiB of 256.00 MiB, 80.10 MiB/s`, in less than a terminal's line. */
 export function progressLine(first: Sample, last: Sample, columns = COLUMNS): string {
   const part = Math.min(1, last.done / last.total);
   const percent = `${Math.floor(part * 100)}%`.padStart(4);
   const rate = rateOf(first, last);
-  const numbers = `${percent} ${bytes(last.done)} of ${bytes(last.total)}${rate && `, ${rate}`}`;
+  const numbers = `${percent} ${formatBytes(last.done)} of ${formatBytes(last.total)}${rate && `, ${rate}`}`;
   const room = Math.min(BAR_MAX, columns - numbers.length - 'Writing memory [] '.length - 1);
   if (room < 1) return numbers.slice(0, Math.max(0, columns - 1));
   const filled = Math.round(part * room);
@@ -40,26 +41,19 @@ export function progressLine(first: Sample, last: Sample, columns = COLUMNS): st
   return `Writing memory [${bar}]${numbers}`;
 }
 
-/** `Memory: 256.0 MiB in 3.2 s, 80.1 MiB/s; the guest was paused for 41 ms`. The pause only where the daemon tells it. */
+/** `Memory: 256.00 MiB in 3.2 s, 80.10 MiB/s; the guest was paused for 41 ms`. The pause only where the daemon tells it. */
 export function summaryLine(first: Sample, last: Sample, completed: JobStats): string {
   const rate = rateOf(first, last);
   const pause = parameter(completed, 'downtime');
-  const written = `Memory: ${bytes(last.done)} in ${seconds(last.at - first.at)}${rate && `, ${rate}`}`;
+  const written = `Memory: ${formatBytes(last.done)} in ${seconds(last.at - first.at)}${rate && `, ${rate}`}`;
   return pause === undefined ? written : `${written}; the guest was paused for ${seconds(pause)}`;
 }
 
 function rateOf(first: Sample, last: Sample): string {
   const ms = last.at - first.at;
-  return ms > 0 && last.done > first.done ? `${bytes(((last.done - first.done) * 1000) / ms)}/s` : '';
+  return ms > 0 && last.done > first.done ? `${formatBytes(((last.done - first.done) * 1000) / ms)}/s` : '';
 }
 
 function seconds(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
-}
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
-
-function bytes(count: number): string {
-  const unit = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(1, count)) / 10));
-  return unit === 0 ? `${Math.round(count)} B` : `${(count / 1024 ** unit).toFixed(1)} ${UNITS[unit]}`;
 }

@@ -22,12 +22,14 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** Standard output is for results, standard error for `error: …` and for progress. */
 export class Session implements Disposable {
   readonly #options: SessionOptions;
+  #forPeople: boolean;
   #client: Promise<RpcClient> | undefined;
   /** Ctrl-C was pressed: the exit code says so, whatever came of it. */
   interrupted = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#forPeople = !options.quiet;
   }
 
   /** As it was given: with its transport and parameters. */
@@ -83,7 +85,7 @@ export class Session implements Disposable {
 
   /** What only a person wants to read. */
   extra(text: string): void {
-    if (!this.quiet) process.stdout.write(text);
+    if (this.#forPeople) process.stdout.write(text);
   }
 
   /** What was done to a snapshot, in virsh's words or as JSON. */
@@ -92,7 +94,9 @@ export class Session implements Disposable {
     else this.extra(text);
   }
 
+  /** JSON stands alone: what only a person wants to read is left out from here on. */
   json(value: unknown): void {
+    this.#forPeople = false;
     process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
   }
 
