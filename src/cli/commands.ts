@@ -1,6 +1,7 @@
 /** All commands of xlsnap, in the order its help lists them. */
 
 import type { Command } from './command.ts';
+import { completionCommand } from './completion.ts';
 import { type CommandGroup, helpCommand } from './help.ts';
 import { SNAPSHOT_CREATE, SNAPSHOT_CREATE_AS } from './snapshot-create.ts';
 import { SNAPSHOT_DELETE } from './snapshot-delete.ts';
@@ -32,7 +33,11 @@ const snapshot: CommandGroup = {
 /** Beyond virsh. */
 const storage: CommandGroup = { title: 'Pictures, storage and checks', keyword: 'storage', commands: [TREE] };
 
-const itself: CommandGroup = { title: 'Xlsnap itself', keyword: 'xlsnap', commands: [helpCommand(() => GROUPS)] };
+const itself: CommandGroup = {
+  title: 'Xlsnap itself',
+  keyword: 'xlsnap',
+  commands: [helpCommand(() => GROUPS), completionCommand(() => COMMANDS)],
+};
 
 export const GROUPS: readonly CommandGroup[] = [snapshot, storage, itself];
 

@@ -43,7 +43,13 @@ export function addressOf(uri: string, readOnly: boolean): Address {
   return { path: readOnly ? `${found}-ro` : found, uri: name };
 }
 
+export interface ConnectOptions {
+  readonly uri: string;
+  readonly readOnly: boolean;
+  readonly signal?: AbortSignal;
+}
+
 /** Rejects with libvirt's own words. */
-export function connect(uri: string, readOnly: boolean): Promise<RpcClient> {
-  return RpcClient.connect({ ...addressOf(uri, readOnly), readOnly });
+export function connect({ uri, readOnly, signal }: ConnectOptions): Promise<RpcClient> {
+  return RpcClient.connect({ ...addressOf(uri, readOnly), readOnly, ...(signal && { signal }) });
 }

@@ -15,6 +15,8 @@ export interface SessionOptions {
   readonly readOnly: boolean;
   /** No headings, and no words about what was done (virsh's --quiet). */
   readonly quiet: boolean;
+  /** Ends every connection when aborted. */
+  readonly signal?: AbortSignal;
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -49,8 +51,7 @@ export class Session implements Disposable {
 
   /** A further connection, for what must not wait behind a call of the first. The caller disposes of it. */
   connect(): Promise<RpcClient> {
-    const { uri, readOnly } = this.#options;
-    return this.orSay('failed to connect to the hypervisor', () => connect(uri, readOnly));
+    return this.orSay('failed to connect to the hypervisor', () => connect(this.#options));
   }
 
   /** Where `work` fails, this line comes before its error's own. */
@@ -86,6 +87,12 @@ export class Session implements Disposable {
   /** What only a person wants to read. */
   extra(text: string): void {
     if (this.#forPeople) process.stdout.write(text);
+  }
+
+  /** Results for another program, one a line. */
+  lines(results: readonly string[]): void {
+    this.#forPeople = false;
+    for (const result of results) this.print(`${result}\n`);
   }
 
   /** What was done to a snapshot, in virsh's words or as JSON. */

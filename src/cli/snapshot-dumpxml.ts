@@ -17,7 +17,7 @@ export const SNAPSHOT_DUMPXML = command({
   description: 'Snapshot Dump XML',
   options: [
     DOMAIN,
-    { name: 'snapshotname', type: 'data', help: 'snapshot name' },
+    { name: 'snapshotname', type: 'data', help: 'snapshot name', completes: 'snapshot' },
     SECURITY_INFO,
     { name: 'xpath', type: 'string', help: 'xpath expression to filter the XML document', named: true, emptyOk: true },
     { name: 'wrap', type: 'bool', help: 'wrap xpath results in an common root element' },
@@ -47,7 +47,7 @@ export const SNAPSHOT_CURRENT = command({
     DOMAIN,
     { name: 'name', type: 'bool', help: 'list the name, rather than the full xml' },
     SECURITY_INFO,
-    { name: 'snapshotname', type: 'string', help: 'name of existing snapshot to make current' },
+    { name: 'snapshotname', type: 'string', help: 'name of existing snapshot to make current', completes: 'snapshot' },
     JSON_OPTION,
   ],
   async run(values, session) {

@@ -15,7 +15,7 @@ export const SNAPSHOT_EDIT = command({
   description: 'Edit the domain snapshot XML for a named snapshot',
   options: [
     DOMAIN,
-    { name: 'snapshotname', type: 'string', help: 'snapshot name' },
+    { name: 'snapshotname', type: 'string', help: 'snapshot name', completes: 'snapshot' },
     { name: 'current', type: 'bool', help: 'also set edited snapshot as current' },
     { name: 'rename', type: 'bool', help: 'allow renaming an existing snapshot' },
     { name: 'clone', type: 'bool', help: 'allow cloning to new name' },

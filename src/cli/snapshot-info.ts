@@ -14,7 +14,7 @@ export const SNAPSHOT_INFO = command({
   description: 'Returns basic information about a snapshot.',
   options: [
     DOMAIN,
-    { name: 'snapshotname', type: 'string', help: 'snapshot name' },
+    { name: 'snapshotname', type: 'string', help: 'snapshot name', completes: 'snapshot' },
     { name: 'current', type: 'bool', help: 'info on current snapshot' },
     JSON_OPTION,
   ],
@@ -53,7 +53,7 @@ export const SNAPSHOT_PARENT = command({
   description: "Extract the snapshot's parent, if any",
   options: [
     DOMAIN,
-    { name: 'snapshotname', type: 'string', help: 'find parent of snapshot name' },
+    { name: 'snapshotname', type: 'string', help: 'find parent of snapshot name', completes: 'snapshot' },
     { name: 'current', type: 'bool', help: 'find parent of current snapshot' },
     JSON_OPTION,
   ],

@@ -55,7 +55,7 @@ export const SNAPSHOT_LIST = command({
     { name: 'internal', type: 'bool', help: 'filter by internal snapshots' },
     { name: 'external', type: 'bool', help: 'filter by external snapshots' },
     { name: 'tree', type: 'bool', help: 'list snapshots in a tree' },
-    { name: 'from', type: 'string', help: 'limit list to children of given snapshot' },
+    { name: 'from', type: 'string', help: 'limit list to children of given snapshot', completes: 'snapshot' },
     { name: 'current', type: 'bool', help: 'limit list to children of current snapshot' },
     { name: 'descendants', type: 'bool', help: 'with --from, list all descendants' },
     { name: 'name', type: 'bool', help: 'list snapshot names only' },

@@ -11,7 +11,7 @@ export const SNAPSHOT_REVERT = command({
   description: 'Revert domain to snapshot',
   options: [
     DOMAIN,
-    { name: 'snapshotname', type: 'string', help: 'snapshot name' },
+    { name: 'snapshotname', type: 'string', help: 'snapshot name', completes: 'snapshot' },
     { name: 'current', type: 'bool', help: 'revert to current snapshot' },
     { name: 'running', type: 'bool', help: 'after reverting, change state to running' },
     { name: 'paused', type: 'bool', help: 'after reverting, change state to paused' },
