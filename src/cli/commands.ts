@@ -3,6 +3,8 @@
 import type { Command } from './command.ts';
 import { completionCommand } from './completion.ts';
 import { type CommandGroup, helpCommand } from './help.ts';
+import { INSTALL, UNINSTALL } from './install.ts';
+
 import { SNAPSHOT_CREATE, SNAPSHOT_CREATE_AS } from './snapshot-create.ts';
 import { SNAPSHOT_DELETE } from './snapshot-delete.ts';
 import { SNAPSHOT_CURRENT, SNAPSHOT_DUMPXML } from './snapshot-dumpxml.ts';
@@ -36,7 +38,7 @@ const storage: CommandGroup = { title: 'Pictures, storage and checks', keyword: 
 const itself: CommandGroup = {
   title: 'Xlsnap itself',
   keyword: 'xlsnap',
-  commands: [helpCommand(() => GROUPS), completionCommand(() => COMMANDS)],
+  commands: [INSTALL, UNINSTALL, helpCommand(() => GROUPS), completionCommand(() => COMMANDS)],
 };
 
 export const GROUPS: readonly CommandGroup[] = [snapshot, storage, itself];
