@@ -13,8 +13,6 @@ export interface OptionDef {
   readonly help: string;
   /** A string that is taken by its name only. */
   readonly named?: true;
-  /** An empty string is a value like others. */
-  readonly emptyOk?: true;
   /** What its values are, for completion. */
   readonly completes?: 'domain' | 'snapshot' | 'command' | readonly string[];
 }

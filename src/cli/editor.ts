@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import { failure } from './command.ts';
@@ -45,11 +45,12 @@ async function run(editor: string, path: string): Promise<void> {
   }
   const [program, ...args] = PLAIN.test(editor) ? [editor, path] : ['sh', '-c', `${editor} ${path}`];
   const child = spawn(program as string, args, { stdio: 'inherit' });
-  const [status, signal] = await once(child, 'close').catch((error) => {
+  const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
+  const [status, signal] = await closed.catch((error) => {
     throw systemError(error, `Cannot find '${program}' in path`);
   });
   if (status === 0) return;
-  const how = signal ? `unexpected fatal signal ${signal}` : `unexpected exit status ${status}`;
+  const how = signal ? `unexpected fatal signal ${constants.signals[signal]}` : `unexpected exit status ${status}`;
   const shown = [program, ...args.map((arg) => (/\s|;/.test(arg) ? `'${arg}'` : arg))].join(' ');
   throw new LibvirtError('INTERNAL_ERROR', `Child process (${shown}) ${how}`);
 }

@@ -83,9 +83,9 @@ function requireAll({ name, options }: Command, given: ReadArguments['given']): 
 
 /** The values a command's `run` takes. An empty string is refused, where virsh refuses it: when the command runs. */
 export function valuesOf({ command, given }: ParsedCommand): Readonly<Record<string, unknown>> {
-  const values = command.options.map(({ name, type, emptyOk }) => {
+  const values = command.options.map(({ name, type }) => {
     const value = given.get(name) ?? { bool: false, argv: [], data: undefined, string: undefined }[type];
-    if (value === '' && !emptyOk) throw failure(`Failed to get option '${name}': Option argument is empty`);
+    if (value === '') throw failure(`Failed to get option '${name}': Option argument is empty`);
     return [name, value] as const;
   });
   return Object.fromEntries(values);

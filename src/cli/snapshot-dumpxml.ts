@@ -19,7 +19,7 @@ export const SNAPSHOT_DUMPXML = command({
     DOMAIN,
     { name: 'snapshotname', type: 'data', help: 'snapshot name', completes: 'snapshot' },
     SECURITY_INFO,
-    { name: 'xpath', type: 'string', help: 'xpath expression to filter the XML document', named: true, emptyOk: true },
+    { name: 'xpath', type: 'string', help: 'xpath expression to filter the XML document', named: true },
     { name: 'wrap', type: 'bool', help: 'wrap xpath results in an common root element' },
     JSON_OPTION,
   ],
@@ -28,7 +28,7 @@ export const SNAPSHOT_DUMPXML = command({
     const { snapshots } = await session.client();
     const snapshot = await snapshots.lookupByName(domain, snapshotname, 0);
     const xml = await snapshots.getXMLDesc(snapshot, secure ? XML.SECURE : 0);
-    if (!xpath) {
+    if (xpath === undefined) {
       if (json) session.json(snapshotFacts(xml));
       else session.print(xml);
       return;

@@ -37,7 +37,9 @@ function incorrect(xpath: string, cause?: unknown): LibvirtError {
 function textOf(document: XmlDocument, node: XmlNode, format: boolean): string {
   if (node instanceof XmlElement) return node.toString({ format });
   if (node instanceof XmlAttribute) return attributeOf(node);
-  return node.parent ? dumpText(node.content) : document.toString({ format });
+  return node.parent
+    ? dumpText(node.content)
+    : `<?xml version="1.0" encoding="UTF-8"?>\n${document.root.toString({ format })}\n`;
 }
 
 function attributeOf({ prefix, name, value }: XmlAttribute): string {
