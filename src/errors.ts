@@ -107,10 +107,20 @@ export function asLibvirtError(error: unknown): LibvirtError {
   return new LibvirtError('INTERNAL_ERROR', text, { cause: error });
 }
 
+/** strerror(3), where Node has other words. */
+const STRERROR: Readonly<Record<string, string>> = {
+  EBUSY: 'Device or resource busy',
+  EEXIST: 'File exists',
+  EISDIR: 'Is a directory',
+  ELOOP: 'Too many levels of symbolic links',
+  ENAMETOOLONG: 'File name too long',
+};
+
 /** A failed system call as libvirt's virReportSystemError words it: `<text>: <strerror>`, code 38, errno in int1. */
 export function systemError(error: unknown, text: string, domain?: ErrorDomain): LibvirtError {
   const { errno = 0, message } = error as NodeJS.ErrnoException;
-  const reason = getSystemErrorMap().get(errno)?.[1] ?? message;
+  const [name = '', words] = getSystemErrorMap().get(errno) ?? [];
+  const reason = STRERROR[name] ?? words ?? message;
   const sentence = reason.charAt(0).toUpperCase() + reason.slice(1);
   const options = { errno: Math.abs(errno), cause: error, ...(domain && { domain }) };
   return new LibvirtError('SYSTEM_ERROR', `${text}: ${sentence}`, options);

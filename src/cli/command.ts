@@ -13,8 +13,8 @@ export interface OptionDef {
   readonly help: string;
   /** A string that is taken by its name only. */
   readonly named?: true;
-  /** An empty string is a value like others. */
-  readonly emptyOk?: true;
+  /** What its values are, for completion. */
+  readonly completes?: 'domain' | 'snapshot' | 'command' | readonly string[];
 }
 
 /** What was given for an option; a flag that was not given is false, other options undefined. */
@@ -51,7 +51,7 @@ export function command<const Options extends readonly OptionDef[]>(definition: 
 }
 
 /** The first option of all commands about a domain. */
-export const DOMAIN = { name: 'domain', type: 'data', help: 'domain name, id or uuid' } as const;
+export const DOMAIN = { name: 'domain', type: 'data', help: 'domain name, id or uuid', completes: 'domain' } as const;
 
 /** For every command that prints something; the text it replaces is virsh's. */
 export const JSON_OPTION = { name: 'json', type: 'bool', help: 'print JSON' } as const;

@@ -1,21 +1,45 @@
 /** All commands of xlsnap, in the order its help lists them. */
 
 import type { Command } from './command.ts';
+import { completionCommand } from './completion.ts';
 import { type CommandGroup, helpCommand } from './help.ts';
+import { INSTALL, UNINSTALL } from './install.ts';
+
+import { SNAPSHOT_CREATE, SNAPSHOT_CREATE_AS } from './snapshot-create.ts';
+import { SNAPSHOT_DELETE } from './snapshot-delete.ts';
+import { SNAPSHOT_CURRENT, SNAPSHOT_DUMPXML } from './snapshot-dumpxml.ts';
+import { SNAPSHOT_EDIT } from './snapshot-edit.ts';
+import { SNAPSHOT_INFO, SNAPSHOT_PARENT } from './snapshot-info.ts';
 import { SNAPSHOT_LIST } from './snapshot-list.ts';
+import { SNAPSHOT_REVERT } from './snapshot-revert.ts';
 import { TREE } from './tree.ts';
 
 /** virsh's own. */
 const snapshot: CommandGroup = {
   title: 'Snapshot',
   keyword: 'snapshot',
-  commands: [SNAPSHOT_LIST],
+  commands: [
+    SNAPSHOT_CREATE,
+    SNAPSHOT_CREATE_AS,
+    SNAPSHOT_CURRENT,
+    SNAPSHOT_DELETE,
+    SNAPSHOT_DUMPXML,
+    SNAPSHOT_EDIT,
+    SNAPSHOT_INFO,
+    SNAPSHOT_LIST,
+    SNAPSHOT_PARENT,
+    SNAPSHOT_REVERT,
+  ],
 };
 
 /** Beyond virsh. */
 const storage: CommandGroup = { title: 'Pictures, storage and checks', keyword: 'storage', commands: [TREE] };
 
-const itself: CommandGroup = { title: 'Xlsnap itself', keyword: 'xlsnap', commands: [helpCommand(() => GROUPS)] };
+const itself: CommandGroup = {
+  title: 'Xlsnap itself',
+  keyword: 'xlsnap',
+  commands: [INSTALL, UNINSTALL, helpCommand(() => GROUPS), completionCommand(() => COMMANDS)],
+};
 
 export const GROUPS: readonly CommandGroup[] = [snapshot, storage, itself];
 

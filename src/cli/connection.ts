@@ -43,12 +43,13 @@ export function addressOf(uri: string, readOnly: boolean): Address {
   return { path: readOnly ? `${found}-ro` : found, uri: name };
 }
 
-/** Connects; rejects in virsh's two lines. */
-export async function connect(uri: string, readOnly: boolean): Promise<RpcClient> {
-  try {
-    return await RpcClient.connect({ ...addressOf(uri, readOnly), readOnly });
-  } catch (error) {
-    const { message } = error as LibvirtError;
-    throw failure(`failed to connect to the hypervisor\nerror: ${message}`, error);
-  }
+export interface ConnectOptions {
+  readonly uri: string;
+  readonly readOnly: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** Rejects with libvirt's own words. */
+export function connect({ uri, readOnly, signal }: ConnectOptions): Promise<RpcClient> {
+  return RpcClient.connect({ ...addressOf(uri, readOnly), readOnly, ...(signal && { signal }) });
 }

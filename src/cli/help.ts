@@ -47,6 +47,7 @@ export function helpCommand(groups: () => readonly CommandGroup[]): Command {
         name: 'command',
         type: 'string',
         help: 'Prints global help, command specific help, or help for a group of related commands',
+        completes: 'command',
       },
     ],
     async run({ command: asked }, session) {

@@ -7,7 +7,7 @@ import { COMMANDS, GROUPS } from './commands.ts';
 import { commandHelp, groupHelp } from './help.ts';
 import { parseInvocation, USAGE } from './options.ts';
 import { type ParsedCommand, parseCommand, valuesOf } from './parse.ts';
-import { Session } from './session.ts';
+import { INTERRUPTED, Session } from './session.ts';
 
 /** Resolves with the exit code. Rejects where the command line is refused: nothing has been done then. */
 async function main(argv: readonly string[]): Promise<number> {
@@ -25,10 +25,10 @@ async function run(parsed: ParsedCommand, session: Session): Promise<number> {
   try {
     if (parsed.given.has('help')) session.print(commandHelp(parsed.command));
     else await parsed.command.run(valuesOf(parsed), session);
-    return 0;
+    return session.interrupted ? INTERRUPTED : 0;
   } catch (error) {
     session.error(asLibvirtError(error).message);
-    return 1;
+    return session.interrupted ? INTERRUPTED : 1;
   } finally {
     session.extra('\n');
   }

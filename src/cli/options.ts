@@ -37,6 +37,9 @@ const OPTIONS = {
   version: { type: 'boolean', short: 'v' },
 } as const;
 
+/** As they are written. */
+export const OPTION_NAMES: readonly string[] = Object.keys(OPTIONS).map((name) => `--${name}`);
+
 /** Reads options up to the first word that is none: that is the command, and all behind it is the command's. */
 export function parseInvocation(argv: readonly string[], env: NodeJS.ProcessEnv): Invocation {
   const args = [...argv];

@@ -17,24 +17,43 @@ export interface ParsedCommand {
 export function parseCommand(commands: readonly Command[], [name, ...args]: readonly string[]): ParsedCommand {
   const command = commands.find((known) => known.name === name);
   if (!command) throw failure(`unknown command: '${name}'`);
+  const { given, wanting } = readArguments(command, args);
+  if (wanting) throw failure(`expected syntax: --${wanting.name} <string>`);
+  if (!given.has('help')) requireAll(command, given);
+  return { command, given };
+}
+
+/** A command line as far as it goes. */
+export interface ReadArguments {
+  readonly given: ParsedCommand['given'];
+  /** The option that came last, where its value has not come. */
+  readonly wanting: OptionDef | undefined;
+  /** The option that takes the next word without a name. */
+  readonly place: OptionDef | undefined;
+}
+
+/** Refuses what no further words could put right. */
+export function readArguments(command: Command, words: readonly string[]): ReadArguments {
+  const args = [...words];
   const given: Given = new Map();
   const places = command.options.filter(({ type, named }) => type !== 'bool' && !named);
+  const place = () => places.find(({ name, type }) => type === 'argv' || !given.has(name));
   let dataOnly = false;
   for (let arg = args.shift(); arg !== undefined; arg = args.shift()) {
     if (!dataOnly && arg === '--') {
       dataOnly = true;
     } else if (!dataOnly && /^--[a-zA-Z0-9]/.test(arg)) {
       const { option, inline } = named(command, arg, given);
-      if (option.type === 'bool') give(given, option, flag(option, inline));
-      else give(given, option, inline ?? text(option, args.shift()));
+      const value = option.type === 'bool' ? flag(option, inline) : (inline ?? args.shift());
+      if (value === undefined) return { given, wanting: option, place: place() };
+      give(given, option, value);
     } else {
-      const option = places.find(({ name, type }) => type === 'argv' || !given.has(name));
+      const option = place();
       if (!option) throw failure(`unexpected data '${arg}'`);
       give(given, option, arg);
     }
   }
-  if (!given.has('help')) requireAll(command, given);
-  return { command, given };
+  return { given, wanting: undefined, place: place() };
 }
 
 /** `--name` or `--name=value`. */
@@ -51,17 +70,12 @@ function flag({ name }: OptionDef, inline: string | undefined): true {
   return true;
 }
 
-function text({ name }: OptionDef, next: string | undefined): string {
-  if (next === undefined) throw failure(`expected syntax: --${name} <string>`);
-  return next;
-}
-
 function give(given: Given, { name, type }: OptionDef, value: true | string): void {
   if (type !== 'argv' || value === true) given.set(name, value);
   else given.set(name, [...((given.get(name) as string[] | undefined) ?? []), value]);
 }
 
-function requireAll({ name, options }: Command, given: Given): void {
+function requireAll({ name, options }: Command, given: ReadArguments['given']): void {
   const missing = options.filter((option) => option.type === 'data' && !given.has(option.name));
   if (missing.length === 0) return;
   throw failure(missing.map((option) => `command '${name}' requires <${option.name}> option`).join('\nerror: '));
@@ -69,9 +83,9 @@ function requireAll({ name, options }: Command, given: Given): void {
 
 /** The values a command's `run` takes. An empty string is refused, where virsh refuses it: when the command runs. */
 export function valuesOf({ command, given }: ParsedCommand): Readonly<Record<string, unknown>> {
-  const values = command.options.map(({ name, type, emptyOk }) => {
+  const values = command.options.map(({ name, type }) => {
     const value = given.get(name) ?? { bool: false, argv: [], data: undefined, string: undefined }[type];
-    if (value === '' && !emptyOk) throw failure(`Failed to get option '${name}': Option argument is empty`);
+    if (value === '') throw failure(`Failed to get option '${name}': Option argument is empty`);
     return [name, value] as const;
   });
   return Object.fromEntries(values);

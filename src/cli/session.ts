@@ -3,14 +3,20 @@
 import { type ErrorCode, isLibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { RpcClient } from '../rpc/client.ts';
+import type { SnapshotRef } from '../rpc/client-snapshots.ts';
 import { failure } from './command.ts';
 import { connect } from './connection.ts';
+
+/** Exit code after Ctrl-C: 128 and the number of SIGINT. */
+export const INTERRUPTED = 130;
 
 export interface SessionOptions {
   readonly uri: string;
   readonly readOnly: boolean;
   /** No headings, and no words about what was done (virsh's --quiet). */
   readonly quiet: boolean;
+  /** Ends every connection when aborted. */
+  readonly signal?: AbortSignal;
 }
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -18,10 +24,14 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** Standard output is for results, standard error for `error: …` and for progress. */
 export class Session implements Disposable {
   readonly #options: SessionOptions;
+  #forPeople: boolean;
   #client: Promise<RpcClient> | undefined;
+  /** Ctrl-C was pressed: the exit code says so, whatever came of it. */
+  interrupted = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#forPeople = !options.quiet;
   }
 
   /** As it was given: with its transport and parameters. */
@@ -41,7 +51,17 @@ export class Session implements Disposable {
 
   /** A further connection, for what must not wait behind a call of the first. The caller disposes of it. */
   connect(): Promise<RpcClient> {
-    return connect(this.#options.uri, this.#options.readOnly);
+    return this.orSay('failed to connect to the hypervisor', () => connect(this.#options));
+  }
+
+  /** Where `work` fails, this line comes before its error's own. */
+  async orSay<T>(text: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      this.error(text);
+      throw error;
+    }
   }
 
   /** A domain by its id, its UUID or its name, in this order. */
@@ -66,11 +86,35 @@ export class Session implements Disposable {
 
   /** What only a person wants to read. */
   extra(text: string): void {
-    if (!this.quiet) process.stdout.write(text);
+    if (this.#forPeople) process.stdout.write(text);
   }
 
+  /** Results for another program, one a line. */
+  lines(results: readonly string[]): void {
+    this.#forPeople = false;
+    for (const result of results) this.print(`${result}\n`);
+  }
+
+  /** What was done to a snapshot, in virsh's words or as JSON. */
+  done(json: boolean, { name, domain }: SnapshotRef, text: string): void {
+    if (json) this.json({ domain: domain.name, snapshot: name });
+    else this.extra(text);
+  }
+
+  /** JSON stands alone: what only a person wants to read is left out from here on. */
   json(value: unknown): void {
+    this.#forPeople = false;
     process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+  }
+
+  /** Beside the results: what is going on. */
+  note(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+
+  /** Ends the program at once, as an interrupt would have. */
+  leave(): never {
+    process.exit(INTERRUPTED);
   }
 
   error(text: string): void {

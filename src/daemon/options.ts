@@ -49,7 +49,7 @@ Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
 `;
 
 /** Sockets on which a libvirtd with the xen driver may be listening, besides the one we take over ourselves. */
-const UPSTREAM_SOCKETS = ['/run/libvirt/libvirt-sock'] as const;
+const UPSTREAM_SOCKETS = ['/run/libvirt/virtxend-upstream-sock', '/run/libvirt/libvirt-sock'] as const;
 
 /** What stands behind each URI's scheme, and where its files lie unless options say otherwise. */
 function defaults(connect: string): Pick<DaemonOptions, 'listen' | 'snapshotDir' | 'memoryDir' | 'stateDir'> {
@@ -118,7 +118,7 @@ function upstreamOf(upstream: string, connect: string): string | undefined {
   }
   if (upstream !== 'auto') return upstream;
   if (connect.startsWith('test:')) return undefined;
-  return UPSTREAM_SOCKETS.find((path) => existsSync(path)) ?? UPSTREAM_SOCKETS[0];
+  return UPSTREAM_SOCKETS.find((path) => existsSync(path)) ?? UPSTREAM_SOCKETS[1];
 }
 
 function modeOf(text: string): number {

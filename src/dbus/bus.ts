@@ -17,6 +17,8 @@ const CLOSE_TIMEOUT_MS = 2_000;
 /** Message flag, by the D-Bus Specification (dbus-next's declarations have other numbers). */
 const NO_REPLY_EXPECTED = 0x1;
 
+const FAILED = 'org.freedesktop.DBus.Error.Failed';
+
 const THE_BUS = { destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus' } as const;
 
 /** A method call. Its arguments fit its signature. */
@@ -147,19 +149,25 @@ export class Bus implements AsyncDisposable {
     const call = { sender, path, interface: message.interface, member, signature, args: body };
     const reply = await this.#options.answer(call, this).catch((error): Reply => {
       this.#options.log(`D-Bus call ${member} of ${path}: ${asLibvirtError(error).message}`);
-      return { error: 'org.freedesktop.DBus.Error.Failed', text: 'internal error' };
+      return { error: FAILED, text: 'internal error' };
     });
     if ((flags & NO_REPLY_EXPECTED) !== 0) return;
-    if ('error' in reply) this.#send(errorMessage(message, reply.error, reply.text));
-    else this.#send(dbus.Message.newMethodReturn(message, reply.signature, [...reply.values]));
+    if ('error' in reply) {
+      this.#send(errorMessage(message, reply.error, reply.text));
+    } else if (!this.#send(dbus.Message.newMethodReturn(message, reply.signature, [...reply.values]))) {
+      this.#send(errorMessage(message, FAILED, 'the reply cannot be sent over D-Bus'));
+    }
   }
 
-  #send(message: dbus.Message): void {
-    if (!this.#stream.writable) return;
+  /** False for what D-Bus cannot carry, a string with a NUL for instance. */
+  #send(message: dbus.Message): boolean {
+    if (!this.#stream.writable) return true;
     try {
       this.#raw.send(message);
+      return true;
     } catch (error) {
       this.#options.log(`D-Bus message cannot be sent: ${asLibvirtError(error).message}`);
+      return false;
     }
   }
 

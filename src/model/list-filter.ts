@@ -32,10 +32,8 @@ const GROUPS: readonly (readonly {
   ],
 ];
 
-/** True when the snapshot passes every group of `flags`. */
-export function matchesFilter(snapshot: Listed, hasChildren: boolean, flags: number): boolean {
-  return GROUPS.every((group) => {
-    const asked = group.filter(({ bit }) => flags & bit);
-    return asked.length === 0 || asked.some(({ holds }) => holds(snapshot, { hasChildren }));
-  });
+/** True for what passes every group of `flags`. */
+export function filterOf(flags: number): (snapshot: Listed, hasChildren: boolean) => boolean {
+  const asked = GROUPS.map((group) => group.filter(({ bit }) => flags & bit)).filter(({ length }) => length > 0);
+  return (snapshot, hasChildren) => asked.every((group) => group.some(({ holds }) => holds(snapshot, { hasChildren })));
 }

@@ -66,6 +66,11 @@ export class DomainSnapshots {
     return this.#store.read(this.ref, name);
   }
 
+  /** The document that clients are given; `secure`: with passwords. */
+  describe(name: string, secure: boolean): Promise<string> {
+    return this.#store.describe(this.ref, this.find(name).name, secure);
+  }
+
   /**
    * Writes a new or replaced snapshot, as the current one where `current` says so. Once its file is written, it is there:
    * the former current one is then told so, and where that fails its file claims too much, which loads.

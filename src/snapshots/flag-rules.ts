@@ -65,9 +65,9 @@ const CALLS = {
   libxlDomainSnapshotGetParent: { known: 0 },
   libxlDomainSnapshotIsCurrent: { known: 0 },
   libxlDomainSnapshotHasMetadata: { known: 0 },
-  /** No RESET_NVRAM: guests of Xen have none. */
+  /** RESET_NVRAM asks for nothing: a guest of Xen has its NVRAM in its memory, a booted one begins with a pristine one. */
   libxlDomainRevertToSnapshot: {
-    known: REVERT.RUNNING | REVERT.PAUSED | REVERT.FORCE,
+    known: all(REVERT),
     api: { function: 'virDomainRevertToSnapshot', rules: [revert('excludes', 'RUNNING', 'PAUSED')] },
   },
   libxlDomainSnapshotDelete: {

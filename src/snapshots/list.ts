@@ -2,7 +2,7 @@
 
 import { LibvirtError } from '../errors.ts';
 import { LIST } from '../model/flags.ts';
-import { matchesFilter } from '../model/list-filter.ts';
+import { filterOf } from '../model/list-filter.ts';
 import type { SnapshotEntry } from '../model/snapshot.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 
@@ -11,6 +11,13 @@ export function listOfDomain(snapshots: DomainSnapshots, flags: number): readonl
   const { tree } = snapshots;
   const candidates = flags & LIST.ROOTS ? tree.roots() : flags & LIST.TOPOLOGICAL ? tree.descendants() : tree.all();
   return filtered(snapshots, candidates, flags);
+}
+
+/** Bits that take no snapshot out: all have metadata, and order is no matter of number. */
+const ALL = LIST.METADATA | LIST.TOPOLOGICAL;
+
+export function countOfDomain(snapshots: DomainSnapshots, flags: number): number {
+  return (flags & ~ALL) === 0 ? snapshots.tree.size : listOfDomain(snapshots, flags).length;
 }
 
 /** Children of a snapshot, or with DESCENDANTS everything beneath it. Parents always come before their children. */
@@ -38,5 +45,6 @@ function filtered(
   candidates: readonly SnapshotEntry[],
   flags: number,
 ): readonly SnapshotEntry[] {
-  return candidates.filter((entry) => matchesFilter(entry, tree.hasChildren(entry.name), flags));
+  const passes = filterOf(flags);
+  return candidates.filter((entry) => passes(entry, tree.hasChildren(entry.name)));
 }

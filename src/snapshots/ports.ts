@@ -179,6 +179,8 @@ export interface SnapshotStore {
   /** Files that cannot be used are logged and left as they are, as libvirt does; they never fail the load. */
   load(domain: DomainRef): Promise<StoredSnapshots>;
   read(domain: DomainRef, name: string): Promise<SnapshotDef>;
+  /** The document that clients are given; `secure`: with passwords. */
+  describe(domain: DomainRef, name: string, secure: boolean): Promise<string>;
   write(domain: DomainRef, snapshot: SnapshotDef, current: boolean): Promise<void>;
   remove(domain: DomainRef, name: string): Promise<void>;
   /** Folders of domains that were renamed while nobody looked go along to their new names. Never rejects: it logs. */

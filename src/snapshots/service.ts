@@ -3,7 +3,6 @@
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { type DomainRef, isActive } from '../model/domain.ts';
 import { CREATE, XML } from '../model/flags.ts';
-import { writeSnapshot } from '../xml/snapshot-write.ts';
 import { validateSnapshot } from '../xml/validate.ts';
 import type { ActiveJob, SnapshotApi, SnapshotChange, SnapshotRef } from './api.ts';
 import type { SnapshotContext } from './context.ts';
@@ -11,7 +10,7 @@ import { createSnapshot } from './create.ts';
 import { deleteSnapshot } from './delete.ts';
 import { DomainSnapshots } from './domain-snapshots.ts';
 import { checkFlags, type DriverFunction } from './flag-rules.ts';
-import { currentOf, listOfDomain, listOfSnapshot, parentOf } from './list.ts';
+import { countOfDomain, currentOf, listOfDomain, listOfSnapshot, parentOf } from './list.ts';
 import { recover } from './recovery.ts';
 import { redefineSnapshot } from './redefine.ts';
 import { revertToSnapshot } from './revert.ts';
@@ -62,13 +61,11 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
 
   async getXMLDesc({ domain, name }: SnapshotRef, flags: number): Promise<string> {
     const snapshots = await this.#enter(domain, 'libxlDomainSnapshotGetXMLDesc', flags);
-    snapshots.find(name);
-    const secure = (flags & XML.SECURE) !== 0;
-    return writeSnapshot(await snapshots.read(name), { secure, uuid: snapshots.ref.uuid });
+    return await snapshots.describe(name, (flags & XML.SECURE) !== 0);
   }
 
   async num(domain: DomainRef, flags: number): Promise<number> {
-    return listOfDomain(await this.#enter(domain, 'libxlDomainSnapshotNum', flags), flags).length;
+    return countOfDomain(await this.#enter(domain, 'libxlDomainSnapshotNum', flags), flags);
   }
 
   async listNames(domain: DomainRef, flags: number): Promise<readonly string[]> {

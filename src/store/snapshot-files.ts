@@ -22,6 +22,7 @@ import {
   UNFINISHED,
   writeFileAtomically,
 } from './atomic-file.ts';
+import { Documents } from './documents.ts';
 import { pathSegment } from './path-segment.ts';
 
 /** libvirt's limit for a stored snapshot. */
@@ -48,6 +49,7 @@ export class SnapshotFiles implements SnapshotStore {
   readonly #log: Log;
   /** Where each snapshot was read from: domain name → snapshot name → file name. Only the name inside a file counts. */
   readonly #files = new Map<string, Map<string, string>>();
+  readonly #documents = new Documents();
 
   constructor(dir: string, log: Log) {
     this.#dir = dir;
@@ -83,6 +85,7 @@ export class SnapshotFiles implements SnapshotStore {
       this.#log(`internal error: Too many snapshots claiming to be current for domain ${domain.name}`);
     }
     this.#files.set(domain.name, files);
+    this.#documents.forgetAll();
     const current = newestOf(claimants);
     return { entries, ...(current && { current: current.name }) };
   }
@@ -95,6 +98,12 @@ export class SnapshotFiles implements SnapshotStore {
     throw new LibvirtError(
       'INTERNAL_ERROR',
       `file '${path}' now holds snapshot '${snapshot.name}' of domain '${domain.name}', not '${name}'`,
+    );
+  }
+
+  describe(domain: DomainRef, name: string, secure: boolean): Promise<string> {
+    return this.#documents.get(documentKey(domain, name, secure), async () =>
+      writeSnapshot(await this.read(domain, name), { secure, uuid: domain.uuid }),
     );
   }
 
@@ -111,6 +120,8 @@ export class SnapshotFiles implements SnapshotStore {
         `unable to save metadata for snapshot ${snapshot.name} of domain '${domain.name}': ${message}`,
         { cause: error },
       );
+    } finally {
+      this.#forget(domain, snapshot.name);
     }
     this.#filesOf(domain).set(snapshot.name, file);
   }
@@ -128,6 +139,7 @@ export class SnapshotFiles implements SnapshotStore {
       await removeFile(join(this.#folder(domain), file));
       await removeFile(join(this.#folder(domain), `${file}${UNFINISHED}`));
     }
+    this.#forget(domain, name);
     await removeEmptyFolder(this.#folder(domain));
   }
 
@@ -163,6 +175,10 @@ export class SnapshotFiles implements SnapshotStore {
     }
   }
 
+  #forget(domain: DomainRef, name: string): void {
+    this.#documents.forget(documentKey(domain, name, false), documentKey(domain, name, true));
+  }
+
   /** The stored document, no longer than libvirt reads one. */
   #text(domain: DomainRef, snapshot: SnapshotDef, current: boolean): string {
     const text = HEADER + writeSnapshot(snapshot, { secure: true, current, uuid: domain.uuid });
@@ -192,6 +208,11 @@ export class SnapshotFiles implements SnapshotStore {
 
 function ownFile(name: string): string {
   return pathSegment(`${name}.xml`);
+}
+
+/** The domain's name is in no document: one that is renamed keeps them. */
+function documentKey({ uuid }: DomainRef, name: string, secure: boolean): string {
+  return `${uuid} ${secure} ${name}`;
 }
 
 /** The domain that the documents of a folder are of; undefined where none says so. */

@@ -45,7 +45,8 @@ export function diskIndex(target: string): number {
   return [...letters].reduce((index, letter) => (index + 1) * 26 + letter.charCodeAt(0) - 97, -1);
 }
 
-function targetOf(disk: XmlElement): string {
+/** The disk's name in the guest. */
+export function targetOf(disk: XmlElement): string {
   return childAt(disk, 'target')?.attributes.dev ?? '';
 }
 

@@ -54,10 +54,12 @@ function contentOf(element: XmlElement): string {
 const DUMPED_TEXT: Readonly<Record<string, string>> = { '<': '&lt;', '>': '&gt;', '&': '&amp;', '\r': '&#13;' };
 const DUMPED_VALUE: Readonly<Record<string, string>> = { ...DUMPED_TEXT, '"': '&quot;', '\n': '&#10;', '\t': '&#9;' };
 
-const dumpText = (text: string): string => text.replace(/[<>&\r]/g, (character) => DUMPED_TEXT[character] ?? character);
+/** Text as libxml2 writes it. */
+export const dumpText = (text: string): string =>
+  text.replace(/[<>&\r]/g, (character) => DUMPED_TEXT[character] ?? character);
 
-/** libxml2 writes what is not ASCII as a reference in attributes (of a document that declares no encoding), but not in text. */
-const dumpValue = (text: string): string =>
+/** An attribute's value as libxml2 writes it: what is not ASCII as a reference (where no encoding is declared). In text it does not. */
+export const dumpValue = (text: string): string =>
   text
     .replace(/[<>&\r"\n\t]/g, (character) => DUMPED_VALUE[character] ?? character)
     .replace(/[^\0-\x7f]/gu, (character) => `&#x${character.codePointAt(0)?.toString(16).toUpperCase()};`);

@@ -108,6 +108,12 @@ describe('a running domain', () => {
     expect(await host.ok('domstate', 'test')).toBe('running');
   });
 
+  test('reverted with --reset-nvram is where it would be without: its NVRAM is in its memory', async () => {
+    await host.ok('snapshot-create-as', 'test', 's1');
+    expect(await host.ok('snapshot-revert', 'test', 's1', '--reset-nvram')).toBe('Domain snapshot s1 reverted');
+    expect(await host.ok('domstate', 'test', '--reason')).toBe('running (from snapshot)');
+  });
+
   test('that is paused is snapshot as paused, stays so, and comes back so', async () => {
     await host.ok('suspend', 'test');
     await host.ok('snapshot-create-as', 'test', 's1');

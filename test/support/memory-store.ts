@@ -4,6 +4,7 @@ import { LibvirtError } from '../../src/errors.ts';
 import type { DomainRef } from '../../src/model/domain.ts';
 import type { SnapshotDef } from '../../src/model/snapshot.ts';
 import type { SnapshotStore, StoredSnapshots } from '../../src/snapshots/ports.ts';
+import { writeSnapshot } from '../../src/xml/snapshot-write.ts';
 
 export class MemoryStore implements SnapshotStore {
   readonly #files = new Map<string, { readonly snapshot: SnapshotDef; readonly current: boolean }>();
@@ -22,6 +23,10 @@ export class MemoryStore implements SnapshotStore {
     const file = this.#files.get(name);
     if (!file) throw new LibvirtError('INTERNAL_ERROR', `nothing is stored of '${name}'`);
     return file.snapshot;
+  }
+
+  async describe(domain: DomainRef, name: string, secure: boolean): Promise<string> {
+    return writeSnapshot(await this.read(domain, name), { secure, uuid: domain.uuid });
   }
 
   async write(_domain: DomainRef, snapshot: SnapshotDef, current: boolean): Promise<void> {

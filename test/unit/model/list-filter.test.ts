@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { LIST } from '../../../src/model/flags.ts';
-import { matchesFilter } from '../../../src/model/list-filter.ts';
+import { filterOf } from '../../../src/model/list-filter.ts';
 import type { SnapshotDef } from '../../../src/model/snapshot.ts';
 
 type Listed = Pick<SnapshotDef, 'state' | 'memory' | 'disks'>;
@@ -31,7 +31,7 @@ test.each<[string, number, readonly Kind[]]>([
   ['INTERNAL and ACTIVE', LIST.INTERNAL | LIST.ACTIVE, ['running']],
   ['bits that are no filter', LIST.ROOTS | LIST.TOPOLOGICAL, ['running', 'off', 'disks', 'toFile']],
 ])('%s lists the kinds libvirt would', (_, flags, expected) => {
-  const listed = (Object.keys(KINDS) as Kind[]).filter((kind) => matchesFilter(KINDS[kind], false, flags));
+  const listed = (Object.keys(KINDS) as Kind[]).filter((kind) => filterOf(flags)(KINDS[kind], false));
   expect(listed).toEqual(expected);
 });
 
@@ -43,5 +43,5 @@ test.each([
   [LIST.LEAVES | LIST.NO_LEAVES, false, false],
   [LIST.LEAVES | LIST.NO_LEAVES, true, false],
 ])('leaf bits 0x%x with children %s: %s', (flags, hasChildren, expected) => {
-  expect(matchesFilter(running, hasChildren, flags)).toBe(expected);
+  expect(filterOf(flags)(running, hasChildren)).toBe(expected);
 });

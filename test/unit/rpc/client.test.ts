@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,12 +9,11 @@ import type { DomainRef } from '../../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../../src/model/events.ts';
 import { RpcClient } from '../../../src/rpc/client.ts';
 import { CALLS } from '../../../src/rpc/client-calls.ts';
-import type { RemoteCall } from '../../../src/rpc/client-connection.ts';
 import { nothing } from '../../../src/rpc/codec.ts';
-import { FrameSplitter } from '../../../src/rpc/frame-splitter.ts';
-import { decodePayload, encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, TYPE } from '../../../src/rpc/frames.ts';
-import { errorFrame, lifecycleFrame, replyFrame } from '../../../src/rpc/messages.ts';
+import { decodePayload, encodeFrame, KEEPALIVE, PROGRAM, TYPE } from '../../../src/rpc/frames.ts';
+import { lifecycleFrame, replyFrame } from '../../../src/rpc/messages.ts';
 import { refusal } from '../../support/refusal.ts';
+import { Peer } from '../../support/rpc-peer.ts';
 
 const URI = 'xen:///system';
 const GUEST: DomainRef = { name: 'g', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 3 };
@@ -23,72 +21,6 @@ const WAIT_MS = 10_000;
 const POLL_MS = 10;
 const PING_INTERVAL_MS = 5_000;
 const PINGS_MAX = 6;
-
-/** Answers a call; the frame is the call's. */
-type Answer = (header: FrameHeader, frame: Buffer, socket: Socket) => void;
-
-/** A libvirtd of a few lines: opens for everybody, and answers what a test tells it to. */
-class Peer implements AsyncDisposable {
-  readonly path: string;
-  readonly sockets: Socket[] = [];
-  /** Keepalive frames that have come, pings and pongs. */
-  readonly keepalives: FrameHeader[] = [];
-  readonly #server: Server;
-  readonly #answers = new Map<number, Answer>();
-
-  constructor(path: string) {
-    this.path = path;
-    this.answer(CALLS.authList, () => ({ types: [0] }));
-    this.answer(CALLS.open, () => undefined);
-    this.answer(CALLS.supportsFeature, () => ({ supported: 1 }));
-    this.answer(CALLS.registerAny, () => ({ callbackID: 7 }));
-    this.#server = createServer((socket) => this.#serve(socket));
-  }
-
-  async listen(): Promise<void> {
-    this.#server.listen(this.path);
-    await once(this.#server, 'listening');
-  }
-
-  answer<A, R>(call: RemoteCall<A, R>, reply: (args: A) => R): void {
-    this.#answers.set(call.number, (header, frame, socket) => {
-      try {
-        socket.write(replyFrame(header, call.result, reply(decodePayload(call.args, frame))));
-      } catch (error) {
-        socket.write(errorFrame(header, error));
-      }
-    });
-  }
-
-  on(call: { readonly number: number }, answer: Answer): void {
-    this.#answers.set(call.number, answer);
-  }
-
-  get last(): Socket {
-    const socket = this.sockets.at(-1);
-    if (!socket) throw new Error('nobody has connected');
-    return socket;
-  }
-
-  #serve(socket: Socket): void {
-    this.sockets.push(socket);
-    const splitter = new FrameSplitter({
-      begin: () => 'whole',
-      whole: (header, frame) => {
-        if (header.program === PROGRAM.KEEPALIVE) this.keepalives.push(header);
-        else this.#answers.get(header.procedure)?.(header, frame, socket);
-      },
-      pass: () => {},
-    });
-    socket.on('data', (chunk) => splitter.push(chunk));
-    socket.on('error', () => {});
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.sockets) socket.destroy();
-    if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve));
-  }
-}
 
 let directory: string;
 let peer: Peer;

@@ -52,7 +52,7 @@ describe('unknown bits', () => {
     ['libxlDomainSnapshotGetParent', 0],
     ['libxlDomainSnapshotIsCurrent', 0],
     ['libxlDomainSnapshotHasMetadata', 0],
-    ['libxlDomainRevertToSnapshot', 0x7],
+    ['libxlDomainRevertToSnapshot', 0xf],
     ['libxlDomainSnapshotDelete', 0x7],
   ])('%s knows 0x%x', (call, known) => {
     for (let bit = 0; bit < 32; bit++) {

@@ -69,6 +69,39 @@ describe('files that libvirtd stored', () => {
   });
 });
 
+describe('the document for clients', () => {
+  const withPassword = parseDomain(
+    "<domain type='xen'><name>q1</name><os><type>linux</type></os><memory>1</memory><devices><graphics type='vnc' passwd='secret'/></devices></domain>",
+  );
+
+  test('has passwords only where they are asked for, whichever was asked for first', async () => {
+    await files.write(domain, snapshot('s1', { domain: withPassword }), true);
+    for (const secure of [true, false, true, false]) {
+      const document = await files.describe(domain, 's1', secure);
+      expect(document).toBe(writeSnapshot(await files.read(domain, 's1'), { secure, uuid: domain.uuid }));
+      expect(document.includes('secret')).toBe(secure);
+    }
+  });
+
+  test('is not read again, until its snapshot is written or removed, or the folder is loaded', async () => {
+    await files.write(domain, snapshot('s1'), false);
+    const described = () => files.describe(domain, 's1', false);
+    const first = await described();
+    await put('s1.xml', text('s1').replace('<state>shutoff', '<description>edited</description><state>shutoff'));
+    expect(await described()).toBe(first);
+    await files.load(domain);
+    expect(await described()).toContain('<description>edited</description>');
+    await files.write(domain, snapshot('s1', { description: 'written' }), false);
+    expect(await described()).toContain('<description>written</description>');
+    await files.rename(domain, { ...domain, name: 'q2' });
+    expect(await files.describe({ ...domain, name: 'q2' }, 's1', false)).toContain('written');
+    await files.remove({ ...domain, name: 'q2' }, 's1');
+    await expect(files.describe({ ...domain, name: 'q2' }, 's1', false)).rejects.toMatchObject({
+      code: 'SYSTEM_ERROR',
+    });
+  });
+});
+
 describe('writing', () => {
   test('reads back, with passwords, and says which one is current', async () => {
     const definition = parseDomain(

@@ -31,30 +31,30 @@ export function virshSession(definition: string, ...commands: readonly string[])
 }
 
 /**
- * What libvirt says when a snapshot of the domain that `base` defines is redefined by each of the documents, or undefined
- * where it takes one; all in one session.
+ * What libvirt says when one snapshot document of the domain `d` is redefined by another, pair by pair, or undefined where it
+ * takes that; all in one session.
  */
 export function virshRedefinitions(
   definition: string,
-  base: string,
-  documents: readonly string[],
+  pairs: readonly (readonly [before: string, after: string])[],
 ): readonly (string | undefined)[] {
   const dir = mkdtempSync(join(tmpdir(), 'xlsnap-virsh-'));
   try {
-    const file = (name: string, text: string): string => {
-      writeFileSync(join(dir, name), text);
-      return join(dir, name);
+    const written = new Map<string, string>();
+    const file = (text: string): string => {
+      const path = written.get(text) ?? join(dir, `${written.size}.xml`);
+      if (!written.has(text)) writeFileSync(path, text);
+      written.set(text, path);
+      return path;
     };
-    const define = (path: string): string => `snapshot-create d ${path} --redefine`;
-    const old = define(file('base.xml', base));
-    const commands = documents.flatMap((document, index) => [
-      old,
+    const commands = pairs.flatMap(([before, after]) => [
+      `snapshot-create d ${file(before)} --redefine`,
       'echo --err [',
-      define(file(`${index}.xml`, document)),
+      `snapshot-create d ${file(after)} --redefine`,
       'echo --err ]',
       'snapshot-delete d s',
     ]);
-    const { stderr } = virsh([`define ${file('domain.xml', definition)}`, ...commands].join('; '));
+    const { stderr } = virsh([`define ${file(definition)}`, ...commands].join('; '));
     const answers = stderr.split('error: [\n').slice(1);
     return answers.map((answer) => /^error: ([\s\S]*?)\nerror: \]\n/.exec(answer)?.[1]);
   } finally {

@@ -1,0 +1,34 @@
+/** virsh's trees (vshTreePrint): every root with its branches, siblings in the order they are given. */
+
+export interface Branch {
+  readonly name: string;
+  /** Undefined for a root. */
+  readonly parent?: string | undefined;
+}
+
+export function formatBranches(entries: readonly Branch[]): string {
+  const children = new Map<string | undefined, string[]>();
+  for (const { name, parent } of entries) {
+    const siblings = children.get(parent);
+    if (siblings) siblings.push(name);
+    else children.set(parent, [name]);
+  }
+  return (children.get(undefined) ?? []).map((root) => branch(children, root, '', true)).join('');
+}
+
+/** `indent` stands before what hangs off this one. The last of its siblings, where nothing hangs off it, ends in an empty line. */
+function branch(
+  children: ReadonlyMap<string | undefined, readonly string[]>,
+  name: string,
+  indent: string,
+  isLast: boolean,
+): string {
+  const below = children.get(name) ?? [];
+  if (below.length === 0) return `${name}\n${isLast ? `${indent}\n` : ''}`;
+  const deeper = `${indent}  `;
+  const branches = below.map((child, at) => {
+    const last = at === below.length - 1;
+    return `${deeper}+- ${branch(children, child, `${deeper}${last ? ' ' : '|'} `, last)}`;
+  });
+  return `${name}\n${deeper}|\n${branches.join('')}`;
+}

@@ -1,0 +1,165 @@
+/** `xlsnap install` and `xlsnap uninstall`: xlsnapd as a service of this host, and what they did, line by line. */
+
+import { existsSync } from 'node:fs';
+import { chmod, lstat, readFile, readlink, rm, symlink } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { LibvirtError, systemError } from '../errors.ts';
+import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '../store/atomic-file.ts';
+import { defaultFolders } from '../store/places.ts';
+import { command, type Values } from './command.ts';
+import { daemonCommand, type Installed, installedOn } from './install-files.ts';
+import { isBooted, reload, type Systemctl, startUnits, systemctl } from './install-units.ts';
+import type { Session } from './session.ts';
+
+/** Group that may use libvirt on this host, where the host has it. */
+const GROUP = 'libvirt';
+
+const ROOT = { name: 'root', type: 'string', named: true, help: 'the host is in this folder (for packages)' } as const;
+const DRY_RUN = { name: 'dry-run', type: 'bool', help: 'only say what would be done' } as const;
+
+export const INSTALL = command({
+  name: 'install',
+  help: 'make xlsnapd a service of this host',
+  description:
+    "Writes xlsnapd's systemd units and the drop-ins that give it libvirt's place for xen:///system, starts it where " +
+    'systemd runs, and says what it did. What is there already is brought up to date.',
+  options: [
+    DRY_RUN,
+    {
+      name: 'upstream',
+      type: 'string',
+      named: true,
+      help: 'socket of the libvirt daemon behind xlsnapd, where it is not to look for itself',
+    },
+    ROOT,
+  ],
+  async run(values, session) {
+    const host = new InstalledHost(values, session);
+    const { root, upstream } = values;
+    if (upstream !== undefined && !upstream.startsWith('/')) {
+      throw new LibvirtError('INVALID_ARG', `--upstream takes the absolute path of a socket, not '${upstream}'`);
+    }
+    const hasGroup = await host.hasGroup(GROUP);
+    const things = await installedOn({ group: hasGroup ? GROUP : 'root', upstream });
+    for (const thing of things) await host.put(thing);
+    if (!hasGroup) session.print(`note: there is no group '${GROUP}' here: only root may connect to xlsnapd\n`);
+    if (root !== undefined) return;
+    if (isBooted()) await startUnits(host.systemctl);
+    else {
+      const line = daemonCommand(upstream).join(' ');
+      session.print(`systemd does not run here: nothing was started. Without systemd, start as root: ${line}\n`);
+    }
+  },
+});
+
+export const UNINSTALL = command({
+  name: 'uninstall',
+  help: 'undo what install has done',
+  description:
+    'Stops xlsnapd and removes what install has written; clients of xen:///system then reach libvirt itself. Snapshots ' +
+    'stay, and it is said where they are.',
+  options: [DRY_RUN, ROOT],
+  async run(values, session) {
+    const host = new InstalledHost(values, session);
+    const { root } = values;
+    const things = (await installedOn({ group: GROUP, upstream: undefined })).toReversed();
+    const isInstalled = (await Promise.all(things.map((thing) => host.has(thing)))).some(Boolean);
+    const asks = root === undefined && isBooted() && isInstalled;
+    if (asks) await host.systemctl('stop', 'xlsnapd.service', 'xlsnapd.socket', 'xlsnapd-ro.socket');
+    for (const thing of things) await host.remove(thing);
+    if (asks) await reload(host.systemctl);
+    await host.sayWhatStays();
+  },
+});
+
+/** The host that is changed, or that would be: everything that is done to it is said. */
+class InstalledHost {
+  readonly #root: string;
+  readonly #dry: boolean;
+  readonly #session: Session;
+  /** Runs it, and says so. */
+  readonly systemctl: Systemctl;
+
+  constructor(values: Values<readonly [typeof DRY_RUN, typeof ROOT]>, session: Session) {
+    this.#root = values.root === undefined ? '/' : resolve(values.root);
+    this.#dry = values['dry-run'];
+    this.#session = session;
+    this.systemctl = async (...words) => {
+      this.#say('ran', 'run', `systemctl ${words.join(' ')}`);
+      if (!this.#dry) await systemctl(...words);
+    };
+    if (this.#root === '/' && !this.#dry && process.getuid?.() !== 0) {
+      throw new LibvirtError(
+        'OPERATION_DENIED',
+        'this writes to /etc: run it as root, or look at what it would do with --dry-run',
+      );
+    }
+  }
+
+  async put(thing: Installed): Promise<void> {
+    const path = this.#on(thing.path);
+    const content = thing.kind === 'file' ? thing.text : thing.target;
+    if ((await contentOf(thing, path)) === content) {
+      this.#session.print(`as it is: ${thing.path} (${thing.purpose})\n`);
+      return;
+    }
+    this.#say('wrote', 'write', `${thing.path} (${thing.purpose})`);
+    if (this.#dry) return;
+    await makeFolder(dirname(path), 0o755);
+    if (thing.kind === 'file') {
+      await writeFileAtomically(path, content);
+      await chmod(path, 0o644);
+    } else {
+      await rm(path, { force: true });
+      await symlink(content, path).catch((error) => {
+        throw systemError(error, `cannot make link '${path}'`);
+      });
+    }
+  }
+
+  /** Removes it whatever it says by now, and the folder of a drop-in or of links when nothing else is in it. */
+  async remove(thing: Installed): Promise<void> {
+    if (!(await this.has(thing))) return;
+    this.#say('removed', 'remove', thing.path);
+    if (this.#dry) return;
+    await removeFile(this.#on(thing.path));
+    await removeEmptyFolder(dirname(this.#on(thing.path)));
+  }
+
+  async has({ path }: Installed): Promise<boolean> {
+    return await lstat(this.#on(path)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async hasGroup(name: string): Promise<boolean> {
+    const groups = await readFile(this.#on('/etc/group'), 'utf8').catch(() => '');
+    return groups.split('\n').some((line) => line.startsWith(`${name}:`));
+  }
+
+  async sayWhatStays(): Promise<void> {
+    const { snapshotDir, memoryDir, stateDir } = defaultFolders('xen:///system', '');
+    for (const [folder, content] of [
+      [snapshotDir, 'metadata of snapshots'],
+      [memoryDir, 'RAM of snapshots'],
+      [stateDir, 'the journal'],
+    ] as const) {
+      if (existsSync(this.#on(folder))) this.#session.print(`kept ${folder} (${content})\n`);
+    }
+    this.#session.print(`kept what snapshots have in or beside the guests' disk images\n`);
+  }
+
+  #on(path: string): string {
+    return join(this.#root, path);
+  }
+
+  #say(did: string, would: string, what: string): void {
+    this.#session.print(`${this.#dry ? `would ${would}` : did} ${what}\n`);
+  }
+}
+
+/** What is there in its place; undefined where that is nothing, or something else. */
+async function contentOf({ kind }: Installed, path: string): Promise<string | undefined> {
+  return await (kind === 'file' ? readFile(path, 'utf8') : readlink(path)).catch(() => undefined);
+}

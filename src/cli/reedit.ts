@@ -1,0 +1,33 @@
+/** virsh's question after an edited document was refused (vshAskReedit): one key, without Return. */
+
+import { once } from 'node:events';
+import type { Session } from './session.ts';
+
+const HELP = [
+  'y - yes, start editor again',
+  'n - no, throw away my changes',
+  'f - force, try to redefine again',
+  '? - print this help',
+];
+
+export type Reedit = 'y' | 'n' | 'f';
+
+/** Undefined where there is no terminal to ask. */
+export async function askReedit(session: Session, message: string): Promise<Reedit | undefined> {
+  const { stdin } = process;
+  if (!stdin.isTTY) return undefined;
+  stdin.setRawMode(true).resume();
+  try {
+    for (;;) {
+      session.print(`\r${message} Try again? [y,n,f,?]: `);
+      const [key] = (await once(stdin, 'data')) as [Buffer];
+      const answer = key.toString()[0]?.toLowerCase();
+      if (answer === '\x03') return 'n';
+      if (answer === '?') session.print(`\r\n${HELP.map((line) => `${line}\r\n`).join('')}`);
+      if (answer === 'y' || answer === 'n' || answer === 'f') return answer;
+    }
+  } finally {
+    stdin.setRawMode(false).pause();
+    session.print('\r\n');
+  }
+}
