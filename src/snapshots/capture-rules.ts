@@ -41,9 +41,13 @@ export function checkCapture(snapshot: SnapshotDef, disks: readonly DomainDisk[]
   }
 }
 
-/** Internal snapshots live inside qcow2 images that QEMU serves (qdisk); libvirt's words for any other format. */
+/**
+ * Internal snapshots live inside qcow2 images that QEMU serves (qdisk), or are the volume's own where libxl serves a block
+ * device itself (phy): whether its storage can is then asked of the storage. libvirt's words for any other format.
+ */
 function checkInternal(disk: DomainDisk): void {
   const format = disk.format ?? 'raw';
+  if (disk.type === 'block' && format === 'raw' && (disk.driver ?? 'phy') === 'phy') return;
   if (format !== 'qcow2') {
     throw unsupported(`internal snapshot for disk ${disk.target} unsupported for storage type ${format}`);
   }

@@ -5,7 +5,7 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { Qcow2Images } from '../../src/disks/qcow2.ts';
+import { OfflineImages } from '../../src/disks/offline.ts';
 import { LibvirtError } from '../../src/errors.ts';
 import type { LibvirtHost } from '../../src/hosts/libvirt.ts';
 import { openLibvirtHost } from '../../src/hosts/open-libvirt.ts';
@@ -18,6 +18,7 @@ import { LifecycleHub } from '../../src/rpc/events.ts';
 import { decodePayload } from '../../src/rpc/frames.ts';
 import { lifecycleMessage } from '../../src/rpc/messages.ts';
 import type { Job } from '../../src/snapshots/ports.ts';
+import { LiveDiskFiles } from '../../src/store/live-disks.ts';
 import { parseDomain, renamed } from '../../src/xml/domain.ts';
 import { snapshotsIn } from '../support/images.ts';
 import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
@@ -72,7 +73,8 @@ async function open(driver: 'test:///default' | 'qemu:///session'): Promise<void
   host = await openLibvirtHost({
     upstream,
     events: hub,
-    images: new Qcow2Images(),
+    images: new OfflineImages(),
+    liveDisks: await LiveDiskFiles.open(folder, (text) => logged.push(text)),
     scratchDir: folder,
     log: (text) => logged.push(text),
   });
@@ -154,9 +156,14 @@ function job(at: (phase: string, abort: () => void) => void | Promise<void> = ()
       phases.push(name);
       await at(name, () => abort.abort());
     },
+    plan: async () => {},
     progress: () => {},
   };
 }
+
+const saved = () => ({ path: memory, name: 's1', disks: disks() });
+
+const definition = async () => host.definition(await now(), 'live');
 
 const disks = (): readonly LibxlDiskSnapshot[] => [
   { disk: { vdev: 'vda', format: 'qcow2', pdev_path: image }, name: 's1' },
@@ -235,10 +242,11 @@ describe('over the test driver', () => {
     await host.save(domain, 's1', args(), job());
     const events = await clientSees(async () => {
       const active = await now();
-      await host.checkRestore(active, memory);
+      await host.checkRestore(active, saved(), await definition());
+      const kept = await definition();
       await host.destroy(active);
-      await new Qcow2Images().apply('s1', disks());
-      await host.restore(active, memory, { paused });
+      await new OfflineImages().apply('s1', disks());
+      await host.restore(active, memory, { paused, definition: kept });
     });
     expect(events).toEqual([STOPPED_FROM_SNAPSHOT, STARTED_FROM_SNAPSHOT, last]);
     expect((await now()).state).toBe(state);
@@ -290,7 +298,7 @@ describe('over the test driver', () => {
   describe('a save that fails', () => {
     test('for its disk leaves domain and folder as they were', async () => {
       const domain = await guest('define');
-      await new Qcow2Images().create('s1', disks());
+      await new OfflineImages().create('s1', disks(), new Set());
       const error = await refusal(host.save(domain, 's1', args(), job()));
       expect(error.message).toBe(
         `operation failed: disk 'vda' already has an internal snapshot 's1' in '${image}': choose another name`,
@@ -372,23 +380,23 @@ describe('over the test driver', () => {
     test('of the domain is accepted', async () => {
       const domain = await guest('define');
       await host.save(domain, 's1', args(), job());
-      await expect(host.checkRestore(await now(), memory)).resolves.toBeUndefined();
+      await expect(host.checkRestore(await now(), saved(), await definition())).resolves.toBeUndefined();
     });
 
     test('of another domain is refused in libvirt’s words', async () => {
       const domain = await guest('define');
       await host.save(domain, 's1', args(), job());
       const other = { ...domain, ref: { ...domain.ref, name: 'h', uuid: OTHER_UUID } };
-      expect((await refusal(host.checkRestore(other, memory))).message).toBe(
+      expect((await refusal(host.checkRestore(other, saved(), await definition()))).message).toBe(
         `operation failed: cannot restore domain 'h' uuid ${OTHER_UUID} from a file which belongs to domain 'g' uuid ${UUID}`,
       );
     });
 
     test('that is missing or damaged is refused', async () => {
       const domain = await guest('define');
-      expect((await refusal(host.checkRestore(domain, memory))).message).toContain(memory);
+      expect((await refusal(host.checkRestore(domain, saved(), await definition()))).message).toContain(memory);
       await writeFile(memory, 'damaged');
-      expect((await refusal(host.checkRestore(domain, memory))).message).toContain(
+      expect((await refusal(host.checkRestore(domain, saved(), await definition()))).message).toContain(
         `incomplete save header in '${memory}'`,
       );
     });
@@ -415,8 +423,9 @@ describe('over the test driver', () => {
       await host.deleteDiskSnapshots(domain, 's1', disks());
       const active = await now();
       expect(active.persistent).toBe(false);
+      const kept = await definition();
       await host.destroy(active);
-      await host.restore(active, memory, { paused: false });
+      await host.restore(active, memory, { paused: false, definition: kept });
       await settled();
       expect(gone).toEqual([]);
       await run('destroy', 'g');
@@ -480,10 +489,11 @@ describe('over the qemu driver', () => {
       expect(await snapshotsIn(image)).toEqual(['s1']);
       const events = await clientSees(async () => {
         const active = await now();
-        await host.checkRestore(active, memory);
+        await host.checkRestore(active, saved(), await definition());
+        const kept = await definition();
         await host.destroy(active);
-        await new Qcow2Images().apply('s1', disks());
-        await host.restore(active, memory, { paused });
+        await new OfflineImages().apply('s1', disks());
+        await host.restore(active, memory, { paused, definition: kept });
       });
       // qemu tells of the end of the process, too.
       const shutdown = 6;

@@ -3,8 +3,12 @@
 import { LibvirtError } from '../../src/errors.ts';
 import type { DomainRef } from '../../src/model/domain.ts';
 import { LIFECYCLE } from '../../src/model/events.ts';
+import type { OverlaidDomains } from '../../src/rpc/proxy-context.ts';
 import type { ActiveJob, SnapshotApi, SnapshotRef } from '../../src/snapshots/api.ts';
 import type { LifecycleEvents } from '../../src/snapshots/ports.ts';
+
+/** For a proxy before which no domain runs on overlays. */
+export const NO_OVERLAYS: OverlaidDomains = { has: () => false, definition: (xml) => xml };
 
 interface Kept {
   readonly name: string;

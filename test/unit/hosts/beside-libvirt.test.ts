@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createInternalSnapshots, diskNode } from '../../../src/disks/internal-snapshots.ts';
+import { LiveSnapshots } from '../../../src/disks/live-snapshots.ts';
 import { LibvirtError } from '../../../src/errors.ts';
 import { BesideLibvirt, type LibxlSnapshots } from '../../../src/hosts/beside-libvirt.ts';
 import { DeathWatch } from '../../../src/hosts/death-watch.ts';
@@ -14,7 +14,7 @@ import type { Job, JobProgress } from '../../../src/snapshots/ports.ts';
 import { snapshotsIn } from '../../support/images.ts';
 import { refusal } from '../../support/refusal.ts';
 import { newImage } from './embedded.ts';
-import { GUEST, LIVE_XML, Record, RecordedEvents, RecordedUpstream, RUNNING } from './recorded-upstream.ts';
+import { DEFINITION, GUEST, LIVE_XML, Record, RecordedEvents, RecordedUpstream, RUNNING } from './recorded-upstream.ts';
 
 const ARGS: LibxlDomainSnapshotArgs = { memory: true, memory_path: '/m/s1.save' };
 const RESULT: LibxlDomainSnapshot = { name: 's1', memory: true, memory_path: '/m/s1.save', memory_bytes: 100 };
@@ -81,6 +81,7 @@ function job(): Job & { readonly reported: JobProgress[] } {
     signal: new AbortController().signal,
     reported,
     phase: async (name) => record.write(`phase ${name}`),
+    plan: async () => {},
     progress: (progress) => reported.push(progress),
   };
 }
@@ -225,6 +226,10 @@ describe('checkSave', () => {
 });
 
 describe('checkRestore', () => {
+  beforeEach(() => {
+    upstream.readsImages = false;
+  });
+
   const imageOf = async (xml: string, stream: Buffer): Promise<string> => {
     const path = join(directory, 's1.save');
     await writeFile(path, encodeMemoryImageHeader(xml));
@@ -232,24 +237,32 @@ describe('checkRestore', () => {
     return path;
   };
 
+  const saved = (path: string) => ({ path, name: 's1', disks: [] });
+
+  test('accepts an image of the domain under an earlier name', async () => {
+    const image = await imageOf(LIVE_XML.replace('<name>g<', '<name>h<'), STREAM);
+    await expect(mechanism().checkRestore(RUNNING, saved(image), DEFINITION)).resolves.toBeUndefined();
+  });
+
   test('accepts a whole image of the domain', async () => {
-    await expect(mechanism().checkRestore(RUNNING, await imageOf(LIVE_XML, STREAM))).resolves.toBeUndefined();
+    await expect(
+      mechanism().checkRestore(RUNNING, saved(await imageOf(LIVE_XML, STREAM)), DEFINITION),
+    ).resolves.toBeUndefined();
   });
 
   test.each([
-    ['another domain’s', LIVE_XML.replace('<name>g<', '<name>h<'), STREAM, `belongs to domain 'h'`],
     ['another UUID’s', LIVE_XML.replace('777777777777', '888888888888'), STREAM, `888888888888`],
     ['one without a stream', LIVE_XML, Buffer.alloc(0), 'no libxl stream'],
     ['one cut short', LIVE_XML, STREAM.subarray(0, -1), 'has no end'],
   ])('refuses %s', async (_what, xml, stream, text) => {
-    const error = await refusal(mechanism().checkRestore(RUNNING, await imageOf(xml, stream)));
+    const error = await refusal(mechanism().checkRestore(RUNNING, saved(await imageOf(xml, stream)), DEFINITION));
     expect(error.fields.code).toBe(9);
     expect(error.message).toContain(text);
   });
 
   test('refuses a missing one, naming it', async () => {
     const path = join(directory, 'nowhere.save');
-    expect((await refusal(mechanism().checkRestore(RUNNING, path))).message).toBe(
+    expect((await refusal(mechanism().checkRestore(RUNNING, saved(path), DEFINITION))).message).toBe(
       `Failed to open domain image file '${path}': No such file or directory`,
     );
   });
@@ -262,12 +275,14 @@ describe('deleteDiskSnapshots', () => {
     const path = await newImage(join(directory, 'a.qcow2'));
     daemon = await StorageDaemon.start(directory, 5, [{ ...disk, pdev_path: path }]);
     const { signal } = new AbortController();
-    await createInternalSnapshots({ socket: daemon.qmpSocket, name: 's1', nodes: [diskNode(disk)], signal });
+    const monitor = async () => daemon?.qmpSocket ?? '';
+    const disks = [{ disk: { ...disk, pdev_path: path }, name: 's1' }];
+    await (await LiveSnapshots.prepare({ monitor, name: 's1', disks, signal })).take();
     expect(await snapshotsIn(path)).toEqual(['s1']);
-    await mechanism().deleteDiskSnapshots(RUNNING, 's1', [{ disk, name: 's1' }]);
+    await mechanism().deleteDiskSnapshots(RUNNING, 's1', disks);
     expect(await snapshotsIn(path)).toEqual([]);
     expect(record.lines).toEqual(['lookupByUUID', 'qmpSocketOf 5']);
-    await mechanism().deleteDiskSnapshots(RUNNING, 's1', [{ disk, name: 's1' }]);
+    await mechanism().deleteDiskSnapshots(RUNNING, 's1', disks);
   });
 
   test('asks nobody where there are no disks', async () => {

@@ -6,8 +6,10 @@ import { LibvirtHost } from '../../../src/hosts/libvirt.ts';
 import { openLibvirtHost } from '../../../src/hosts/open-libvirt.ts';
 import { parseDomain } from '../../../src/xml/domain.ts';
 import {
+  DEFINITION,
   GUEST,
   LIVE_XML,
+  NO_LIVE_DISKS,
   NO_MECHANISM,
   Record,
   RecordedEvents,
@@ -30,6 +32,7 @@ beforeEach(() => {
     launcher: new Launcher(upstream, events),
     departures: new Departures(upstream),
     mechanism: NO_MECHANISM,
+    liveDisks: NO_LIVE_DISKS,
   });
 });
 
@@ -49,7 +52,7 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
   });
 
   test('restore, running', async () => {
-    await host.restore(RUNNING, '/m', { paused: false });
+    await host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION });
     expect(record.lines).toEqual([
       'expect STARTED_RESTORED',
       'expect RESUMED_FROM_SNAPSHOT',
@@ -67,7 +70,7 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
 
   test('restore, paused', async () => {
     upstream.state = 'paused';
-    await host.restore(RUNNING, '/m', { paused: true });
+    await host.restore(RUNNING, '/m', { paused: true, definition: DEFINITION });
     expect(record.lines).toContain('restoreFlags /m 4');
     expect(record.lines).not.toContain('suspend');
     expect(events.emitted.map(({ event }) => event)).toEqual(['STARTED_FROM_SNAPSHOT', 'SUSPENDED_FROM_SNAPSHOT']);
@@ -105,7 +108,9 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
       upstream.failures[call] = { times: 1 };
     }
     await expect(host.destroy(RUNNING)).rejects.toThrow('destroy failed');
-    await expect(host.restore(RUNNING, '/m', { paused: false })).rejects.toThrow('restoreFlags failed');
+    await expect(host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION })).rejects.toThrow(
+      'restoreFlags failed',
+    );
     await expect(host.start(RUNNING, { paused: false })).rejects.toThrow('createWithFlags failed');
     await expect(host.define(parseDomain(LIVE_XML))).rejects.toThrow('defineXML failed');
     expect(events.emitted).toEqual([]);
@@ -117,7 +122,7 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
 describe('a domain ends up as it was asked for', () => {
   test('paused, by suspending it where the driver does not know the flag', async () => {
     upstream.failures.restoreFlags = { times: 1, error: UNSUPPORTED_FLAG() };
-    await host.restore(RUNNING, '/m', { paused: true });
+    await host.restore(RUNNING, '/m', { paused: true, definition: DEFINITION });
     expect(record.lines.filter((line) => !line.startsWith('expect'))).toEqual([
       'restoreFlags /m 4',
       'restoreFlags /m 0',
@@ -132,7 +137,7 @@ describe('a domain ends up as it was asked for', () => {
 
   test('running, by resuming it where it was saved paused', async () => {
     upstream.state = 'paused';
-    await host.restore(RUNNING, '/m', { paused: false });
+    await host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION });
     expect(record.lines).toContain('resume');
     expect(record.lines).toContain('expect RESUMED_UNPAUSED');
     expect(events.emitted.at(-1)?.event).toBe('RESUMED_FROM_SNAPSHOT');
@@ -140,13 +145,15 @@ describe('a domain ends up as it was asked for', () => {
 
   test('without the flag, an argument that libvirtd does not like is no reason to try again', async () => {
     upstream.failures.restoreFlags = { times: 1, error: UNSUPPORTED_FLAG() };
-    await expect(host.restore(RUNNING, '/m', { paused: false })).rejects.toThrow('unsupported flags');
+    await expect(host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION })).rejects.toThrow(
+      'unsupported flags',
+    );
     expect(record.lines).not.toContain('restoreFlags /m 4');
   });
 
   test('or an error says that it ended at once', async () => {
     upstream.ref = { ...GUEST, id: -1 };
-    await expect(host.restore(RUNNING, '/m', { paused: false })).rejects.toThrow(
+    await expect(host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION })).rejects.toThrow(
       `operation failed: domain 'g' ended as soon as it was started`,
     );
     expect(events.emitted).toEqual([]);
@@ -163,7 +170,10 @@ test('a domain that goes while all are listed is in no list', async () => {
 
 describe('the mechanism is chosen by the upstream', () => {
   const unused = () => Promise.reject(new Error('not to be called'));
-  const images = { create: unused, checkFree: unused, apply: unused, delete: unused, check: unused };
+  const images = {
+    ...{ create: unused, checkFree: unused, apply: unused, delete: unused, check: unused },
+    ...{ commit: unused, chain: unused, rebase: unused, remove: unused },
+  };
   const libxl = {
     checkDomainSnapshotSave: async () => {},
     domainSnapshotSave: unused,
@@ -183,6 +193,7 @@ describe('the mechanism is chosen by the upstream', () => {
       upstream,
       events,
       images,
+      liveDisks: NO_LIVE_DISKS,
       ...(found && { libxl: found }),
       scratchDir: '/scratch',
       log: (text) => logged.push(text),

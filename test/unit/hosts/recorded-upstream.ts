@@ -5,7 +5,8 @@ import type { LibvirtHostOptions } from '../../../src/hosts/libvirt.ts';
 import type { Upstream } from '../../../src/hosts/upstream.ts';
 import type { Domain, DomainRef, DomainState } from '../../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../../src/model/events.ts';
-import type { LifecycleEvents } from '../../../src/snapshots/ports.ts';
+import type { LifecycleEvents, LiveDisks } from '../../../src/snapshots/ports.ts';
+import { parseDomain } from '../../../src/xml/domain.ts';
 
 export const GUEST: DomainRef = { name: 'g', uuid: '11111111-2222-3333-4444-777777777777', id: 5 };
 export const RUNNING: Domain = { ref: GUEST, state: 'running', persistent: true };
@@ -60,6 +61,8 @@ export class RecordedUpstream implements Upstream {
   ref: DomainRef | undefined = GUEST;
   state: DomainState = 'running';
   type = 'Xen';
+  /** Whether its driver can read saved images; they are the guest's then. */
+  readsImages = true;
   /** State that a failing pmSuspendForDuration leaves behind. */
   stateAfterFailure: DomainState = 'running';
 
@@ -127,7 +130,12 @@ export class RecordedUpstream implements Upstream {
   }
 
   async saveImageGetXMLDesc(): Promise<string> {
+    if (this.readsImages) return LIVE_XML;
     throw new LibvirtError('NO_SUPPORT', 'virDomainSaveImageGetXMLDesc');
+  }
+
+  async saveImageDefineXML(): Promise<void> {
+    throw new LibvirtError('NO_SUPPORT', 'virDomainSaveImageDefineXML');
   }
 
   async pmSuspendForDuration(_domain: DomainRef, target: number): Promise<void> {
@@ -158,5 +166,20 @@ export const NO_MECHANISM: LibvirtHostOptions['mechanism'] = {
   save: () => Promise.reject(new Error('not to be called')),
   recover: () => Promise.reject(new Error('not to be called')),
   deleteDiskSnapshots: () => Promise.reject(new Error('not to be called')),
+  commit: () => Promise.reject(new Error('not to be called')),
+  freeze: () => Promise.reject(new Error('not to be called')),
   checkRestore: () => Promise.reject(new Error('not to be called')),
+  retie: () => Promise.reject(new Error('not to be called')),
 };
+
+/** No domain stands on an overlay. */
+export const NO_LIVE_DISKS: LiveDisks = {
+  has: () => false,
+  of: () => new Map(),
+  set: async () => {},
+  forget: async () => {},
+  keep: async () => {},
+};
+
+/** The definition of the guest, as a restore is given it. */
+export const DEFINITION = parseDomain(LIVE_XML);

@@ -2,9 +2,10 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { Qcow2Images } from '../../../src/disks/qcow2.ts';
+import { OfflineImages } from '../../../src/disks/offline.ts';
 import { TestHost } from '../../../src/hosts/test.ts';
 import { readMemoryImage } from '../../../src/libxl/memory-image.ts';
+import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
 import { domainName, parseDomain } from '../../../src/xml/domain.ts';
 import { domainDisks } from '../../../src/xml/domain-disks.ts';
 import { snapshotsIn } from '../../support/images.ts';
@@ -23,7 +24,13 @@ import {
 } from './embedded.ts';
 
 const UUID = '11111111-2222-3333-4444-555555555555';
-const images = new Qcow2Images();
+const images = new OfflineImages();
+
+const imageOf = ({ memory_path, disks }: { memory_path: string; disks?: readonly LibxlDiskSnapshot[] }) => ({
+  path: memory_path,
+  name: 's1',
+  disks: disks ?? [],
+});
 
 /** The embedded host with a running domain `two`, which has two images. */
 async function twoDisks() {
@@ -109,10 +116,11 @@ describe('saving and restoring', () => {
 
     told.length = 0;
     await images.check('s1', disks, new Set(disks.flatMap(({ disk: { pdev_path } }) => pdev_path ?? [])));
-    await host.checkRestore(before, args.memory_path);
+    await host.checkRestore(before, imageOf(args));
+    const definition = await host.definition(before, 'live');
     await host.destroy(before);
     await images.apply('s1', disks);
-    await host.restore(before, args.memory_path, { paused: true });
+    await host.restore(before, args.memory_path, { paused: true, definition });
     const after = await embedded.domain('two');
     expect(after).toMatchObject({ state: 'paused', persistent: true });
     expect(after.ref.id).toBeGreaterThan(before.ref.id);
@@ -173,7 +181,7 @@ describe('saving and restoring', () => {
     const none = await host.lookup(ref);
     const memory_path = join(folder, 'none.save');
     await host.save(none, 's1', { memory_path }, quietJob());
-    await host.checkRestore(none, memory_path);
+    await host.checkRestore(none, { path: memory_path, name: 's1', disks: [] });
     const missing = { memory_path, disks: [disk('xvda', '/nonexistent.qcow2')] };
     await expect(host.checkSave(none, missing)).rejects.toMatchObject({
       code: 'CONFIG_UNSUPPORTED',
@@ -259,8 +267,8 @@ describe('a memory image that cannot be restored is refused while the old guest 
     const domain = await embedded.domain('two');
     await host.save(domain, 's1', { memory_path: args.memory_path }, quietJob());
     await writeFile(args.memory_path, change(await readFile(args.memory_path)));
-    await expect(host.checkRestore(domain, args.memory_path)).rejects.toMatchObject({ name: 'LibvirtError' });
-    const text = await host.checkRestore(domain, args.memory_path).catch((error: Error) => error.message);
+    await expect(host.checkRestore(domain, imageOf(args))).rejects.toMatchObject({ name: 'LibvirtError' });
+    const text = await host.checkRestore(domain, imageOf(args)).catch((error: Error) => error.message);
     expect(text).toContain(args.memory_path);
     expect((await embedded.domain('two')).state).toBe('running');
     return text;
@@ -298,7 +306,7 @@ describe('a memory image that cannot be restored is refused while the old guest 
     await using embedded = await twoDisks();
     const { host, args } = embedded;
     await host.save(await embedded.domain('two'), 's1', args, quietJob());
-    await expect(host.checkRestore(await embedded.domain('test'), args.memory_path)).rejects.toThrow(
+    await expect(host.checkRestore(await embedded.domain('test'), imageOf(args))).rejects.toThrow(
       /^operation failed: cannot restore domain 'test' uuid 6695.* which belongs to domain 'two' uuid 1111/,
     );
   });
@@ -337,8 +345,9 @@ describe('what a revert also does', () => {
     const domain = await host.lookup(await api.createXML(definitionOf('t', UUID)));
     const path = join(folder, 't.save');
     await host.save(domain, 's1', { memory_path: path }, quietJob());
+    const definition = await host.definition(domain, 'live');
     await host.destroy(domain);
-    await host.restore(domain, path, { paused: false });
+    await host.restore(domain, path, { paused: false, definition });
     expect(told.slice(-2)).toEqual(['t STARTED_FROM_SNAPSHOT', 't RESUMED_FROM_SNAPSHOT']);
     expect(await host.lookup(domain.ref)).toMatchObject({ state: 'running', persistent: false });
     expect(gone).toEqual([]);
@@ -354,7 +363,9 @@ describe('what a revert also does', () => {
     const { host, args } = embedded;
     const domain = await embedded.domain('two');
     await host.save(domain, 's1', args, quietJob());
-    await expect(host.restore(domain, args.memory_path, { paused: false })).rejects.toMatchObject({
+    await expect(
+      host.restore(domain, args.memory_path, { paused: false, definition: await host.definition(domain, 'live') }),
+    ).rejects.toMatchObject({
       code: 'OPERATION_INVALID',
     });
     await writePattern(embedded.liveDisk(domain, 'xvda'), 'raw', 0x33);

@@ -11,7 +11,7 @@ import { Launcher } from '../../../src/hosts/launch.ts';
 import { ThroughLibvirt } from '../../../src/hosts/through-libvirt.ts';
 import { encodeMemoryImageHeader } from '../../../src/libxl/memory-image.ts';
 import type { Job, OfflineDisks } from '../../../src/snapshots/ports.ts';
-import { GUEST, LIVE_XML, Record, RecordedEvents, RecordedUpstream, RUNNING } from './recorded-upstream.ts';
+import { DEFINITION, GUEST, LIVE_XML, Record, RecordedEvents, RecordedUpstream, RUNNING } from './recorded-upstream.ts';
 
 let record: Record;
 let upstream: RecordedUpstream;
@@ -27,12 +27,18 @@ beforeEach(async () => {
 
 afterEach(() => rm(directory, { recursive: true }));
 
+const saved = () => ({ path: memory, name: 's1', disks: [] });
+
 const images: OfflineDisks = {
   create: async (name) => record.write(`create ${name}`),
   checkFree: async (name) => record.write(`checkFree ${name}`),
   apply: async (name) => record.write(`apply ${name}`),
   delete: async (name) => record.write(`delete ${name}`),
   check: async (name) => record.write(`check ${name}`),
+  commit: async () => record.write('commit'),
+  chain: async () => [],
+  rebase: async () => record.write('rebase'),
+  remove: async () => record.write('remove'),
 };
 
 function mechanism(driver: string): ThroughLibvirt {
@@ -48,7 +54,12 @@ function mechanism(driver: string): ThroughLibvirt {
   });
 }
 
-const job: Job = { signal: new AbortController().signal, phase: async () => {}, progress: () => {} };
+const job: Job = {
+  signal: new AbortController().signal,
+  phase: async () => {},
+  plan: async () => {},
+  progress: () => {},
+};
 
 const save = (driver: string, state: 'running' | 'paused' = 'running'): Promise<unknown> =>
   mechanism(driver).save({ ...RUNNING, state }, 's1', { memory: true, memory_path: memory }, job);
@@ -94,7 +105,7 @@ describe('what drivers tell of a save', () => {
     await writeFile(memory, 'memory of the guest');
     await save(driver, state);
     const end = record.lines.findIndex((line) => line.startsWith('saveFlags'));
-    expect(record.lines.slice(0, end)).toEqual(expected);
+    expect(record.lines.slice(0, end)).toEqual(['getXMLDesc 1', ...expected]);
   });
 });
 
@@ -103,18 +114,21 @@ describe('an image that libvirtd cannot read (libxl’s driver) is read here', (
     await writeFile(memory, encodeMemoryImageHeader(xml));
     await appendFile(memory, Buffer.from(stream, 'latin1'));
   };
+  beforeEach(() => {
+    upstream.readsImages = false;
+  });
   const STREAM = `LibxlFmt\0\0\0\x02\0\0\0\0RAM${'\0'.repeat(8)}`;
 
   test('and accepted when it is whole and the domain’s', async () => {
     await image(LIVE_XML, STREAM);
-    await expect(mechanism('Xen').checkRestore(RUNNING, memory)).resolves.toBeUndefined();
+    await expect(mechanism('Xen').checkRestore(RUNNING, saved(), DEFINITION)).resolves.toBeUndefined();
   });
 
   test.each([
-    ['another domain’s', LIVE_XML.replace('<name>g<', '<name>h<'), STREAM, `belongs to domain 'h'`],
+    ['another domain’s', LIVE_XML.replace('<uuid>1', '<uuid>2'), STREAM, `belongs to domain 'g'`],
     ['cut short', LIVE_XML, STREAM.slice(0, -1), 'has no end'],
   ])('and refused when it is %s', async (_what, xml, stream, text) => {
     await image(xml, stream);
-    await expect(mechanism('Xen').checkRestore(RUNNING, memory)).rejects.toThrow(text);
+    await expect(mechanism('Xen').checkRestore(RUNNING, saved(), DEFINITION)).rejects.toThrow(text);
   });
 });

@@ -15,7 +15,7 @@ import { LIFECYCLE_EVENT, lifecycleFrame } from '../../../src/rpc/messages.ts';
 import { CONNECT, PROCEDURES as P } from '../../../src/rpc/procedures.ts';
 import { proxy } from '../../../src/rpc/proxy.ts';
 import { type Listener, listen } from '../../../src/rpc/server.ts';
-import { MemorySnapshots } from '../../support/memory-snapshots.ts';
+import { MemorySnapshots, NO_OVERLAYS } from '../../support/memory-snapshots.ts';
 import { type Frame, RawClient } from '../../support/raw-client.ts';
 import { rpcFixture } from '../../support/rpc-fixtures.ts';
 
@@ -50,7 +50,7 @@ beforeEach(async () => {
   await once(upstream, 'listening');
   hub = new LifecycleHub();
   snapshots = new MemorySnapshots(hub);
-  const handler = proxy({ upstream: path, snapshots, hub });
+  const handler = proxy({ upstream: path, snapshots, hub, overlaid: NO_OVERLAYS });
   listener = await listen({ path: join(directory, 'sock'), readOnly: false, mode: 0o600 }, handler);
 });
 
@@ -136,7 +136,7 @@ describe('a read-only client', () => {
         readOnlyConnections += 1;
       });
       if (there) readOnlyUpstream.listen(`${path}-ro`);
-      const handler = proxy({ upstream: path, upstreamReadOnly: `${path}-ro`, snapshots, hub });
+      const handler = proxy({ upstream: path, upstreamReadOnly: `${path}-ro`, snapshots, hub, overlaid: NO_OVERLAYS });
       await using readOnly = await listen({ path: join(directory, 'ro'), readOnly: true, mode: 0o600 }, handler);
       const opens: number[] = [];
       onFrame = (frame, socket) => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { DomainDisk, SnapshotLocation } from '../../../src/model/domain.ts';
-import type { MemorySnapshot, SnapshotDef, SnapshotState } from '../../../src/model/snapshot.ts';
+import type { DiskTarget, MemorySnapshot, SnapshotDef, SnapshotState } from '../../../src/model/snapshot.ts';
 import { checkCapture } from '../../../src/snapshots/capture-rules.ts';
 
 const disk = (target: string, more: Partial<DomainDisk> = {}): DomainDisk => ({
@@ -20,7 +20,7 @@ const disk = (target: string, more: Partial<DomainDisk> = {}): DomainDisk => ({
 interface Case {
   readonly state?: SnapshotState;
   readonly memory?: MemorySnapshot;
-  readonly disks: readonly (readonly [DomainDisk, SnapshotLocation])[];
+  readonly disks: readonly (readonly [DomainDisk, SnapshotLocation, DiskTarget?])[];
 }
 
 const INTERNAL: MemorySnapshot = { location: 'internal' };
@@ -32,7 +32,7 @@ const check = ({ state = 'running', memory = INTERNAL, disks }: Case) => {
     state,
     creationTime: 1n,
     memory,
-    disks: disks.map(([{ target }, location]) => ({ name: target, location })),
+    disks: disks.map(([{ target: name }, location, target]) => ({ name, location, ...(target && { target }) })),
     revertDisks: [],
   };
   checkCapture(
@@ -72,6 +72,29 @@ describe('accepted', () => {
       },
     ],
     ['disks of a domain that is off', { state: 'shutoff', memory: NONE, disks: [[disk('xvda'), 'internal']] }],
+    [
+      'a volume that libxl serves itself',
+      { disks: [[disk('xvda', { type: 'block', format: 'raw', driver: 'phy' }), 'internal']] },
+    ],
+    ['overlays of a running domain', { state: 'disk-snapshot', memory: NONE, disks: [[disk('xvda'), 'external']] }],
+    [
+      'disks of a running domain inside their images',
+      { state: 'disk-snapshot', memory: NONE, disks: [[disk('xvda'), 'internal']] },
+    ],
+    [
+      'memory in a file of its own, no disk',
+      { memory: { location: 'external', file: '/m' }, disks: [[disk('xvda'), 'no']] },
+    ],
+    [
+      'a mix',
+      {
+        memory: { location: 'external', file: '/m' },
+        disks: [
+          [disk('xvda'), 'internal'],
+          [disk('xvdb', { format: 'raw' }), 'external'],
+        ],
+      },
+    ],
     ['qcow2 on a block device', { disks: [[disk('xvda', { type: 'block' }), 'internal']] }],
   ])('%s', (_, request) => {
     expect(() => check(request)).not.toThrow();
@@ -114,24 +137,24 @@ describe('refused with code 67, naming the disk', () => {
     ['memory without the only disk', { disks: [[disk('xvda'), 'no']] }, all],
     ['nothing at all', { state: 'shutoff', memory: NONE, disks: [] }, 'nothing selected for snapshot'],
     [
-      'a mix',
-      {
-        disks: [
-          [disk('xvda'), 'internal'],
-          [disk('xvdb'), 'external'],
-        ],
-      },
-      'mixing internal and external targets for a snapshot is not yet supported',
+      'an overlay in a format of its own',
+      { disks: [[disk('xvda'), 'external', { type: 'file', format: 'vmdk', path: '/d/a' }]] },
+      'external snapshot format for disk xvda is unsupported: vmdk',
     ],
     [
-      'an internal snapshot of an active domain without memory',
-      { state: 'disk-snapshot', memory: NONE, disks: [[disk('xvda'), 'internal']] },
-      'active domains require external disk snapshots; disk xvda requested internal',
+      'an overlay on the network',
+      { disks: [[disk('xvda'), 'external', { type: 'network' }]] },
+      "external snapshot for disk xvda unsupported on a 'network' target",
     ],
     [
-      'external disks',
-      { state: 'disk-snapshot', memory: NONE, disks: [[disk('xvda'), 'external']] },
-      "external snapshot 's1' is not yet supported by this driver",
+      'an overlay above a network disk',
+      { disks: [[disk('xvda', { type: 'network' }), 'external']] },
+      "external snapshot for disk xvda unsupported on a 'network' source",
+    ],
+    [
+      'an overlay for a disk that several guests write to',
+      { disks: [[disk('xvda', { shareable: true }), 'external']] },
+      'external snapshot of disk xvda, which is shareable, is not supported',
     ],
   ])('%s', (_, request, text) => {
     expect(() => check(request)).toThrow(`unsupported configuration: ${text}`);

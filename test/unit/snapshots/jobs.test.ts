@@ -15,6 +15,7 @@ function recording(): { readonly journal: Journal; readonly lines: string[] } {
       lines.push(`${name} ${operation} ${snapshot}`);
       return {
         phase: async (phase) => void lines.push(`${name} ${phase}`),
+        plan: async () => void lines.push(`${name} plan`),
         end: async () => void lines.push(`${name} end`),
       };
     },

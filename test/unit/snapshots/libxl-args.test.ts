@@ -39,7 +39,7 @@ const snapshot = (memory: MemorySnapshot, disks: readonly DiskSnapshot[]): Snaps
   revertDisks: [],
 });
 
-const OPTIONS = { memoryPath: '/m/s1.save', live: false };
+const OPTIONS = { memoryPath: '/m/s1.save', live: false, reuse: false };
 
 describe('memory', () => {
   test.each<[string, MemorySnapshot, boolean, object]>([
