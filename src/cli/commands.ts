@@ -2,6 +2,7 @@
 
 import type { Command } from './command.ts';
 import { completionCommand } from './completion.ts';
+import { DU } from './du.ts';
 import { type CommandGroup, helpCommand } from './help.ts';
 import { INSTALL, UNINSTALL } from './install.ts';
 
@@ -33,7 +34,7 @@ const snapshot: CommandGroup = {
 };
 
 /** Beyond virsh. */
-const storage: CommandGroup = { title: 'Pictures, storage and checks', keyword: 'storage', commands: [TREE] };
+const storage: CommandGroup = { title: 'Pictures, storage and checks', keyword: 'storage', commands: [TREE, DU] };
 
 const itself: CommandGroup = {
   title: 'Xlsnap itself',
