@@ -14,6 +14,7 @@ import { SNAPSHOT_INFO, SNAPSHOT_PARENT } from './snapshot-info.ts';
 import { SNAPSHOT_LIST } from './snapshot-list.ts';
 import { SNAPSHOT_REVERT } from './snapshot-revert.ts';
 import { TREE } from './tree.ts';
+import { VERIFY } from './verify.ts';
 
 /** virsh's own. */
 const snapshot: CommandGroup = {
@@ -34,7 +35,11 @@ const snapshot: CommandGroup = {
 };
 
 /** Beyond virsh. */
-const storage: CommandGroup = { title: 'Pictures, storage and checks', keyword: 'storage', commands: [TREE, DU] };
+const storage: CommandGroup = {
+  title: 'Pictures, storage and checks',
+  keyword: 'storage',
+  commands: [TREE, DU, VERIFY],
+};
 
 const itself: CommandGroup = {
   title: 'Xlsnap itself',
