@@ -3,6 +3,7 @@
 import type { Command } from './command.ts';
 import { completionCommand } from './completion.ts';
 import { DU } from './du.ts';
+import { EXPORT, IMPORT } from './export.ts';
 import { type CommandGroup, helpCommand } from './help.ts';
 import { INSTALL, UNINSTALL } from './install.ts';
 
@@ -38,7 +39,7 @@ const snapshot: CommandGroup = {
 const storage: CommandGroup = {
   title: 'Pictures, storage and checks',
   keyword: 'storage',
-  commands: [TREE, DU, VERIFY],
+  commands: [TREE, DU, VERIFY, EXPORT, IMPORT],
 };
 
 const itself: CommandGroup = {
