@@ -2,8 +2,8 @@
 
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { type Domain, isActive } from '../model/domain.ts';
-import { DELETE, REVERT } from '../model/flags.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
+import { virshCommand } from '../model/virsh-command.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import type { SnapshotContext } from './context.ts';
 import { deleteSnapshot } from './delete.ts';
@@ -94,7 +94,7 @@ async function finishRevert(
     await snapshots.setCurrent(snapshot);
     return `it was finished; the domain is ${state}`;
   }
-  const command = virshCommand('snapshot-revert', snapshots.ref.name, snapshot, REVERT_OPTIONS, flags);
+  const command = virshCommand('revert', { domain: snapshots.ref.name, snapshot, flags });
   return `the domain is ${state}; run '${command}' to finish it`;
 }
 
@@ -108,28 +108,9 @@ async function finishDelete(
     await deleteSnapshot(context, snapshots, snapshot, flags);
     return 'it was finished';
   } catch (error) {
-    const command = virshCommand('snapshot-delete', snapshots.ref.name, snapshot, DELETE_OPTIONS, flags);
+    const command = virshCommand('delete', { domain: snapshots.ref.name, snapshot, flags });
     return `it could not be finished: ${asLibvirtError(error).message}; then run '${command}'`;
   }
-}
-
-type VirshOptions = readonly (readonly [flag: number, option: string])[];
-
-const REVERT_OPTIONS: VirshOptions = [
-  [REVERT.RUNNING, '--running'],
-  [REVERT.PAUSED, '--paused'],
-  [REVERT.FORCE, '--force'],
-];
-
-const DELETE_OPTIONS: VirshOptions = [
-  [DELETE.CHILDREN, '--children'],
-  [DELETE.CHILDREN_ONLY, '--children-only'],
-  [DELETE.METADATA_ONLY, '--metadata'],
-];
-
-function virshCommand(command: string, domain: string, snapshot: string, known: VirshOptions, flags: number): string {
-  const options = known.filter(([flag]) => flags & flag).map(([, option]) => option);
-  return ['virsh', command, domain, snapshot, ...options].join(' ');
 }
 
 /** A snapshot that has no metadata: its name was free when it was begun, so whatever bears it is its. */
