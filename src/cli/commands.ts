@@ -2,6 +2,7 @@
 
 import type { Command } from './command.ts';
 import { completionCommand } from './completion.ts';
+import { DOCTOR } from './doctor.ts';
 import { DU } from './du.ts';
 import { EXPORT, IMPORT } from './export.ts';
 import { type CommandGroup, helpCommand } from './help.ts';
@@ -39,7 +40,7 @@ const snapshot: CommandGroup = {
 const storage: CommandGroup = {
   title: 'Pictures, storage and checks',
   keyword: 'storage',
-  commands: [TREE, DU, VERIFY, EXPORT, IMPORT],
+  commands: [TREE, DU, VERIFY, DOCTOR, EXPORT, IMPORT],
 };
 
 const itself: CommandGroup = {

@@ -126,7 +126,8 @@ function captured({ domain, disks }: SnapshotDef): readonly CapturedDisk[] {
   });
 }
 
-function imagesOf(disks: readonly DomainDisk[]): ReadonlyMap<string, ImageFile> {
+/** The local images of disks, by target. */
+export function imagesOf(disks: readonly DomainDisk[]): ReadonlyMap<string, ImageFile> {
   const local = disks.flatMap(({ target, path, format = 'raw', device }) =>
     path !== undefined && device === 'disk' ? [[target, { path, format }] as const] : [],
   );

@@ -5,6 +5,6 @@ export interface Finding {
   readonly wayOut: string;
 }
 
-export function findingText({ problem, wayOut }: Finding): string {
-  return `  ${problem}\n    way out: ${wayOut}\n`;
+export function findingText({ problem, wayOut }: Finding, indent = ''): string {
+  return `${indent}${problem}\n${indent}  way out: ${wayOut}\n`;
 }

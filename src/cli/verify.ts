@@ -51,5 +51,5 @@ function text({ name }: DomainRef, { snapshot, findings, hashes }: Verified): st
     ...(hashes?.memory === undefined ? [] : [`  sha256 of memory     ${hashes.memory}\n`]),
     ...Object.entries(hashes?.disks ?? {}).map(([disk, hash]) => `  sha256 of disk ${disk.padEnd(5)} ${hash}\n`),
   ];
-  return `${what}: ${findings.length === 0 ? 'ok' : 'NOT ok'}\n${findings.map(findingText).join('')}${lines.join('')}`;
+  return `${what}: ${findings.length === 0 ? 'ok' : 'NOT ok'}\n${findings.map((finding) => findingText(finding, '  ')).join('')}${lines.join('')}`;
 }
