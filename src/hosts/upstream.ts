@@ -22,6 +22,8 @@ export interface Upstream {
   saveFlags(domain: DomainRef, to: string, flags: number): Promise<void>;
   restoreFlags(from: string, flags: number): Promise<void>;
   saveImageGetXMLDesc(file: string, flags: number): Promise<string>;
+  hasManagedSaveImage(domain: DomainRef): Promise<boolean>;
+  managedSaveRemove(domain: DomainRef): Promise<void>;
   pmSuspendForDuration(domain: DomainRef, target: number): Promise<void>;
   pmWakeup(domain: DomainRef): Promise<void>;
   onLifecycle(listener: (domain: DomainRef, event: LifecycleEvent) => void): void;

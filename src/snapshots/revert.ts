@@ -70,6 +70,10 @@ function checkRevert(domain: Domain, snapshot: SnapshotDef, flags: number): void
     const text = `snapshot '${snapshot.name}' lacks domain '${domain.ref.name}' rollback info`;
     throw new LibvirtError('SNAPSHOT_REVERT_RISKY', text);
   }
+  if (domain.managedSave && !wakesUp && !(flags & REVERT.FORCE)) {
+    const advice = 'removal of existing managed saved state strongly recommended to avoid corruption';
+    throw new LibvirtError('SNAPSHOT_REVERT_RISKY', `snapshot without memory state, ${advice}`);
+  }
 }
 
 function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: SnapshotDef, flags: number): Target {

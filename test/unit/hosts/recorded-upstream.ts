@@ -60,6 +60,7 @@ export class RecordedUpstream implements Upstream {
   ref: DomainRef | undefined = GUEST;
   state: DomainState = 'running';
   type = 'Xen';
+  managedSave = false;
   /** State that a failing pmSuspendForDuration leaves behind. */
   stateAfterFailure: DomainState = 'running';
 
@@ -128,6 +129,15 @@ export class RecordedUpstream implements Upstream {
 
   async saveImageGetXMLDesc(): Promise<string> {
     throw new LibvirtError('NO_SUPPORT', 'virDomainSaveImageGetXMLDesc');
+  }
+
+  async hasManagedSaveImage(): Promise<boolean> {
+    return this.managedSave;
+  }
+
+  async managedSaveRemove(): Promise<void> {
+    this.#enter('managedSaveRemove');
+    this.managedSave = false;
   }
 
   async pmSuspendForDuration(_domain: DomainRef, target: number): Promise<void> {
