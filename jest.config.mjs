@@ -14,7 +14,7 @@ export default {
   projects: [
     project('unit'),
     project('property'),
-    project('integration', { testTimeout: 60_000 }),
+    project('integration', { setupFilesAfterEnv: ['<rootDir>/test/support/patience.ts'] }),
     // What takes long: libvirt's recorded commands, a million mutated frames.
     project('long', { testTimeout: 180_000 }),
     project('lab', {

@@ -2,6 +2,9 @@
 
 import type { Command } from './command.ts';
 import { completionCommand } from './completion.ts';
+import { DOCTOR } from './doctor.ts';
+import { DU } from './du.ts';
+import { EXPORT, IMPORT } from './export.ts';
 import { type CommandGroup, helpCommand } from './help.ts';
 import { INSTALL, UNINSTALL } from './install.ts';
 
@@ -13,6 +16,7 @@ import { SNAPSHOT_INFO, SNAPSHOT_PARENT } from './snapshot-info.ts';
 import { SNAPSHOT_LIST } from './snapshot-list.ts';
 import { SNAPSHOT_REVERT } from './snapshot-revert.ts';
 import { TREE } from './tree.ts';
+import { VERIFY } from './verify.ts';
 
 /** virsh's own. */
 const snapshot: CommandGroup = {
@@ -33,7 +37,11 @@ const snapshot: CommandGroup = {
 };
 
 /** Beyond virsh. */
-const storage: CommandGroup = { title: 'Pictures, storage and checks', keyword: 'storage', commands: [TREE] };
+const storage: CommandGroup = {
+  title: 'Pictures, storage and checks',
+  keyword: 'storage',
+  commands: [TREE, DU, VERIFY, DOCTOR, EXPORT, IMPORT],
+};
 
 const itself: CommandGroup = {
   title: 'Xlsnap itself',

@@ -23,13 +23,13 @@ export interface CapturedDisk {
   /** The image that holds the disk as it was. */
   readonly image: ImageFile;
   /** The layer in which the guest went on; absent where the snapshot lies inside the image. */
-  readonly overlay?: ImageFile & StoredFile;
+  readonly overlay?: ImageFile & Partial<StoredFile>;
 }
 
 export interface StoredFile {
   readonly path: string;
   /** What it takes on its file system; undefined where it is not there, or not for us to see. */
-  readonly allocatedBytes?: number;
+  readonly allocatedBytes: number | undefined;
 }
 
 export interface SnapshotFacts {
@@ -99,7 +99,7 @@ export function memoryPath(domain: DomainRef, { name, memory }: SnapshotDef, mem
 
 async function storedFile(path: string): Promise<StoredFile> {
   const found = await stat(path).catch(() => undefined);
-  return { path, ...(found && { allocatedBytes: found.blocks * STAT_BLOCK_BYTES }) };
+  return { path, allocatedBytes: found && found.blocks * STAT_BLOCK_BYTES };
 }
 
 async function withSize(disk: CapturedDisk): Promise<CapturedDisk> {
@@ -126,7 +126,8 @@ function captured({ domain, disks }: SnapshotDef): readonly CapturedDisk[] {
   });
 }
 
-function imagesOf(disks: readonly DomainDisk[]): ReadonlyMap<string, ImageFile> {
+/** The local images of disks, by target. */
+export function imagesOf(disks: readonly DomainDisk[]): ReadonlyMap<string, ImageFile> {
   const local = disks.flatMap(({ target, path, format = 'raw', device }) =>
     path !== undefined && device === 'disk' ? [[target, { path, format }] as const] : [],
   );

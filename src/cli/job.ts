@@ -20,24 +20,33 @@ const CLEAR = '\r\x1b[K';
 export async function runJob<T>(session: Session, domain: DomainRef, work: () => Promise<T>): Promise<T> {
   const ended = new AbortController();
   using interrupts = onInterrupt(session, domain, ended.signal);
-  const shown = process.stderr.isTTY && !session.quiet ? showProgress(session, domain, ended.signal) : undefined;
+  const job = work().finally(() => ended.abort());
+  const watched = process.stderr.isTTY && !session.quiet ? showProgress(session, domain, job, ended.signal) : undefined;
   try {
-    return await work();
+    return await job;
   } finally {
-    ended.abort();
-    await shown;
+    await watched;
     await interrupts.aborting;
   }
 }
 
 /** Never rejects: a job that cannot be watched goes on all the same. */
-async function showProgress(session: Session, domain: DomainRef, ended: AbortSignal): Promise<void> {
+async function showProgress(
+  session: Session,
+  domain: DomainRef,
+  job: Promise<unknown>,
+  ended: AbortSignal,
+): Promise<void> {
   try {
     using client = await session.connect();
     const samples = await poll(client, domain, ended);
+    const isDone = await job.then(
+      () => true,
+      () => false,
+    );
     if (!samples) return;
     const completed = await client.getJobStats(domain, COMPLETED);
-    process.stderr.write(`${CLEAR}${summaryLine(...samples, completed)}\n`);
+    process.stderr.write(isDone ? `${CLEAR}${summaryLine(...samples, completed)}\n` : CLEAR);
   } catch {
     process.stderr.write(CLEAR);
   }
@@ -72,7 +81,9 @@ function onInterrupt(session: Session, domain: DomainRef, ended: AbortSignal): I
   const interrupt = (): void => {
     if (aborting) session.leave();
     session.interrupted = true;
-    session.note('taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone');
+    session.note(
+      `${process.stderr.isTTY ? CLEAR : ''}taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone`,
+    );
     aborting = abort(session, domain, ended).catch((error) => session.error((error as Error).message));
   };
   process.on('SIGINT', interrupt);

@@ -29,13 +29,13 @@ function parameter({ params }: JobStats, name: string): number | undefined {
 }
 
 /** `Writing memory [=====>    ]  45% 120.00 MiB of 256.00 MiB, 80.10 MiB/s`, in less than a terminal's line. */
-export function progressLine(first: Sample, last: Sample, columns = COLUMNS): string {
+export function progressLine(first: Sample, last: Sample, columns: number | undefined): string {
   const part = Math.min(1, last.done / last.total);
   const percent = `${Math.floor(part * 100)}%`.padStart(4);
   const rate = rateOf(first, last);
   const numbers = `${percent} ${formatBytes(last.done)} of ${formatBytes(last.total)}${rate && `, ${rate}`}`;
-  const room = Math.min(BAR_MAX, columns - numbers.length - 'Writing memory [] '.length - 1);
-  if (room < 1) return numbers.slice(0, Math.max(0, columns - 1));
+  const room = Math.min(BAR_MAX, (columns || COLUMNS) - numbers.length - 'Writing memory [] '.length - 1);
+  if (room < 1) return numbers.slice(0, Math.max(0, (columns || COLUMNS) - 1));
   const filled = Math.round(part * room);
   const bar = (filled === 0 ? '' : `${'='.repeat(filled - 1)}${filled === room ? '=' : '>'}`).padEnd(room);
   return `Writing memory [${bar}]${numbers}`;

@@ -12,10 +12,9 @@ const HELP = [
 
 export type Reedit = 'y' | 'n' | 'f';
 
-/** Undefined where there is no terminal to ask. */
-export async function askReedit(session: Session, message: string): Promise<Reedit | undefined> {
+/** Asks on the terminal that standard input is. Ctrl-C is no. */
+export async function askReedit(session: Session, message: string): Promise<Reedit> {
   const { stdin } = process;
-  if (!stdin.isTTY) return undefined;
   stdin.setRawMode(true).resume();
   try {
     for (;;) {
@@ -23,7 +22,7 @@ export async function askReedit(session: Session, message: string): Promise<Reed
       const [key] = (await once(stdin, 'data')) as [Buffer];
       const answer = key.toString()[0]?.toLowerCase();
       if (answer === '\x03') return 'n';
-      if (answer === '?') session.print(`\r\n${HELP.map((line) => `${line}\r\n`).join('')}`);
+      if (answer === '?') session.print(`\n${HELP.map((line) => `${line}\n`).join('')}`);
       if (answer === 'y' || answer === 'n' || answer === 'f') return answer;
     }
   } finally {

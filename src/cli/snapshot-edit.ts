@@ -1,5 +1,6 @@
 /** `snapshot-edit`: the document in an editor, and redefined from what comes back. */
 
+import { asLibvirtError, type LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import { CREATE, DELETE, XML } from '../model/flags.ts';
 import type { SnapshotCalls, SnapshotRef } from '../rpc/client-snapshots.ts';
@@ -28,19 +29,22 @@ export const SNAPSHOT_EDIT = command({
     const snapshot = await lookupSnapshot(session, domain, choice);
     const { snapshots } = await session.client();
     const setCurrent = values.current && values.snapshotname !== undefined;
+    const failed = `Failed to update ${snapshot.name}`;
     try {
-      const edited = await edit(session, { snapshots, domain, snapshot, setCurrent });
-      const result = edited ?? snapshot;
-      const text = edited ? await settle(snapshots, snapshot, edited, values) : NOT_CHANGED(snapshot.name);
-      session.done(values.json, result, text);
+      const outcome = await edit(session, { snapshots, domain, snapshot, setCurrent });
+      if (outcome.kind === 'given up') throw failure(failed);
+      if (outcome.kind === 'unchanged') {
+        session.done(values.json, snapshot, `Snapshot ${snapshot.name} XML configuration not changed.\n`);
+        return;
+      }
+      session.done(values.json, outcome.snapshot, await settle(snapshots, snapshot, outcome.snapshot, values));
     } catch (error) {
-      session.error((error as Error).message);
-      throw failure(`Failed to update ${snapshot.name}`, error);
+      const { message } = error as Error;
+      if (message !== failed) session.error(message);
+      throw failure(failed, error);
     }
   },
 });
-
-const NOT_CHANGED = (name: string): string => `Snapshot ${name} XML configuration not changed.\n`;
 
 interface Editing {
   readonly snapshots: SnapshotCalls;
@@ -50,53 +54,43 @@ interface Editing {
   readonly setCurrent: boolean;
 }
 
-/** Resolves with the snapshot as redefined, or nothing where nothing was changed. */
-async function edit(session: Session, editing: Editing): Promise<SnapshotRef | undefined> {
+type Outcome =
+  | { readonly kind: 'unchanged' }
+  | { readonly kind: 'given up' }
+  | { readonly kind: 'edited'; readonly snapshot: SnapshotRef }
+  | { readonly kind: 'refused'; readonly message: string; readonly error: LibvirtError };
+
+/** Until the document is taken, nothing is left to do, or the user has had enough. Without a terminal the first refusal is the last. */
+async function edit(session: Session, editing: Editing): Promise<Exclude<Outcome, { kind: 'refused' }>> {
   const { snapshots, snapshot, setCurrent } = editing;
   const read = () => snapshots.getXMLDesc(snapshot, XML.SECURE);
   let original = await read();
   await using file = await EditedFile.of(original);
   let text = await file.edit(process.env);
   for (;;) {
-    if (text === original && !setCurrent) return undefined;
+    if (text === original && !setCurrent) return { kind: 'unchanged' };
     const now = await read();
     const outcome = now === original ? await redefine(editing, text) : CHANGED;
     original = now;
-    if ('snapshot' in outcome) return outcome.snapshot;
-    const answer = await ask(session, outcome);
+    if (outcome.kind !== 'refused') return outcome;
+    if (!process.stdin.isTTY) throw outcome.error;
+    if (outcome !== CHANGED) session.error(outcome.error.message);
+    const answer = await askReedit(session, outcome.message);
+    if (answer === 'n') return { kind: 'given up' };
     if (answer === 'y') text = await file.edit(process.env);
   }
 }
 
-interface Refused {
-  readonly message: string;
-  readonly error: unknown;
-}
+const CHANGED_TEXT = 'The XML configuration was changed by another user.';
+const CHANGED = { kind: 'refused', message: CHANGED_TEXT, error: failure(CHANGED_TEXT) } as const;
 
-const CHANGED: Refused = {
-  message: 'The XML configuration was changed by another user.',
-  error: undefined,
-};
-
-async function redefine(
-  { snapshots, domain, setCurrent }: Editing,
-  text: string,
-): Promise<{ readonly snapshot: SnapshotRef } | Refused> {
+async function redefine({ snapshots, domain, setCurrent }: Editing, text: string): Promise<Outcome> {
   try {
     const flags = CREATE.REDEFINE | (setCurrent ? CREATE.CURRENT : 0);
-    return { snapshot: await snapshots.createXML(domain, text, flags) };
+    return { kind: 'edited', snapshot: await snapshots.createXML(domain, text, flags) };
   } catch (error) {
-    return { message: 'Failed.', error };
+    return { kind: 'refused', message: 'Failed.', error: asLibvirtError(error) };
   }
-}
-
-/** Resolves where it is to be tried again; without a terminal there is nobody who could say so. */
-async function ask(session: Session, { message, error }: Refused): Promise<'y' | 'f'> {
-  const final = (error as Error | undefined) ?? failure(message);
-  if (process.stdin.isTTY && error) session.error(final.message);
-  const answer = await askReedit(session, message);
-  if (answer === 'y' || answer === 'f') return answer;
-  throw answer === 'n' && error ? failure(message, error) : final;
 }
 
 /** What a new name in the document means is for the options to say; a snapshot that has not been asked for goes again. */

@@ -26,7 +26,7 @@ function line(cells: readonly string[], widths: readonly number[]): string {
 }
 
 /** Control characters as the bytes they are: `\x09`. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, (character) =>
     [...Buffer.from(character)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join(''),
   );

@@ -1,6 +1,6 @@
 /** A domain's snapshots as a tree of text: one line each, with state, kind, size and age beside it. */
 
-import { displayWidth } from './display-width.ts';
+import { type Cell, type Column, columns, type Style } from './columns.ts';
 import { ownBytes, type SnapshotFacts, type SnapshotKind } from './domain-facts.ts';
 import { type Branch, forest } from './forest.ts';
 import { formatAge, formatBytes } from './quantities.ts';
@@ -13,13 +13,13 @@ export interface TreeTextOptions {
   readonly quiet: boolean;
 }
 
-const HEADING = ['Snapshot', 'State', 'Kind', 'Size', 'Age'] as const;
-/** Columns of numbers. */
-const RIGHT: ReadonlySet<number> = new Set([3, 4]);
-
-/** SGR of ECMA-48, which every terminal knows. */
-const SGR = { bold: '1', dim: '2', green: '32', cyan: '36', yellow: '33' } as const;
-type Style = keyof typeof SGR;
+const HEADING: readonly Column[] = [
+  { title: 'Snapshot' },
+  { title: 'State' },
+  { title: 'Kind' },
+  { title: 'Size', right: true },
+  { title: 'Age', right: true },
+];
 
 const KIND_STYLES: Readonly<Record<SnapshotKind, Style>> = {
   internal: 'green',
@@ -28,33 +28,14 @@ const KIND_STYLES: Readonly<Record<SnapshotKind, Style>> = {
   offline: 'dim',
 };
 
-const GAP = '   ';
-
-/** Empty for no snapshots. */
-export function treeText(snapshots: readonly SnapshotFacts[], { now, colour, quiet }: TreeTextOptions): string {
+export function treeText(snapshots: readonly SnapshotFacts[], { now, ...options }: TreeTextOptions): string {
   const branches = forest(snapshots);
-  if (branches.length === 0) return '';
-  const heading = HEADING.map((text): Cell => ({ text }));
   const beneath = rails(branches);
-  const rows = branches.map(({ item }, index) => row(beneath[index] ?? '', item, now));
-  const widths = heading.map((_, column) =>
-    Math.max(...[heading, ...rows].map((cells) => displayWidth(cells[column]?.text ?? ''))),
+  return columns(
+    HEADING,
+    branches.map(({ item }, at) => row(beneath[at] ?? '', item, now)),
+    options,
   );
-  const shown = ({ text, style }: Cell): string => (colour && style ? `\x1b[${SGR[style]}m${text}\x1b[0m` : text);
-  const line = (cells: readonly Cell[]): string => {
-    const padded = cells.map((cell, column) => {
-      const padding = ' '.repeat((widths[column] ?? 0) - displayWidth(cell.text));
-      return RIGHT.has(column) ? padding + shown(cell) : shown(cell) + padding;
-    });
-    return ` ${padded.join(GAP).trimEnd()}\n`;
-  };
-  const rule = '-'.repeat(widths.reduce((sum, each) => sum + each + GAP.length, 0));
-  return (quiet ? '' : `${line(heading)}${rule}\n`) + rows.map(line).join('');
-}
-
-interface Cell {
-  readonly text: string;
-  readonly style?: Style;
 }
 
 function row(rail: string, snapshot: SnapshotFacts, now: bigint): readonly Cell[] {

@@ -2,6 +2,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import { systemError } from '../errors.ts';
+import { hasColour } from './columns.ts';
 import { command, DOMAIN, exclusive, JSON_OPTION } from './command.ts';
 import { diskImages } from './disk-images.ts';
 import { domainFacts, ownBytes, type SnapshotFacts } from './domain-facts.ts';
@@ -44,11 +45,6 @@ export const TREE = command({
     }
   },
 });
-
-/** A person looks, and has not asked for plain text (https://no-color.org). */
-function hasColour(): boolean {
-  return process.stdout.isTTY === true && !process.env.NO_COLOR;
-}
 
 async function writePicture(path: string, svg: string): Promise<void> {
   await writeFile(path, svg).catch((error) => {

@@ -41,8 +41,9 @@ export class Launcher {
     return await this.#settle(uuid, paused);
   }
 
-  /** From its definition. */
+  /** From its definition: memory that libvirtd has saved is dropped, it would go on from that. */
   async start(ref: DomainRef, paused: boolean): Promise<DomainRef> {
+    if (await this.#upstream.hasManagedSaveImage(ref)) await this.#upstream.managedSaveRemove(ref);
     using _hidden = hideEvents(this.#events, ref.uuid, paused ? PAUSED_START_CAUSES : START_CAUSES);
     await withFlag(paused ? START_PAUSED : 0, (flags) => this.#upstream.createWithFlags(ref, flags));
     return await this.#settle(ref.uuid, paused);

@@ -4,7 +4,7 @@
  */
 
 import { isLibvirtError } from '../errors.ts';
-import type { Domain, DomainRef } from '../model/domain.ts';
+import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import type {
@@ -184,8 +184,12 @@ export class LibvirtHost implements Host {
   }
 
   async #domain(ref: DomainRef): Promise<Domain> {
-    const [state, persistent] = await Promise.all([this.#upstream.getState(ref), this.#upstream.isPersistent(ref)]);
-    return { ref, state, persistent };
+    const [state, persistent, managedSave] = await Promise.all([
+      this.#upstream.getState(ref),
+      this.#upstream.isPersistent(ref),
+      isActive({ ref }) ? false : this.#upstream.hasManagedSaveImage(ref),
+    ]);
+    return { ref, state, persistent, ...(managedSave && { managedSave }) };
   }
 }
 

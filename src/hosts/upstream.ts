@@ -23,6 +23,8 @@ export interface Upstream {
   restoreFlags(from: string, flags: number): Promise<void>;
   saveImageGetXMLDesc(file: string, flags: number): Promise<string>;
   saveImageDefineXML(file: string, xml: string, flags: number): Promise<void>;
+  hasManagedSaveImage(domain: DomainRef): Promise<boolean>;
+  managedSaveRemove(domain: DomainRef): Promise<void>;
   pmSuspendForDuration(domain: DomainRef, target: number): Promise<void>;
   pmWakeup(domain: DomainRef): Promise<void>;
   onLifecycle(listener: (domain: DomainRef, event: LifecycleEvent) => void): void;

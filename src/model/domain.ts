@@ -26,6 +26,8 @@ export interface Domain {
   readonly ref: DomainRef;
   readonly state: DomainState;
   readonly persistent: boolean;
+  /** It is off, and its next start goes on from memory that was saved (virDomainManagedSave). */
+  readonly managedSave?: true;
 }
 
 /** What lists and simple queries need of a domain, from memory. */

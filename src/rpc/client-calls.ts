@@ -54,6 +54,8 @@ export const CALLS = {
     struct({ file: string, dxml: string, flags: uint }),
     nothing,
   ),
+  hasManagedSaveImage: call('virDomainHasManagedSaveImage', P.DOMAIN_HAS_MANAGED_SAVE_IMAGE),
+  managedSaveRemove: foreign('virDomainManagedSaveRemove', 184, struct({ domain, flags: uint }), nothing),
   pmSuspendForDuration: foreign('virDomainPMSuspendForDuration', 261, pmSuspendArgs, nothing),
   pmWakeup: foreign('virDomainPMWakeup', 267, struct({ domain, flags: uint }), nothing),
   getJobStats: call('virDomainGetJobStats', P.DOMAIN_GET_JOB_STATS),

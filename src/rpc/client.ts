@@ -167,6 +167,14 @@ export class RpcClient implements Disposable {
     return this.#call(CALLS.saveImageDefineXML, { file, dxml, flags });
   }
 
+  async hasManagedSaveImage(domain: DomainRef): Promise<boolean> {
+    return (await this.#call(CALLS.hasManagedSaveImage, { domain, flags: 0 })).value !== 0;
+  }
+
+  managedSaveRemove(domain: DomainRef): Promise<void> {
+    return this.#call(CALLS.managedSaveRemove, { domain, flags: 0 });
+  }
+
   /** `target`: virNodeSuspendTarget. */
   pmSuspendForDuration(domain: DomainRef, target: number): Promise<void> {
     return this.#call(CALLS.pmSuspendForDuration, { domain, target, duration: 0n, flags: 0 });

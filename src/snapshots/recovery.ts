@@ -3,8 +3,8 @@
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { movesOnto } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
-import { DELETE, REVERT } from '../model/flags.ts';
 import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import { virshCommand } from '../model/virsh-command.ts';
 import { diskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import { deleteSnapshot } from './delete.ts';
@@ -100,7 +100,7 @@ async function finishRevert(
     await snapshots.setCurrent(snapshot);
     return `it was finished; the domain is ${state}`;
   }
-  const command = virshCommand('snapshot-revert', snapshots.ref.name, snapshot, REVERT_OPTIONS, flags);
+  const command = virshCommand('revert', { domain: snapshots.ref.name, snapshot, flags });
   return `the domain is ${state}; run '${command}' to finish it`;
 }
 
@@ -126,26 +126,7 @@ async function finishDelete(
     await deleteSnapshot(context, snapshots, snapshot, flags);
     return 'it was finished';
   } catch (error) {
-    const command = virshCommand('snapshot-delete', snapshots.ref.name, snapshot, DELETE_OPTIONS, flags);
+    const command = virshCommand('delete', { domain: snapshots.ref.name, snapshot, flags });
     return `it could not be finished: ${asLibvirtError(error).message}; then run '${command}'`;
   }
-}
-
-type VirshOptions = readonly (readonly [flag: number, option: string])[];
-
-const REVERT_OPTIONS: VirshOptions = [
-  [REVERT.RUNNING, '--running'],
-  [REVERT.PAUSED, '--paused'],
-  [REVERT.FORCE, '--force'],
-];
-
-const DELETE_OPTIONS: VirshOptions = [
-  [DELETE.CHILDREN, '--children'],
-  [DELETE.CHILDREN_ONLY, '--children-only'],
-  [DELETE.METADATA_ONLY, '--metadata'],
-];
-
-function virshCommand(command: string, domain: string, snapshot: string, known: VirshOptions, flags: number): string {
-  const options = known.filter(([flag]) => flags & flag).map(([, option]) => option);
-  return ['virsh', command, domain, snapshot, ...options].join(' ');
 }

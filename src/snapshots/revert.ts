@@ -119,6 +119,10 @@ function checkRevert(domain: Domain, snapshot: SnapshotDef, flags: number): void
     throw new LibvirtError('OPERATION_INVALID', text);
   }
   if (!snapshot.domain) throw lacksDefinition(domain, snapshot);
+  if (domain.managedSave && !wakesUp && !(flags & REVERT.FORCE)) {
+    const advice = 'removal of existing managed saved state strongly recommended to avoid corruption';
+    throw new LibvirtError('SNAPSHOT_REVERT_RISKY', `snapshot without memory state, ${advice}`);
+  }
 }
 
 function lacksDefinition(domain: Domain, { name }: SnapshotDef): LibvirtError {

@@ -34,17 +34,26 @@ export class FileJournal implements Journal {
 
   /** A record that was cut off while it was written is no record: what it announced had not begun. */
   async pending(): Promise<readonly (PendingOperation | LibvirtError)[]> {
-    const names = await readdir(this.#dir).catch((error) => {
-      if (isMissing(error)) return [];
-      throw systemError(error, `cannot read folder '${this.#dir}'`);
-    });
-    for (const name of names) if (name.endsWith(UNFINISHED)) await removeFile(join(this.#dir, name));
-    const records = names.filter((name) => name.endsWith(SUFFIX)).sort();
-    return await Promise.all(records.map((name) => readRecord(this.#dir, name).catch(asLibvirtError)));
+    for (const name of await this.#list()) if (name.endsWith(UNFINISHED)) await removeFile(join(this.#dir, name));
+    return await this.records();
+  }
+
+  /** What `pending` gives, for those who only look while the daemon works. */
+  async records(): Promise<readonly (PendingOperation | LibvirtError)[]> {
+    const names = (await this.#list()).filter((name) => name.endsWith(SUFFIX)).sort();
+    const records = names.map((name) => readRecord(this.#dir, name).catch(asLibvirtError));
+    return (await Promise.all(records)).filter((record) => record !== undefined);
   }
 
   end(domain: DomainRef): Promise<void> {
     return removeFile(this.#path(domain));
+  }
+
+  async #list(): Promise<readonly string[]> {
+    return await readdir(this.#dir).catch((error) => {
+      if (isMissing(error)) return [];
+      throw systemError(error, `cannot read folder '${this.#dir}'`);
+    });
   }
 
   #path({ uuid }: DomainRef): string {
@@ -52,11 +61,14 @@ export class FileJournal implements Journal {
   }
 }
 
-async function readRecord(folder: string, name: string): Promise<PendingOperation> {
+/** Undefined where it has ended meanwhile. */
+async function readRecord(folder: string, name: string): Promise<PendingOperation | undefined> {
   const path = join(folder, name);
   const text = await readFile(path, 'utf8').catch((error) => {
+    if (isMissing(error)) return undefined;
     throw systemError(error, `cannot read file '${path}'`);
   });
+  if (text === undefined) return undefined;
   const record = parseRecord(text);
   if (record && name === `${record.domain.uuid}${SUFFIX}`) return record;
   throw new LibvirtError(

@@ -56,6 +56,12 @@ export async function startLibvirtd(home) {
   return { socket, stop: stopper(child) };
 }
 
+/** The environment that the unit gives the daemon. */
+const UNIT = readFileSync(join(import.meta.dirname, '../../packaging/systemd/xlsnapd.service'), 'utf8');
+const ENVIRONMENT = Object.fromEntries(
+  Array.from(UNIT.matchAll(/^Environment=(\w+)=(.*)$/gm), ([, name, value]) => [name, value]),
+);
+
 export async function startXlsnapd(home, upstream) {
   mkdirSync(home, { recursive: true });
   const places = ['state', 'snapshot', 'memory'].flatMap((name) => [`--${name}-dir`, join(home, name)]);
@@ -66,11 +72,22 @@ export async function startXlsnapd(home, upstream) {
       ...[join(DIST, 'daemon/main.js'), '--connect', 'test:///default', '--log-level', 'error'],
       ...['--upstream', upstream, '--listen', socket, ...places],
     ],
-    { stdio: ['ignore', 'ignore', 'inherit'] },
+    { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, ...ENVIRONMENT } },
   );
   await listening(socket, child);
   const residentMiB = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))[1]) / 1024;
   return { socket, residentMiB, stop: stopper(child) };
+}
+
+/** As little as Node can do to stand between a client and libvirtd: what is above this is xlsnapd's own cost. */
+export async function startForwarder(home, upstream) {
+  const socket = join(home, 'forwarder');
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'forwarder.mjs'), socket, upstream], {
+    stdio: 'inherit',
+    env: { ...process.env, ...ENVIRONMENT },
+  });
+  await listening(socket, child);
+  return { socket, stop: stopper(child) };
 }
 
 /** A connection with one call at a time, and as little of its own cost as can be: whole replies are counted by their length word. */

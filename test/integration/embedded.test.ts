@@ -207,8 +207,6 @@ describe('options of create', () => {
   });
 
   test.each([
-    [['--disk-only'], /^unsupported configuration: .*external/],
-    [['--memspec', '/tmp/m.save'], /^unsupported configuration: .*external/],
     [
       ['--diskspec', 'xvda,snapshot=external'],
       /^unsupported configuration: disk 'xvda' must use snapshot mode 'internal'/,

@@ -2,13 +2,10 @@
 
 import { access, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { backingChain, guestReads, guestWrites, imageReads } from '../support/embedded-disk.ts';
 import { snapshotsIn } from '../support/images.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
-
-/** Tens of virsh and qemu-img calls on a busy machine. */
-jest.setTimeout(60_000);
 
 let host: Xlsnapd;
 

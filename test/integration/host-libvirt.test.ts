@@ -368,7 +368,7 @@ describe('over the test driver', () => {
       expect(error.code).toBe('OPERATION_FAILED');
       expect(error.message).toContain(`domain 'g' was saved and could not be restored`);
       expect(error.message).toContain(`'virsh restore ${memory}' starts it again`);
-      expect(error.message).toContain(`internal snapshot 's1' is left in its images`);
+      expect(error.message).toContain(`snapshot 's1' is left in its images`);
       await writeFile(memory, await readFile(`${memory}.copy`));
       await run('restore', memory);
       expect((await now()).state).toBe('running');
@@ -444,15 +444,14 @@ describe('over the test driver', () => {
     });
   });
 
-  test.each([
-    ['memory left out', { memory: false }, 84, 'without its memory through libvirt'],
-    ['live', { live: true }, 84, 'take the snapshot without the live flag'],
-    ['external', { disks: [{ disk: { vdev: 'vda' }, external: true }] }, 67, `external snapshot of disk 'vda'`],
-  ] as const)('what cannot be done through libvirt is refused up front: %s', async (_what, changed, code, text) => {
-    const error = await refusal(host.checkSave(await guest('define'), { ...args(), ...changed }));
-    expect(error.fields.code).toBe(code);
-    expect(error.message).toContain(text);
-  });
+  test.each([['live', { live: true }, 84, 'take the snapshot without the live flag']] as const)(
+    'what cannot be done through libvirt is refused up front: %s',
+    async (_what, changed, code, text) => {
+      const error = await refusal(host.checkSave(await guest('define'), { ...args(), ...changed }));
+      expect(error.fields.code).toBe(code);
+      expect(error.message).toContain(text);
+    },
+  );
 });
 
 describe('over the qemu driver', () => {

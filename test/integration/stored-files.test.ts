@@ -135,7 +135,7 @@ describe('a folder loads as libvirt loads it', () => {
       `Failed to parse snapshot XML from file '${folder}/inactive.xml': internal error: Could not find 'active' element`,
       `Failed to read snapshot file ${folder}/large.xml`,
       `Failed to read snapshot file ${folder}/latin.xml`,
-      `Failed to read snapshot file ${folder}/subfolder: Illegal operation on a directory`,
+      `Failed to read snapshot file ${folder}/subfolder: Is a directory`,
       `Failed to read snapshot file ${folder}/dangling.xml: No such file or directory`,
     ]) {
       expect(xlsnapd.log).toContain(line);

@@ -1,7 +1,6 @@
 /** A private libvirtd with its own folders: the test driver is always there, nothing of the machine's is touched. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -86,12 +85,24 @@ export async function startLibvirtd({ keep = true } = {}): Promise<Libvirtd> {
 async function listening(daemon: ChildProcess, socket: string, log: string): Promise<void> {
   const failed = new Promise<Error>((resolve) => daemon.once('error', resolve));
   const until = performance.now() + START_TIMEOUT_MS;
-  while (!existsSync(socket)) {
+  while (!(await accepts(socket))) {
     const error = await Promise.race([failed, delay(POLL_MS)]);
     if (!error && daemon.exitCode === null && performance.now() < until) continue;
     daemon.kill('SIGKILL');
     throw error ?? new Error(`libvirtd does not listen at ${socket}:\n${await readFile(log, 'utf8').catch(() => '')}`);
   }
+}
+
+/** The socket is there a moment before anybody listens at it. */
+async function accepts(path: string): Promise<boolean> {
+  const socket = connect(path);
+  const connected = new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(true));
+    socket.once('error', () => resolve(false));
+  });
+  const accepted = await connected;
+  socket.destroy();
+  return accepted;
 }
 
 async function stop(daemon: ChildProcess): Promise<void> {

@@ -63,6 +63,7 @@ export class RecordedUpstream implements Upstream {
   type = 'Xen';
   /** Whether its driver can read saved images; they are the guest's then. */
   readsImages = true;
+  managedSave = false;
   /** State that a failing pmSuspendForDuration leaves behind. */
   stateAfterFailure: DomainState = 'running';
 
@@ -136,6 +137,15 @@ export class RecordedUpstream implements Upstream {
 
   async saveImageDefineXML(): Promise<void> {
     throw new LibvirtError('NO_SUPPORT', 'virDomainSaveImageDefineXML');
+  }
+
+  async hasManagedSaveImage(): Promise<boolean> {
+    return this.managedSave;
+  }
+
+  async managedSaveRemove(): Promise<void> {
+    this.#enter('managedSaveRemove');
+    this.managedSave = false;
   }
 
   async pmSuspendForDuration(_domain: DomainRef, target: number): Promise<void> {

@@ -1,0 +1,92 @@
+/** Gathers all that the doctor judges by, and lets the rules speak. Reads only. */
+
+import { readFileSync } from 'node:fs';
+import { LibvirtError } from '../errors.ts';
+import { XML } from '../model/flags.ts';
+import type { RpcClient } from '../rpc/client.ts';
+import type { FileJournal } from '../store/journal.ts';
+import type { Folders } from '../store/places.ts';
+import { parseDomain } from '../xml/domain.ts';
+import { domainDisks } from '../xml/domain-disks.ts';
+import { readSnapshotEntry } from '../xml/snapshot-read.ts';
+import { type DiskImage, diskImages } from './disk-images.ts';
+import { insideFindings, overlayFindings } from './doctor-images.ts';
+import {
+  type DoctorFinding,
+  type JournalRecord,
+  journalFindings,
+  type Known,
+  memoryFindings,
+  metadataFindings,
+} from './doctor-rules.ts';
+import { type DomainFacts, domainFacts, imagesOf } from './domain-facts.ts';
+import { orNone } from './session.ts';
+import { storedItems } from './stored-items.ts';
+
+export async function examine(
+  client: RpcClient,
+  folders: Folders,
+  journal: FileJournal,
+): Promise<readonly DoctorFinding[]> {
+  // Files before snapshots: what a snapshot has written and then lists is listed when that is asked.
+  const memory = await storedItems(folders.memoryDir, 2);
+  const metadata = await storedItems(folders.snapshotDir, 2);
+  const domains = await allDomains(client, folders);
+  const records = await journal.records();
+  const known: Known = { domains, records, working: await working(client, records), now: Date.now() };
+  const ofMemory = memoryFindings(memory, known);
+  const images = await allImages(client, domains);
+  return [
+    ...journalFindings(known),
+    ...ofMemory,
+    ...metadataFindings(metadata, known, isDocument),
+    ...insideFindings(
+      domains,
+      images,
+      ofMemory.flatMap(({ orphan }) => orphan ?? []),
+    ),
+    ...(await overlayFindings(images)),
+  ];
+}
+
+async function allDomains(client: RpcClient, { memoryDir }: Folders): Promise<readonly DomainFacts[]> {
+  const domains: DomainFacts[] = [];
+  for (const ref of await client.listAllDomains()) {
+    const facts = await domainFacts(client, ref, memoryDir).catch(orNone('NO_DOMAIN'));
+    if (facts) domains.push(facts);
+  }
+  return domains;
+}
+
+/** The domains with a record that the daemon is at work on. */
+async function working(client: RpcClient, records: readonly JournalRecord[]): Promise<ReadonlySet<string>> {
+  const uuids = new Set<string>();
+  for (const record of records) {
+    if (record instanceof LibvirtError) continue;
+    // A domain that is off and has no job is an error in libvirt.
+    const stats = await client.getJobStats(record.domain, 0).catch(() => undefined);
+    if (stats && stats.type !== 0) uuids.add(record.domain.uuid);
+  }
+  return uuids;
+}
+
+/** Of all domains, as they run and as they would start next, and of their snapshots. */
+async function allImages(client: RpcClient, domains: readonly DomainFacts[]): Promise<readonly DiskImage[]> {
+  const found = new Map<string, DiskImage>();
+  for (const facts of domains) {
+    const xml = await client.getXMLDesc(facts.domain, XML.INACTIVE).catch(orNone('NO_DOMAIN'));
+    const next = imagesOf(xml === undefined ? [] : domainDisks(parseDomain(xml)));
+    const disks = [...(await diskImages(facts)), ...(await diskImages({ ...facts, snapshots: [], images: next }))];
+    for (const image of disks.flatMap(({ images }) => images)) found.set(image.path, image);
+  }
+  return [...found.values()];
+}
+
+function isDocument(path: string): boolean {
+  try {
+    readSnapshotEntry(readFileSync(path, 'utf8'));
+    return true;
+  } catch {
+    return false;
+  }
+}

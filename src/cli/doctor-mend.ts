@@ -1,0 +1,85 @@
+/** Removes what a finding is about, where that may be done. */
+
+import { stat } from 'node:fs/promises';
+import { imageInfo } from '../disks/image-info.ts';
+import { asLibvirtError } from '../errors.ts';
+import { readMemoryImage } from '../libxl/memory-image.ts';
+import { libxlDeviceDisk } from '../model/device-disk.ts';
+import type { DomainDisk, DomainRef } from '../model/domain.ts';
+import { CREATE, DELETE } from '../model/flags.ts';
+import type { LibxlDiskSnapshotResult } from '../model/libxl.ts';
+import type { RpcClient } from '../rpc/client.ts';
+import { removeEmptyFolder, removeFile } from '../store/atomic-file.ts';
+import type { FileJournal } from '../store/journal.ts';
+import type { Folders } from '../store/places.ts';
+import { parseDomain } from '../xml/domain.ts';
+import { domainDisks } from '../xml/domain-disks.ts';
+import { writeSnapshot } from '../xml/snapshot-write.ts';
+import { type DoctorFinding, hasRecord, type Orphan } from './doctor-rules.ts';
+import { documentOf } from './libxl-document.ts';
+
+/** What has been done, or why it could not be. Neither: the finding is not for the doctor to mend. */
+export interface Mended {
+  readonly done?: string;
+  readonly refused?: string;
+}
+
+/** The journal is asked once more at the last moment: an operation may have begun since. `orphans`: those may go, too. */
+export async function mend(
+  client: RpcClient,
+  journal: FileJournal,
+  { memoryDir }: Folders,
+  { removal, orphan }: DoctorFinding,
+  { orphans }: { readonly orphans: boolean },
+): Promise<Mended> {
+  const target = removal ?? (orphans ? orphan : undefined);
+  if (!target) return {};
+  if (hasRecord({ records: await journal.records() }, target.uuid)) {
+    return { refused: 'an operation has begun on that domain: nothing of it is removed' };
+  }
+  try {
+    if (removal) {
+      await (removal.what === 'file' ? removeFile(removal.path) : removeEmptyFolder(removal.path));
+      return { done: `Removed ${removal.what} ${removal.path}` };
+    }
+    return orphan
+      ? { done: await deleteOrphan(client, await client.lookupByUUID(orphan.uuid), orphan, memoryDir) }
+      : {};
+  } catch (error) {
+    return { refused: asLibvirtError(error).message };
+  }
+}
+
+/**
+ * The snapshot is defined again and then deleted by the daemon, who can do that while the domain runs: its memory, and in
+ * the images of that time the internal snapshots of its name. What fails leaves it without metadata again.
+ */
+async function deleteOrphan(
+  client: RpcClient,
+  domain: DomainRef,
+  { snapshot: name, memoryPath }: Orphan,
+  memoryDir: string,
+): Promise<string> {
+  const { domainXml } = await readMemoryImage(memoryPath);
+  const { mtimeMs } = await stat(memoryPath);
+  const disks: LibxlDiskSnapshotResult[] = [];
+  for (const disk of domainDisks(parseDomain(domainXml))) {
+    if (await isInside(name, disk)) disks.push({ disk: libxlDeviceDisk(disk), name });
+  }
+  const struct = { name, memory: true, memory_path: memoryPath, creation_time: Math.floor(mtimeMs / 1000), disks };
+  const document = writeSnapshot(await documentOf(client, domain, struct, memoryDir), { secure: true });
+  const snapshot = await client.snapshots.createXML(domain, document, CREATE.REDEFINE);
+  try {
+    await client.snapshots.delete(snapshot, 0);
+  } catch (error) {
+    await client.snapshots.delete(snapshot, DELETE.METADATA_ONLY);
+    throw error;
+  }
+  return `Deleted snapshot ${name} of domain ${domain.name} with its memory ${memoryPath}`;
+}
+
+async function isInside(name: string, { path, format }: DomainDisk): Promise<boolean> {
+  if (path === undefined || format !== 'qcow2') return false;
+  const info = await imageInfo({ path, format }).catch(() => undefined);
+  return info?.snapshots.some((snapshot) => snapshot.name === name) ?? false;
+}

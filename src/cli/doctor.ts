@@ -1,0 +1,61 @@
+/** `xlsnap doctor`: what xlsnapd's own recovery has left, in plain words, and the way out of each. */
+
+import type { RpcClient } from '../rpc/client.ts';
+import { FileJournal } from '../store/journal.ts';
+import { command, failure, JSON_OPTION } from './command.ts';
+import { examine } from './doctor-examine.ts';
+import { type Mended, mend } from './doctor-mend.ts';
+import { type DoctorFinding, journalFindings } from './doctor-rules.ts';
+import { findingText } from './finding.ts';
+import { foldersOf, MEMORY_DIR, SNAPSHOT_DIR, STATE_DIR } from './folders.ts';
+import type { Session } from './session.ts';
+
+export const DOCTOR = command({
+  name: 'doctor',
+  help: 'what interrupted operations have left, and the way out',
+  description:
+    'Lists operations that were interrupted and are not mended, and files, images and snapshots that belong to nothing. ' +
+    'Fails where something is wrong. --fix removes what is certainly left over: files that were never finished, and empty ' +
+    'folders. --orphans, with it, deletes snapshots whose memory is there and whose metadata is not. Nothing is removed of a ' +
+    'domain that an operation runs on. (Locks end with their process: none can be left.)',
+  options: [
+    { name: 'fix', type: 'bool', help: 'remove what is certainly left over' },
+    { name: 'orphans', type: 'bool', help: 'with --fix: delete snapshots without metadata, too' },
+    JSON_OPTION,
+    MEMORY_DIR,
+    SNAPSHOT_DIR,
+    STATE_DIR,
+  ],
+  async run(values, session) {
+    if (values.orphans && !values.fix) throw failure('--orphans goes with --fix');
+    const folders = foldersOf(values, session);
+    const journal = new FileJournal(folders.stateDir);
+    const client = await connected(session, journal);
+    const told: (DoctorFinding & Mended)[] = [];
+    for (const finding of await examine(client, folders, journal)) {
+      const mended = values.fix ? await mend(client, journal, folders, finding, values) : {};
+      told.push({ ...finding, ...mended });
+      if (mended.refused !== undefined) session.error(mended.refused);
+      if (values.json) continue;
+      if (mended.done === undefined) session.print(findingText(finding));
+      else session.extra(`${mended.done}\n`);
+    }
+    if (values.json) session.json(told.map(({ removal, orphan, ...finding }) => finding));
+    const problems = told.filter(({ level, done }) => level === 'problem' && done === undefined).length;
+    if (problems > 0) throw failure(problems === 1 ? '1 problem found' : `${problems} problems found`);
+    if (!values.json) session.extra('No problems found\n');
+  },
+});
+
+/** Without the daemon nothing can be told from what is in use; but what it will have to mend is on the disk. */
+async function connected(session: Session, journal: FileJournal): Promise<RpcClient> {
+  try {
+    return await session.client();
+  } catch (error) {
+    const records = await journal.records().catch(() => []);
+    for (const { problem } of journalFindings({ records, working: new Set() })) {
+      session.print(findingText({ problem, wayOut: 'start xlsnapd, which mends what it can' }));
+    }
+    throw error;
+  }
+}

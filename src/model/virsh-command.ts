@@ -1,0 +1,27 @@
+/** The command that finishes an operation that was interrupted: what the client asked for, in virsh's words. */
+
+import { DELETE, REVERT } from './flags.ts';
+import type { Operation } from './phases.ts';
+
+/** Options of the operations that can be asked for again. */
+const OPTIONS = {
+  revert: [
+    [REVERT.RUNNING, '--running'],
+    [REVERT.PAUSED, '--paused'],
+    [REVERT.FORCE, '--force'],
+  ],
+  delete: [
+    [DELETE.CHILDREN, '--children'],
+    [DELETE.CHILDREN_ONLY, '--children-only'],
+    [DELETE.METADATA_ONLY, '--metadata'],
+  ],
+} as const satisfies Partial<Record<Operation, readonly (readonly [flag: number, option: string])[]>>;
+
+/** `flags`: those of the call that was interrupted. */
+export function virshCommand(
+  operation: keyof typeof OPTIONS,
+  { domain, snapshot, flags }: { readonly domain: string; readonly snapshot: string; readonly flags: number },
+): string {
+  const options = OPTIONS[operation].filter(([flag]) => flags & flag).map(([, option]) => option);
+  return ['virsh', `snapshot-${operation}`, domain, snapshot, ...options].join(' ');
+}

@@ -1,0 +1,234 @@
+/** xlsnap on a terminal: progress, Ctrl-C, and virsh's dialogue about a document that was refused. */
+
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { LibvirtError } from '../../src/errors.ts';
+import type { DomainRef } from '../../src/model/domain.ts';
+import type { JobStats } from '../../src/rpc/client.ts';
+import { CALLS } from '../../src/rpc/client-calls.ts';
+import { errorFrame, replyFrame } from '../../src/rpc/messages.ts';
+import { runProgram, Terminal, XLSNAP } from '../support/command-line.ts';
+import { Peer } from '../support/rpc-peer.ts';
+import { Xlsnapd } from '../support/xlsnapd.ts';
+
+const GUEST: DomainRef = { name: 'g', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 3 };
+const MIB = 1 << 20;
+const CTRL_C = '\x03';
+const WAIT_MS = 20_000;
+const POLL_MS = 20;
+
+/** Each of them starts daemons and programs, on a machine that does much else. */
+const TEST_TIMEOUT_MS = 60_000;
+
+jest.setTimeout(TEST_TIMEOUT_MS);
+
+let directory: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'xlsnap-terminal-'));
+});
+
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+async function until(condition: () => boolean): Promise<void> {
+  const end = performance.now() + WAIT_MS;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error('the condition has not come true');
+    await delay(POLL_MS);
+  }
+}
+
+/** How the bar is written over. */
+const REWRITE = '\r\x1b[K';
+
+/** What a terminal has shown, the frames of the bar one a line. */
+const lines = (shown: string): readonly string[] =>
+  shown
+    .replaceAll(REWRITE, '\r\n')
+    .replaceAll('^C', '')
+    .split('\r\n')
+    .filter((line) => line !== '');
+
+describe('a create that a daemon takes its time for', () => {
+  /** A daemon with a job that does what a test tells it to. */
+  class SlowDaemon extends Peer {
+    stats: JobStats = { type: 0, params: [] };
+    completed: JobStats = { type: 0, params: [] };
+    asked = 0;
+    finish: ((error?: LibvirtError) => void) | undefined;
+    /** What each call to abort the job meets. */
+    readonly aborts: (() => void)[] = [];
+
+    constructor(path: string) {
+      super(path);
+      this.answer(CALLS.lookupByName, () => ({ domain: GUEST }));
+      this.answer(CALLS.getJobStats, ({ flags }) => {
+        this.asked += 1;
+        return flags & 1 ? this.completed : this.stats;
+      });
+      this.answer(CALLS.abortJob, () => this.aborts.shift()?.());
+      this.on(CALLS.snapshotCreateXML, (header, _frame, socket) => {
+        this.finish = (error) => {
+          const snapshot = { name: 's1', domain: GUEST };
+          const reply = error
+            ? errorFrame(header, error)
+            : replyFrame(header, CALLS.snapshotCreateXML.result, { snapshot });
+          socket.write(reply);
+        };
+      });
+    }
+
+    /** So much of 256 MiB is written. */
+    written(mib: number): void {
+      const params = [
+        { field: 'memory_total', type: 'ullong', value: BigInt(256 * MIB) },
+        { field: 'memory_processed', type: 'ullong', value: BigInt(mib * MIB) },
+      ] as const;
+      this.stats = { type: 2, params };
+    }
+  }
+
+  let daemon: SlowDaemon;
+  let command: readonly string[];
+
+  beforeEach(async () => {
+    daemon = new SlowDaemon(join(directory, 'sock'));
+    await daemon.listen();
+    command = [...XLSNAP, '-c', `xen+unix:///system?socket=${daemon.path}`, 'snapshot-create-as', 'g', 's1'];
+  });
+
+  afterEach(() => daemon[Symbol.asyncDispose]());
+
+  test('is shown as a bar, and at its end what was written, and how long the guest stood', async () => {
+    daemon.completed = { type: 3, params: [{ field: 'downtime', type: 'ullong', value: 41n }] };
+    await using terminal = new Terminal(command);
+    await until(() => daemon.finish !== undefined);
+    daemon.written(64);
+    await terminal.until(/\[=+> +\] 25% 64\.00 MiB of 256\.00 MiB/);
+    daemon.written(128);
+    await terminal.until(/\[=+> +\] 50% 128\.00 MiB of 256\.00 MiB, [\d.]+ [KM]iB\/s/);
+    daemon.finish?.();
+    expect(await terminal.ended()).toBe(0);
+    expect(lines(terminal.shown).slice(-2)).toEqual([
+      expect.stringMatching(/^Memory: 128\.00 MiB in [\d.]+ m?s, [\d.]+ [KM]iB\/s; the guest was paused for 41 ms$/),
+      'Domain snapshot s1 created',
+    ]);
+  });
+
+  test('is not watched where nobody looks', async () => {
+    const running = runProgram(command, []);
+    await until(() => daemon.finish !== undefined);
+    daemon.written(64);
+    daemon.finish?.();
+    expect(await running).toEqual({ stdout: 'Domain snapshot s1 created\n', stderr: '', status: 0 });
+    expect(daemon.asked).toBe(0);
+  });
+
+  test('is taken back by Ctrl-C, also where it has to wait for its turn', async () => {
+    daemon.aborts.push(
+      () => {
+        throw new LibvirtError('OPERATION_INVALID', 'no job is active on the domain');
+      },
+      () => daemon.finish?.(new LibvirtError('OPERATION_ABORTED', "create of 's1' canceled by client")),
+    );
+    await using terminal = new Terminal(command);
+    await until(() => daemon.finish !== undefined);
+    daemon.written(32);
+    await terminal.until(/12%/);
+    terminal.press(CTRL_C);
+    expect(await terminal.ended()).toBe(130);
+    expect(lines(terminal.shown).filter((line) => !line.startsWith('Writing memory'))).toEqual([
+      'taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone',
+      "error: operation aborted: create of 's1' canceled by client",
+    ]);
+    expect(daemon.aborts).toEqual([]);
+  });
+
+  test('that is done before Ctrl-C reaches it says so', async () => {
+    daemon.aborts.push(() => daemon.finish?.());
+    await using terminal = new Terminal(command);
+    await until(() => daemon.finish !== undefined);
+    terminal.press(CTRL_C);
+    expect(await terminal.ended()).toBe(130);
+    expect(lines(terminal.shown).at(-1)).toBe('Domain snapshot s1 created');
+  });
+
+  test('is left at once by a second Ctrl-C', async () => {
+    await using terminal = new Terminal(command);
+    await until(() => daemon.finish !== undefined);
+    terminal.press(CTRL_C);
+    await terminal.until(/taking it back/);
+    terminal.press(CTRL_C);
+    expect(await terminal.ended()).toBe(130);
+    expect(lines(terminal.shown)).toHaveLength(1);
+  });
+});
+
+test('Ctrl-C leaves nothing of a real snapshot behind', async () => {
+  await using host = await Xlsnapd.start();
+  const state = join(host.home, 'state');
+  const files = await readdir(state, { recursive: true });
+  const deviceModel = Number(await readFile(join(state, files.find((file) => /\d\.pid$/.test(file)) ?? ''), 'utf8'));
+  process.kill(deviceModel, 'SIGSTOP');
+  try {
+    await using terminal = new Terminal([...XLSNAP, '-c', host.uri, 'snapshot-create-as', 'test', 's1']);
+    while (!(await host.ok('domjobinfo', 'test')).includes('Unbounded')) await delay(POLL_MS);
+    terminal.press(CTRL_C);
+    await terminal.until(/taking it back/);
+    while (!/canceled by client|None/.test(await host.ok('domjobinfo', 'test'))) {
+      process.kill(deviceModel, 'SIGCONT');
+      await delay(POLL_MS);
+    }
+    expect(await terminal.ended()).toBe(130);
+    expect(lines(terminal.shown).at(-1)).toBe("error: operation aborted: create of 's1' canceled by client");
+  } finally {
+    process.kill(deviceModel, 'SIGCONT');
+  }
+  expect(await host.ok('snapshot-list', 'test', '--name')).toBe('');
+  expect(await host.ok('domstate', 'test')).toBe('running');
+});
+
+describe('snapshot-edit asks what virsh asks', () => {
+  /** Makes of `one` what cannot be, and then of that what can; counts in a file beside it. */
+  const EDITOR = `#!/bin/sh
+if [ -e "$COUNT" ]; then sed -i "s|<state>nonsense|<description>d</description><state>running|" "$1"
+else sed -i s/running/nonsense/ "$1"; fi
+touch "$COUNT"
+`;
+
+  /** virsh looks for a polkit agent of its own on every terminal. */
+  const POLKIT = /^Authorization not available.*\r\n/;
+
+  async function dialogue(
+    program: readonly string[],
+    keys: readonly string[],
+  ): Promise<readonly [number | null, string]> {
+    await using host = await Xlsnapd.start();
+    await host.ok('snapshot-create-as', 'test', 's1');
+    const editor = join(directory, 'editor');
+    await writeFile(editor, EDITOR);
+    await chmod(editor, 0o755);
+    const env = { EDITOR: editor, COUNT: join(directory, `${program.length}-edited`) };
+    await using terminal = new Terminal([...program, '-c', host.uri, 'snapshot-edit', 'test', 's1'], env);
+    for (const [index, key] of keys.entries()) {
+      await terminal.until(new RegExp(`(Try again\\?[^]*){${index + 1}}: $`));
+      terminal.press(key);
+    }
+    const status = await terminal.ended();
+    return [status, terminal.shown.replace(POLKIT, '').replace(/\/tmp\/(virsh|xlsnap)\w{6}\.xml/g, 'FILE')];
+  }
+
+  test.each([
+    ['help, and the editor again', ['?', 'y'], 0, 'Snapshot s1 edited.'],
+    ['no', ['n'], 1, 'error: Failed to update s1'],
+    ['force, and no', ['f', 'n'], 1, 'error: Failed to update s1'],
+  ])('%s', async (_what, keys, status, last) => {
+    const ours = await dialogue(XLSNAP, keys);
+    expect(ours[0]).toBe(status);
+    expect(ours[1]).toContain(last);
+    expect(ours).toEqual(await dialogue(['virsh'], keys));
+  });
+});
