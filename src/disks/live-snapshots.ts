@@ -149,7 +149,14 @@ export class LiveSnapshots {
     );
     const internal = served.filter((each) => !isExternal(each)).map(({ snapshot }) => snapshot);
     // Before the transaction no image had a snapshot of this name, so one that is there after it is its.
-    const deleteTaken = () => deleteLiveSnapshots({ name, disks: internal, monitor, signal: NEVER });
+    const deleteTaken = async () => {
+      try {
+        await deleteLiveSnapshots({ name, disks: internal, monitor, signal: NEVER });
+      } catch (error) {
+        const text = `internal snapshot '${name}' of ${listOf(internal)}: ${asLibvirtError(error).detail}`;
+        throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
+      }
+    };
     try {
       this.#sent = true;
       await qmp.execute('transaction', { actions }, `snapshot '${name}' of ${listOf(disks)}`);

@@ -93,7 +93,8 @@ describe('a save', () => {
     const reports: { done: number; total: number }[] = [];
     const { memory_bytes } = await vm.save({ progress: (report) => reports.push(report) });
     expect(reports.at(-1)).toEqual({ done: memory_bytes, total: memory_bytes });
-    for (const { done, total } of reports) expect(done).toBeLessThanOrEqual(total);
+    for (const { done, total } of reports.slice(0, -1)) expect(done).toBeLessThan(total);
+    expect(reports.length).toBeGreaterThan(1);
   });
 
   test('of disks alone stops no guest and writes no file; a paused guest is fine', async () => {
@@ -209,15 +210,15 @@ describe('what cannot be taken back is in the message, with the command that rep
 
   test('snapshots that the device model cannot delete any more', async () => {
     await using vm = await guest();
-    const { daemon, images } = vm;
     const phase = async (name: string) => {
       if (name !== 'disks-done') return;
-      await daemon[Symbol.asyncDispose]();
+      await vm.daemon[Symbol.asyncDispose]();
       throw new LibvirtError('SYSTEM_ERROR', 'journal failed');
     };
     const error = (await vm.save({ phase }).catch((reason: unknown) => reason)) as Error;
-    expect(error.message).toContain("journal failed; internal snapshot 's1' is left in the images");
-    for (const image of images) expect(error.message).toContain(`'qemu-img snapshot -d s1 ${image}'`);
+    expect(error.message).toMatch(
+      /^journal failed; and it is left behind: internal snapshot 's1' of disk 'xvda', disk 'xvdb': cannot talk to/,
+    );
     expect(vm.xen.runs).toBe(true);
     expect(await vm.files()).toEqual([]);
   });
