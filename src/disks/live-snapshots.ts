@@ -240,8 +240,9 @@ async function deleteInternal(qmp: Qmp, name: string, disks: readonly LibxlDiskS
   for (const { disk } of disks) {
     const { node, snapshots, path } = requireRoot(graph, disk);
     if (path !== disk.pdev_path) {
-      const text = `disk '${disk.vdev}' is '${path}' in the device model: internal snapshot '${name}' lies in '${disk.pdev_path}'`;
-      throw new LibvirtError('OPERATION_INVALID', text);
+      // libvirt's words; QEMU itself deletes from the image that the guest writes to, and no other.
+      const text = `disk image '${disk.pdev_path}' for internal snapshot '${name}' is not the same as disk image currently used by VM`;
+      throw new LibvirtError('OPERATION_UNSUPPORTED', text);
     }
     if (!snapshots.some((snapshot) => snapshot.name === name)) continue;
     const subject = `internal snapshot '${name}' of disk '${disk.vdev}'`;

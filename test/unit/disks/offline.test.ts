@@ -11,6 +11,7 @@ import { checkImage, disk, hasPattern, newImage, qemuImg, scratchFolder, writePa
 import { overlay } from './device-model.ts';
 
 const images = new OfflineImages();
+const NONE: ReadonlySet<string> = new Set();
 
 async function twoImages() {
   const folder = await scratchFolder();
@@ -25,7 +26,7 @@ describe('creating', () => {
     await using two = await twoImages();
     const { a, b, disks } = two;
     for (const image of [a, b]) await writePattern(image, 'qcow2', 0x11);
-    await images.create('s1', disks);
+    await images.create('s1', disks, NONE);
     for (const image of [a, b]) {
       await writePattern(image, 'qcow2', 0x22);
       expect(await snapshotsIn(image)).toEqual(['s1']);
@@ -40,8 +41,8 @@ describe('creating', () => {
   test('a name that one image has already is refused before any image is touched', async () => {
     await using two = await twoImages();
     const { a, b, disks } = two;
-    await images.create('s1', disks.slice(1));
-    await expect(images.create('s1', disks)).rejects.toMatchObject({
+    await images.create('s1', disks.slice(1), NONE);
+    await expect(images.create('s1', disks, NONE)).rejects.toMatchObject({
       code: 'OPERATION_FAILED',
       detail: `disk 'xvdb' already has an internal snapshot 's1' in '${b}': choose another name`,
     });
@@ -52,7 +53,7 @@ describe('creating', () => {
     await using two = await twoImages();
     const { a, b, disks, folder } = two;
     await using _daemon = await StorageDaemon.start(folder, 1, [disk('xvdb', b).disk]);
-    await expect(images.create('s1', disks)).rejects.toThrow(
+    await expect(images.create('s1', disks, NONE)).rejects.toThrow(
       /cannot create internal snapshot 's1' of disk 'xvdb' in '.*-b.qcow2': .*Failed to get "write" lock/,
     );
     expect(await snapshotsIn(a)).toEqual([]);
@@ -60,11 +61,11 @@ describe('creating', () => {
   });
 
   test('a raw disk is refused with code 67, and so is one without an image', async () => {
-    await expect(images.create('s1', [disk('xvda', '/x.raw', 'raw')])).rejects.toMatchObject({
+    await expect(images.create('s1', [disk('xvda', '/x.raw', 'raw')], NONE)).rejects.toMatchObject({
       code: 'CONFIG_UNSUPPORTED',
       detail: 'internal snapshot for disk xvda unsupported for storage type raw',
     });
-    await expect(images.create('s1', [{ disk: { vdev: 'xvda', format: 'qcow2' } }])).rejects.toMatchObject({
+    await expect(images.create('s1', [{ disk: { vdev: 'xvda', format: 'qcow2' } }], NONE)).rejects.toMatchObject({
       code: 'CONFIG_UNSUPPORTED',
       detail: "disk 'xvda' has no image",
     });
@@ -74,7 +75,7 @@ describe('creating', () => {
     await using folder = await scratchFolder();
     const path = join(folder.path, 'a.qcow2');
     await qemuImg('create', '-q', '-f', 'raw', path, '1M');
-    await expect(images.create('s1', [disk('xvda', path)])).rejects.toThrow(
+    await expect(images.create('s1', [disk('xvda', path)], NONE)).rejects.toThrow(
       /cannot read image '.*a.qcow2' of disk 'xvda': .*not in qcow2 format/,
     );
   });
@@ -84,7 +85,7 @@ describe('reverting', () => {
   test('can be repeated', async () => {
     await using two = await twoImages();
     await writePattern(two.a, 'qcow2', 0x11);
-    await images.create('s1', two.disks);
+    await images.create('s1', two.disks, NONE);
     await images.apply('s1', two.disks);
     await images.apply('s1', two.disks);
     expect(await hasPattern(two.a, 'qcow2', 0x11)).toBe(true);
@@ -95,9 +96,9 @@ describe('reverting', () => {
     await using two = await twoImages();
     const disks = two.disks.slice(0, 1);
     await writePattern(two.a, 'qcow2', 0x11);
-    await images.create('2', disks); // id 1
+    await images.create('2', disks, NONE); // id 1
     await writePattern(two.a, 'qcow2', 0x22);
-    await images.create('other', disks); // id 2
+    await images.create('other', disks, NONE); // id 2
     await images.apply('2', disks);
     expect(await hasPattern(two.a, 'qcow2', 0x11)).toBe(true);
     await images.delete('2', disks);
@@ -107,7 +108,7 @@ describe('reverting', () => {
   test.each(['-x', '--help', 'a b', "it's", '$(id)', 'ü,driver=raw'])('the name %j is only a name', async (name) => {
     await using two = await twoImages();
     const disks = two.disks.slice(0, 1);
-    await images.create(name, disks);
+    await images.create(name, disks, NONE);
     expect(await snapshotsIn(two.a)).toEqual([name]);
     await images.check(name, disks, new Set());
     await images.apply(name, disks);
@@ -118,7 +119,7 @@ describe('reverting', () => {
 
 test('deleting twice is fine, and leaves clean images', async () => {
   await using two = await twoImages();
-  await images.create('s1', two.disks);
+  await images.create('s1', two.disks, NONE);
   await images.delete('s1', two.disks);
   await images.delete('s1', two.disks);
   expect(await snapshotsIn(two.a)).toEqual([]);
@@ -129,7 +130,7 @@ test('deleting twice is fine, and leaves clean images', async () => {
 test('checking refuses with code 55 what reverting would need, naming disk and file, and reads images that the domain has open', async () => {
   await using two = await twoImages();
   const { a, b, disks, folder } = two;
-  await images.create('s1', disks);
+  await images.create('s1', disks, NONE);
   await using _daemon = await StorageDaemon.start(
     folder,
     1,
@@ -187,7 +188,7 @@ test('a program that is not there is named with the package it comes in', async 
 test('an image that somebody else writes to is refused before a revert, unless the domain itself has it open', async () => {
   await using two = await twoImages();
   const { a, b, disks, folder } = two;
-  await images.create('s1', disks);
+  await images.create('s1', disks, NONE);
   await using _writer = await StorageDaemon.start(folder, 1, [disk('xvdb', b).disk]);
   await expect(images.check('s1', disks, new Set([a]))).rejects.toMatchObject({
     code: 'OPERATION_INVALID',
@@ -209,7 +210,7 @@ describe('overlays', () => {
     const [b1, c1] = [join(folder, 'b.ov'), join(folder, 'c.ov')];
     const [xvda, xvdb] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
     await writePattern(b, 'qcow2', 0x11);
-    await images.create('s1', [xvda, overlay(xvdb, b1), overlay(disk('xvdc', raw, 'raw'), c1)]);
+    await images.create('s1', [xvda, overlay(xvdb, b1), overlay(disk('xvdc', raw, 'raw'), c1)], NONE);
     expect(await snapshotsIn(a)).toEqual(['s1']);
     expect(await hasPattern(b1, 'qcow2', 0x11)).toBe(true);
     expect((await stat(b1)).mode & 0o777).toBe(0o600);
@@ -223,19 +224,23 @@ describe('overlays', () => {
     const { a, b, disks, folder } = two;
     const [xvda, xvdb] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
     await using _daemon = await StorageDaemon.start(folder, 1, [xvdb.disk]);
-    await expect(images.create('s1', [overlay(xvda, join(folder, 'a.ov')), xvdb])).rejects.toThrow('"write" lock');
+    await expect(images.create('s1', [overlay(xvda, join(folder, 'a.ov')), xvdb], NONE)).rejects.toThrow(
+      '"write" lock',
+    );
     expect(await readdir(folder)).not.toContain('a.ov');
     expect(await snapshotsIn(a)).toEqual([]);
     expect(await snapshotsIn(b)).toEqual([]);
   });
 
-  test('are not put above an image that a device model writes to', async () => {
+  test('are not put above an image that a device model writes to, but the domain’s own', async () => {
     await using two = await twoImages();
     const { disks, folder } = two;
     const [xvda] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
     await using _daemon = await StorageDaemon.start(folder, 1, [xvda.disk]);
-    await expect(images.create('s1', [overlay(xvda, join(folder, 'a.ov'))])).rejects.toThrow('lock');
+    await expect(images.create('s1', [overlay(xvda, join(folder, 'a.ov'))], NONE)).rejects.toThrow('lock');
     expect(await readdir(folder)).not.toContain('a.ov');
+    await images.create('s1', [overlay(xvda, join(folder, 'a.ov'))], new Set([two.a]));
+    expect(await images.chain(qcow2(join(folder, 'a.ov')))).toEqual([qcow2(join(folder, 'a.ov')), qcow2(two.a)]);
   });
 
   test('are refused in libvirt’s words where a file is in the way, or one to be reused is missing', async () => {
@@ -257,10 +262,17 @@ describe('overlays', () => {
   test('that nothing needs are removed; a missing one is no error', async () => {
     await using two = await twoImages();
     const path = join(two.folder, 'a.ov');
-    await images.create('s1', [overlay(two.disks[0] as LibxlDiskSnapshot, path)]);
+    await images.create('s1', [overlay(two.disks[0] as LibxlDiskSnapshot, path)], NONE);
     await images.remove([qcow2(path)]);
     await images.remove([qcow2(path)]);
     expect(await readdir(two.folder)).not.toContain('a.ov');
+  });
+
+  test('that a device model has open are not removed', async () => {
+    await using two = await twoImages();
+    await using _daemon = await StorageDaemon.start(two.folder, 1, [disk('xvda', two.a).disk]);
+    await expect(images.remove([qcow2(two.a)])).rejects.toThrow(`cannot remove image '${two.a}': `);
+    expect(await readdir(two.folder)).toContain('a, with comma.qcow2');
   });
 
   test('checking refuses with code 55 a base image that is missing, or used by somebody else', async () => {
@@ -268,7 +280,7 @@ describe('overlays', () => {
     const { a, disks, folder } = two;
     const [xvda] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
     const [first, second] = [join(folder, '1'), join(folder, '2')];
-    await images.create('s1', [overlay(xvda, first)]);
+    await images.create('s1', [overlay(xvda, first)], NONE);
     const onFirst = overlay(disk('xvda', first), second);
     await images.check('s1', [onFirst], new Set());
     {
@@ -295,7 +307,7 @@ describe('merging layers', () => {
     let at = two.disks[0] as LibxlDiskSnapshot;
     await writePattern(files[0], 'qcow2', 1);
     for (const path of files.slice(1)) {
-      await images.create('s', [overlay(at, path)]);
+      await images.create('s', [overlay(at, path)], NONE);
       at = disk('xvda', path);
       await writePattern(path, 'qcow2', files.indexOf(path) + 1);
     }
@@ -330,7 +342,7 @@ describe('merging layers', () => {
     await using folder = await scratchFolder();
     const [raw, top] = [join(folder.path, 'c, d.raw'), join(folder.path, 'c.ov')];
     await qemuImg('create', '-q', '-f', 'raw', raw, '8M');
-    await images.create('s', [overlay(disk('xvda', raw, 'raw'), top)]);
+    await images.create('s', [overlay(disk('xvda', raw, 'raw'), top)], NONE);
     await writePattern(top, 'qcow2', 5);
     await images.commit([{ disk: 'xvda', top: qcow2(top), base: { path: raw, format: 'raw' } }], quiet);
     expect(await hasPattern(raw, 'raw', 5)).toBe(true);
@@ -354,7 +366,7 @@ describe('merging layers', () => {
   test('a layer with internal snapshots is refused, naming them; nothing is changed', async () => {
     await using each = await layered();
     const [, one] = each.files;
-    await images.create('inside', [disk('xvda', one)]);
+    await images.create('inside', [disk('xvda', one)], NONE);
     await expect(images.commit([each.middle], quiet)).rejects.toMatchObject({
       code: 'CONFIG_UNSUPPORTED',
       detail: expect.stringContaining("the internal snapshots in it ('inside') would be lost"),

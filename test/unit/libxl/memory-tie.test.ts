@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { commitLiveLayers } from '../../../src/disks/live-commit.ts';
 import { OfflineImages } from '../../../src/disks/offline.ts';
-import { readTie, writeTie } from '../../../src/libxl/memory-image.ts';
-import { checkTie, tieOf } from '../../../src/libxl/memory-tie.ts';
+import { readTie } from '../../../src/libxl/memory-image.ts';
+import { checkTie, retie, tieOf } from '../../../src/libxl/memory-tie.ts';
 import { domainSnapshotRestore } from '../../../src/libxl/restore.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
 import { overlay } from '../disks/device-model.ts';
@@ -49,7 +49,7 @@ describe('refused with code 55, naming image and disks', () => {
     await vm.daemon[Symbol.asyncDispose]();
     await images.delete('s1', [vm.xvdb]);
     await expect(vm.check()).rejects.toMatchObject({ code: 'OPERATION_INVALID' });
-    await images.create('s1', [vm.xvdb]);
+    await images.create('s1', [vm.xvdb], new Set());
     await expect(vm.check()).rejects.toMatchObject({ code: 'OPERATION_INVALID' });
   });
 
@@ -79,7 +79,7 @@ test('after a merge that keeps the contents the image is tied anew', async () =>
   await writePattern(nbdUri(vm.daemon.nbdSocket, 'xvda'), 'raw', 0x22);
   await commitLiveLayers({ socket: vm.daemon.qmpSocket, layers, signal, progress: () => {} });
   await expect(vm.check()).rejects.toThrow('does not go with its disks');
-  await writeTie(vm.memory_path, (await tieOf('s1', vm.disks)) ?? '');
+  await retie(vm.memory_path, 's1', vm.disks);
   await vm.check();
 });
 
@@ -89,4 +89,6 @@ test('an image that nobody has tied is not checked, and memory alone has nothing
   expect(await tieOf('s1', [])).toBeUndefined();
   await writeFile(vm.images[0], 'another');
   await vm.check();
+  await retie(vm.memory_path, 's1', vm.disks);
+  expect(await readTie(vm.memory_path)).toBeUndefined();
 });
