@@ -149,7 +149,14 @@ export class LiveSnapshots {
     );
     const internal = served.filter((each) => !isExternal(each)).map(({ snapshot }) => snapshot);
     // Before the transaction no image had a snapshot of this name, so one that is there after it is its.
-    const deleteTaken = () => deleteLiveSnapshots({ name, disks: internal, monitor, signal: NEVER });
+    const deleteTaken = async () => {
+      try {
+        await deleteLiveSnapshots({ name, disks: internal, monitor, signal: NEVER });
+      } catch (error) {
+        const text = `internal snapshot '${name}' of ${listOf(internal)}: ${asLibvirtError(error).detail}`;
+        throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
+      }
+    };
     try {
       this.#sent = true;
       await qmp.execute('transaction', { actions }, `snapshot '${name}' of ${listOf(disks)}`);
@@ -233,8 +240,9 @@ async function deleteInternal(qmp: Qmp, name: string, disks: readonly LibxlDiskS
   for (const { disk } of disks) {
     const { node, snapshots, path } = requireRoot(graph, disk);
     if (path !== disk.pdev_path) {
-      const text = `disk '${disk.vdev}' is '${path}' in the device model: internal snapshot '${name}' lies in '${disk.pdev_path}'`;
-      throw new LibvirtError('OPERATION_INVALID', text);
+      // libvirt's words; QEMU itself deletes from the image that the guest writes to, and no other.
+      const text = `disk image '${disk.pdev_path}' for internal snapshot '${name}' is not the same as disk image currently used by VM`;
+      throw new LibvirtError('OPERATION_UNSUPPORTED', text);
     }
     if (!snapshots.some((snapshot) => snapshot.name === name)) continue;
     const subject = `internal snapshot '${name}' of disk '${disk.vdev}'`;

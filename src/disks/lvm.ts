@@ -8,8 +8,10 @@ import { LibvirtError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import type { VolumeSnapshots } from './backend.ts';
 import { escapeName } from './escape-name.ts';
-import { runProgram } from './program.ts';
+import { runLongProgram, runProgram } from './program.ts';
 import { takeBack } from './take-back.ts';
+
+const LVM2 = { debianPackage: 'lvm2' };
 
 /** The device mapper's names have 127 characters; LVM adds up to five of its own (`-real`). */
 const MAX_DEVICE_NAME = 122;
@@ -209,7 +211,11 @@ async function applyThick(volume: LogicalVolume, name: string): Promise<void> {
       throw new LibvirtError('OPERATION_FAILED', `${failure}: volume '${origin}' is in use`);
     }
     await lvm('lvchange', ['--addtag', tag, '--', origin], failure);
-    await lvm('lvconvert', ['-y', '--merge', '--', `${vg}/${snapshot}`], failure);
+    // It copies back what has changed: no time limit fits.
+    await runLongProgram({ name: 'lvconvert', ...LVM2 }, ['-y', '--merge', '--', `${vg}/${snapshot}`], failure, {
+      signal: new AbortController().signal,
+      output: () => {},
+    });
     if ((await groupOf(volume)).has(snapshot)) {
       throw new LibvirtError('OPERATION_FAILED', `${failure}: '${vg}/${snapshot}' is still being merged`);
     }
@@ -231,5 +237,5 @@ async function remove({ disk, vg }: LogicalVolume, lv: string): Promise<void> {
 }
 
 function lvm(name: string, args: readonly string[], failure: string): Promise<string> {
-  return runProgram({ name, debianPackage: 'lvm2' }, args, failure);
+  return runProgram({ name, ...LVM2 }, args, failure);
 }

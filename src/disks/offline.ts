@@ -21,6 +21,9 @@ import { takeBack } from './take-back.ts';
 /** Internal snapshots, by who makes them. */
 const INTERNAL: readonly (readonly ['qcow2' | 'lvm' | 'zfs', VolumeSnapshots])[] = [['qcow2', QCOW2], ...VOLUMES];
 
+/** QEMU's words for an image that another one has open. */
+const IN_USE = /Failed to get .*lock/;
+
 /** The policy's OfflineDisks. */
 export class OfflineImages {
   async create(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
@@ -90,8 +93,17 @@ export class OfflineImages {
     await rebaseHeader(image, base, `cannot make '${base.path}' the backing image of '${image.path}'`);
   }
 
+  /** Refuses an image that a QEMU has open: a guest may be writing to it. */
   async remove(images: readonly DiskImage[]): Promise<void> {
-    for (const { path } of images) await removeImage(path);
+    for (const image of images) {
+      await imageInfo(image, { share: false, failure: `cannot remove image '${image.path}'` }).catch(
+        (error: LibvirtError) => {
+          // One that is missing or damaged nobody has open.
+          if (IN_USE.test(error.detail)) throw error;
+        },
+      );
+      await removeImage(image.path);
+    }
   }
 }
 

@@ -26,7 +26,11 @@ export class FakeXen implements Mechanism {
   /** Null when there is no domain. */
   guest: DomainInfo | null = { uuid: UUID, domid: 5, running: true, current_memkb: 4, domain_type: 'hvm' };
   shadow = true;
+  /** What a restore was given. */
   config: DomainConfig | undefined;
+  /** What libxl_retrieve_domain_configuration tells beside name and type. */
+  facts: object = {};
+  readonly xenstore = new Map<string, string>();
   /** Every call of every helper, in order. */
   readonly calls: string[] = [];
   /** What a call does instead of its work. Called with the number of the helper, counted from 1. */
@@ -42,6 +46,8 @@ export class FakeXen implements Mechanism {
   async qmpSocketOf(): Promise<string> {
     return this.qmpSocket;
   }
+
+  readonly readXenstore = async (path: string): Promise<string | undefined> => this.xenstore.get(path);
 
   fail(call: Call, message: string): void {
     this.instead.set(call, () => {
@@ -65,7 +71,7 @@ export class FakeXen implements Mechanism {
       domainInfo: async (domid) => (domid === this.domid ? this.guest : null),
       listDomains: async () => (this.guest ? [{ domid: this.domid, uuid: UUID, name: 'vm' }] : []),
       physinfo: async () => ({ cap_shadow: this.shadow }),
-      domainConfig: async () => CONFIG,
+      domainConfig: async () => ({ ...CONFIG, ...this.facts }),
       suspend: (_, path, __, options?: LongOperation) =>
         does('suspend', async () => {
           await appendFile(path, STREAM);

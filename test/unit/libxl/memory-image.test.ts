@@ -5,9 +5,13 @@ import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
   checkLibxlStream,
+  checkRoomFor,
   encodeMemoryImageHeader,
   PartialMemoryImage,
   readMemoryImage,
+  readTie,
+  rewriteDomainXml,
+  writeTie,
 } from '../../../src/libxl/memory-image.ts';
 
 const SYNTHETIC = resolve(import.meta.dirname, '../../../../shared/corpus/synthetic/libxl-save-header.bin');
@@ -53,10 +57,11 @@ describe('header', () => {
 
   test.each([
     [0, 1],
-    [65_535, 1],
+    [49_151, 1],
+    [49_152, 2],
     [65_536, 2],
     [200_000, 4],
-  ])('XML of %i bytes is padded with NULs to %i times 64 KiB, always at least one NUL', (bytes, boundaries) => {
+  ])('XML of %i bytes is padded with NULs to %i times 64 KiB, with 16 KiB to spare', (bytes, boundaries) => {
     const header = encodeMemoryImageHeader('x'.repeat(bytes));
     expect(header.length).toBe(64 + boundaries * 65_536);
     expect(header.subarray(64 + bytes).every((byte) => byte === 0)).toBe(true);
@@ -109,6 +114,72 @@ describe('writing', () => {
       code: 'SYSTEM_ERROR',
       message: `Failed to create domain save file '${nowhere}': No such file or directory`,
     });
+  });
+});
+
+describe('the definition is changed in place', () => {
+  test.each([
+    ['a longer one', `<domain>${'x'.repeat(60_000)}</domain>`],
+    ['a shorter one', '<domain/>'],
+    ['one that fills the room', 'y'.repeat(65_535)],
+  ])('%s: the stream stays where it was', async (_, xml) => {
+    imageWith((image) => image);
+    await rewriteDomainXml(path, xml);
+    const image = await readMemoryImage(path);
+    expect(image).toEqual({ path, domainXml: xml, streamOffset: 64 + 65_536, bytes: 64 + 65_536 + STREAM.length });
+    await checkLibxlStream(image);
+    await rewriteDomainXml(path, XML);
+    expect((await readMemoryImage(path)).domainXml).toBe(XML);
+  });
+
+  test('one that does not fit is refused with the room there is, and nothing is changed', async () => {
+    imageWith((image) => image);
+    const before = readFileSync(path);
+    const text = `the definition does not fit into memory image '${path}': it has 65536 bytes, and there is room for 65535`;
+    const refused = { code: 'OPERATION_FAILED', detail: text };
+    await expect(rewriteDomainXml(path, 'z'.repeat(65_536))).rejects.toMatchObject(refused);
+    const image = await readMemoryImage(path);
+    expect(() => checkRoomFor(image, 'z'.repeat(65_536))).toThrow(text);
+    expect(readFileSync(path)).toEqual(before);
+  });
+
+  test('in an image without padding, as libvirt writes it, there is room for what was there', async () => {
+    const header = readFileSync(SYNTHETIC);
+    writeFileSync(path, Buffer.concat([header, STREAM]));
+    const { domainXml } = await readMemoryImage(path);
+    await rewriteDomainXml(path, domainXml.replace('<domain', '<DOMAIN'));
+    await checkLibxlStream(await readMemoryImage(path));
+    await expect(rewriteDomainXml(path, `${domainXml}x`)).rejects.toThrow('does not fit');
+  });
+});
+
+describe('the tie to the disks', () => {
+  const tie = 'ab'.repeat(32);
+
+  test('is in the finished image, in bytes that libvirt does not look at', async () => {
+    const partial = await PartialMemoryImage.create(path, XML);
+    await appendFile(partial.partialPath, STREAM);
+    await partial.finish(tie);
+    expect(await readTie(path)).toBe(tie);
+    expect(readFileSync(path).subarray(24, 64).toString('hex')).toBe(
+      `${Buffer.from('tie1').toString('hex')}${tie}00000000`,
+    );
+    expect((await readMemoryImage(path)).domainXml).toBe(XML);
+  });
+
+  test('can be written anew, and stays when the definition changes', async () => {
+    imageWith((image) => image);
+    expect(await readTie(path)).toBeUndefined();
+    await writeTie(path, tie);
+    await rewriteDomainXml(path, '<domain/>');
+    expect(await readTie(path)).toBe(tie);
+    await checkLibxlStream(await readMemoryImage(path));
+  });
+
+  test('is not written into a file that is no image', async () => {
+    writeFileSync(path, 'x'.repeat(1000));
+    await expect(writeTie(path, tie)).rejects.toThrow('image magic is incorrect');
+    expect(readFileSync(path, 'utf8')).toBe('x'.repeat(1000));
   });
 });
 

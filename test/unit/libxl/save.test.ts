@@ -1,47 +1,13 @@
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { stat } from 'node:fs/promises';
 import { describe, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../src/errors.ts';
-import { StorageDaemon } from '../../../src/hosts/test-storage-daemon.ts';
 import { checkLibxlStream, readMemoryImage } from '../../../src/libxl/memory-image.ts';
-import { checkDomainSnapshotSave, domainSnapshotSave, type SaveOptions } from '../../../src/libxl/save.ts';
+import { checkDomainSnapshotSave, domainSnapshotSave } from '../../../src/libxl/save.ts';
 import type { LibxlDomainSnapshotArgs } from '../../../src/model/libxl.ts';
 import { snapshotsIn } from '../../support/images.ts';
-import { disk, newImage, scratchFolder } from '../hosts/embedded.ts';
-import { FakeXen, STREAM } from './fake-xen.ts';
-
-const XML = "<domain type='xen'><name>vm</name></domain>";
-
-/** A guest whose disks are served by a real QEMU block layer. */
-async function guest() {
-  const folder = await scratchFolder();
-  const images = [join(folder.path, 'a.qcow2'), join(folder.path, 'b.qcow2')] as const;
-  for (const image of images) await newImage(image);
-  const disks = [disk('xvda', images[0]), disk('xvdb', images[1])];
-  const daemon = await StorageDaemon.start(
-    folder.path,
-    1,
-    disks.map((each) => each.disk),
-  );
-  const xen = new FakeXen();
-  xen.qmpSocket = daemon.qmpSocket;
-  const memory_path = join(folder.path, 's1.save');
-  const args: LibxlDomainSnapshotArgs = { memory: true, memory_path, disks };
-  return {
-    ...{ xen, args, images, memory_path, daemon },
-    save: (options: Partial<SaveOptions> = {}, change: Partial<LibxlDomainSnapshotArgs> = {}) =>
-      domainSnapshotSave(xen.domid, 's1', { ...args, ...change }, { ...quiet(), ...options }, xen),
-    files: async () => (await readdir(folder.path)).filter((file) => file.includes('.save')),
-    [Symbol.asyncDispose]: async () => {
-      await daemon[Symbol.asyncDispose]();
-      await folder[Symbol.asyncDispose]();
-    },
-  };
-}
-
-function quiet(): SaveOptions {
-  return { domainXml: XML, signal: new AbortController().signal, phase: async () => {}, progress: () => {} };
-}
+import { disk } from '../hosts/embedded.ts';
+import { STREAM } from './fake-xen.ts';
+import { guest, quiet, XML } from './guest.ts';
 
 /** Nothing is left: the guest runs, no file, no disk snapshot, no helper. */
 async function expectUntouched({ xen, files, images }: Awaited<ReturnType<typeof guest>>): Promise<void> {
@@ -93,7 +59,8 @@ describe('a save', () => {
     const reports: { done: number; total: number }[] = [];
     const { memory_bytes } = await vm.save({ progress: (report) => reports.push(report) });
     expect(reports.at(-1)).toEqual({ done: memory_bytes, total: memory_bytes });
-    for (const { done, total } of reports) expect(done).toBeLessThanOrEqual(total);
+    for (const { done, total } of reports.slice(0, -1)) expect(done).toBeLessThan(total);
+    expect(reports.length).toBeGreaterThan(1);
   });
 
   test('of disks alone stops no guest and writes no file; a paused guest is fine', async () => {
@@ -209,15 +176,15 @@ describe('what cannot be taken back is in the message, with the command that rep
 
   test('snapshots that the device model cannot delete any more', async () => {
     await using vm = await guest();
-    const { daemon, images } = vm;
     const phase = async (name: string) => {
       if (name !== 'disks-done') return;
-      await daemon[Symbol.asyncDispose]();
+      await vm.daemon[Symbol.asyncDispose]();
       throw new LibvirtError('SYSTEM_ERROR', 'journal failed');
     };
     const error = (await vm.save({ phase }).catch((reason: unknown) => reason)) as Error;
-    expect(error.message).toContain("journal failed; internal snapshot 's1' is left in the images");
-    for (const image of images) expect(error.message).toContain(`'qemu-img snapshot -d s1 ${image}'`);
+    expect(error.message).toMatch(
+      /^journal failed; and it is left behind: internal snapshot 's1' of disk 'xvda', disk 'xvdb': cannot talk to/,
+    );
     expect(vm.xen.runs).toBe(true);
     expect(await vm.files()).toEqual([]);
   });

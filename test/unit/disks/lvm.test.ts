@@ -1,0 +1,211 @@
+import { describe, expect, test } from '@jest/globals';
+import { LVM, requireVolume } from '../../../src/disks/lvm.ts';
+import { fakeVolumes, phy } from './fake-volumes.ts';
+
+const THIN = { contents: 'a1', pool: 'pool0' };
+const THICK = { contents: 'b1' };
+const disks = [phy('xvda', '/dev/vg/thin'), phy('xvdb', '/dev/vg/thick')];
+const thin = disks.slice(0, 1);
+const thick = disks.slice(1);
+
+function group() {
+  return fakeVolumes({ 'vg/pool0': { contents: '' }, 'vg/thin': THIN, 'vg/thick': THICK });
+}
+
+describe('creating', () => {
+  test('a snapshot volume of each, a thick one of its origin’s size so that it cannot overflow', async () => {
+    await using lvm = await group();
+    await LVM.create('s1', disks);
+    expect(await lvm.log()).toEqual([
+      'lvcreate -y -s -n thin.xlsnap.s1 -- vg/thin',
+      'lvcreate -y -s -l 100%ORIGIN -n thick.xlsnap.s1 -- vg/thick',
+    ]);
+    expect(await lvm.contents('vg/thin.xlsnap.s1')).toBe('a1');
+  });
+
+  test('what was made before a failure is removed again', async () => {
+    await using lvm = await group();
+    await lvm.fail('lvcreate 2');
+    await expect(LVM.create('s1', disks)).rejects.toThrow(
+      "operation failed: cannot create snapshot 's1' of disk 'xvdb': lvcreate: made to fail",
+    );
+    expect(Object.keys(await lvm.volumes())).toEqual(['vg/pool0', 'vg/thin', 'vg/thick']);
+  });
+
+  test('what cannot be removed again is named', async () => {
+    await using lvm = await group();
+    await lvm.fail('lvcreate 2', 'lvremove 1');
+    await expect(LVM.create('s1', disks)).rejects.toThrow(
+      "lvcreate: made to fail; and it is left behind: cannot remove volume 'vg/thin.xlsnap.s1' of disk 'xvda'",
+    );
+  });
+
+  test('a name that is taken is refused before anything is made', async () => {
+    await using lvm = await group();
+    await LVM.create('s1', thick);
+    await expect(LVM.create('s1', disks)).rejects.toThrow(
+      "disk 'xvdb' already has a snapshot volume 'vg/thick.xlsnap.s1': choose another name",
+    );
+    expect(await lvm.contents('vg/thin.xlsnap.s1')).toBeUndefined();
+  });
+
+  test.each([
+    ['before upgrade', 'thin.xlsnap.before+20upgrade'],
+    ['_tdata', 'thin.xlsnap.+5Ftdata'],
+    ['ü/+', 'thin.xlsnap.+C3+BC+2F+2B'],
+    ['s-1.a', 'thin.xlsnap.s-1.a'],
+    ['x'.repeat(120), /^xlsnap-[0-9a-f]{32}$/],
+    ['-'.repeat(56), /^xlsnap-[0-9a-f]{32}$/],
+  ])('the name %j becomes one that LVM allows', async (name, expected) => {
+    await using lvm = await group();
+    await LVM.create(name, thin);
+    const made =
+      Object.keys(await lvm.volumes())
+        .at(-1)
+        ?.slice('vg/'.length) ?? '';
+    if (typeof expected === 'string') expect(made).toBe(expected);
+    else expect(made).toMatch(expected);
+    expect(`vg-${made}`.replaceAll('-', '--').length).toBeLessThanOrEqual(122);
+    await LVM.delete(name, thin);
+    expect(Object.keys(await lvm.volumes())).toHaveLength(3);
+  });
+});
+
+describe('reverting a thin volume', () => {
+  test('swaps a snapshot of the snapshot in; it can be reverted to again', async () => {
+    await using lvm = await group();
+    await LVM.create('s1', thin);
+    for (const contents of ['a2', 'a3']) {
+      await lvm.change('vg/thin', { contents });
+      await LVM.apply('s1', thin);
+      expect(await lvm.contents('vg/thin')).toBe('a1');
+    }
+    expect(Object.keys(await lvm.volumes()).sort()).toEqual(['vg/pool0', 'vg/thick', 'vg/thin', 'vg/thin.xlsnap.s1']);
+    expect((await lvm.log()).slice(1, 5)).toEqual([
+      'lvcreate -y -s -kn -n thin.xlsnap-new -- vg/thin.xlsnap.s1',
+      'lvrename -- vg thin thin.xlsnap-old',
+      'lvrename -- vg thin.xlsnap-new thin',
+      'lvremove -y -- vg/thin.xlsnap-old',
+    ]);
+  });
+
+  test.each(['lvcreate 1', 'lvrename 1', 'lvrename 2', 'lvremove 1'])('goes on after a failure of %s', async (fail) => {
+    await using lvm = await group();
+    await LVM.create('s1', thin);
+    await lvm.change('vg/thin', { contents: 'a2' });
+    await lvm.fail(fail);
+    await expect(LVM.apply('s1', thin)).rejects.toThrow('made to fail');
+    expect(await lvm.contents('vg/thin')).toBeDefined();
+    await lvm.fail();
+    await LVM.apply('s1', thin);
+    expect(await lvm.contents('vg/thin')).toBe('a1');
+    expect(Object.keys(await lvm.volumes()).sort()).toEqual(['vg/pool0', 'vg/thick', 'vg/thin', 'vg/thin.xlsnap.s1']);
+  });
+
+  test('a crash between the two renames is no dead end: check, revert, and a revert to another snapshot go on', async () => {
+    await using lvm = await fakeVolumes({
+      'vg/pool0': { contents: '' },
+      'vg/thin.xlsnap-old': { ...THIN, contents: 'current' },
+      'vg/thin.xlsnap-new': { ...THIN, contents: 'of s1' },
+      'vg/thin.xlsnap.s1': { ...THIN, contents: 'of s1' },
+      'vg/thin.xlsnap.s2': { ...THIN, contents: 'of s2' },
+    });
+    await LVM.check('s1', thin, new Set());
+    await LVM.apply('s2', thin);
+    expect(await lvm.contents('vg/thin')).toBe('of s2');
+    await LVM.apply('s1', thin);
+    expect(await lvm.contents('vg/thin')).toBe('of s1');
+    expect(Object.keys(await lvm.volumes())).toHaveLength(4);
+  });
+});
+
+describe('reverting a thick volume', () => {
+  test('merges the snapshot and takes it anew', async () => {
+    await using lvm = await group();
+    await LVM.create('s1', thick);
+    for (const contents of ['b2', 'b3']) {
+      await lvm.change('vg/thick', { contents });
+      await LVM.apply('s1', thick);
+      expect(await lvm.contents('vg/thick')).toBe('b1');
+      expect(await lvm.contents('vg/thick.xlsnap.s1')).toBe('b1');
+    }
+    expect((await lvm.volumes())['vg/thick']?.tags).toEqual([]);
+  });
+
+  test.each(['lvchange 1', 'lvconvert 1', 'lvcreate 1', 'lvchange 2'])(
+    'goes on after a failure of %s',
+    async (fail) => {
+      await using lvm = await group();
+      await LVM.create('s1', thick);
+      await lvm.change('vg/thick', { contents: 'b2' });
+      await lvm.fail(fail);
+      await expect(LVM.apply('s1', thick)).rejects.toThrow('made to fail');
+      await lvm.fail();
+      await LVM.check('s1', thick, new Set());
+      await LVM.apply('s1', thick);
+      expect(await lvm.contents('vg/thick')).toBe('b1');
+      expect(await lvm.contents('vg/thick.xlsnap.s1')).toBe('b1');
+      expect((await lvm.volumes())['vg/thick']?.tags).toEqual([]);
+    },
+  );
+
+  test('is refused while the volume is in use: LVM would put it off', async () => {
+    await using lvm = await group();
+    await LVM.create('s1', thick);
+    await lvm.change('vg/thick', { open: true });
+    await expect(LVM.apply('s1', thick)).rejects.toThrow(
+      "cannot revert disk 'xvdb' to snapshot 's1': volume 'vg/thick' is in use",
+    );
+    expect(await lvm.contents('vg/thick.xlsnap.s1')).toBe('b1');
+  });
+});
+
+describe('checking refuses with code 55', () => {
+  test.each([
+    ['a snapshot that is not there', 's2', {}, "volume 'vg/thick' of disk 'xvdb' has no snapshot 's2'"],
+    ['one that has overflowed', 's1', { 'vg/thick.xlsnap.s1': { invalid: true } }, 'is invalid: it has overflowed'],
+    ['a volume that somebody else uses', 's1', { 'vg/thick': { open: true } }, 'is in use by somebody else'],
+  ])('%s', async (_, name, changes, text) => {
+    await using lvm = await group();
+    await LVM.create('s1', thick);
+    for (const [volume, change] of Object.entries(changes)) await lvm.change(volume, change);
+    const error = await LVM.check(name, thick, new Set()).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'OPERATION_INVALID', detail: expect.stringContaining(text) });
+  });
+
+  test('but not a volume that the domain itself has open', async () => {
+    await using lvm = await group();
+    await LVM.create('s1', disks);
+    await lvm.change('vg/thick', { open: true });
+    await LVM.check('s1', disks, new Set(['/dev/vg/thick']));
+  });
+});
+
+test('deleting removes the snapshot volume; one that is gone is no error', async () => {
+  await using lvm = await group();
+  await LVM.create('s1', disks);
+  await LVM.delete('s1', disks);
+  await LVM.delete('s1', disks);
+  expect(Object.keys(await lvm.volumes())).toEqual(['vg/pool0', 'vg/thin', 'vg/thick']);
+});
+
+describe('which device is a logical volume', () => {
+  test.each(['/dev/vg/thin', '/dev/mapper/vg-thin', '/dev/my-vg/a-b', '/dev/mapper/my--vg-a--b'])(
+    '%s is',
+    async (path) => {
+      await using _ = await fakeVolumes({ 'vg/thin': THIN, 'my-vg/a-b': THIN });
+      await requireVolume(path);
+    },
+  );
+
+  test.each([
+    ['/dev/sdb', "'/dev/sdb' is not a volume"],
+    ['/dev/mapper/crypt', "'/dev/mapper/crypt' is not a volume"],
+    ['/dev/disk/by-id/x', "'/dev/disk/by-id/x' is not a volume"],
+    ['/dev/other/lv', 'Volume group "other" not found'],
+    ['/dev/vg/missing', "volume group 'vg' has no volume 'missing'"],
+  ])('%s is not', async (path, text) => {
+    await using _ = await fakeVolumes({ 'vg/thin': THIN });
+    await expect(requireVolume(path)).rejects.toThrow(text);
+  });
+});

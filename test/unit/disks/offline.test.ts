@@ -1,0 +1,409 @@
+import { cp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { OfflineImages } from '../../../src/disks/offline.ts';
+import { runProgram } from '../../../src/disks/program.ts';
+import { createQcow2Image, isQcow2Image } from '../../../src/disks/qcow2.ts';
+import { StorageDaemon } from '../../../src/hosts/test-storage-daemon.ts';
+import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
+import { snapshotsIn } from '../../support/images.ts';
+import { checkImage, disk, hasPattern, newImage, qemuImg, scratchFolder, writePattern } from '../hosts/embedded.ts';
+import { overlay } from './device-model.ts';
+
+const images = new OfflineImages();
+const NONE: ReadonlySet<string> = new Set();
+
+async function twoImages() {
+  const folder = await scratchFolder();
+  const a = await newImage(join(folder.path, 'a, with comma.qcow2'));
+  const b = await newImage(join(folder.path, '-b.qcow2'));
+  const close = () => folder[Symbol.asyncDispose]();
+  return { a, b, disks: [disk('xvda', a), disk('xvdb', b)], folder: folder.path, [Symbol.asyncDispose]: close };
+}
+
+describe('creating', () => {
+  test('a snapshot of each image, which holds what was in it', async () => {
+    await using two = await twoImages();
+    const { a, b, disks } = two;
+    for (const image of [a, b]) await writePattern(image, 'qcow2', 0x11);
+    await images.create('s1', disks, NONE);
+    for (const image of [a, b]) {
+      await writePattern(image, 'qcow2', 0x22);
+      expect(await snapshotsIn(image)).toEqual(['s1']);
+    }
+    await images.apply('s1', disks);
+    for (const image of [a, b]) {
+      expect(await hasPattern(image, 'qcow2', 0x11)).toBe(true);
+      await checkImage(image);
+    }
+  });
+
+  test('a name that one image has already is refused before any image is touched', async () => {
+    await using two = await twoImages();
+    const { a, b, disks } = two;
+    await images.create('s1', disks.slice(1), NONE);
+    await expect(images.create('s1', disks, NONE)).rejects.toMatchObject({
+      code: 'OPERATION_FAILED',
+      detail: `disk 'xvdb' already has an internal snapshot 's1' in '${b}': choose another name`,
+    });
+    expect(await snapshotsIn(a)).toEqual([]);
+  });
+
+  test('what was made before a failure is deleted again', async () => {
+    await using two = await twoImages();
+    const { a, b, disks, folder } = two;
+    await using _daemon = await StorageDaemon.start(folder, 1, [disk('xvdb', b).disk]);
+    await expect(images.create('s1', disks, NONE)).rejects.toThrow(
+      /cannot create internal snapshot 's1' of disk 'xvdb' in '.*-b.qcow2': .*Failed to get "write" lock/,
+    );
+    expect(await snapshotsIn(a)).toEqual([]);
+    await checkImage(a);
+  });
+
+  test('a raw disk is refused with code 67, and so is one without an image', async () => {
+    await expect(images.create('s1', [disk('xvda', '/x.raw', 'raw')], NONE)).rejects.toMatchObject({
+      code: 'CONFIG_UNSUPPORTED',
+      detail: 'internal snapshot for disk xvda unsupported for storage type raw',
+    });
+    await expect(images.create('s1', [{ disk: { vdev: 'xvda', format: 'qcow2' } }], NONE)).rejects.toMatchObject({
+      code: 'CONFIG_UNSUPPORTED',
+      detail: "disk 'xvda' has no image",
+    });
+  });
+
+  test('a raw image is not taken for qcow2 whatever it is called', async () => {
+    await using folder = await scratchFolder();
+    const path = join(folder.path, 'a.qcow2');
+    await qemuImg('create', '-q', '-f', 'raw', path, '1M');
+    await expect(images.create('s1', [disk('xvda', path)], NONE)).rejects.toThrow(
+      /cannot read image '.*a.qcow2' of disk 'xvda': .*not in qcow2 format/,
+    );
+  });
+});
+
+describe('reverting', () => {
+  test('can be repeated', async () => {
+    await using two = await twoImages();
+    await writePattern(two.a, 'qcow2', 0x11);
+    await images.create('s1', two.disks, NONE);
+    await images.apply('s1', two.disks);
+    await images.apply('s1', two.disks);
+    expect(await hasPattern(two.a, 'qcow2', 0x11)).toBe(true);
+    expect(await snapshotsIn(two.a)).toEqual(['s1']);
+  });
+
+  test('goes to the snapshot of this name, not to the one of this id', async () => {
+    await using two = await twoImages();
+    const disks = two.disks.slice(0, 1);
+    await writePattern(two.a, 'qcow2', 0x11);
+    await images.create('2', disks, NONE); // id 1
+    await writePattern(two.a, 'qcow2', 0x22);
+    await images.create('other', disks, NONE); // id 2
+    await images.apply('2', disks);
+    expect(await hasPattern(two.a, 'qcow2', 0x11)).toBe(true);
+    await images.delete('2', disks);
+    expect(await snapshotsIn(two.a)).toEqual(['other']);
+  });
+
+  test.each(['-x', '--help', 'a b', "it's", '$(id)', 'ü,driver=raw'])('the name %j is only a name', async (name) => {
+    await using two = await twoImages();
+    const disks = two.disks.slice(0, 1);
+    await images.create(name, disks, NONE);
+    expect(await snapshotsIn(two.a)).toEqual([name]);
+    await images.check(name, disks, new Set());
+    await images.apply(name, disks);
+    await images.delete(name, disks);
+    expect(await snapshotsIn(two.a)).toEqual([]);
+  });
+});
+
+test('deleting twice is fine, and leaves clean images', async () => {
+  await using two = await twoImages();
+  await images.create('s1', two.disks, NONE);
+  await images.delete('s1', two.disks);
+  await images.delete('s1', two.disks);
+  expect(await snapshotsIn(two.a)).toEqual([]);
+  await checkImage(two.a);
+  await checkImage(two.b);
+});
+
+test('checking refuses with code 55 what reverting would need, naming disk and file, and reads images that the domain has open', async () => {
+  await using two = await twoImages();
+  const { a, b, disks, folder } = two;
+  await images.create('s1', disks, NONE);
+  await using _daemon = await StorageDaemon.start(
+    folder,
+    1,
+    disks.map((each) => each.disk),
+  );
+  const open = new Set([a, b]);
+  await images.check('s1', disks, open);
+  await expect(images.check('s2', disks, open)).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: `image '${a}' of disk 'xvda' has no internal snapshot 's2'`,
+  });
+  await rm(b);
+  await expect(images.check('s1', disks, open)).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: expect.stringMatching(/^cannot read image '.*-b.qcow2' of disk 'xvdb': .*No such file or directory$/),
+  });
+});
+
+test('a new image never replaces a file', async () => {
+  await using folder = await scratchFolder();
+  const path = join(folder.path, 'a.qcow2');
+  await createQcow2Image(path, 1 << 20);
+  await checkImage(path);
+  await expect(createQcow2Image(path, 1 << 20)).rejects.toThrow(/file '.*a.qcow2'.*[Ff]ile (already )?exists/);
+});
+
+test('an image that cannot be made leaves no file', async () => {
+  await using folder = await scratchFolder();
+  await expect(createQcow2Image(join(folder.path, 'a.qcow2'), -1)).rejects.toThrow(
+    /^operation failed: cannot create image '/,
+  );
+  expect(await readdir(folder.path)).toEqual([]);
+});
+
+test('an image is qcow2 by its contents, not by its name', async () => {
+  await using folder = await scratchFolder();
+  const path = join(folder.path, 'a.qcow2');
+  expect(await isQcow2Image(path)).toBe(false);
+  await writeFile(path, Buffer.from('QFI\xfb', 'latin1'));
+  expect(await isQcow2Image(path)).toBe(false);
+  await writeFile(path, Buffer.from('QFI\xfb\0\0\0\x09', 'latin1'));
+  expect(await isQcow2Image(path)).toBe(false);
+  await rm(path);
+  await newImage(path);
+  expect(await isQcow2Image(path)).toBe(true);
+});
+
+test('a program that is not there is named with the package it comes in', async () => {
+  const program = { name: 'no-such-program', debianPackage: 'such-utils' };
+  await expect(runProgram(program, [], 'cannot do it')).rejects.toThrow(
+    "operation failed: cannot do it: 'no-such-program' is not installed (Debian package such-utils)",
+  );
+});
+
+test('an image that somebody else writes to is refused before a revert, unless the domain itself has it open', async () => {
+  await using two = await twoImages();
+  const { a, b, disks, folder } = two;
+  await images.create('s1', disks, NONE);
+  await using _writer = await StorageDaemon.start(folder, 1, [disk('xvdb', b).disk]);
+  await expect(images.check('s1', disks, new Set([a]))).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: expect.stringContaining(b),
+  });
+  await images.check('s1', disks, new Set([a, b]));
+});
+
+const { signal } = new AbortController();
+const quiet = { signal, progress: () => {} };
+const qcow2 = (path: string) => ({ path, format: 'qcow2' });
+
+describe('overlays', () => {
+  test('are made beside internal snapshots, over qcow2 and raw, and hold nothing', async () => {
+    await using two = await twoImages();
+    const { a, b, disks, folder } = two;
+    const raw = join(folder, 'c.raw');
+    await qemuImg('create', '-q', '-f', 'raw', raw, '8M');
+    const [b1, c1] = [join(folder, 'b.ov'), join(folder, 'c.ov')];
+    const [xvda, xvdb] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+    await writePattern(b, 'qcow2', 0x11);
+    await images.create('s1', [xvda, overlay(xvdb, b1), overlay(disk('xvdc', raw, 'raw'), c1)], NONE);
+    expect(await snapshotsIn(a)).toEqual(['s1']);
+    expect(await hasPattern(b1, 'qcow2', 0x11)).toBe(true);
+    expect((await stat(b1)).mode & 0o777).toBe(0o600);
+    expect(await images.chain(qcow2(b1))).toEqual([qcow2(b1), qcow2(b)]);
+    expect(await images.chain(qcow2(c1))).toEqual([qcow2(c1), { path: raw, format: 'raw' }]);
+    for (const image of [a, b1, c1]) await checkImage(image);
+  });
+
+  test('that were made before a failure of another kind are taken away again', async () => {
+    await using two = await twoImages();
+    const { a, b, disks, folder } = two;
+    const [xvda, xvdb] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+    await using _daemon = await StorageDaemon.start(folder, 1, [xvdb.disk]);
+    await expect(images.create('s1', [overlay(xvda, join(folder, 'a.ov')), xvdb], NONE)).rejects.toThrow(
+      '"write" lock',
+    );
+    expect(await readdir(folder)).not.toContain('a.ov');
+    expect(await snapshotsIn(a)).toEqual([]);
+    expect(await snapshotsIn(b)).toEqual([]);
+  });
+
+  test('are not put above an image that a device model writes to, but the domain’s own', async () => {
+    await using two = await twoImages();
+    const { disks, folder } = two;
+    const [xvda] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+    await using _daemon = await StorageDaemon.start(folder, 1, [xvda.disk]);
+    await expect(images.create('s1', [overlay(xvda, join(folder, 'a.ov'))], NONE)).rejects.toThrow('lock');
+    expect(await readdir(folder)).not.toContain('a.ov');
+    await images.create('s1', [overlay(xvda, join(folder, 'a.ov'))], new Set([two.a]));
+    expect(await images.chain(qcow2(join(folder, 'a.ov')))).toEqual([qcow2(join(folder, 'a.ov')), qcow2(two.a)]);
+  });
+
+  test('are refused in libvirt’s words where a file is in the way, or one to be reused is missing', async () => {
+    await using two = await twoImages();
+    const { a, b, disks } = two;
+    const [xvda] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+    await expect(images.checkFree('s1', [overlay(xvda, b)])).rejects.toMatchObject({
+      code: 'CONFIG_UNSUPPORTED',
+      detail: `external snapshot file for disk xvda already exists and is not a block device: ${b}`,
+    });
+    const missing = join(two.folder, 'missing');
+    await expect(images.checkFree('s1', [overlay(xvda, missing, { external_reuse: true })])).rejects.toMatchObject({
+      code: 'SYSTEM_ERROR',
+      detail: `missing existing file for disk xvda: ${missing}: No such file or directory`,
+    });
+    expect(await images.chain(qcow2(a))).toEqual([qcow2(a)]);
+  });
+
+  test('that nothing needs are removed; a missing one is no error', async () => {
+    await using two = await twoImages();
+    const path = join(two.folder, 'a.ov');
+    await images.create('s1', [overlay(two.disks[0] as LibxlDiskSnapshot, path)], NONE);
+    await images.remove([qcow2(path)]);
+    await images.remove([qcow2(path)]);
+    expect(await readdir(two.folder)).not.toContain('a.ov');
+  });
+
+  test('that a device model has open are not removed', async () => {
+    await using two = await twoImages();
+    await using _daemon = await StorageDaemon.start(two.folder, 1, [disk('xvda', two.a).disk]);
+    await expect(images.remove([qcow2(two.a)])).rejects.toThrow(`cannot remove image '${two.a}': `);
+    expect(await readdir(two.folder)).toContain('a, with comma.qcow2');
+  });
+
+  test('checking refuses with code 55 a base image that is missing, or used by somebody else', async () => {
+    await using two = await twoImages();
+    const { a, disks, folder } = two;
+    const [xvda] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+    const [first, second] = [join(folder, '1'), join(folder, '2')];
+    await images.create('s1', [overlay(xvda, first)], NONE);
+    const onFirst = overlay(disk('xvda', first), second);
+    await images.check('s1', [onFirst], new Set());
+    {
+      await using _daemon = await StorageDaemon.start(folder, 1, [disk('xvda', first).disk]);
+      await images.check('s1', [onFirst], new Set([first]));
+      await expect(images.check('s1', [onFirst], new Set())).rejects.toMatchObject({
+        code: 'OPERATION_INVALID',
+        detail: expect.stringMatching(`^image '${first}' of disk 'xvda' cannot be used: .*lock`),
+      });
+    }
+    await rm(a);
+    await expect(images.check('s1', [onFirst], new Set())).rejects.toMatchObject({
+      code: 'OPERATION_INVALID',
+      detail: expect.stringMatching(`^image '${first}' of disk 'xvda' cannot be used: .*No such file or directory`),
+    });
+  });
+});
+
+describe('merging layers', () => {
+  /** Overlays `1` and `2` above `a`, each with a pattern of its own. */
+  async function layered() {
+    const two = await twoImages();
+    const files = [two.a, join(two.folder, '1'), join(two.folder, '2')] as const;
+    let at = two.disks[0] as LibxlDiskSnapshot;
+    await writePattern(files[0], 'qcow2', 1);
+    for (const path of files.slice(1)) {
+      await images.create('s', [overlay(at, path)], NONE);
+      at = disk('xvda', path);
+      await writePattern(path, 'qcow2', files.indexOf(path) + 1);
+    }
+    const middle = { disk: 'xvda', top: qcow2(files[1]), base: qcow2(files[0]), above: qcow2(files[2]) };
+    const last = { disk: 'xvda', top: qcow2(files[2]), base: qcow2(files[1]) };
+    return { ...two, files, middle, last };
+  }
+
+  test('one in the middle: the header above is rewritten, the file goes', async () => {
+    await using each = await layered();
+    const [a, one, two] = each.files;
+    const reports: { done: number; total: number }[] = [];
+    await images.commit([each.middle], { signal, progress: (report) => void reports.push(report) });
+    expect(await readdir(each.folder)).not.toContain('1');
+    expect(await images.chain(qcow2(two))).toEqual([qcow2(two), qcow2(a)]);
+    expect(await hasPattern(a, 'qcow2', 2)).toBe(true);
+    expect(await hasPattern(two, 'qcow2', 3)).toBe(true);
+    for (const image of [a, two]) await checkImage(image);
+    expect(reports.at(-1)?.done).toBe(reports.at(-1)?.total);
+    expect(one).toBeDefined();
+  });
+
+  test('the last one: its contents are the base’s', async () => {
+    await using each = await layered();
+    const [, one] = each.files;
+    await images.commit([each.last], quiet);
+    expect(await hasPattern(one, 'qcow2', 3)).toBe(true);
+    expect(await readdir(each.folder)).not.toContain('2');
+  });
+
+  test('into a raw image, whose contents are never taken for a header', async () => {
+    await using folder = await scratchFolder();
+    const [raw, top] = [join(folder.path, 'c, d.raw'), join(folder.path, 'c.ov')];
+    await qemuImg('create', '-q', '-f', 'raw', raw, '8M');
+    await images.create('s', [overlay(disk('xvda', raw, 'raw'), top)], NONE);
+    await writePattern(top, 'qcow2', 5);
+    await images.commit([{ disk: 'xvda', top: qcow2(top), base: { path: raw, format: 'raw' } }], quiet);
+    expect(await hasPattern(raw, 'raw', 5)).toBe(true);
+  });
+
+  test('twice is fine; and a merged layer whose file is still there is not merged again', async () => {
+    await using each = await layered();
+    const [a, one, two] = each.files;
+    await cp(one, `${one}.kept`);
+    await images.commit([each.middle], quiet);
+    await images.commit([each.middle], quiet);
+    // As after a crash between the last two steps; the domain has run since.
+    await cp(`${one}.kept`, one);
+    await writePattern(a, 'qcow2', 9);
+    await images.commit([each.middle], quiet);
+    expect(await readdir(each.folder)).not.toContain('1');
+    expect(await hasPattern(a, 'qcow2', 9)).toBe(true);
+    expect(await images.chain(qcow2(two))).toEqual([qcow2(two), qcow2(a)]);
+  });
+
+  test('a layer with internal snapshots is refused, naming them; nothing is changed', async () => {
+    await using each = await layered();
+    const [, one] = each.files;
+    await images.create('inside', [disk('xvda', one)], NONE);
+    await expect(images.commit([each.middle], quiet)).rejects.toMatchObject({
+      code: 'CONFIG_UNSUPPORTED',
+      detail: expect.stringContaining("the internal snapshots in it ('inside') would be lost"),
+    });
+    expect(await snapshotsIn(one)).toEqual(['inside']);
+  });
+
+  test('a layer that lies elsewhere than the caller thinks is refused, naming both images', async () => {
+    await using each = await layered();
+    const [a, one, two] = each.files;
+    await expect(images.commit([{ ...each.last, base: qcow2(each.b) }], quiet)).rejects.toMatchObject({
+      code: 'OPERATION_INVALID',
+      detail: expect.stringContaining(`the backing image of '${two}' is '${one}', not '${each.b}'`),
+    });
+    expect(await images.chain(qcow2(two))).toEqual([qcow2(two), qcow2(one), qcow2(a)]);
+  });
+
+  test('a layer that is in use is refused', async () => {
+    await using each = await layered();
+    await using _daemon = await StorageDaemon.start(each.folder, 1, [disk('xvda', each.files[2]).disk]);
+    await expect(images.commit([each.last], quiet)).rejects.toThrow('lock');
+    expect(await readdir(each.folder)).toContain('2');
+  });
+
+  test('cancelled before it begins, nothing is changed', async () => {
+    await using each = await layered();
+    const commit = images.commit([each.last], { ...quiet, signal: AbortSignal.abort() });
+    await expect(commit).rejects.toMatchObject({ code: 'OPERATION_ABORTED' });
+    expect(await readdir(each.folder)).toContain('2');
+  });
+
+  test('rebasing changes the header alone', async () => {
+    await using each = await layered();
+    const [a, one, two] = each.files;
+    await images.rebase(qcow2(two), qcow2(a));
+    expect(await images.chain(qcow2(two))).toEqual([qcow2(two), qcow2(a)]);
+    expect(await hasPattern(one, 'qcow2', 2)).toBe(true);
+    expect(await hasPattern(two, 'qcow2', 3)).toBe(true);
+  });
+});

@@ -1,0 +1,98 @@
+import { describe, expect, test } from '@jest/globals';
+import { requireFreeSpace } from '../../../src/libxl/free-space.ts';
+import { checkDomainSnapshotSave } from '../../../src/libxl/save.ts';
+import { scratchFolder } from '../hosts/embedded.ts';
+import { FakeXen } from './fake-xen.ts';
+
+/** A check of a save with memory, on a guest of which this is so. */
+async function check(xen: FakeXen, args: object = {}): Promise<void> {
+  await using folder = await scratchFolder();
+  await checkDomainSnapshotSave(xen.domid, { memory_path: `${folder.path}/s1.save`, ...args }, xen);
+}
+
+function guestWith(facts: object, xenstore: Readonly<Record<string, string>> = {}): FakeXen {
+  const xen = new FakeXen();
+  xen.facts = facts;
+  for (const [key, value] of Object.entries(xenstore)) xen.xenstore.set(`/local/domain/5/${key}`, value);
+  return xen;
+}
+
+describe('memory cannot be saved', () => {
+  test.each([
+    [
+      'with a PCI device',
+      { pcidevs: [{ bus: 3, dev: 0x1f, func: 2 }] },
+      'OPERATION_INVALID',
+      "the memory of domain '5' cannot be saved while it has PCI device 0000:03:1f.2: detach it first",
+    ],
+    [
+      'with virtual NUMA nodes',
+      { b_info: { vnuma_nodes: [{ memkb: 1 }] } },
+      'OPERATION_UNSUPPORTED',
+      "the memory of domain '5' cannot be saved: libxl does not save domains with virtual NUMA nodes",
+    ],
+  ])('%s', async (_, facts, code, detail) => {
+    const xen = guestWith(facts);
+    await expect(check(xen)).rejects.toMatchObject({ code, detail });
+    await checkDomainSnapshotSave(xen.domid, { memory: false }, xen);
+    expect(xen.calls).toEqual([]);
+    expect(xen.openHelpers).toBe(0);
+  });
+
+  test('of a guest that says what it can do, and suspending is not among it', async () => {
+    const xen = guestWith({}, { 'control/feature-poweroff': '1' });
+    await expect(check(xen)).rejects.toMatchObject({
+      code: 'OPERATION_UNSUPPORTED',
+      detail: expect.stringContaining("the guest of domain '5' cannot be suspended"),
+    });
+  });
+});
+
+describe('memory can be saved of a guest', () => {
+  test.each([
+    ['that offers to be suspended', { 'control/feature-poweroff': '1', 'control/feature-suspend': '1' }],
+    ['that has the event channel', { 'control/feature-poweroff': '1', 'device/suspend/event-channel': '7' }],
+    ['that tells nothing: an old Linux, or HVM without PV drivers', {}],
+  ])('%s', async (_, xenstore) => {
+    await check(guestWith({}, xenstore));
+  });
+});
+
+test('a disk that libxl knows to be in a driver domain is refused, whatever the caller knows', async () => {
+  const xen = guestWith({ disks: [{ vdev: 'xvda', backend_domname: 'storage' }] });
+  const disks = [{ disk: { vdev: 'xvda', pdev_path: '/a.qcow2', format: 'qcow2', backend: 'qdisk' } }];
+  await expect(check(xen, { disks })).rejects.toMatchObject({
+    code: 'CONFIG_UNSUPPORTED',
+    detail: "internal snapshot for disk xvda unsupported in driver domain 'storage'",
+  });
+});
+
+describe('room for the image', () => {
+  const pebibyte = { current_memkb: 2 ** 40 };
+
+  test('is looked at before the guest is touched, also in a folder that is yet to be made', async () => {
+    await using folder = await scratchFolder();
+    const path = `${folder.path}/not/yet/s1.save`;
+    await requireFreeSpace(path, { current_memkb: 4 }, false);
+    await expect(requireFreeSpace(path, pebibyte, false)).rejects.toMatchObject({
+      code: 'OPERATION_FAILED',
+      detail: expect.stringMatching(
+        `^no room for the memory image '${path}': 10952166\\d\\d MiB are needed for it, \\d+ MiB are free$`,
+      ),
+    });
+    const xen = new FakeXen();
+    xen.guest = { ...xen.guest, ...pebibyte };
+    await expect(check(xen)).rejects.toThrow('no room for the memory image');
+    expect(xen.calls).toEqual([]);
+  });
+
+  test('a live save needs half as much again, for pages that change meanwhile', async () => {
+    const needed = async (live: boolean) => {
+      const error = (await requireFreeSpace('/tmp/s1.save', pebibyte, live).catch(
+        (reason: unknown) => reason,
+      )) as Error;
+      return Number(/: (\d+) MiB/.exec(error.message)?.[1]);
+    };
+    expect((await needed(true)) / (await needed(false))).toBeCloseTo(1.5 / 1.02, 2);
+  });
+});
