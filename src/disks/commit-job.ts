@@ -27,7 +27,7 @@ export interface Commit {
 }
 
 /** JobInfo of QEMU's qapi/job.json. */
-export interface JobInfo {
+interface JobInfo {
   readonly id: string;
   readonly status: string;
   readonly 'current-progress': number;

@@ -56,8 +56,8 @@ export class LiveSnapshots {
   readonly #found: FoundDisks;
   /** What undo has to take back, latest last. */
   readonly #made: (() => Promise<void>)[] = [];
-  /** The new node of each disk that gets an overlay. */
-  readonly #nodes = new Map<string, string>();
+  /** The new node of each disk that gets an overlay, and the one beneath. */
+  readonly #overlaid = new Map<string, { readonly node: string; readonly base: DiskRoot }>();
   /** True once the guest may write to the overlays. */
   #sent = false;
 
@@ -74,7 +74,7 @@ export class LiveSnapshots {
       for (const { root, snapshot } of found.served.filter(isExternal)) {
         const overlay = overlayOf(snapshot);
         await createOverlay(overlay, { path: root.path, format: root.driver, bytes: root.bytes });
-        snapshots.#made.push(() => snapshots.#takeBack(overlay, root));
+        snapshots.#made.push(() => snapshots.#takeBack(overlay));
       }
       return snapshots;
     } catch (error) {
@@ -104,7 +104,7 @@ export class LiveSnapshots {
     return disks.map((snapshot) => {
       const root = served.find((each) => each.snapshot === snapshot)?.root;
       if (!root) return { ...snapshot, ...(snapshot.disk.pdev_path && { path: snapshot.disk.pdev_path }) };
-      const node = this.#nodes.get(root.disk) ?? root.node;
+      const node = this.#overlaid.get(root.disk)?.node ?? root.node;
       if (snapshot.external) return { ...snapshot, path: overlayOf(snapshot).path, backing: root.path, node };
       return { ...snapshot, path: root.path, ...(root.backing !== undefined && { backing: root.backing }), node };
     });
@@ -123,14 +123,11 @@ export class LiveSnapshots {
     const { name, disks, monitor, signal } = this.#options;
     await using qmp = await Qmp.connect(await monitor(), signal);
     const graph = await queryBlockGraph(qmp, listOf(disks));
-    const served = this.#found.served.map(({ snapshot, root: before }) => {
-      const root = requireServable(graph, snapshot, name);
-      if (root.path === before.path) return { snapshot, root };
-      throw new LibvirtError(
-        'OPERATION_FAILED',
-        `disk '${root.disk}' has gone from '${before.path}' to '${root.path}'`,
-      );
-    });
+    // Asked anew: an HVM guest may have changed from the emulated drive to its PV disk meanwhile.
+    const served = this.#found.served.map(({ snapshot }) => ({
+      snapshot,
+      root: requireServable(graph, snapshot, name),
+    }));
     throwIfCancelled(signal);
     for (const { snapshot, root } of served.filter(isExternal)) {
       const { path, format } = overlayOf(snapshot);
@@ -138,13 +135,13 @@ export class LiveSnapshots {
       const discard = snapshot.disk.discard_enable === false ? 'ignore' : 'unmap';
       const cache = { direct: root.cache.direct, 'no-flush': root.cache['no-flush'] };
       const file = { driver: (await isBlockDevice(path)) ? 'host_device' : 'file', filename: path };
-      this.#nodes.set(root.disk, node);
+      this.#overlaid.set(root.disk, { node, base: root });
       const options = { driver: format, 'node-name': node, discard, cache, backing: null, file };
       await qmp.execute('blockdev-add', options, `overlay '${path}'`);
     }
     const actions = served.map(({ snapshot, root }) =>
       snapshot.external
-        ? { type: 'blockdev-snapshot', data: { node: root.node, overlay: this.#nodes.get(root.disk) } }
+        ? { type: 'blockdev-snapshot', data: { node: root.node, overlay: this.#overlaid.get(root.disk)?.node } }
         : { type: 'blockdev-snapshot-internal-sync', data: { device: root.node, name } },
     );
     const internal = served.filter((each) => !isExternal(each)).map(({ snapshot }) => snapshot);
@@ -169,15 +166,14 @@ export class LiveSnapshots {
   }
 
   /** The overlay's node and file. A file that the guest may have written to, and cannot be merged back, stays. */
-  async #takeBack(overlay: Overlay, base: DiskRoot): Promise<void> {
-    const node = this.#nodes.get(overlay.disk);
+  async #takeBack(overlay: Overlay): Promise<void> {
+    const { disk, path } = overlay;
+    const overlaid = this.#overlaid.get(disk);
     try {
-      if (node !== undefined) {
-        await removeNode(await this.#options.monitor(), overlay.disk, { node, path: overlay.path }, base);
-      }
+      if (overlaid) await removeNode(await this.#options.monitor(), disk, { ...overlaid, path }, overlaid.base);
     } catch (error) {
       if (this.#sent) {
-        const text = `disk '${overlay.disk}' may be left on overlay '${overlay.path}': ${asLibvirtError(error).detail}`;
+        const text = `disk '${disk}' may be left on overlay '${path}': ${asLibvirtError(error).detail}`;
         throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
       }
     }

@@ -16,18 +16,19 @@ const LVM2 = { debianPackage: 'lvm2' };
 /** The device mapper's names have 127 characters; LVM adds up to five of its own (`-real`). */
 const MAX_DEVICE_NAME = 122;
 
-/** A volume as `lvs` reports it: everything is a string, what is not so is empty. */
+/** A volume as `lvs --binary` reports it; a flag of a volume that is not active may be unknown. */
 interface Volume {
   readonly lv_name: string;
-  /** The pool of a thin volume. */
+  /** The pool of a thin volume; empty for a thick one. */
   readonly pool_lv: string;
-  readonly origin: string;
   readonly lv_tags: string;
-  readonly lv_device_open: string;
-  readonly lv_snapshot_invalid: string;
+  readonly lv_device_open: Flag;
+  readonly lv_snapshot_invalid: Flag;
 }
 
-const REPORTED = ['lv_name', 'pool_lv', 'origin', 'lv_tags', 'lv_device_open', 'lv_snapshot_invalid'];
+type Flag = '1' | '0' | '-1';
+
+const REPORTED = ['lv_name', 'pool_lv', 'lv_tags', 'lv_device_open', 'lv_snapshot_invalid'];
 
 /** A disk's volume. */
 interface LogicalVolume {
@@ -82,7 +83,7 @@ export const LVM: VolumeSnapshots = {
       const group = await groupOf(volume);
       const origin = requireOne(group, volume);
       if (!isReverting(origin, name)) requireSnapshot(group, volume, name, 'OPERATION_INVALID');
-      if (origin.lv_device_open !== '' && !open.has(snapshot.disk.pdev_path ?? '')) {
+      if (origin.lv_device_open === '1' && !open.has(snapshot.disk.pdev_path ?? '')) {
         const text = `volume '${volume.vg}/${volume.lv}' of disk '${volume.disk}' is in use by somebody else`;
         throw new LibvirtError('OPERATION_INVALID', text);
       }
@@ -130,7 +131,7 @@ function isReverting({ lv_tags }: Volume, name: string): boolean {
 }
 
 async function groupOf({ disk, vg }: LogicalVolume): Promise<Group> {
-  const args = ['--reportformat', 'json', '-o', REPORTED.join(','), '--', vg];
+  const args = ['--reportformat', 'json', '--binary', '-o', REPORTED.join(','), '--', vg];
   const json = await lvm('lvs', args, `cannot read volume group '${vg}' of disk '${disk}'`);
   const { report } = JSON.parse(json) as { report: readonly { lv: readonly Volume[] }[] };
   return new Map(report.flatMap(({ lv }) => lv).map((volume) => [volume.lv_name, volume]));
@@ -154,7 +155,7 @@ function requireSnapshot(
   const found = group.get(snapshot);
   const of = `volume '${vg}/${lv}' of disk '${disk}'`;
   if (!found) throw new LibvirtError(code, `${of} has no snapshot '${name}' (volume '${snapshot}')`);
-  if (found.lv_snapshot_invalid !== '') {
+  if (found.lv_snapshot_invalid === '1') {
     throw new LibvirtError(code, `snapshot '${name}' of ${of} (volume '${snapshot}') is invalid: it has overflowed`);
   }
   return snapshot;
@@ -207,15 +208,12 @@ async function applyThick(volume: LogicalVolume, name: string): Promise<void> {
   const merged = isReverting(requireOne(group, volume), name) && !group.has(snapshotName(volume, name));
   if (!merged) {
     const snapshot = requireSnapshot(group, volume, name, 'OPERATION_FAILED');
-    if (group.get(lv)?.lv_device_open) {
+    if (group.get(lv)?.lv_device_open === '1') {
       throw new LibvirtError('OPERATION_FAILED', `${failure}: volume '${origin}' is in use`);
     }
     await lvm('lvchange', ['--addtag', tag, '--', origin], failure);
     // It copies back what has changed: no time limit fits.
-    await runLongProgram({ name: 'lvconvert', ...LVM2 }, ['-y', '--merge', '--', `${vg}/${snapshot}`], failure, {
-      signal: new AbortController().signal,
-      output: () => {},
-    });
+    await runLongProgram({ name: 'lvconvert', ...LVM2 }, ['-y', '--merge', '--', `${vg}/${snapshot}`], failure);
     if ((await groupOf(volume)).has(snapshot)) {
       throw new LibvirtError('OPERATION_FAILED', `${failure}: '${vg}/${snapshot}' is still being merged`);
     }

@@ -24,25 +24,18 @@ interface ProgramFailure extends Error {
 /** Runs a program and gives its standard output. `failure` begins the message of any error: what could not be done. */
 export async function runProgram(program: Program, args: readonly string[], failure: string): Promise<string> {
   try {
-    const { stdout } = await promisify(execFile)(program.name, args, {
-      env: { ...process.env, LC_ALL: 'C' },
-      maxBuffer: MAX_OUTPUT_BYTES,
-      timeout: PROGRAM_TIMEOUT_MS,
-    });
-    return stdout;
+    return await execute(program, args, { timeout: PROGRAM_TIMEOUT_MS });
   } catch (error) {
-    throw new LibvirtError('OPERATION_FAILED', `${failure}: ${reasonOf(error as ProgramFailure, program)}`, {
-      cause: error,
-    });
+    throw failed(failure, program, error);
   }
 }
 
 /** Of a program that takes as long as the data is large. */
 export interface LongRun {
   /** Ends it. */
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal;
   /** What it prints, as it comes. */
-  output(text: string): void;
+  output?(text: string): void;
 }
 
 /** runProgram without a time limit. */
@@ -50,22 +43,34 @@ export async function runLongProgram(
   program: Program,
   args: readonly string[],
   failure: string,
-  { signal, output }: LongRun,
+  { signal, output }: LongRun = {},
 ): Promise<void> {
+  try {
+    await execute(program, args, { signal }, output);
+  } catch (error) {
+    if (signal) throwIfCancelled(signal);
+    throw failed(failure, program, error);
+  }
+}
+
+async function execute(
+  program: Program,
+  args: readonly string[],
+  options: { readonly timeout?: number; readonly signal?: AbortSignal | undefined },
+  output?: (text: string) => void,
+): Promise<string> {
   const running = promisify(execFile)(program.name, args, {
     env: { ...process.env, LC_ALL: 'C' },
     maxBuffer: MAX_OUTPUT_BYTES,
-    signal,
+    ...options,
   });
-  running.child.stdout?.on('data', output);
-  try {
-    await running;
-  } catch (error) {
-    throwIfCancelled(signal);
-    throw new LibvirtError('OPERATION_FAILED', `${failure}: ${reasonOf(error as ProgramFailure, program)}`, {
-      cause: error,
-    });
-  }
+  if (output) running.child.stdout?.on('data', output);
+  return (await running).stdout;
+}
+
+function failed(failure: string, program: Program, error: unknown): LibvirtError {
+  const text = `${failure}: ${reasonOf(error as ProgramFailure, program)}`;
+  return new LibvirtError('OPERATION_FAILED', text, { cause: error });
 }
 
 /** For a program that is not there: its name, and where it comes from. */

@@ -42,10 +42,9 @@ def lvs(args):
         {
             "lv_name": name,
             "pool_lv": volume.get("pool", ""),
-            "origin": volume.get("origin", ""),
             "lv_tags": ",".join(volume.get("tags", [])),
-            "lv_device_open": "open" if volume.get("open") else "",
-            "lv_snapshot_invalid": "snapshot invalid" if volume.get("invalid") else "",
+            "lv_device_open": "1" if volume.get("open") else "0",
+            "lv_snapshot_invalid": "1" if volume.get("invalid") else "-1",
         }
         for name, volume in found
     ]
