@@ -13,6 +13,7 @@ import { checkCapture } from './capture-rules.ts';
 import type { SnapshotContext } from './context.ts';
 import { discardData } from './discard.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import type { OperationJob } from './jobs.ts';
 import { fromLibxlSnapshot, toSnapshotArgs } from './libxl-args.ts';
 import type { Job } from './ports.ts';
 
@@ -196,16 +197,17 @@ async function take(
   }
 }
 
-/** Writes the metadata. Where that fails the snapshot is taken back: one that is not listed would only hold space. */
+/** Writes the metadata. Where that fails, or is cancelled, the snapshot is taken back: one that is not listed would only hold space. */
 async function record(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
   snapshot: SnapshotDef,
-  job: Job,
+  job: OperationJob,
 ): Promise<void> {
   await job.phase('metadata');
   try {
+    job.commit();
     await snapshots.put(snapshot, true);
   } catch (error) {
     const { code, detail } = asLibvirtError(error);

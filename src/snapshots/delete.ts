@@ -1,11 +1,12 @@
 /** virDomainSnapshotDelete: one snapshot, or it and all beneath it, or only those beneath it. */
 
-import { LibvirtError } from '../errors.ts';
+import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
 import { DELETE } from '../model/flags.ts';
 import { isExternal, type SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotContext } from './context.ts';
 import { discardData } from './discard.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import type { OperationJob } from './jobs.ts';
 
 /**
  * Data goes before metadata, leaves before their parents: whatever stops it, what is still listed is complete or can be
@@ -26,11 +27,24 @@ export async function deleteSnapshot(
     if (!metadataOnly) checkExternal(doomed, name, flags);
     await job.phase('delete');
     await moveCurrent(snapshots, doomed, name, flags);
-    for (const entry of doomed) {
+    for (const [gone, entry] of doomed.entries()) {
+      checkCancelled(job, snapshots.ref.name, gone, doomed.length);
       if (!metadataOnly) await discardData(context, domain, await snapshots.read(entry.name));
       await snapshots.remove(entry.name);
     }
   });
+}
+
+/** Between two snapshots nothing is half gone: there a delete can be cancelled, until the last one goes. */
+function checkCancelled(job: OperationJob, domain: string, gone: number, all: number): void {
+  try {
+    if (gone === all - 1) job.commit();
+    else throwIfCancelled(job.signal);
+  } catch (error) {
+    const { code, detail } = asLibvirtError(error);
+    const situation = `${gone} of ${all} snapshots of domain '${domain}' are deleted; the others are as they were`;
+    throw new LibvirtError(code, `${detail} (${situation})`, { cause: error });
+  }
 }
 
 /** What goes, children first. */

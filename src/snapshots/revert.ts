@@ -12,8 +12,8 @@ import { renamed } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import type { OperationJob } from './jobs.ts';
 import { capturedDisks } from './libxl-args.ts';
-import type { Job } from './ports.ts';
 
 /**
  * Where a revert ends up.
@@ -123,14 +123,15 @@ async function carryOut(
   snapshot: SnapshotDef,
   target: Target,
   disks: readonly LibxlDiskSnapshot[],
-  job: Job,
+  job: OperationJob,
 ): Promise<void> {
   const { name } = domain.ref;
+  await job.phase(isActive(domain) ? 'destroy' : 'disks');
+  commit(job, name);
   if (isActive(domain)) {
-    await job.phase('destroy');
     await host.destroy(domain);
+    await job.phase('disks');
   }
-  await job.phase('disks');
   await orExplain(
     images.apply(snapshot.name, disks),
     `domain '${name}' is shut off and its disks may be partly reverted to snapshot '${snapshot.name}'; ` +
@@ -163,12 +164,24 @@ async function carryOut(
   }
 }
 
+function commit(job: OperationJob, domain: string): void {
+  try {
+    job.commit();
+  } catch (error) {
+    throw explained(error, `domain '${domain}' is as it was`);
+  }
+}
+
 /** Adds to an error what state things are in. */
 async function orExplain(work: Promise<void>, situation: string): Promise<void> {
   try {
     await work;
   } catch (error) {
-    const { code, detail } = asLibvirtError(error);
-    throw new LibvirtError(code, `${detail} (${situation})`, { cause: error });
+    throw explained(error, situation);
   }
+}
+
+function explained(error: unknown, situation: string): LibvirtError {
+  const { code, detail } = asLibvirtError(error);
+  return new LibvirtError(code, `${detail} (${situation})`, { cause: error });
 }

@@ -132,7 +132,7 @@ describe('a create that a daemon takes its time for', () => {
       () => {
         throw new LibvirtError('OPERATION_INVALID', 'no job is active on the domain');
       },
-      () => daemon.finish?.(new LibvirtError('OPERATION_ABORTED', "create of 's1' canceled by client")),
+      () => daemon.finish?.(new LibvirtError('OPERATION_ABORTED', "job 'snapshot' canceled by client")),
     );
     await using terminal = new Terminal(command);
     await until(() => daemon.finish !== undefined);
@@ -142,7 +142,7 @@ describe('a create that a daemon takes its time for', () => {
     expect(await terminal.ended()).toBe(130);
     expect(lines(terminal.shown).filter((line) => !line.startsWith('Writing memory'))).toEqual([
       'taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone',
-      "error: operation aborted: create of 's1' canceled by client",
+      "error: operation aborted: job 'snapshot' canceled by client",
     ]);
     expect(daemon.aborts).toEqual([]);
   });
@@ -183,7 +183,7 @@ test('Ctrl-C leaves nothing of a real snapshot behind', async () => {
       await delay(POLL_MS);
     }
     expect(await terminal.ended()).toBe(130);
-    expect(lines(terminal.shown).at(-1)).toBe("error: operation aborted: create of 's1' canceled by client");
+    expect(lines(terminal.shown).at(-1)).toBe("error: operation aborted: job 'snapshot' canceled by client");
   } finally {
     process.kill(deviceModel, 'SIGCONT');
   }

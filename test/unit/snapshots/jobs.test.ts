@@ -125,7 +125,32 @@ describe('a running job', () => {
     );
     await new Promise(setImmediate);
     jobs.active(G.uuid)?.cancel();
-    await expect(running).rejects.toThrow("operation aborted: create of 's1' canceled by client");
+    await expect(running).rejects.toThrow("operation aborted: job 'snapshot' canceled by client");
+  });
+
+  test('can be cancelled up to its point of no return, and is refused to be from there on', async () => {
+    const jobs = new Jobs(recording().journal);
+    const { opened, open } = gate();
+    const early = jobs.run(G, { operation: 'revert', snapshot: 's1', flags: 0 }, async (job) => {
+      await opened;
+      job.commit();
+    });
+    await new Promise(setImmediate);
+    jobs.active(G.uuid)?.cancel();
+    open();
+    await expect(early).rejects.toThrow("operation aborted: job 'snapshot revert' canceled by client");
+    const late = gate();
+    const running = jobs.run(G, { operation: 'revert', snapshot: 's1', flags: 0 }, async (job) => {
+      job.commit();
+      await late.opened;
+      return job.signal.aborted;
+    });
+    await new Promise(setImmediate);
+    expect(() => jobs.active(G.uuid)?.cancel()).toThrow(
+      "Requested operation is not valid: cannot abort job 'snapshot revert' of domain 'g': the revert of 's1' has gone too far",
+    );
+    late.open();
+    await expect(running).resolves.toBe(false);
   });
 
   test('is cancelled and waited for when the daemon stops', async () => {
