@@ -3,7 +3,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { PrivateBus } from '../support/private-bus.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
@@ -179,12 +178,6 @@ test('many calls at a time are each answered', async () => {
 }, 30_000);
 
 describe('the connection', () => {
-  /** The sockets are ready before the bus has been tried. */
-  const logged = async (served: Xlsnapd, text: string): Promise<void> => {
-    for (const end = Date.now() + 10_000; !served.log.includes(text) && Date.now() < end; ) await delay(20);
-    expect(served.log).toContain(text);
-  };
-
   test('a bus that goes away and comes back finds the daemon again; its sockets never noticed', async () => {
     await using other = await PrivateBus.start();
     await using served = await Xlsnapd.start({ args: ['--dbus', other.address] });
@@ -203,7 +196,7 @@ describe('the connection', () => {
     try {
       await using served = await Xlsnapd.start({ home, args: ['--dbus', `unix:path=${join(home, 'nobody')}`] });
       expect(await served.ok('list', '--name')).toBe('test');
-      await logged(served, `warning: D-Bus: cannot connect to the message bus at '${join(home, 'nobody')}'`);
+      await served.logged(`warning: D-Bus: cannot connect to the message bus at '${join(home, 'nobody')}'`);
     } finally {
       await rm(home, { recursive: true });
     }
@@ -223,7 +216,7 @@ describe('the connection', () => {
     await using first = await Xlsnapd.start({ args: ['--dbus', other.address] });
     await other.waitFor('org.xlsnap');
     await using second = await Xlsnapd.start({ args: ['--dbus', other.address] });
-    await logged(second, 'another program owns the bus name org.xlsnap');
+    await second.logged('another program owns the bus name org.xlsnap');
     await first[Symbol.asyncDispose]();
     await other.waitFor('org.xlsnap');
   }, 60_000);

@@ -77,6 +77,13 @@ export class Xlsnapd implements AsyncDisposable {
     return this.#log.join('');
   }
 
+  /** Resolves when it has logged this. */
+  async logged(text: string): Promise<void> {
+    for (const end = Date.now() + START_MS; !this.log.includes(text); await setTimeout(20)) {
+      if (Date.now() > end) throw new Error(`'${text}' was not logged:\n${this.log}`);
+    }
+  }
+
   virsh(...args: readonly string[]): Promise<Ran> {
     return virsh(this.uri, ...args);
   }
