@@ -1,6 +1,6 @@
 /** The built daemon on a bus of its own, asked by gdbus, busctl and dbus-send, and heard by gdbus monitor. */
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -76,7 +76,8 @@ test('busctl finds every object by introspection, and what each can do', async (
   ]);
   const domain = await busctl('introspect', 'org.xlsnap', DOMAIN);
   expect(domain).toContainEqual(expect.stringMatching(/^\.SnapshotCreateXML +method +su +o /));
-  expect(domain).toContainEqual(expect.stringMatching(/^\.Name +property +s +"test" /));
+  expect(domain).toContainEqual(expect.stringMatching(/^\.Name +property +s /));
+  expect(await busctl('get-property', 'org.xlsnap', DOMAIN, 'org.libvirt.Domain', 'Name')).toEqual(['s "test"', '']);
   expect(domain).toContainEqual(expect.stringMatching(/^\.JobProgress +signal +ssstt /));
   const one = await busctl('introspect', 'org.xlsnap', snapshot('tree_2d1'));
   expect(one).toContainEqual(expect.stringMatching(/^\.ListChildren +method +u +ao /));
@@ -209,6 +210,21 @@ describe('the connection', () => {
     await served[Symbol.asyncDispose]();
     await other.waitForNobody('org.xlsnap');
     await other.waitForNobody('org.libvirt');
+  }, 30_000);
+
+  test("where libvirt-dbus would be started for it, libvirt-dbus' name stays libvirt-dbus'", async () => {
+    const services = await mkdtemp(join(tmpdir(), 'xlsnap-services-'));
+    try {
+      const service = '[D-BUS Service]\nName=org.libvirt\nExec=/bin/false\n';
+      await writeFile(join(services, 'org.libvirt.service'), service);
+      const everything = '<allow send_destination="*"/><allow eavesdrop="true"/><allow own="*"/>';
+      const configuration = `<policy context="default">${everything}</policy><servicedir>${services}</servicedir>`;
+      await using other = await PrivateBus.start({ configuration });
+      await using served = await Xlsnapd.start({ args: ['--dbus', other.address] });
+      await served.logged('as org.xlsnap\n');
+    } finally {
+      await rm(services, { recursive: true });
+    }
   }, 30_000);
 
   test('a second daemon waits until the first has gone', async () => {

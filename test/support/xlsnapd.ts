@@ -60,6 +60,8 @@ export class Xlsnapd implements AsyncDisposable {
     return [
       ...['--connect', connect, '--listen', join(home, 'sock'), '--state-dir', join(home, 'state')],
       ...['--snapshot-dir', join(home, 'snapshot'), '--memory-dir', join(home, 'memory')],
+      // The machine's own bus is none of a test's.
+      ...['--dbus', 'none'],
     ];
   }
 

@@ -45,6 +45,26 @@ test('operations on one domain run one after the other, in the order they came',
   expect(lines).toEqual(['g create s1', 'g end', 'g delete s0', 'g end']);
 });
 
+test('whoever listens hears of each phase, of progress, and of the end, good or bad', async () => {
+  const jobs = new Jobs(recording().journal);
+  const heard: string[] = [];
+  jobs.onReport(({ name }, { operation, snapshot, phase, progress, ended }) => {
+    heard.push(`${name} ${operation} ${snapshot} ${phase} ${progress?.done} ${ended}`);
+  });
+  await jobs.run(G, { operation: 'create', snapshot: 's', flags: 0 }, async (job) => {
+    await job.phase('saving');
+    job.progress({ done: 1, total: 2 });
+  });
+  const failing = jobs.run(H, { operation: 'delete', snapshot: 't', flags: 0 }, () => Promise.reject(new Error('no')));
+  await expect(failing).rejects.toThrow('no');
+  expect(heard).toEqual([
+    'g create s saving undefined false',
+    'g create s saving 1 false',
+    'g create s completed 1 true',
+    'h delete t failed undefined true',
+  ]);
+});
+
 test('different domains do not wait for each other', async () => {
   const jobs = new Jobs(recording().journal);
   const { opened, open } = gate();
