@@ -36,7 +36,9 @@ export const EXPORT = command({
     if (values.args) {
       const disks = snapshot.domain ? domainDisks(snapshot.domain) : [];
       const memoryPath = new MemoryFiles(memoryDir).path(domain, snapshot.name);
-      session.print(toLibxlJson(DOMAIN_SNAPSHOT_ARGS, toSnapshotArgs(snapshot, disks, { memoryPath, live: false, reuse: false })));
+      session.print(
+        toLibxlJson(DOMAIN_SNAPSHOT_ARGS, toSnapshotArgs(snapshot, disks, { memoryPath, live: false, reuse: false })),
+      );
     } else {
       session.print(toLibxlJson(DOMAIN_SNAPSHOT, await libxlSnapshotOf(domain, snapshot, memoryDir)));
     }

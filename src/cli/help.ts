@@ -10,9 +10,14 @@ export interface CommandGroup {
   readonly commands: readonly Command[];
 }
 
-export function groupHelp({ title, keyword, commands }: CommandGroup): string {
+function groupHelp({ title, keyword, commands }: CommandGroup): string {
   const rows = commands.map(({ name, help }) => `    ${name.padEnd(30)} ${help}\n`);
-  return ` ${title} (help keyword '${keyword}'):\n${rows.join('')}\n`;
+  return ` ${title} (help keyword '${keyword}'):\n${rows.join('')}`;
+}
+
+/** All groups, an empty line after each. */
+export function groupsHelp(groups: readonly CommandGroup[]): string {
+  return groups.map((group) => `${groupHelp(group)}\n`).join('');
 }
 
 export function commandHelp({ name, help, description, options }: Command): string {
@@ -52,7 +57,7 @@ export function helpCommand(groups: () => readonly CommandGroup[]): Command {
     ],
     async run({ command: asked }, session) {
       if (asked === undefined) {
-        session.print(`Grouped commands:\n\n${groups().map(groupHelp).join('')}`);
+        session.print(`Grouped commands:\n\n${groupsHelp(groups())}`);
         return;
       }
       const group = groups().find(({ keyword }) => keyword === asked);

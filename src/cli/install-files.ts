@@ -30,6 +30,7 @@ export interface HostFacts {
 
 const PACKAGING = resolve(import.meta.dirname, '../../packaging');
 const UNITS = '/etc/systemd/system';
+const BUS_POLICIES = '/etc/dbus-1/system.d';
 
 /** Files by their place in packaging/, in the order in which they are written. */
 const FILES: readonly { readonly from: string; readonly to: string; readonly purpose: string }[] = [
@@ -46,6 +47,7 @@ const FILES: readonly { readonly from: string; readonly to: string; readonly pur
     to: `${UNITS}/virtxend-ro.socket.d`,
     purpose: 'the same for read-only clients',
   },
+  { from: 'org.xlsnap.conf', to: BUS_POLICIES, purpose: 'who may speak with xlsnapd on the system bus' },
 ];
 
 /** What `systemctl enable` would make of the units' [Install] sections. */

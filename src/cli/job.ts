@@ -7,12 +7,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { DomainRef } from '../model/domain.ts';
 import type { RpcClient } from '../rpc/client.ts';
 import { progressLine, type Sample, sampleOf, summaryLine } from './progress.ts';
-import { orNone, type Session } from './session.ts';
+import type { Session } from './session.ts';
 
 /** How often the daemon is asked. */
 const POLL_MS = 250;
 /** VIR_DOMAIN_JOB_STATS_COMPLETED. */
 const COMPLETED = 0x1;
+/** VIR_DOMAIN_JOB_NONE. */
+const NO_JOB = 0;
 /** Back to the line's first column, and the line emptied. */
 const CLEAR = '\r\x1b[K';
 
@@ -95,12 +97,12 @@ function onInterrupt(session: Session, domain: DomainRef, ended: AbortSignal): I
   };
 }
 
-/** Until the job has been told, or has ended by itself: it may still be waiting for its turn. */
+/** Waits for the job to have its turn, unless it ends by itself. Rejects where the daemon says that it is too late. */
 async function abort(session: Session, domain: DomainRef, ended: AbortSignal): Promise<void> {
   using client = await session.connect();
   while (!ended.aborted) {
-    const told = await client.abortJob(domain).then(() => true, orNone('OPERATION_INVALID'));
-    if (told) return;
+    const { type } = await client.getJobStats(domain, 0);
+    if (type !== NO_JOB) return await client.abortJob(domain);
     await delay(POLL_MS, undefined, { signal: ended }).catch(() => {});
   }
 }

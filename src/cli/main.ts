@@ -4,7 +4,7 @@
 import { asLibvirtError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { COMMANDS, GROUPS } from './commands.ts';
-import { commandHelp, groupHelp } from './help.ts';
+import { commandHelp, groupsHelp } from './help.ts';
 import { parseInvocation, USAGE } from './options.ts';
 import { type ParsedCommand, parseCommand, valuesOf } from './parse.ts';
 import { INTERRUPTED, Session } from './session.ts';
@@ -13,7 +13,7 @@ import { INTERRUPTED, Session } from './session.ts';
 async function main(argv: readonly string[]): Promise<number> {
   const invocation = parseInvocation(argv, process.env);
   if (invocation.kind === 'version') process.stdout.write(`${VERSION}\n`);
-  if (invocation.kind === 'help') process.stdout.write(USAGE + GROUPS.map(groupHelp).join(''));
+  if (invocation.kind === 'help') process.stdout.write(USAGE + groupsHelp(GROUPS));
   if (invocation.kind !== 'command') return 0;
   const parsed = parseCommand(COMMANDS, invocation.words);
   using session = new Session(invocation);

@@ -2,6 +2,7 @@
 
 import { DELETE } from '../model/flags.ts';
 import { command, DOMAIN, JSON_OPTION } from './command.ts';
+import { runJob } from './job.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 
 export const SNAPSHOT_DELETE = command({
@@ -28,7 +29,9 @@ export const SNAPSHOT_DELETE = command({
       (children ? DELETE.CHILDREN : 0) |
       (childrenOnly ? DELETE.CHILDREN_ONLY : 0) |
       (metadata ? DELETE.METADATA_ONLY : 0);
-    await session.orSay(`Failed to delete snapshot ${snapshot.name}`, () => snapshots.delete(snapshot, flags));
+    await session.orSay(`Failed to delete snapshot ${snapshot.name}`, () =>
+      runJob(session, domain, () => snapshots.delete(snapshot, flags)),
+    );
     const what = childrenOnly ? 'children deleted' : 'deleted';
     session.done(json, snapshot, `Domain snapshot ${snapshot.name} ${what}\n`);
   },

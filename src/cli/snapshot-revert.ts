@@ -3,6 +3,7 @@
 import { isLibvirtError } from '../errors.ts';
 import { REVERT } from '../model/flags.ts';
 import { command, DOMAIN, JSON_OPTION } from './command.ts';
+import { runJob } from './job.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 
 export const SNAPSHOT_REVERT = command({
@@ -25,7 +26,7 @@ export const SNAPSHOT_REVERT = command({
     const { snapshots } = await session.client();
     const flags =
       (running ? REVERT.RUNNING : 0) | (paused ? REVERT.PAUSED : 0) | (rest['reset-nvram'] ? REVERT.RESET_NVRAM : 0);
-    await session.orSay(`Failed to revert snapshot ${snapshot.name}`, async () => {
+    const revert = async (): Promise<void> => {
       try {
         await snapshots.revert(snapshot, flags);
       } catch (error) {
@@ -33,7 +34,8 @@ export const SNAPSHOT_REVERT = command({
         if (!force || !isLibvirtError(error, 'SNAPSHOT_REVERT_RISKY')) throw error;
         await snapshots.revert(snapshot, flags | REVERT.FORCE);
       }
-    });
+    };
+    await session.orSay(`Failed to revert snapshot ${snapshot.name}`, () => runJob(session, domain, revert));
     session.done(rest.json, snapshot, `Domain snapshot ${snapshot.name} reverted\n`);
   },
 });

@@ -66,7 +66,8 @@ export const SIZES = {
   image: { height: 42, row: 54, indent: 16, maxIndent: 5 },
   mark: { width: 84, height: 24 },
   disk: { before: 30, heading: 28 },
-  legend: { before: 28, height: 30, width: 700 },
+  /** Two marks beside each other, in two rows. */
+  legend: { before: 28, column: 300, row: 34, height: 58, width: 580 },
 } as const;
 
 /** A name that no snapshot can have. */

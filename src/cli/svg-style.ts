@@ -1,5 +1,7 @@
 /** Colours and fonts of the picture. Text has a contrast of at least 4.5 to 1 on all it stands on, in both schemes. */
 
+import { FONT } from './svg-elements.ts';
+
 export const STYLE = `
 svg { --paper: #ffffff; --band: #f4f6f9; --card: #ffffff; --ink: #17202b; --soft: #505c6a; --line: #8b97a5;
   --hair: #d5dbe2; --internal: #0d6b4d; --external: #1f5fbf; --disk-only: #8a5200; --offline: #5a6572;
@@ -10,9 +12,9 @@ svg { --paper: #ffffff; --band: #f4f6f9; --card: #ffffff; --ink: #17202b; --soft
     --accent: #f08cc4; --accent-ink: #2a0a1c; --bad: #ff9a92; --pill: #2b3541; }
 }
 text { font-family: DejaVu Sans Mono, Menlo, Consolas, monospace; fill: var(--ink); }
-.title { font-size: 18px; font-weight: 700; }
-.name { font-size: 13px; font-weight: 600; }
-.detail { font-size: 11px; fill: var(--soft); }
+.title { font-size: ${FONT.title}px; font-weight: 700; }
+.name { font-size: ${FONT.name}px; font-weight: 600; }
+.detail { font-size: ${FONT.detail}px; fill: var(--soft); }
 .paper { fill: var(--paper); }
 .band { fill: var(--band); }
 .card { fill: var(--card); stroke: var(--hair); stroke-width: 1.5; }

@@ -3,9 +3,9 @@
 import { element, type XmlElement } from '../model/element.ts';
 import { writeElement } from '../xml/write.ts';
 import type { DiskImages } from './disk-images.ts';
-import { displayWidth } from './display-width.ts';
 import { type DomainFacts, ownBytes, type SnapshotFacts } from './domain-facts.ts';
 import { formatBytes } from './quantities.ts';
+import { baseName, fitted, label, path, rectangle, type TextStyle, textWidth } from './svg-elements.ts';
 import {
   type Box,
   type DiskSection,
@@ -19,11 +19,7 @@ import {
 } from './svg-layout.ts';
 import { STYLE } from './svg-style.ts';
 
-/** Advance of a character of the fixed-width font, by font size: what DejaVu Sans Mono has, the widest in common use. */
-const ADVANCE = 0.602;
-const FONT = { title: 18, name: 13, detail: 11 } as const;
-
-export const MARK_WORDS: Readonly<Record<MarkKind, string>> = {
+const MARK_WORDS: Readonly<Record<MarkKind, string>> = {
   inside: 'inside',
   frozen: 'frozen',
   begins: 'begins',
@@ -88,7 +84,7 @@ function dateOf(seconds: bigint): string {
 function heading({ domain, state, snapshots }: DomainFacts): readonly XmlElement[] {
   const { margin, gutter } = SIZES;
   return [
-    label(fitted(domain.name, FONT.title, gutter), margin, margin + 22, 'title'),
+    label(fitted(domain.name, 'title', gutter), margin, margin + 22, 'title'),
     label(`${state}, ${countOf(snapshots)}`, margin, margin + 44, 'detail'),
     label('* is the current one; times are UTC', margin, margin + 60, 'detail'),
   ];
@@ -123,9 +119,9 @@ function edge(node: SnapshotNode): readonly XmlElement[] {
 
 function nodeGroup(node: SnapshotNode, facts: DomainFacts): XmlElement {
   const { snapshot, x, y, width, height } = node;
-  const text = (content: string, line: number, style: 'name' | 'detail', after = ''): XmlElement => {
-    const room = width - 24 - displayWidth(after) * FONT[style] * ADVANCE;
-    return label(fitted(content, FONT[style], room) + after, x + 14, y + 20 + line * 17, style);
+  const text = (content: string, line: number, style: TextStyle, after = ''): XmlElement => {
+    const room = width - 24 - textWidth(after, style);
+    return label(fitted(content, style, room) + after, x + 14, y + 20 + line * 17, style);
   };
   if (!snapshot) {
     return element('g', { class: 'node now' }, [
@@ -180,74 +176,34 @@ function imageGroup(row: ImageRow): readonly XmlElement[] {
     element('g', { class: style }, [
       element('title', {}, [`${file}: ${format}${size}${on}${problem === undefined ? '' : ` (${problem})`}`]),
       rectangle(row, 'card', 6),
-      label(fitted(baseName(file), FONT.name, width - 20), x + 10, y + 17, 'name'),
-      label(fitted(`${format}${size}${backing?.x === x ? on : ''}`, FONT.detail, width - 20), x + 10, y + 33, 'detail'),
+      label(fitted(baseName(file), 'name', width - 20), x + 10, y + 17, 'name'),
+      label(fitted(`${format}${size}${backing?.x === x ? on : ''}`, 'detail', width - 20), x + 10, y + 33, 'detail'),
     ]),
     ...marks.map(markGroup),
   ];
 }
 
 function markGroup(mark: ImageMark): XmlElement {
-  const { kind, node, x, y, width } = mark;
-  return element('g', { class: `mark ${kind}` }, [
-    element('title', {}, [`${node.snapshot?.name ?? 'now'}: ${MARK_WORDS[kind]}`]),
-    rectangle(mark, 'pill', 12),
-    element('text', { class: 'detail', x: String(x + width / 2), y: String(y + 16), 'text-anchor': 'middle' }, [
-      MARK_WORDS[kind],
-    ]),
-  ]);
+  const { kind, node } = mark;
+  const title = element('title', {}, [`${node.snapshot?.name ?? 'now'}: ${MARK_WORDS[kind]}`]);
+  return element('g', { class: `mark ${kind}` }, [title, ...pill(mark, kind)]);
 }
 
-/** Four marks, and what each means, in one line. */
-function legend({ legend: y }: Layout): readonly XmlElement[] {
-  const { margin, mark } = SIZES;
-  const elements: XmlElement[] = [];
-  let x: number = margin;
-  for (const [kind, meaning] of LEGEND) {
-    elements.push(
-      element('g', { class: `mark ${kind}` }, [
-        rectangle({ x, y, width: mark.width, height: mark.height }, 'pill', 12),
-        element(
-          'text',
-          { class: 'detail', x: String(x + mark.width / 2), y: String(y + 16), 'text-anchor': 'middle' },
-          [MARK_WORDS[kind]],
-        ),
-      ]),
+/** The four marks, and what each means. */
+function legend({ legend: top }: Layout): readonly XmlElement[] {
+  const { margin, mark, legend: place } = SIZES;
+  return LEGEND.flatMap(([kind, meaning], at) => {
+    const x = margin + (at % 2) * place.column;
+    const y = top + Math.floor(at / 2) * place.row;
+    return [
+      element('g', { class: `mark ${kind}` }, pill({ x, y, ...mark }, kind)),
       label(meaning, x + mark.width + 8, y + 16, 'detail'),
-    );
-    x += mark.width + 8 + displayWidth(meaning) * FONT.detail * ADVANCE + 24;
-  }
-  return elements;
+    ];
+  });
 }
 
-/** The text, with its middle left out where it would not fit into so many pixels. */
-export function fitted(text: string, fontSize: number, width: number): string {
-  const room = Math.floor(width / (fontSize * ADVANCE));
-  if (displayWidth(text) <= room) return text;
-  const characters = [...text];
-  let kept = characters.length;
-  let shown = text;
-  while (kept > 2 && displayWidth(shown) > room) {
-    kept -= 1;
-    const head = Math.ceil(kept / 2);
-    shown = `${characters.slice(0, head).join('')}…${characters.slice(characters.length - (kept - head)).join('')}`;
-  }
-  return shown;
-}
-
-function baseName(file: string): string {
-  return file.slice(file.lastIndexOf('/') + 1);
-}
-
-function label(text: string, x: number, y: number, style: 'title' | 'name' | 'detail'): XmlElement {
-  return element('text', { class: style, x: String(x), y: String(y) }, [text]);
-}
-
-function rectangle({ x, y, width, height }: Box, style: string, radius = 0): XmlElement {
-  const size = { x: String(x), y: String(y), width: String(width), height: String(height) };
-  return element('rect', { class: style, ...size, ...(radius > 0 && { rx: String(radius) }) });
-}
-
-function path(d: string, style: string): XmlElement {
-  return element('path', { class: style, d });
+function pill(box: Box, kind: MarkKind): readonly XmlElement[] {
+  const { x, y, width } = box;
+  const middle = { x: String(x + width / 2), y: String(y + 16), 'text-anchor': 'middle' };
+  return [rectangle(box, 'pill', 12), element('text', { class: 'detail', ...middle }, [MARK_WORDS[kind]])];
 }

@@ -14,6 +14,9 @@ const ANSWER_TIMEOUT_MS = 10_000;
 /** How long the bus may take to see that we have hung up. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
+/** Callers that are remembered: a bus has fewer connections, and those that come and go make no memory grow. */
+const CREDENTIALS_MAX = 1_000;
+
 /** Message flag, by the D-Bus Specification (dbus-next's declarations have other numbers). */
 const NO_REPLY_EXPECTED = 0x1;
 
@@ -74,6 +77,7 @@ export class Bus implements AsyncDisposable {
   readonly #options: BusOptions;
   /** Calls to the bus that are not answered yet: dbus-next never ends them when the connection does. */
   readonly #waiting = new Set<(error: Error) => void>();
+  readonly #credentials = new Map<string, Promise<Credentials>>();
 
   private constructor(raw: RawBus, options: BusOptions) {
     this.#raw = raw;
@@ -123,11 +127,15 @@ export class Bus implements AsyncDisposable {
     return owned === true || (Array.isArray(activatable) && activatable.includes(name));
   }
 
-  /** Who is behind a connection. */
-  async credentials(sender: string): Promise<Credentials> {
-    const [known] = await this.#ask('GetConnectionCredentials', 's', sender);
-    const { UnixUserID, UnixGroupIDs } = known as Readonly<Record<string, dbus.Variant | undefined>>;
-    return { uid: UnixUserID?.value, gids: UnixGroupIDs?.value ?? [] };
+  /** Who is behind a connection: asked once, since a unique name is never given again. */
+  credentials(sender: string): Promise<Credentials> {
+    const known = this.#credentials.get(sender);
+    if (known) return known;
+    if (this.#credentials.size >= CREDENTIALS_MAX) this.#credentials.clear();
+    const asked = this.#askCredentials(sender);
+    this.#credentials.set(sender, asked);
+    asked.catch(() => this.#credentials.delete(sender));
+    return asked;
   }
 
   /** To whoever listens. A connection that has ended takes none. */
@@ -169,6 +177,12 @@ export class Bus implements AsyncDisposable {
       this.#options.log(`D-Bus message cannot be sent: ${asLibvirtError(error).message}`);
       return false;
     }
+  }
+
+  async #askCredentials(sender: string): Promise<Credentials> {
+    const [known] = await this.#ask('GetConnectionCredentials', 's', sender);
+    const { UnixUserID, UnixGroupIDs } = known as Readonly<Record<string, dbus.Variant | undefined>>;
+    return { uid: UnixUserID?.value, gids: UnixGroupIDs?.value ?? [] };
   }
 
   /** A method of the bus itself. */

@@ -141,11 +141,14 @@ async function properties(object: BusObject, call: Call): Promise<Reply> {
   return { signature: 'v', values: [await (await object.open()).read(name, property)] };
 }
 
-/** The properties that can be read: one that fails is left out, as libvirt-dbus does. */
+/**
+ * The properties that can be read, as libvirt-dbus gives them: one that fails is left out, and each is a variant in a
+ * variant, which is how its clients (cockpit-machines) unpack them.
+ */
 async function readable(object: OpenObject, name: string, keys: readonly string[]) {
   const values = await Promise.allSettled(keys.map((key) => object.read(name, key)));
   return Object.fromEntries(
-    values.flatMap((value, index) => (value.status === 'fulfilled' ? [[keys[index], value.value]] : [])),
+    values.flatMap((value, index) => (value.status === 'fulfilled' ? [[keys[index], variant('v', value.value)]] : [])),
   );
 }
 

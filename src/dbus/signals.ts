@@ -54,7 +54,9 @@ export function domainEventSignal(places: Places, { uuid }: DomainRef, { event, 
 
 function progressSignal(path: string, { operation, snapshot, phase, progress }: JobReport): Signal {
   const { done, total } = progress ?? { done: 0, total: 0 };
-  return ofDomain(path, 'JobProgress', [operation, snapshot, phase, BigInt(done), BigInt(total)]);
+  // The total is an estimate: it need not be whole.
+  const bytes = [done, total].map((count) => BigInt(Math.round(count)));
+  return ofDomain(path, 'JobProgress', [operation, snapshot, phase, ...bytes]);
 }
 
 function ofDomain(path: string, member: string, values: readonly unknown[]): Signal {

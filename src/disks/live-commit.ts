@@ -5,7 +5,7 @@ import type { LayerCommit } from '../model/libxl.ts';
 import { type Commit, endCommit, findCommit, followCommit, runCommit } from './commit-job.ts';
 import { type CommitWatch, forEachLayer, type LayersWatch } from './layers.ts';
 import { chainsOf, deleteUnused, graphOf, hasJob } from './nodes.ts';
-import { imageExists, refuseSnapshotLoss, removeImage } from './overlays.ts';
+import { holdsData, imageExists, refuseSnapshotLoss, removeImage } from './overlays.ts';
 import { syncFile } from './qemu-img.ts';
 
 export interface LiveCommit extends LayersWatch {
@@ -16,7 +16,8 @@ export interface LiveCommit extends LayersWatch {
 
 /**
  * One layer after the other; the file of each is gone when it is merged. A layer whose file is gone is done, and one that
- * QEMU is still at, or has ended since, is taken up again: after an interruption the same call goes on.
+ * QEMU is still at, or has ended since, is taken up again: after an interruption the same call goes on. An overlay that
+ * the guest has never stood on is removed.
  */
 export async function commitLiveLayers({ socket, layers, ...watch }: LiveCommit): Promise<void> {
   await forEachLayer(layers, watch, (layer, each) => commitLayer(socket, layer, each));
@@ -25,12 +26,21 @@ export async function commitLiveLayers({ socket, layers, ...watch }: LiveCommit)
 async function commitLayer(socket: string, layer: LayerCommit, watch: CommitWatch): Promise<void> {
   const { disk, top, base, above } = layer;
   if (await findCommit(socket, disk, top.path)) await followCommit(socket, disk, top.path, watch);
+  else if (await isUntouched(socket, layer)) return await removeImage(top.path);
   else if (await imageExists(top.path)) await runCommit(socket, await findLayer(socket, layer), watch);
   else return await deleteUnused(socket, disk, top);
   // The job is kept in QEMU until the file is gone: it is what tells a merged layer from one that is still needed.
   for (const { path } of above ? [base, above] : [base]) await syncFile(path);
   await removeImage(top.path);
   await endCommit(socket, disk, top.path);
+}
+
+/** An overlay that was made for a snapshot that was never taken: nobody has it open, or has ever written to it. */
+async function isUntouched(socket: string, { disk, top }: LayerCommit): Promise<boolean> {
+  if (!(await imageExists(top.path))) return false;
+  const { nodes } = await graphOf(socket, disk);
+  if (nodes.some(({ path }) => path === top.path)) return false;
+  return !(await holdsData(top, `cannot look into image '${top.path}' of disk '${disk}'`));
 }
 
 /** The layer's nodes. Refuses what is not as the caller thinks, or would lose data. */

@@ -136,7 +136,8 @@ export async function rebaseHeader(image: DiskImage, base: DiskImage, failure: s
   await syncFile(image.path);
 }
 
-async function holdsData(image: DiskImage, failure: string): Promise<boolean> {
+/** Whether anything was written to the image itself, whatever those beneath it hold. */
+export async function holdsData(image: DiskImage, failure: string): Promise<boolean> {
   const alone = { driver: image.format, file: { driver: 'file', filename: image.path }, backing: null };
   const map = await runProgram(QEMU_IMG, ['map', '--output=json', `json:${JSON.stringify(alone)}`], failure);
   return (JSON.parse(map) as readonly { present?: boolean; data: boolean }[]).some((part) => part.present ?? part.data);

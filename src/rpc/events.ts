@@ -3,7 +3,7 @@
 import type { DomainRef } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import type { LifecycleEvents } from '../snapshots/ports.ts';
-import { type LifecycleMessage, lifecycleFrame } from './messages.ts';
+import { type CallbackID, type LifecycleMessage, lifecycleFrame } from './messages.ts';
 
 /**
  * How long an upstream event may still be on its way to a client when the call that caused it has been answered on
@@ -14,7 +14,7 @@ const EVENT_GRACE_MS = 2_000;
 
 /** One registration of a client for lifecycle events. */
 interface Callback {
-  readonly id: number;
+  readonly id: CallbackID;
   /** Domain it is about; absent: all. */
   readonly uuid: string | undefined;
   /** Its place in the order of all registrations. */
@@ -34,22 +34,22 @@ interface Expectation {
 
 /** A client's part of the hub. Disposing of it ends its registrations. */
 export interface EventClient extends Disposable {
-  register(callbackID: number, uuid: string | undefined): void;
+  register(callbackID: CallbackID, uuid: string | undefined): void;
   /** False where there is no such registration. */
-  deregister(callbackID: number): boolean;
+  deregister(callbackID: CallbackID): boolean;
   /** What the client is to see of an event that the upstream has sent for it: itself, another, or nothing. */
   translate(message: LifecycleMessage): LifecycleEvent | undefined;
 }
 
 /** All clients' registrations. */
 export class LifecycleHub implements LifecycleEvents {
-  readonly #clients = new Map<Map<number, Callback>, (frame: Buffer) => void>();
+  readonly #clients = new Map<Map<CallbackID, Callback>, (frame: Buffer) => void>();
   readonly #expectations = new Set<Expectation>();
   #callbacks = 0;
 
   /** `send` gets whole frames, one per callback that is to be told. */
   attach(send: (frame: Buffer) => void): EventClient {
-    const callbacks = new Map<number, Callback>();
+    const callbacks = new Map<CallbackID, Callback>();
     this.#clients.set(callbacks, send);
     return {
       register: (id, uuid) => {

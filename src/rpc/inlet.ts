@@ -61,15 +61,15 @@ export class Inlet {
   }
 
   /**
-   * Feeds the frames to `sink`, and calls `regulate` whenever it may be time to. What is passed on goes to `into`. A stream
-   * that cannot be one of frames ends the connection with that error; nobody else's.
+   * Feeds the frames to `sink`, and calls `regulate` whenever it may be time to. What is passed on, if anything, goes to
+   * `into`. A stream that cannot be one of frames ends the connection with that error; nobody else's.
    */
-  start(sink: FrameSink, into: Socket, regulate: () => void): void {
+  start(sink: FrameSink, regulate: () => void, into?: Socket): void {
     const splitter = new FrameSplitter(sink);
     this.#take = (chunk) => {
       try {
         splitter.push(chunk);
-        if (into.writableLength > 0) this.#hold(into, regulate);
+        if (into && into.writableLength > 0) this.#hold(into, regulate);
         regulate();
       } catch (error) {
         this.socket.destroy(asLibvirtError(error));

@@ -5,7 +5,7 @@ import type { DomainRef } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import type { SnapshotRef } from '../snapshots/api.ts';
 import { type Codec, int, optional, string, struct, uuid } from './codec.ts';
-import { encodeFrame, type FrameHeader, STATUS, TYPE } from './frames.ts';
+import { decodePayload, encodeFrame, type FrameHeader, STATUS, TYPE } from './frames.ts';
 import { XdrWriter } from './xdr.ts';
 
 /** remote_nonnull_domain. */
@@ -65,30 +65,50 @@ export const remoteError: Codec<ErrorFields> = {
   },
 };
 
-/** remote_domain_event_callback_lifecycle_msg: one frame per callback that is told. */
-export interface LifecycleMessage {
-  readonly callbackID: number;
+/** Whom an event is for: a callback by its number; or a client from before 1.2.1, which has one and no number for it. */
+export type CallbackID = number | 'legacy';
+
+export interface LifecycleMessage<ID extends CallbackID = CallbackID> {
+  readonly callbackID: ID;
   readonly domain: DomainRef;
   readonly event: number;
   readonly detail: number;
 }
 
-export const lifecycleMessage: Codec<LifecycleMessage> = struct<LifecycleMessage>({
+/** remote_domain_event_lifecycle_msg. */
+export const legacyLifecycleMessage = struct<Omit<LifecycleMessage, 'callbackID'>>({ domain, event: int, detail: int });
+
+/** remote_domain_event_callback_lifecycle_msg: one frame per callback that is told. */
+export const lifecycleMessage: Codec<LifecycleMessage<number>> = struct<LifecycleMessage<number>>({
   callbackID: int,
   domain,
   event: int,
   detail: int,
 });
 
-/** REMOTE_PROC_DOMAIN_EVENT_CALLBACK_LIFECYCLE. */
+/** REMOTE_PROC_DOMAIN_EVENT_CALLBACK_LIFECYCLE, REMOTE_PROC_DOMAIN_EVENT_LIFECYCLE. */
 export const LIFECYCLE_EVENT = 318;
+const LEGACY_LIFECYCLE_EVENT = 107;
+
+export const isLifecycle = ({ procedure }: FrameHeader): boolean =>
+  procedure === LIFECYCLE_EVENT || procedure === LEGACY_LIFECYCLE_EVENT;
+
+/** A lifecycle event of either kind. */
+export function readLifecycle({ procedure }: FrameHeader, frame: Buffer): LifecycleMessage {
+  if (procedure === LIFECYCLE_EVENT) return decodePayload(lifecycleMessage, frame);
+  return { callbackID: 'legacy', ...decodePayload(legacyLifecycleMessage, frame) };
+}
 
 /** libvirtd's own events carry serial 1; clients do not look at it. */
 const EVENT_SERIAL = 1;
 
-export function lifecycleFrame(callbackID: number, about: DomainRef, { event, detail }: LifecycleEvent): Buffer {
-  const header = { procedure: LIFECYCLE_EVENT, type: TYPE.MESSAGE, serial: EVENT_SERIAL };
-  return encodeFrame(header, lifecycleMessage, { callbackID, domain: about, event, detail });
+/** The event for one callback. */
+export function lifecycleFrame(callbackID: CallbackID, about: DomainRef, { event, detail }: LifecycleEvent): Buffer {
+  const header = { type: TYPE.MESSAGE, serial: EVENT_SERIAL };
+  const message = { domain: about, event, detail };
+  return callbackID === 'legacy'
+    ? encodeFrame({ ...header, procedure: LEGACY_LIFECYCLE_EVENT }, legacyLifecycleMessage, message)
+    : encodeFrame({ ...header, procedure: LIFECYCLE_EVENT }, lifecycleMessage, { callbackID, ...message });
 }
 
 /** A reply to `call` with its result. */

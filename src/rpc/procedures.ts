@@ -55,6 +55,7 @@ const withSecrets = (about: ErrorDomain, call: string): ReadOnlyRule<{ readonly 
 const domainOnly = struct({ domain });
 const domainFlags = struct({ domain, flags: uint });
 const snapshotFlags = struct({ snapshot, flags: uint });
+const eventOnly = struct({ eventID: int });
 const names = struct({ names: list(string) });
 const number = struct({ value: int });
 const large = struct({ value: uhyper });
@@ -144,6 +145,8 @@ export const PROCEDURES = {
   CONNECT_GET_HOSTNAME: procedure(59, nothing, text),
   CONNECT_SUPPORTS_FEATURE: procedure(60, struct({ feature: int }), struct({ supported: int })),
   AUTH_LIST: procedure(66, nothing, struct({ types: list(int, 20) })),
+  CONNECT_DOMAIN_EVENT_REGISTER: procedure(105, nothing, struct({ registered: int })),
+  CONNECT_DOMAIN_EVENT_DEREGISTER: procedure(106, nothing, struct({ registered: int })),
   CONNECT_GET_URI: procedure(110, nothing, text),
   CONNECT_IS_SECURE: procedure(149, nothing, number),
   DOMAIN_IS_ACTIVE: procedure(150, domainOnly, number),
@@ -151,6 +154,8 @@ export const PROCEDURES = {
   CONNECT_GET_LIB_VERSION: procedure(157, nothing, large),
   DOMAIN_GET_JOB_INFO: procedure(163, domainOnly, jobInfo),
   DOMAIN_ABORT_JOB: procedure(164, domainOnly, nothing, prevents('DOMAIN', 'virDomainAbortJob')),
+  CONNECT_DOMAIN_EVENT_REGISTER_ANY: procedure(167, eventOnly, nothing),
+  CONNECT_DOMAIN_EVENT_DEREGISTER_ANY: procedure(168, eventOnly, nothing),
   DOMAIN_HAS_MANAGED_SAVE_IMAGE: procedure(183, domainFlags, number),
   DOMAIN_SNAPSHOT_CREATE_XML: procedure(
     185,

@@ -6,6 +6,7 @@ import { XML } from '../model/flags.ts';
 import type { ActiveJob, SnapshotApi } from '../snapshots/api.ts';
 import { announceSnapshots } from './capabilities.ts';
 import { passesSnapshotFilter, SNAPSHOT_BITS } from './domain-filter.ts';
+import type { EventClient } from './events.ts';
 import { decodePayload, encodeFrame, type FrameHeader } from './frames.ts';
 import { jobInfo, jobStats } from './job-calls.ts';
 import { errorFrame, replyFrame } from './messages.ts';
@@ -116,6 +117,11 @@ export function proxyCalls({
       });
     }),
 
+    legacyEventCall(P.CONNECT_DOMAIN_EVENT_REGISTER, lifecycle, registerLegacy),
+    legacyEventCall(P.CONNECT_DOMAIN_EVENT_DEREGISTER, lifecycle, deregisterLegacy),
+    legacyEventCall(P.CONNECT_DOMAIN_EVENT_REGISTER_ANY, ({ eventID }) => eventID, registerLegacy),
+    legacyEventCall(P.CONNECT_DOMAIN_EVENT_DEREGISTER_ANY, ({ eventID }) => eventID, deregisterLegacy),
+
     proxyCall(P.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY, (connection, call, frame, { callbackID }) => {
       connection.toUpstream(call, frame, (_reply, bytes) => {
         connection.events.deregister(callbackID);
@@ -123,6 +129,24 @@ export function proxyCalls({
       });
     }),
   ]);
+}
+
+const lifecycle = (): number => EVENT_ID.LIFECYCLE;
+const registerLegacy = (events: EventClient): void => events.register('legacy', undefined);
+const deregisterLegacy = (events: EventClient): void => void events.deregister('legacy');
+
+/** Clients from before 1.2.1 have one registration for each event, without a number. */
+function legacyEventCall<A, R>(
+  procedure: Procedure<A, R>,
+  eventOf: (args: A) => number,
+  done: (events: EventClient) => void,
+): [number, ProxyCall] {
+  return proxyCall(procedure, (connection, call, frame, args) => {
+    connection.toUpstream(call, frame, (_reply, bytes) => {
+      if (eventOf(args) === EVENT_ID.LIFECYCLE) done(connection.events);
+      return bytes;
+    });
+  });
 }
 
 /** The upstream undefines; whether it may, and what becomes of the snapshots, is decided here. */

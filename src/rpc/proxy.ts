@@ -7,9 +7,9 @@ import { CallLimit } from './call-limit.ts';
 import type { EventClient, LifecycleHub } from './events.ts';
 import { FrameOutlet } from './frame-outlet.ts';
 import type { FrameSink, Wanted } from './frame-splitter.ts';
-import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE } from './frames.ts';
+import { type FrameHeader, PROGRAM, STATUS, TYPE } from './frames.ts';
 import { Inlet } from './inlet.ts';
-import { errorFrame, LIFECYCLE_EVENT, lifecycleFrame, lifecycleMessage } from './messages.ts';
+import { errorFrame, isLifecycle, lifecycleFrame, readLifecycle } from './messages.ts';
 import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
 import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
 import type { ConnectionHandler } from './server.ts';
@@ -89,8 +89,8 @@ class ProxyConnection implements ProxyContext {
         whole: (header, frame) => this.#call(header, frame),
         pass: (bytes, last) => this.#upstreamOutlet.pass(bytes, last),
       },
-      upstream.socket,
       regulate,
+      upstream.socket,
     );
     upstream.start(
       {
@@ -98,8 +98,8 @@ class ProxyConnection implements ProxyContext {
         whole: (header, frame) => this.#reply(header, frame),
         pass: (bytes, last) => this.#clientOutlet.pass(bytes, last),
       },
-      client.socket,
       regulate,
+      client.socket,
     );
   }
 
@@ -149,7 +149,7 @@ class ProxyConnection implements ProxyContext {
       this.toClient(errorFrame(header, noFds()));
       return 'drop';
     }
-    if (header.type === TYPE.MESSAGE) return header.procedure === LIFECYCLE_EVENT ? 'whole' : 'pass';
+    if (header.type === TYPE.MESSAGE) return isLifecycle(header) ? 'whole' : 'pass';
     const awaited = header.type === TYPE.REPLY ? this.#awaited.get(header.serial) : undefined;
     if (awaited?.procedure !== header.procedure) return 'pass';
     if (header.status === STATUS.OK) return 'whole';
@@ -159,7 +159,7 @@ class ProxyConnection implements ProxyContext {
 
   #reply(header: FrameHeader, frame: Buffer): void {
     if (header.type === TYPE.MESSAGE) {
-      this.#event(frame);
+      this.#event(header, frame);
       return;
     }
     const awaited = this.#awaited.get(header.serial);
@@ -169,8 +169,8 @@ class ProxyConnection implements ProxyContext {
     else this.toClient(next);
   }
 
-  #event(frame: Buffer): void {
-    const message = decodePayload(lifecycleMessage, frame);
+  #event(header: FrameHeader, frame: Buffer): void {
+    const message = readLifecycle(header, frame);
     const seen = this.events.translate(message);
     if (seen) this.toClient(lifecycleFrame(message.callbackID, message.domain, seen));
   }
@@ -197,5 +197,5 @@ function refuseFirstCall(client: Inlet, error: LibvirtError): void {
     whole: () => {},
     pass: () => {},
   };
-  client.start(sink, client.socket, () => {});
+  client.start(sink, () => {});
 }

@@ -7,6 +7,7 @@ import { CallLimit } from './call-limit.ts';
 import { nothing } from './codec.ts';
 import type { DomainApi } from './domain-api.ts';
 import { domainAnswers } from './domain-calls.ts';
+import { eventAnswers } from './event-calls.ts';
 import type { EventClient, LifecycleHub } from './events.ts';
 import { FrameOutlet } from './frame-outlet.ts';
 import type { Wanted } from './frame-splitter.ts';
@@ -15,7 +16,7 @@ import { Inlet } from './inlet.ts';
 import { jobAnswers } from './job-calls.ts';
 import { errorFrame } from './messages.ts';
 import { capabilities, hostname, nodeInfo } from './node-info.ts';
-import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P } from './procedures.ts';
+import { CONNECT, FEATURE, PROCEDURES as P } from './procedures.ts';
 import type { ConnectionHandler } from './server.ts';
 import { snapshotAnswers } from './snapshot-calls.ts';
 
@@ -72,8 +73,8 @@ class StandaloneConnection {
     this.#readOnly = readOnly;
     this.#outlet = new FrameOutlet(client.socket);
     this.#shared = shared;
-    this.#own = this.#ownAnswers(options);
     this.#events = options.hub.attach((frame) => this.#outlet.send(frame));
+    this.#own = this.#ownAnswers(options);
     client.socket.once('close', () => this.#events[Symbol.dispose]());
     client.start(
       {
@@ -81,7 +82,6 @@ class StandaloneConnection {
         whole: (header, frame) => this.#call(header, frame),
         pass: () => {},
       },
-      client.socket,
       () => this.#regulate(),
     );
   }
@@ -118,9 +118,8 @@ class StandaloneConnection {
 
   /** What depends on the connection, or is about the connection only. */
   #ownAnswers({ uri, version, domains }: StandaloneOptions): Answers {
-    const registered = new Set<number>();
-    let nextCallback = 0;
     return new Map([
+      ...eventAnswers(this.#events),
       answer(P.AUTH_LIST, () => ({ types: [AUTH_NONE] })),
       answer(P.CONNECT_SUPPORTS_FEATURE, ({ feature }) => ({ supported: Number(FEATURES.has(feature)) })),
       answer(P.CONNECT_OPEN, ({ name, flags }) => {
@@ -142,24 +141,6 @@ class StandaloneConnection {
       answer(P.NODE_GET_INFO, () => nodeInfo()),
       // A UNIX socket is both secure and, for libvirt, as good as encrypted.
       answer(P.CONNECT_IS_SECURE, () => ({ value: 1 })),
-
-      answer(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, ({ eventID, domain }) => {
-        if (eventID < 0 || eventID >= EVENT_ID.LAST) {
-          throw new LibvirtError('INTERNAL_ERROR', `unsupported event ID ${eventID}`, { domain: 'RPC' });
-        }
-        const callbackID = nextCallback++;
-        registered.add(callbackID);
-        // Any event may be registered for; this is the one that comes.
-        if (eventID === EVENT_ID.LIFECYCLE) this.#events.register(callbackID, domain?.uuid);
-        return { callbackID };
-      }),
-      answer(P.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY, ({ callbackID }) => {
-        if (!registered.delete(callbackID)) {
-          const detail = `domain event callback ${callbackID} not registered`;
-          throw new LibvirtError('INTERNAL_ERROR', detail, { domain: 'RPC' });
-        }
-        this.#events.deregister(callbackID);
-      }),
     ]);
   }
 }

@@ -153,7 +153,8 @@ function stateAndMemory(
   return { state: domain.state, memory: { location: 'internal' }, location: 'internal' };
 }
 
-async function regularFiles(disks: readonly DomainDisk[]): Promise<ReadonlySet<string>> {
+/** Paths of the disks behind which there is a regular file: names for overlays are made of those. */
+export async function regularFiles(disks: readonly DomainDisk[]): Promise<ReadonlySet<string>> {
   const paths = disks.flatMap(({ path }) => path ?? []);
   const found = await Promise.all(paths.map((path) => stat(path).catch(() => undefined)));
   return new Set(paths.filter((_, index) => found[index]?.isFile()));

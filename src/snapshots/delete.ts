@@ -1,11 +1,13 @@
 /** virDomainSnapshotDelete: one snapshot, or it and all beneath it, or only those beneath it. */
 
+import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { Domain } from '../model/domain.ts';
 import { DELETE } from '../model/flags.ts';
 import { isExternal, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotContext } from './context.ts';
 import { discardData } from './discard.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import type { OperationJob } from './jobs.ts';
 import { afterMerge, planMerge, restated } from './layers.ts';
 import { otherSnapshots, standingOf } from './standing.ts';
 
@@ -28,11 +30,31 @@ export async function deleteSnapshot(
     if (!metadataOnly) await checkMerges(context, snapshots, domain, doomed);
     await job.phase('delete');
     await moveCurrent(snapshots, doomed, name, flags);
-    for (const entry of doomed) {
+    for (const [gone, entry] of doomed.entries()) {
+      checkCancelled(job, snapshots.ref.name, { gone, all: doomed.length, entry });
       if (!metadataOnly) await discardData(context, snapshots, domain, await snapshots.read(entry.name), job);
       await snapshots.remove(entry.name);
     }
   });
+}
+
+/**
+ * Between two snapshots nothing is half gone: there a delete can be cancelled, until the last one goes. Layers of that
+ * one may still be left unmerged while they are being merged.
+ */
+function checkCancelled(
+  job: OperationJob,
+  domain: string,
+  { gone, all, entry }: { readonly gone: number; readonly all: number; readonly entry: SnapshotEntry },
+): void {
+  try {
+    if (gone === all - 1 && !isExternal(entry)) job.commit();
+    else throwIfCancelled(job.signal);
+  } catch (error) {
+    const { code, detail } = asLibvirtError(error);
+    const situation = `${gone} of ${all} snapshots of domain '${domain}' are deleted; the others are as they were`;
+    throw new LibvirtError(code, `${detail} (${situation})`, { cause: error });
+  }
 }
 
 /** What goes, children first. */

@@ -1,8 +1,9 @@
 /** One operation at a time per domain. A job belongs to the domain, not to the client that asked for it. */
 
 import { setTimeout } from 'node:timers/promises';
-import { LibvirtError } from '../errors.ts';
+import { LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
+import type { Operation } from '../model/phases.ts';
 import type { Job, JobProgress, Journal, Task } from './ports.ts';
 
 /** How long an operation waits for the one before it: libvirt's own limit (QEMU_JOB_WAIT_TIME). */
@@ -16,8 +17,23 @@ export interface ActiveJob {
   readonly started: number;
   readonly phase: string;
   readonly progress: JobProgress | undefined;
+  /** Refuses (55) where the job is past its point of no return. */
   cancel(): void;
 }
+
+/** A job as its operation has it. Hosts, which do parts of the work, have the Job. */
+export interface OperationJob extends Job {
+  /** The point of no return: throws where the job has been cancelled, and from here on it cannot be. */
+  commit(): void;
+}
+
+/** As in libvirt's "job 'snapshot' canceled by client" (qemuMigrationJobName). */
+const NAMES: Readonly<Record<Operation, string>> = {
+  create: 'snapshot',
+  revert: 'snapshot revert',
+  delete: 'snapshot delete',
+  redefine: 'snapshot redefine',
+};
 
 /** A job as it goes on: at each phase, at each progress, and at its end, where `phase` is `completed` or `failed`. */
 export interface JobReport extends Pick<ActiveJob, 'operation' | 'snapshot' | 'phase' | 'progress'> {
@@ -27,6 +43,7 @@ export interface JobReport extends Pick<ActiveJob, 'operation' | 'snapshot' | 'p
 interface Running extends ActiveJob {
   phase: string;
   progress: JobProgress | undefined;
+  stop(): void;
 }
 
 export class Jobs implements AsyncDisposable {
@@ -57,7 +74,7 @@ export class Jobs implements AsyncDisposable {
    * Runs `work` when the domain is free. Its journal entry is on disk before it starts and gone when it has ended.
    * Rejects with OPERATION_TIMEOUT when the domain is not free within 30 s.
    */
-  run<T>(domain: DomainRef, task: Task, work: (job: Job) => Promise<T>): Promise<T> {
+  run<T>(domain: DomainRef, task: Task, work: (job: OperationJob) => Promise<T>): Promise<T> {
     return this.exclusive(domain, () => this.#execute(domain, task, work));
   }
 
@@ -82,7 +99,7 @@ export class Jobs implements AsyncDisposable {
   /** Cancels what runs, refuses what waits, and resolves when all has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    for (const job of this.#running.values()) job.cancel();
+    for (const job of this.#running.values()) job.stop();
     await Promise.all(this.#tails.values());
   }
 
@@ -99,17 +116,23 @@ export class Jobs implements AsyncDisposable {
     throw new LibvirtError('OPERATION_TIMEOUT', `cannot acquire state change lock on domain '${domain.name}'${holder}`);
   }
 
-  async #execute<T>(domain: DomainRef, task: Task, work: (job: Job) => Promise<T>): Promise<T> {
+  async #execute<T>(domain: DomainRef, task: Task, work: (job: OperationJob) => Promise<T>): Promise<T> {
     const { operation, snapshot } = task;
     const abort = new AbortController();
+    let committed = false;
+    const end = (how: string): void =>
+      abort.abort(new LibvirtError('OPERATION_ABORTED', `job '${NAMES[operation]}' canceled ${how}`));
     const running: Running = {
       operation,
       snapshot,
       started: Date.now(),
       phase: 'begun',
       progress: undefined,
-      cancel: () =>
-        abort.abort(new LibvirtError('OPERATION_ABORTED', `${operation} of '${snapshot}' canceled by client`)),
+      cancel: () => {
+        if (committed) throw tooLate(domain, operation, snapshot);
+        end('by client');
+      },
+      stop: () => end('since xlsnapd is stopping'),
     };
     const entry = await this.#journal.begin(domain, task);
     this.#running.set(domain.uuid, running);
@@ -130,6 +153,10 @@ export class Jobs implements AsyncDisposable {
           running.progress = progress;
           report();
         },
+        commit: () => {
+          throwIfCancelled(abort.signal);
+          committed = true;
+        },
       });
       running.phase = 'completed';
       return result;
@@ -142,4 +169,9 @@ export class Jobs implements AsyncDisposable {
       report(true);
     }
   }
+}
+
+function tooLate({ name }: DomainRef, operation: Operation, snapshot: string): LibvirtError {
+  const text = `cannot abort job '${NAMES[operation]}' of domain '${name}': the ${operation} of '${snapshot}' has gone too far`;
+  return new LibvirtError('OPERATION_INVALID', text);
 }

@@ -9,7 +9,7 @@ import { domainUuid } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import { readSnapshot } from '../xml/snapshot-read.ts';
 import type { SnapshotContext } from './context.ts';
-import { checkName } from './create.ts';
+import { checkName, regularFiles } from './create.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 
 /** Adds a snapshot's metadata, or replaces that of the same name in place: children stay, `current` only moves when asked. */
@@ -35,7 +35,7 @@ export async function redefineSnapshot(
       const domain = snapshot.domain ?? before;
       const complete = domain ? { ...snapshot, domain } : snapshot;
       await job.phase('metadata');
-      await snapshots.put(aligned(complete), (flags & CREATE.CURRENT) !== 0);
+      await snapshots.put(await aligned(complete), (flags & CREATE.CURRENT) !== 0);
       return snapshot.name;
     },
   );
@@ -74,15 +74,16 @@ function checkReplacement(old: SnapshotEntry, { name, state }: SnapshotDef): voi
 }
 
 /** The document's disks against its own definition. */
-function aligned(snapshot: SnapshotDef): SnapshotDef {
+async function aligned(snapshot: SnapshotDef): Promise<SnapshotDef> {
   if (!snapshot.domain) {
     throw new LibvirtError('INTERNAL_ERROR', 'missing domain in snapshot', { domain: 'DOMAIN_SNAPSHOT' });
   }
   const external = snapshot.state === 'disk-snapshot' || isExternal(snapshot);
-  const disks = alignDisks(snapshot.disks, domainDisks(snapshot.domain), {
+  const ofDomain = domainDisks(snapshot.domain);
+  const disks = alignDisks(snapshot.disks, ofDomain, {
     name: snapshot.name,
     location: external ? 'external' : 'internal',
-    regularFiles: new Set(),
+    regularFiles: await regularFiles(ofDomain),
   });
   return { ...snapshot, disks };
 }

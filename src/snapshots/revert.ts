@@ -16,9 +16,9 @@ import { domainDisks } from '../xml/domain-disks.ts';
 import { diskImages, withDiskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import type { OperationJob } from './jobs.ts';
 import { checkNothingStandsOn } from './layers.ts';
 import { capturedDisks, memoryPathOf } from './libxl-args.ts';
-import type { Job } from './ports.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './revert-disks.ts';
 import { otherSnapshots } from './standing.ts';
 
@@ -176,7 +176,7 @@ async function makeOverlays(
   { host, images }: SnapshotContext,
   domain: Domain,
   { snapshot, disks }: Plan,
-  job: Job,
+  job: OperationJob,
 ): Promise<void> {
   if (disks.overlays.length === 0) return;
   await job.plan({ memory: false, disks: disks.overlays });
@@ -190,19 +190,18 @@ async function carryOut(
   snapshots: DomainSnapshots,
   domain: Domain,
   { snapshot, target, disks, internal, definition, persistent }: Plan,
-  job: Job,
+  job: OperationJob,
 ): Promise<void> {
   const { name } = domain.ref;
-  if (isActive(domain)) {
-    await job.phase('destroy');
-    try {
-      await host.destroy(domain);
-    } catch (error) {
-      await images.remove(movesOnto(disks.overlays).map(({ to }) => to));
-      throw error;
-    }
+  await job.phase(isActive(domain) ? 'destroy' : 'disks');
+  try {
+    commit(job, name);
+    if (isActive(domain)) await host.destroy(domain);
+  } catch (error) {
+    await images.remove(movesOnto(disks.overlays).map(({ to }) => to));
+    throw error;
   }
-  await job.phase('disks');
+  if (isActive(domain)) await job.phase('disks');
   await orExplain(
     images.apply(snapshot.name, internal),
     `domain '${name}' is shut off and its disks may be partly reverted to snapshot '${snapshot.name}'; ` +
@@ -248,12 +247,24 @@ async function carryOut(
   );
 }
 
+function commit(job: OperationJob, domain: string): void {
+  try {
+    job.commit();
+  } catch (error) {
+    throw explained(error, `domain '${domain}' is as it was`);
+  }
+}
+
 /** Adds to an error what state things are in. */
 async function orExplain(work: Promise<void>, situation: string): Promise<void> {
   try {
     await work;
   } catch (error) {
-    const { code, detail } = asLibvirtError(error);
-    throw new LibvirtError(code, `${detail} (${situation})`, { cause: error });
+    throw explained(error, situation);
   }
+}
+
+function explained(error: unknown, situation: string): LibvirtError {
+  const { code, detail } = asLibvirtError(error);
+  return new LibvirtError(code, `${detail} (${situation})`, { cause: error });
 }

@@ -165,7 +165,12 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   }
 
   #tell(change: SnapshotChange): void {
-    for (const listener of this.#listeners) listener(change);
+    try {
+      for (const listener of this.#listeners) listener(change);
+    } catch (error) {
+      // Who listens must not undo what has been done.
+      this.#context.log(asLibvirtError(error).message);
+    }
   }
 
   async #enter(domain: DomainRef, driverFunction: DriverFunction, flags: number): Promise<DomainSnapshots> {

@@ -5,10 +5,11 @@ import { movesOnto, reversed } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import { CREATE } from '../model/flags.ts';
-import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import type { OperationJob } from './jobs.ts';
 import { fromLibxlSnapshot, reused } from './libxl-args.ts';
 import { moveDisks } from './move-disks.ts';
 import type { Job } from './ports.ts';
@@ -59,12 +60,25 @@ export async function take(
     return fromLibxlSnapshot(snapshot, taken);
   } catch (error) {
     await context.memory.tidy(domain.ref);
-    await alsoOnFailure(error, async () => {
-      await moveDisks(host, domain, 'persistent', reversed(moves));
-      if (!(flags & CREATE.REUSE_EXT)) await images.remove(moves.map(({ to }) => to));
-    });
+    await alsoOnFailure(error, () => undoOverlays(context, domain, overlays, job));
     throw error;
   }
+}
+
+/**
+ * Overlays that were made beforehand. The save has left none of them in use; but a guest that was started anew meanwhile
+ * stands on them, and what it has written goes into the images beneath. Those that were the user's stay, empty.
+ */
+async function undoOverlays(
+  context: SnapshotContext,
+  { ref }: Domain,
+  overlays: readonly LibxlDiskSnapshot[],
+  { progress }: Job,
+): Promise<void> {
+  const made = overlays.filter(({ external_reuse }) => !external_reuse);
+  const now = await context.host.lookup(ref);
+  await takeBack(context, now, '', { disks: made }, { signal: new AbortController().signal, progress });
+  await moveDisks(context.host, now, 'persistent', reversed(movesOnto(overlays)));
 }
 
 /** Clients see the guest stop and go on, as the qemu driver tells it: not where only disks are captured. */
@@ -104,8 +118,8 @@ async function prepareMemory(
 }
 
 /**
- * The live definition follows, and the metadata is written. Where that fails the snapshot is taken back: one that is not
- * listed would only hold space.
+ * The live definition follows, and the metadata is written. Where that fails, or is cancelled, the snapshot is taken back: one
+ * that is not listed would only hold space.
  */
 export async function record(
   context: SnapshotContext,
@@ -114,11 +128,12 @@ export async function record(
   { args }: CreatePlan,
   snapshot: SnapshotDef,
   flags: number,
-  job: Job,
+  job: OperationJob,
 ): Promise<void> {
   const { host } = context;
   await job.phase('metadata');
   try {
+    job.commit();
     await moveDisks(host, domain, 'live', movesOnto(args.disks ?? []));
     if (!(flags & CREATE.NO_METADATA)) await snapshots.put(snapshot, true);
   } catch (error) {

@@ -127,12 +127,15 @@ describe('a create that a daemon takes its time for', () => {
     expect(daemon.asked).toBe(0);
   });
 
-  test('is taken back by Ctrl-C, also where it has to wait for its turn', async () => {
-    daemon.aborts.push(
-      () => {
-        throw new LibvirtError('OPERATION_INVALID', 'no job is active on the domain');
-      },
-      () => daemon.finish?.(new LibvirtError('OPERATION_ABORTED', "create of 's1' canceled by client")),
+  const NOTE = 'taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone';
+
+  /** What is said, but for the bar. */
+  const said = (terminal: Terminal): readonly string[] =>
+    lines(terminal.shown).filter((line) => !line.startsWith('Writing memory'));
+
+  test('is taken back by Ctrl-C', async () => {
+    daemon.aborts.push(() =>
+      daemon.finish?.(new LibvirtError('OPERATION_ABORTED', "job 'snapshot' canceled by client")),
     );
     await using terminal = new Terminal(command);
     await until(() => daemon.finish !== undefined);
@@ -140,20 +143,42 @@ describe('a create that a daemon takes its time for', () => {
     await terminal.until(/12%/);
     terminal.press(CTRL_C);
     expect(await terminal.ended()).toBe(130);
-    expect(lines(terminal.shown).filter((line) => !line.startsWith('Writing memory'))).toEqual([
-      'taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone',
-      "error: operation aborted: create of 's1' canceled by client",
-    ]);
-    expect(daemon.aborts).toEqual([]);
+    expect(said(terminal)).toEqual([NOTE, "error: operation aborted: job 'snapshot' canceled by client"]);
   });
 
-  test('that is done before Ctrl-C reaches it says so', async () => {
-    daemon.aborts.push(() => daemon.finish?.());
+  test('is taken back when it has its turn, where it has to wait for that', async () => {
+    daemon.aborts.push(() =>
+      daemon.finish?.(new LibvirtError('OPERATION_ABORTED', "job 'snapshot' canceled by client")),
+    );
     await using terminal = new Terminal(command);
     await until(() => daemon.finish !== undefined);
     terminal.press(CTRL_C);
+    await terminal.until(/taking it back/);
+    const before = daemon.asked;
+    await until(() => daemon.asked > before + 4);
+    expect(daemon.aborts).toHaveLength(1);
+    daemon.written(32);
     expect(await terminal.ended()).toBe(130);
-    expect(lines(terminal.shown).at(-1)).toBe('Domain snapshot s1 created');
+    expect(daemon.aborts).toEqual([]);
+  });
+
+  test('that has gone too far for Ctrl-C is waited for', async () => {
+    const refusal = "cannot abort job 'snapshot' of domain 'g': the create of 's1' has gone too far";
+    daemon.aborts.push(() => {
+      throw new LibvirtError('OPERATION_INVALID', refusal);
+    });
+    daemon.written(256);
+    await using terminal = new Terminal(command);
+    await until(() => daemon.finish !== undefined);
+    terminal.press(CTRL_C);
+    await terminal.until(/gone too far/);
+    daemon.finish?.();
+    expect(await terminal.ended()).toBe(130);
+    expect(said(terminal).filter((line) => !line.startsWith('Memory:'))).toEqual([
+      NOTE,
+      `error: Requested operation is not valid: ${refusal}`,
+      'Domain snapshot s1 created',
+    ]);
   });
 
   test('is left at once by a second Ctrl-C', async () => {
@@ -183,7 +208,7 @@ test('Ctrl-C leaves nothing of a real snapshot behind', async () => {
       await delay(POLL_MS);
     }
     expect(await terminal.ended()).toBe(130);
-    expect(lines(terminal.shown).at(-1)).toBe("error: operation aborted: create of 's1' canceled by client");
+    expect(lines(terminal.shown).at(-1)).toBe("error: operation aborted: job 'snapshot' canceled by client");
   } finally {
     process.kill(deviceModel, 'SIGCONT');
   }

@@ -77,7 +77,7 @@ test('a snapshot under way shows what it has written, and is taken back whole wh
   } finally {
     process.kill(deviceModel, 'SIGCONT');
   }
-  expect((await create).stderr).toBe("error: operation aborted: create of 's1' canceled by client");
+  expect((await create).stderr).toBe("error: operation aborted: job 'snapshot' canceled by client");
   expect(await host.ok('snapshot-list', 'test', '--name')).toBe('kept');
   expect(await readdir(memory())).toEqual(['kept.save']);
   expect(await readdir(join(host.home, 'state/journal'))).toEqual([]);

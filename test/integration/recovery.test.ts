@@ -22,7 +22,14 @@ const inImage = () => snapshotsIn(join(home, 'state/test.qcow2'));
 const interrupt = async (operation: string, snapshot: string, phase: string, flags = 0) => {
   await daemon.stop('SIGKILL');
   await mkdir(join(home, 'state/journal'), { recursive: true });
-  const record = { domain: { name: 'test', uuid: UUID, id: 1 }, operation, snapshot, flags, phase };
+  const disk = { vdev: 'xvda', format: 'qcow2', pdev_path: join(home, 'state/test.qcow2') };
+  const args = {
+    memory: true,
+    memory_path: join(home, 'memory', UUID, `${snapshot}.save`),
+    disks: [{ disk, name: snapshot }],
+  };
+  const planned = operation === 'create' && phase !== 'begun' ? { args } : {};
+  const record = { domain: { name: 'test', uuid: UUID, id: 1 }, operation, snapshot, flags, phase, ...planned };
   await writeFile(join(home, `state/journal/${UUID}.json`), JSON.stringify(record));
 };
 

@@ -28,16 +28,19 @@ export interface CaseOptions {
   readonly flavour: 'test' | 'xen';
   /** A folder for this case alone. */
   readonly directory: string;
+  /** A folder with another `virsh` in it. */
+  readonly programs?: string;
 }
 
 /** Runs a case with fresh disk images, and tells what came out of each of its commands. */
 export async function runCase(
   name: string,
-  { uri, flavour, directory }: CaseOptions,
+  { uri, flavour, directory, programs }: CaseOptions,
 ): Promise<readonly RecordedCommand[]> {
   const images = join(directory, 'img');
   await mkdir(images, { recursive: true });
-  const env = { ...process.env, ORACLE_DIR: directory, IMG: images, TMPDIR: directory };
+  const path = programs ? { PATH: `${programs}:${process.env.PATH}` } : {};
+  const env = { ...process.env, ...path, ORACLE_DIR: directory, IMG: images, TMPDIR: directory };
   const run = (script: string, ...args: readonly string[]) =>
     promisify(execFile)(join(ORACLE, script), args, { env, timeout: CASE_TIMEOUT_MS });
   await run('mkimg.sh');

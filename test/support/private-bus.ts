@@ -2,7 +2,7 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -18,6 +18,7 @@ const OPEN_POLICY = `
     <allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/>
     <allow own="*"/>
+    <allow user="*"/>
   </policy>`;
 
 export interface PrivateBusOptions {
@@ -37,6 +38,8 @@ export class PrivateBus implements AsyncDisposable {
 
   static async start({ configuration = OPEN_POLICY }: PrivateBusOptions = {}): Promise<PrivateBus> {
     const home = await mkdtemp(join(tmpdir(), 'xlsnap-bus-'));
+    // Other users come here, too.
+    await chmod(home, 0o755);
     const bus = new PrivateBus(home);
     const { address } = bus;
     const listen = `<listen>${address}</listen><auth>EXTERNAL</auth>`;
@@ -105,9 +108,9 @@ export class PrivateBus implements AsyncDisposable {
     throw new Error(`${name} is still owned`);
   }
 
-  /** The lines of `gdbus monitor` about what this name's owner sends. */
-  async monitor(name: string): Promise<Monitor> {
-    const monitor = new Monitor(this, name);
+  /** The lines of `gdbus monitor` about what this name's owner sends. `prefix`: a command that runs it. */
+  async monitor(name: string, prefix: readonly string[] = []): Promise<Monitor> {
+    const monitor = new Monitor(this, name, prefix);
     await monitor.heard('is owned by');
     return monitor;
   }
@@ -126,12 +129,10 @@ export class Monitor implements Disposable {
   readonly #process: ChildProcess;
   #text = '';
 
-  constructor({ address }: PrivateBus, name: string) {
+  constructor({ address }: PrivateBus, name: string, prefix: readonly string[]) {
     const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: address };
-    const child = spawn('gdbus', ['monitor', '--session', '--dest', name], {
-      env,
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
+    const [program = '', ...args] = [...prefix, 'gdbus', 'monitor', '--session', '--dest', name];
+    const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'ignore'] });
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.#text += text;
     });

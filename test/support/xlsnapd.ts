@@ -60,6 +60,8 @@ export class Xlsnapd implements AsyncDisposable {
     return [
       ...['--connect', connect, '--listen', join(home, 'sock'), '--state-dir', join(home, 'state')],
       ...['--snapshot-dir', join(home, 'snapshot'), '--memory-dir', join(home, 'memory')],
+      // The machine's own bus is none of a test's.
+      ...['--dbus', 'none'],
     ];
   }
 
@@ -75,6 +77,13 @@ export class Xlsnapd implements AsyncDisposable {
   /** What it has logged so far. */
   get log(): string {
     return this.#log.join('');
+  }
+
+  /** Resolves when it has logged this. */
+  async logged(text: string): Promise<void> {
+    for (const end = Date.now() + START_MS; !this.log.includes(text); await setTimeout(20)) {
+      if (Date.now() > end) throw new Error(`'${text}' was not logged:\n${this.log}`);
+    }
   }
 
   virsh(...args: readonly string[]): Promise<Ran> {

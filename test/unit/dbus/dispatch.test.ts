@@ -108,11 +108,11 @@ describe('properties', () => {
       signature: 'a{sv}',
       values: [
         {
-          Active: { signature: 'b', value: true },
-          Id: { signature: 'u', value: 1 },
-          Name: { signature: 's', value: 'vm' },
-          Persistent: { signature: 'b', value: false },
-          UUID: { signature: 's', value: uuid },
+          Active: { signature: 'v', value: { signature: 'b', value: true } },
+          Id: { signature: 'v', value: { signature: 'u', value: 1 } },
+          Name: { signature: 'v', value: { signature: 's', value: 'vm' } },
+          Persistent: { signature: 'v', value: { signature: 'b', value: false } },
+          UUID: { signature: 'v', value: { signature: 's', value: uuid } },
         },
       ],
     });

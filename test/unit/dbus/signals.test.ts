@@ -49,6 +49,7 @@ test('progress has bytes where they are counted, and no bytes of none where not'
     signature: 'ssstt',
     values: ['create', 's', 'saving', 4096n, 2n ** 40n],
   });
+  expect(of(report({ phase: 'disks', progress: { done: 0.4, total: 10.6 } }))?.values.slice(3)).toEqual([0n, 11n]);
   expect(of(report({ phase: 'metadata' }))?.values).toEqual(['create', 's', 'metadata', 0n, 0n]);
 });
 

@@ -130,7 +130,7 @@ test('the monitor for xenstat comes before the one that libxl needs', async () =
 
 test('a cancelled operation ends with the reason it was cancelled for', () => {
   throwIfCancelled(signal);
-  const reason = new LibvirtError('OPERATION_ABORTED', "create of 's1' canceled by client");
+  const reason = new LibvirtError('OPERATION_ABORTED', "job 'snapshot' canceled by client");
   expect(() => throwIfCancelled(AbortSignal.abort(reason))).toThrow(reason);
   expect(() => throwIfCancelled(AbortSignal.abort())).toThrow('operation aborted: cancelled by client');
 });

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { LIFECYCLE, type LifecycleEvent } from '../../../src/model/events.ts';
 import { type EventClient, LifecycleHub } from '../../../src/rpc/events.ts';
-import { decodePayload } from '../../../src/rpc/frames.ts';
-import { lifecycleMessage } from '../../../src/rpc/messages.ts';
+import { decodeHeader } from '../../../src/rpc/frames.ts';
+import { type CallbackID, readLifecycle } from '../../../src/rpc/messages.ts';
 
 const A = { name: 'a', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 1 };
 const B = { name: 'b', uuid: '00000000-0000-0000-0000-000000000000', id: 0 };
@@ -23,13 +23,13 @@ afterEach(() => {
 function attach(): { readonly client: EventClient; readonly seen: string[] } {
   const seen: string[] = [];
   const client = hub.attach((frame) => {
-    const { callbackID, domain, event, detail } = decodePayload(lifecycleMessage, frame);
+    const { callbackID, domain, event, detail } = readLifecycle(decodeHeader(frame), frame);
     seen.push(`${callbackID}: ${domain.name} ${event}/${detail}`);
   });
   return { client, seen };
 }
 
-const upstream = (client: EventClient, callbackID: number, { event, detail }: LifecycleEvent, domain = A) => {
+const upstream = (client: EventClient, callbackID: CallbackID, { event, detail }: LifecycleEvent, domain = A) => {
   const seen = client.translate({ callbackID, domain, event, detail });
   return seen && { event: seen.event, detail: seen.detail };
 };
@@ -45,6 +45,21 @@ test('an event of ours goes once to each registration it is about', () => {
   hub.emit(B, LIFECYCLE.RESUMED_FROM_SNAPSHOT);
   expect(first.seen).toEqual(['1: a 5/6', '2: a 5/6', '1: b 4/2', '3: b 4/2']);
   expect(second.seen).toEqual(['1: a 5/6']);
+});
+
+test('a client from before 1.2.1 is told once, and its upstream events are rewritten and hidden as all are', () => {
+  const { client, seen } = attach();
+  client.register('legacy', undefined);
+  hub.emit(A, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
+  expect(seen).toEqual(['legacy: a 5/6']);
+  hub.expect(A.uuid, LIFECYCLE.STARTED_RESTORED, LIFECYCLE.STARTED_FROM_SNAPSHOT);
+  hub.expect(A.uuid, LIFECYCLE.STOPPED_SAVED);
+  expect(upstream(client, 'legacy', LIFECYCLE.STOPPED_SAVED)).toBeUndefined();
+  expect(upstream(client, 'legacy', LIFECYCLE.STARTED_RESTORED)).toEqual(LIFECYCLE.STARTED_FROM_SNAPSHOT);
+  expect(upstream(client, 'legacy', LIFECYCLE.STARTED_RESTORED)).toEqual(LIFECYCLE.STARTED_RESTORED);
+  client.deregister('legacy');
+  hub.emit(A, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
+  expect(seen).toHaveLength(1);
 });
 
 test('who has deregistered or gone hears nothing', () => {

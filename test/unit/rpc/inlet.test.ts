@@ -58,7 +58,7 @@ test('what comes before anybody reads is not lost', async () => {
   await delay(20);
   const frame = new Promise<Buffer>((resolve) => {
     const sink = { ...ignored, begin: () => 'whole' as const, whole: (_: unknown, bytes: Buffer) => resolve(bytes) };
-    inlet.start(sink, inlet.socket, () => {});
+    inlet.start(sink, () => {});
   });
   expect(await frame).toEqual(rpcFixture('snapshot-create'));
 });
@@ -69,7 +69,7 @@ test('bytes that wait to be written are left alone, however long they wait', asy
   const into = Inlet.connecting(join(directory, 'sock'));
   const reader = (await target).pause();
   const sink = { ...ignored, begin: () => 'pass' as const, pass: (bytes: Buffer) => void into.socket.write(bytes) };
-  inlet.start(sink, into.socket, () => inlet.flow(true));
+  inlet.start(sink, () => inlet.flow(true), into.socket);
   const frames = [1, 2, 3, 4].map(bigFrame);
   for (const frame of frames) peer.write(frame);
   await delay(50);
@@ -91,7 +91,7 @@ test('nothing is read while the flow is off', async () => {
     begun += 1;
     return 'drop';
   };
-  inlet.start({ ...ignored, begin }, inlet.socket, () => {});
+  inlet.start({ ...ignored, begin }, () => {});
   inlet.flow(false);
   peer.write(rpcFixture('void-reply'));
   await delay(20);
@@ -103,7 +103,7 @@ test('nothing is read while the flow is off', async () => {
 
 test('a stream that is none of frames ends both sockets, with the reason for who listens', async () => {
   const inlet = await taken();
-  inlet.start(ignored, inlet.socket, () => {});
+  inlet.start(ignored, () => {});
   const error = once(accepted, 'error');
   const closed = new Promise((resolve) => inlet.socket.once('close', resolve));
   peer.write(Buffer.from('0000000300000000000000000000000000000000000000000000000000000000', 'hex'));
@@ -116,7 +116,7 @@ test('a stream that is none of frames ends both sockets, with the reason for who
 test('either side that ends takes the connection with it, and the server is rid of it', async () => {
   for (const end of ['peer', 'inlet', 'accepted'] as const) {
     const inlet = await taken();
-    inlet.start(ignored, inlet.socket, () => {});
+    inlet.start(ignored, () => {});
     const closed = Promise.all([inlet.socket, accepted, peer.resume()].map((socket) => once(socket, 'close')));
     ({ peer, inlet: inlet.socket, accepted })[end].destroy();
     await closed;

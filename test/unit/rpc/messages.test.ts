@@ -4,8 +4,24 @@ import { describe, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../src/errors.ts';
 import { LIFECYCLE } from '../../../src/model/events.ts';
 import type { Codec } from '../../../src/rpc/codec.ts';
-import { decodeHeader, decodePayload, encodeFrame, PROGRAM, STATUS, TYPE } from '../../../src/rpc/frames.ts';
-import { errorFrame, lifecycleFrame, lifecycleMessage, remoteError, replyFrame } from '../../../src/rpc/messages.ts';
+import {
+  decodeHeader,
+  decodePayload,
+  encodeFrame,
+  HEADER_BYTES,
+  PROGRAM,
+  STATUS,
+  TYPE,
+} from '../../../src/rpc/frames.ts';
+import {
+  errorFrame,
+  legacyLifecycleMessage,
+  lifecycleFrame,
+  lifecycleMessage,
+  readLifecycle,
+  remoteError,
+  replyFrame,
+} from '../../../src/rpc/messages.ts';
 import { PROCEDURES as P } from '../../../src/rpc/procedures.ts';
 import { STRING_MAX } from '../../../src/rpc/xdr.ts';
 import { rpcFixture, rpcFixtureNames } from '../../support/rpc-fixtures.ts';
@@ -16,6 +32,15 @@ const off = { ...test1, id: -1 };
 const missing = new LibvirtError('NO_DOMAIN_SNAPSHOT', "no domain snapshot with matching name 's2'", {
   domain: 'DOMAIN_SNAPSHOT',
 });
+
+/** Where the domain ends in a call: only that much of a migration's is read, the rest is kept as it is. */
+const AFTER_DOMAIN = HEADER_BYTES + 28;
+
+function migration({ number, args }: typeof P.DOMAIN_MIGRATE_BEGIN3, fixture: string) {
+  const frame = rpcFixture(fixture);
+  expect(decodeHeader(frame).procedure).toBe(number);
+  return [args, { domain: test1, rest: frame.subarray(AFTER_DOMAIN) }];
+}
 
 /** What each fixture says, read and written by which codec. */
 const MESSAGES: Readonly<Record<string, readonly [codec: Codec<never>, value: unknown]>> = {
@@ -50,6 +75,44 @@ const MESSAGES: Readonly<Record<string, readonly [codec: Codec<never>, value: un
   'event-register': [P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY.args, { eventID: 0, domain: test1 }],
   'event-register-all': [P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY.args, { eventID: 0, domain: null }],
   'lifecycle-event': [lifecycleMessage, { callbackID: 7, domain: off, event: 5, detail: 6 }],
+  'legacy-event-register': [P.CONNECT_DOMAIN_EVENT_REGISTER.args, undefined],
+  'legacy-event-register-reply': [P.CONNECT_DOMAIN_EVENT_REGISTER.result, { registered: 0 }],
+  'legacy-event-register-any': [P.CONNECT_DOMAIN_EVENT_REGISTER_ANY.args, { eventID: 0 }],
+  'legacy-lifecycle-event': [legacyLifecycleMessage, { domain: off, event: 5, detail: 6 }],
+  'job-info': [P.DOMAIN_GET_JOB_INFO.args, { domain: test1 }],
+  'job-info-reply': [
+    P.DOMAIN_GET_JOB_INFO.result,
+    {
+      type: 2,
+      timeElapsed: 1_500n,
+      timeRemaining: 0n,
+      dataTotal: 10n << 20n,
+      dataProcessed: 3n << 20n,
+      dataRemaining: 7n << 20n,
+      memTotal: 10n << 20n,
+      memProcessed: 3n << 20n,
+      memRemaining: 7n << 20n,
+      fileTotal: 0n,
+      fileProcessed: 0n,
+      fileRemaining: 0n,
+    },
+  ],
+  'job-stats': [P.DOMAIN_GET_JOB_STATS.args, { domain: test1, flags: 0 }],
+  'job-stats-reply': [
+    P.DOMAIN_GET_JOB_STATS.result,
+    {
+      type: 2,
+      params: [
+        { field: 'operation', type: 'int', value: 6 },
+        { field: 'time_elapsed', type: 'ullong', value: 1_500n },
+      ],
+    },
+  ],
+  'abort-job': [P.DOMAIN_ABORT_JOB.args, { domain: test1 }],
+  'migrate-begin': migration(P.DOMAIN_MIGRATE_BEGIN3, 'migrate-begin'),
+  'migrate-perform': migration(P.DOMAIN_MIGRATE_PERFORM3, 'migrate-perform'),
+  'migrate-begin-params': migration(P.DOMAIN_MIGRATE_BEGIN3_PARAMS, 'migrate-begin-params'),
+  'migrate-perform-params': migration(P.DOMAIN_MIGRATE_PERFORM3_PARAMS, 'migrate-perform-params'),
   'keepalive-ping': [P.CONNECT_CLOSE.args, undefined],
 } as never;
 
@@ -73,7 +136,14 @@ test('replies, errors and events are framed as libvirtd frames them', () => {
   expect(reply).toEqual(rpcFixture('snapshot-create-reply'));
   const lookup = { ...call, procedure: 189, serial: 11 };
   expect(errorFrame(lookup, missing)).toEqual(rpcFixture('error-reply'));
-  expect(lifecycleFrame(7, off, LIFECYCLE.STOPPED_FROM_SNAPSHOT)).toEqual(rpcFixture('lifecycle-event'));
+  for (const [fixture, callbackID] of [
+    ['lifecycle-event', 7],
+    ['legacy-lifecycle-event', 'legacy'],
+  ] as const) {
+    const event = lifecycleFrame(callbackID, off, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
+    expect(event).toEqual(rpcFixture(fixture));
+    expect(readLifecycle(decodeHeader(event), event)).toEqual({ callbackID, domain: off, event: 5, detail: 6 });
+  }
 });
 
 test('the reply to a call of another program is of that program', () => {

@@ -12,7 +12,7 @@ import { LifecycleHub } from '../../../src/rpc/events.ts';
 import { FrameSplitter } from '../../../src/rpc/frame-splitter.ts';
 import { decodeHeader, encodeFrame, type FrameHeader, HEADER_BYTES, STATUS, TYPE } from '../../../src/rpc/frames.ts';
 import { LIFECYCLE_EVENT, lifecycleFrame } from '../../../src/rpc/messages.ts';
-import { CONNECT, PROCEDURES as P } from '../../../src/rpc/procedures.ts';
+import { CONNECT, PROCEDURES as P, type Procedure } from '../../../src/rpc/procedures.ts';
 import { proxy } from '../../../src/rpc/proxy.ts';
 import { type Listener, listen } from '../../../src/rpc/server.ts';
 import { MemorySnapshots, NO_OVERLAYS } from '../../support/memory-snapshots.ts';
@@ -241,6 +241,34 @@ describe('the upstream’s words', () => {
     upstreamSocket.write(lifecycleFrame(5, now, LIFECYCLE.STARTED_RESTORED));
     const { bytes } = await client.next(({ header }) => header.procedure === LIFECYCLE_EVENT);
     expect(bytes).toEqual(lifecycleFrame(5, now, LIFECYCLE.STARTED_FROM_SNAPSHOT));
+    expect(client.frames).toEqual([]);
+  });
+
+  test.each([
+    ['CONNECT_DOMAIN_EVENT_REGISTER', P.CONNECT_DOMAIN_EVENT_REGISTER, undefined, P.CONNECT_DOMAIN_EVENT_DEREGISTER],
+    [
+      'CONNECT_DOMAIN_EVENT_REGISTER_ANY',
+      P.CONNECT_DOMAIN_EVENT_REGISTER_ANY,
+      { eventID: 0 },
+      P.CONNECT_DOMAIN_EVENT_DEREGISTER_ANY,
+    ],
+  ])('events of both sides come to a client from before 1.2.1, which has no number: %s', async (_, on, args, off) => {
+    const client = await opened();
+    onFrame = ({ header }, socket) => answer(socket, header, on.result as Codec<unknown>, { registered: 0 });
+    await client.call(on as Procedure<unknown, unknown>, args);
+    hub.expect(domain.uuid, LIFECYCLE.STARTED_RESTORED, LIFECYCLE.STARTED_FROM_SNAPSHOT);
+    hub.expect(domain.uuid, LIFECYCLE.STOPPED_SAVED);
+    upstreamSocket.write(lifecycleFrame('legacy', domain, LIFECYCLE.STOPPED_SAVED));
+    upstreamSocket.write(lifecycleFrame('legacy', domain, LIFECYCLE.STARTED_RESTORED));
+    const { bytes } = await client.next(() => true);
+    expect(bytes).toEqual(lifecycleFrame('legacy', domain, LIFECYCLE.STARTED_FROM_SNAPSHOT));
+    hub.emit(domain, LIFECYCLE.RESUMED_FROM_SNAPSHOT);
+    expect((await client.next(() => true)).bytes).toEqual(
+      lifecycleFrame('legacy', domain, LIFECYCLE.RESUMED_FROM_SNAPSHOT),
+    );
+    await client.call(off as Procedure<unknown, unknown>, args);
+    hub.emit(domain, LIFECYCLE.RESUMED_FROM_SNAPSHOT);
+    await client.reply(client.send(P.CONNECT_GET_URI, undefined));
     expect(client.frames).toEqual([]);
   });
 

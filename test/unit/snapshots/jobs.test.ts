@@ -46,6 +46,26 @@ test('operations on one domain run one after the other, in the order they came',
   expect(lines).toEqual(['g create s1', 'g end', 'g delete s0', 'g end']);
 });
 
+test('whoever listens hears of each phase, of progress, and of the end, good or bad', async () => {
+  const jobs = new Jobs(recording().journal);
+  const heard: string[] = [];
+  jobs.onReport(({ name }, { operation, snapshot, phase, progress, ended }) => {
+    heard.push(`${name} ${operation} ${snapshot} ${phase} ${progress?.done} ${ended}`);
+  });
+  await jobs.run(G, { operation: 'create', snapshot: 's', flags: 0 }, async (job) => {
+    await job.phase('saving');
+    job.progress({ done: 1, total: 2 });
+  });
+  const failing = jobs.run(H, { operation: 'delete', snapshot: 't', flags: 0 }, () => Promise.reject(new Error('no')));
+  await expect(failing).rejects.toThrow('no');
+  expect(heard).toEqual([
+    'g create s saving undefined false',
+    'g create s saving 1 false',
+    'g create s completed 1 true',
+    'h delete t failed undefined true',
+  ]);
+});
+
 test('different domains do not wait for each other', async () => {
   const jobs = new Jobs(recording().journal);
   const { opened, open } = gate();
@@ -126,7 +146,32 @@ describe('a running job', () => {
     );
     await new Promise(setImmediate);
     jobs.active(G.uuid)?.cancel();
-    await expect(running).rejects.toThrow("operation aborted: create of 's1' canceled by client");
+    await expect(running).rejects.toThrow("operation aborted: job 'snapshot' canceled by client");
+  });
+
+  test('can be cancelled up to its point of no return, and is refused to be from there on', async () => {
+    const jobs = new Jobs(recording().journal);
+    const { opened, open } = gate();
+    const early = jobs.run(G, { operation: 'revert', snapshot: 's1', flags: 0 }, async (job) => {
+      await opened;
+      job.commit();
+    });
+    await new Promise(setImmediate);
+    jobs.active(G.uuid)?.cancel();
+    open();
+    await expect(early).rejects.toThrow("operation aborted: job 'snapshot revert' canceled by client");
+    const late = gate();
+    const running = jobs.run(G, { operation: 'revert', snapshot: 's1', flags: 0 }, async (job) => {
+      job.commit();
+      await late.opened;
+      return job.signal.aborted;
+    });
+    await new Promise(setImmediate);
+    expect(() => jobs.active(G.uuid)?.cancel()).toThrow(
+      "Requested operation is not valid: cannot abort job 'snapshot revert' of domain 'g': the revert of 's1' has gone too far",
+    );
+    late.open();
+    await expect(running).resolves.toBe(false);
   });
 
   test('is cancelled and waited for when the daemon stops', async () => {

@@ -1,0 +1,202 @@
+/** xlsnap beyond virsh: JSON, completion, its own help and version. */
+
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { VERSION } from '../../src/version.ts';
+import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
+import { Xlsnapd } from '../support/xlsnapd.ts';
+
+/** Each of them starts programs, on a machine that does much else. */
+const TEST_TIMEOUT_MS = 60_000;
+
+jest.setTimeout(TEST_TIMEOUT_MS);
+
+let host: Xlsnapd;
+let directory: string;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'xlsnap-output-'));
+  host = await Xlsnapd.start();
+  await host.ok('snapshot-create-as', 'test', 's1', 'the first');
+  await host.ok('snapshot-create-as', 'test', 'with space');
+});
+
+afterAll(async () => {
+  await host[Symbol.asyncDispose]();
+  await rm(directory, { recursive: true, force: true });
+});
+
+const xlsnap = (...args: readonly string[]): Promise<Output> => runProgram([...XLSNAP, '-c', host.uri], args);
+
+describe('JSON', () => {
+  /** The one value that is printed. */
+  async function json(...args: readonly string[]): Promise<unknown> {
+    const { stdout, stderr, status } = await xlsnap(...args, '--json');
+    expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
+    expect(stdout).toMatch(/[\]}]\n$/);
+    return JSON.parse(stdout);
+  }
+
+  const s1 = {
+    name: 's1',
+    description: 'the first',
+    state: 'running',
+    creationTime: expect.any(Number),
+    location: 'internal',
+    memory: { snapshot: 'internal' },
+    disks: [{ name: 'xvda', snapshot: 'internal' }],
+  };
+
+  test('of lists, names and trees', async () => {
+    expect(await json('snapshot-list', 'test')).toEqual([
+      s1,
+      { ...s1, name: 'with space', description: undefined, parent: 's1' },
+    ]);
+    expect(await json('snapshot-list', 'test', '--name')).toEqual(['s1', 'with space']);
+    expect(await json('snapshot-list', 'test', '--tree')).toEqual([
+      { name: 's1' },
+      { name: 'with space', parent: 's1' },
+    ]);
+    expect(await json('snapshot-list', 'test', '--inactive')).toEqual([]);
+  });
+
+  test('of one snapshot', async () => {
+    expect(await json('snapshot-info', 'test', 'with space')).toEqual({
+      name: 'with space',
+      domain: 'test',
+      current: true,
+      state: 'running',
+      location: 'internal',
+      parent: 's1',
+      children: 0,
+      descendants: 0,
+      metadata: true,
+    });
+    expect(await json('snapshot-dumpxml', 'test', 's1')).toEqual(s1);
+    expect(await json('snapshot-dumpxml', 'test', 's1', '--xpath', '//disk/@name')).toEqual([' name="xvda"']);
+    expect(await json('snapshot-parent', 'test', 'with space')).toEqual({ name: 's1' });
+    expect(await json('snapshot-current', 'test', '--name')).toEqual({ name: 'with space' });
+    expect(await json('snapshot-current', 'test')).toMatchObject({ name: 'with space', parent: 's1' });
+  });
+
+  test('of what was done', async () => {
+    const done = { domain: 'test', snapshot: 'j1' };
+    expect(await json('snapshot-create-as', 'test', 'j1')).toEqual(done);
+    expect(await json('snapshot-revert', 'test', 'j1')).toEqual(done);
+    expect(await json('snapshot-current', 'test', 'j1')).toEqual(done);
+    expect(await json('snapshot-delete', 'test', 'j1')).toEqual(done);
+  });
+
+  test('errors stay words, and go where errors go', async () => {
+    expect(await xlsnap('snapshot-info', 'test', 'nosuch', '--json')).toEqual({
+      stdout: '\n',
+      stderr: "error: Domain snapshot not found: no domain snapshot with matching name 'nosuch'\n",
+      status: 1,
+    });
+  });
+});
+
+describe('completion', () => {
+  /** What bash offers after this line, by the script that xlsnap prints. */
+  async function offered(line: string): Promise<readonly string[]> {
+    const program = join(directory, 'xlsnap');
+    await writeFile(program, `#!/bin/sh\nexec ${XLSNAP.map((word) => `'${word}'`).join(' ')} "$@"\n`);
+    await chmod(program, 0o755);
+    const script = `
+      source <(xlsnap completion bash)
+      COMP_LINE=$1 COMP_POINT=\${#1} COMP_WORDS=(xlsnap)
+      $(complete -p xlsnap | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+      ((\${#COMPREPLY[@]})) && printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const env = { PATH: `${directory}:${process.env.PATH}`, LIBVIRT_DEFAULT_URI: host.uri };
+    const { stdout, stderr } = await runProgram(['bash', '-c', script, 'bash'], [line], env);
+    expect(stderr).toBe('');
+    return stdout.split('\n').filter((word) => word !== '');
+  }
+
+  test.each([
+    ['commands', 'xlsnap snapshot-r', ['snapshot-revert']],
+    ['options before the command', 'xlsnap --r', ['--readonly']],
+    [
+      'the options of a command, but for those that are there',
+      'xlsnap snapshot-info test --current --',
+      ['--snapshotname', '--json', '--help'],
+    ],
+    ['domains', 'xlsnap snapshot-info ', ['test']],
+    ['snapshots', 'xlsnap snapshot-info test ', ['s1', 'with\\ space']],
+    ['within quotes', "xlsnap snapshot-info test 'wi", ['with space']],
+    ['after a backslash', 'xlsnap snapshot-info test with\\ s', ['with\\ space']],
+    ['behind an equals sign, where bash begins a word', 'xlsnap snapshot-list test --from=s', ['s1']],
+    ["by an option's name", 'xlsnap snapshot-info --snapshotname s1 --domain t', ['test']],
+    ['what help tells of', 'xlsnap help snapshot-pa', ['snapshot-parent']],
+    ['nothing of a domain that is not there', 'xlsnap snapshot-info nosuch ', []],
+    ['nothing behind what is wrong', 'xlsnap snapshot-info --bogus ', []],
+    ['nothing where no daemon answers', 'xlsnap -c test+unix:///default?socket=/nosuch snapshot-info ', []],
+    ['nothing for a URI', 'xlsnap -c ', []],
+  ])('%s', async (_what, line, words) => {
+    expect(await offered(line)).toEqual(words);
+  });
+
+  test('of another shell is refused', async () => {
+    expect((await xlsnap('completion', 'zsh')).stderr).toBe("error: no completion for 'zsh': there is one for bash\n");
+  });
+});
+
+describe('help', () => {
+  test.each(['create', 'create-as', 'current', 'delete', 'dumpxml', 'edit', 'info', 'list', 'parent', 'revert'])(
+    'of snapshot-%s is virsh’s, and tells of --json',
+    async (name) => {
+      const command = `snapshot-${name}`;
+      const json = '    --json           print JSON\n';
+      const ours = await xlsnap(command, '--help');
+      expect(ours.stdout).toContain(json);
+      const without = ours.stdout.replace(json, '').replace(' [--json]', '');
+      expect({ ...ours, stdout: without }).toEqual(await runProgram(['virsh'], [command, '--help']));
+      expect(await xlsnap('help', command)).toEqual(ours);
+    },
+  );
+
+  test('of the group is virsh’s', async () => {
+    expect(await xlsnap('help', 'snapshot')).toEqual(await runProgram(['virsh'], ['help', 'snapshot']));
+  });
+
+  test('needs no daemon, and names every command', async () => {
+    for (const args of [['--help'], ['-h'], [], ['help']]) {
+      const { stdout, status } = await runProgram(XLSNAP, args);
+      expect(status).toBe(0);
+      for (const { name, help } of COMMANDS) expect(stdout).toContain(`    ${name.padEnd(30)} ${help}\n`);
+    }
+  });
+
+  test('the version is the package’s', async () => {
+    for (const option of ['--version', '-v']) {
+      expect(await runProgram(XLSNAP, [option])).toEqual({ stdout: `${VERSION}\n`, stderr: '', status: 0 });
+    }
+  });
+});
+
+describe('a daemon that is not there', () => {
+  const uri = 'test+unix:///default?socket=/nowhere/sock';
+
+  test('is virsh’s own error, by option and by environment', async () => {
+    const lines = [
+      'error: failed to connect to the hypervisor',
+      "error: Failed to connect socket to '/nowhere/sock': No such file or directory\n",
+    ].join('\n');
+    expect(await runProgram(XLSNAP, ['snapshot-list', 'test'], { LIBVIRT_DEFAULT_URI: uri })).toEqual(
+      await runProgram(['virsh'], ['snapshot-list', 'test'], { LIBVIRT_DEFAULT_URI: uri }),
+    );
+    expect((await runProgram(XLSNAP, ['-c', uri, 'snapshot-list', 'test'])).stderr).toBe(lines);
+  });
+
+  test.each([
+    ['foo:///', 'no connection driver available for foo:///'],
+    ['xen+ssh://there/system', "'xen+ssh://there/system' is not on this machine: use virsh, or run xlsnap there"],
+  ])('%s cannot be one', async (given, error) => {
+    const { stderr, status } = await runProgram(XLSNAP, ['-c', given, 'snapshot-list', 'test']);
+    expect(stderr).toBe(`error: failed to connect to the hypervisor\nerror: ${error}\n`);
+    expect(status).toBe(1);
+  });
+});

@@ -1,0 +1,29 @@
+/** Snapshots as the commands that show them see them. */
+
+import type { CapturedDisk, DomainFacts, SnapshotFacts } from '../../src/cli/domain-facts.ts';
+import type { ImageFile } from '../../src/disks/image-info.ts';
+
+export const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
+
+/** An internal snapshot of a running domain, 100 seconds after the epoch, unless `more` says otherwise. */
+export function factsOf(name: string, more: Partial<SnapshotFacts> = {}): SnapshotFacts {
+  return { name, creationTime: 100n, state: 'running', kind: 'internal', current: false, disks: [], ...more };
+}
+
+export function domainOf(
+  snapshots: readonly SnapshotFacts[],
+  images: Readonly<Record<string, ImageFile>> = {},
+  id = 1,
+): DomainFacts {
+  const state = id < 0 ? 'shutoff' : 'running';
+  return { domain: { name: 'vm', uuid: UUID, id }, state, snapshots, images: new Map(Object.entries(images)) };
+}
+
+export function qcow2(path: string): ImageFile {
+  return { path, format: 'qcow2' };
+}
+
+/** A disk inside its image, or with an overlay. */
+export function diskOf(target: string, path: string, overlay?: string): CapturedDisk {
+  return { target, image: qcow2(path), ...(overlay !== undefined && { overlay: qcow2(overlay) }) };
+}
