@@ -4,7 +4,7 @@
  */
 
 import { lstat } from 'node:fs/promises';
-import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import { movesOnto } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
@@ -54,7 +54,6 @@ export async function revertToSnapshot(
     await job.phase('validate');
     const plan = await planRevert(context, snapshots, domain, snapshot, flags);
     await validate(context, domain, plan);
-    throwIfCancelled(job.signal);
     await makeOverlays(context, domain, plan, job);
     await carryOut(context, snapshots, domain, plan, job);
   });

@@ -52,7 +52,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
       restore: done('restored'),
       define: done('defined'),
     },
-    images: { check: done('checked'), apply: done('applied') },
+    images: { check: done('checked'), checkFree: async () => {}, apply: done('applied'), remove: async () => {} },
     memory: { path: () => '/memory', remove: async (_: DomainRef, name: string) => step(`removed ${name}`) },
     jobs,
   } as unknown as SnapshotContext;
