@@ -99,6 +99,14 @@ describe('JSON', () => {
   });
 });
 
+test('an XPath expression that is wrong is an error (virsh says so, and succeeds)', async () => {
+  expect(await xlsnap('snapshot-dumpxml', 'test', 's1', '--xpath', '//[')).toEqual({
+    stdout: '\n',
+    stderr: "XPath error : Invalid expression\n//[\n  ^\nerror: internal error: Incorrect xpath '//['\n",
+    status: 1,
+  });
+});
+
 describe('completion', () => {
   /** What bash offers after this line, by the script that xlsnap prints. */
   async function offered(line: string): Promise<readonly string[]> {
