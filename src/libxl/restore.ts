@@ -5,6 +5,7 @@ import type { LibxlDomainSnapshot } from '../model/libxl.ts';
 import { type LibxlSession, XEN } from './mechanism.ts';
 import { checkLibxlStream, readMemoryImage } from './memory-image.ts';
 
+/** How a domain comes back. */
 export interface RestoreOptions {
   /** Leaves the new domain paused. */
   readonly paused?: boolean;

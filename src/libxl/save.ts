@@ -28,6 +28,7 @@ import { type SaveState, undoSave } from './undo.ts';
 /** The phases above; `disks` where no memory is saved. */
 export type SavePhase = 'saving' | 'suspended' | 'paused' | 'disks-done' | 'disks';
 
+/** What a save needs besides its parameters, and whom it tells of its progress. */
 export interface SaveOptions {
   /** libvirt's live definition, for the header of the memory image. */
   readonly domainXml: string;
