@@ -40,7 +40,9 @@ const CODES = {
 /** Who raised an error: virErrorDomain's values that this project uses. */
 const DOMAINS = { XML: 5, DOM: 6, RPC: 7, TEST: 12, REMOTE: 13, DOMAIN: 20, DOMAIN_SNAPSHOT: 35, LIBXL: 41 } as const;
 
+/** virErrorNumber by name, without its VIR_ERR_; OTHER where an upstream reported a number that is not known here. */
 export type ErrorCode = keyof typeof CODES;
+/** virErrorDomain by name, without its VIR_FROM_. */
 export type ErrorDomain = keyof typeof DOMAINS;
 
 export interface LibvirtErrorOptions {

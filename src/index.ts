@@ -1,17 +1,41 @@
 /**
- * The library: libxl domain snapshots as mechanism (domainSnapshotSave, domainSnapshotRestore, the structs and their
- * libxl-json), and libvirt's `<domainsnapshot>` document as plain data.
+ * The library: the mechanism of domain snapshots on libxl, without any policy, and libvirt's `<domainsnapshot>` as data.
+ *
+ * ```ts
+ * const snapshot = await domainSnapshotSave(domid, 's1', args, { domainXml, signal, phase, progress });
+ * await writeFile('s1.json', toLibxlJson(DOMAIN_SNAPSHOT, snapshot));
+ * const domid = await domainSnapshotRestore(fromLibxlJson(DOMAIN_SNAPSHOT, json), { signal });
+ * ```
+ *
+ * - **Shapes**: `LibxlDomainSnapshotArgs` in, `LibxlDomainSnapshot` out; schemas/libxl_snapshot.idl in libxl's own language.
+ *   The caller supplies the domid, the name and every path; nothing is named, placed, listed or deleted here.
+ * - **Units**: fields say theirs: `_bytes`, `_ms`; `creation_time` is in seconds since the epoch. Paths are absolute.
+ * - **Errors**: every function rejects, or throws, with a `LibvirtError` only. Its `code` is libvirt's (virErrorNumber), its
+ *   message names the domain, the disk or the file. INVALID_ARG: parameters that do not fit; CONFIG_UNSUPPORTED and
+ *   OPERATION_UNSUPPORTED: what this domain or disk cannot do; DOM_EXIST: a restore would replace a domain;
+ *   OPERATION_ABORTED: the signal; OPERATION_FAILED: libxl, QEMU or the file system, in their words. All that can be refused
+ *   is refused before the guest is touched.
+ * - **Needs**: root in Domain-0 and libxenlight 4.15 to 4.22, for the two functions that take a domid or give one. The rest
+ *   works anywhere.
+ * - **Source**: the RFC of 2014 (xen-devel, "libxl domain snapshot API"), with its review applied: parameters and result are
+ *   two structs, a restore never destroys; libvirt's formatdomainsnapshot page (https://libvirt.org/formatsnapshot.html).
  */
 
 export type { ErrorCode, ErrorDomain, ErrorFields } from './errors.ts';
 export { isLibvirtError, LibvirtError } from './errors.ts';
+export type { MemoryProgress } from './libxl/mechanism.ts';
 export type { RestoreOptions } from './libxl/restore.ts';
 export { domainSnapshotRestore } from './libxl/restore.ts';
-export type { SaveOptions } from './libxl/save.ts';
-export { domainSnapshotSave } from './libxl/save.ts';
+export type { SaveOptions, SavePhase } from './libxl/save.ts';
+export { checkDomainSnapshotSave, domainSnapshotSave } from './libxl/save.ts';
+export type { StructType } from './libxl/structs.ts';
 export { DOMAIN_SNAPSHOT, DOMAIN_SNAPSHOT_ARGS, fromLibxlJson, toLibxlJson } from './libxl/structs.ts';
+export type { DomainState, SnapshotLocation, StorageType } from './model/domain.ts';
+export type { XmlElement, XmlNode } from './model/element.ts';
 export type {
+  LibxlDefbool,
   LibxlDeviceDisk,
+  LibxlDiskFormat,
   LibxlDiskSnapshot,
   LibxlDiskSnapshotResult,
   LibxlDomainSnapshot,
@@ -20,4 +44,5 @@ export type {
 } from './model/libxl.ts';
 export type { DiskSnapshot, DiskTarget, MemorySnapshot, SnapshotDef, SnapshotState } from './model/snapshot.ts';
 export { readSnapshot } from './xml/snapshot-read.ts';
+export type { WriteOptions } from './xml/snapshot-write.ts';
 export { writeSnapshot } from './xml/snapshot-write.ts';

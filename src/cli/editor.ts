@@ -28,7 +28,12 @@ export class EditedFile implements AsyncDisposable {
 
   /** Lets the user edit it, and resolves with the text as it is then. */
   async edit(env: NodeJS.ProcessEnv): Promise<string> {
-    await run(env.VISUAL ?? env.EDITOR ?? DEFAULT_EDITOR, this.#path);
+    process.on('SIGINT', leaveToEditor);
+    try {
+      await run(env.VISUAL ?? env.EDITOR ?? DEFAULT_EDITOR, this.#path);
+    } finally {
+      process.off('SIGINT', leaveToEditor);
+    }
     return readFile(this.#path, 'utf8');
   }
 
@@ -36,6 +41,9 @@ export class EditedFile implements AsyncDisposable {
     await rm(this.#path, { force: true });
   }
 }
+
+/** Ctrl-C means the editor, which has the terminal: were it to end this program, the file would stay. */
+function leaveToEditor(): void {}
 
 async function run(editor: string, path: string): Promise<void> {
   if (!PLAIN.test(path)) {

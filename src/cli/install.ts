@@ -72,6 +72,9 @@ export const UNINSTALL = command({
   },
 });
 
+/** In a folder of drop-ins or of links, as systemctl too makes and removes them. */
+const MADE_FOLDER = /\.(socket\.d|wants)\/[^/]+$/;
+
 /** The host that is changed, or that would be: everything that is done to it is said. */
 class InstalledHost {
   readonly #root: string;
@@ -122,8 +125,9 @@ class InstalledHost {
     if (!(await this.has(thing))) return;
     this.#say('removed', 'remove', thing.path);
     if (this.#dry) return;
-    await removeFile(this.#on(thing.path));
-    await removeEmptyFolder(dirname(this.#on(thing.path)));
+    const path = this.#on(thing.path);
+    await removeFile(path);
+    if (MADE_FOLDER.test(path)) await removeEmptyFolder(dirname(path));
   }
 
   async has({ path }: Installed): Promise<boolean> {

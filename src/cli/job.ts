@@ -5,7 +5,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DomainRef } from '../model/domain.ts';
-import type { RpcClient } from '../rpc/client.ts';
+import type { JobStats, RpcClient } from '../rpc/client.ts';
 import { progressLine, type Sample, sampleOf, summaryLine } from './progress.ts';
 import type { Session } from './session.ts';
 
@@ -15,6 +15,7 @@ const POLL_MS = 250;
 const COMPLETED = 0x1;
 /** VIR_DOMAIN_JOB_NONE. */
 const NO_JOB = 0;
+const NOTHING_KNOWN: JobStats = { type: NO_JOB, params: [] };
 /** Back to the line's first column, and the line emptied. */
 const CLEAR = '\r\x1b[K';
 
@@ -47,7 +48,8 @@ async function showProgress(
       () => false,
     );
     if (!samples) return;
-    const completed = await client.getJobStats(domain, COMPLETED);
+    // Not every driver remembers.
+    const completed = await client.getJobStats(domain, COMPLETED).catch(() => NOTHING_KNOWN);
     process.stderr.write(isDone ? `${CLEAR}${summaryLine(...samples, completed)}\n` : CLEAR);
   } catch {
     process.stderr.write(CLEAR);

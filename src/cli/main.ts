@@ -34,6 +34,9 @@ async function run(parsed: ParsedCommand, session: Session): Promise<number> {
   }
 }
 
+// Whoever reads the output has had enough of it (a pager, head).
+process.stdout.on('error', () => process.exit(1));
+
 main(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code;

@@ -12,7 +12,7 @@ export interface UnfinishedLine {
 }
 
 /** A quoted piece, a character after a backslash, a blank or a plain character. */
-const PIECE = /'([^']*)('|$)|"((?:\\.|[^"\\])*)("|$)|\\(.?)|(\s+)|(.)/gsu;
+const PIECE = /'([^']*)('|$)|"((?:\\.|[^"\\]|\\$)*)("|$)|\\(.?)|(\s+)|(.)/gsu;
 
 export function readLine(line: string): UnfinishedLine {
   const words: string[] = [];

@@ -77,7 +77,8 @@ export const SNAPSHOT_CREATE_AS = command({
   async run(values, session) {
     const domain = await session.domain(values.domain);
     const xml = snapshotDocument({ ...values, diskspecs: values.diskspec });
-    if (values['print-xml']) session.print(`${xml}\n`);
+    if (values['print-xml'] && values.json) session.json({ xml });
+    else if (values['print-xml']) session.print(`${xml}\n`);
     else await create(session, { ...values, domain, xml, from: undefined, flags: flagsOf(values) });
   },
 });

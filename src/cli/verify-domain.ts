@@ -61,7 +61,9 @@ async function storeFindings(
   const { entries } = await new SnapshotFiles(snapshotDir, (text) => complaints.push(text)).load(domain);
   const unread = complaints.map((problem) => ({
     problem,
-    wayOut: 'mend the file or move it out of the folder, then restart xlsnapd: until then it is left out',
+    wayOut: problem.includes('claiming to be current')
+      ? `say which one is: xlsnap snapshot-current ${domain.name} SNAPSHOT`
+      : 'mend the file or move it out of the folder, then restart xlsnapd: until then it is left out',
   }));
   const { consistent } = SnapshotTree.of(entries);
   const unrelated = consistent

@@ -45,6 +45,11 @@ export class TestDomainApi {
     await domain.exclusive(async () => this.#domains.undefine(domain));
   }
 
+  async rename(ref: DomainRef, name: string): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(async () => this.#domains.rename(domain, name));
+  }
+
   async createXML(xml: string): Promise<DomainRef> {
     const domain = await this.#domains.createTransient(readDefinition(xml), {
       paused: false,

@@ -5,7 +5,7 @@ import type { DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../model/events.ts';
 import type { LifecycleEvents } from '../snapshots/ports.ts';
-import { domainName, domainUuid } from '../xml/domain.ts';
+import { domainName, domainUuid, renamed } from '../xml/domain.ts';
 import { type StartOptions, TestDomain } from './test-domain.ts';
 
 /** How a domain is to start, apart from what this set of domains knows itself. */
@@ -16,6 +16,7 @@ export class TestDomains implements AsyncDisposable {
   readonly #events: LifecycleEvents;
   readonly #byUuid = new Map<string, TestDomain>();
   readonly #goneListeners: ((ref: DomainRef) => void)[] = [];
+  readonly #renamedListeners: ((ref: DomainRef) => void)[] = [];
   #lastId = 0;
 
   constructor(folder: string, events: LifecycleEvents) {
@@ -40,6 +41,10 @@ export class TestDomains implements AsyncDisposable {
     this.#goneListeners.push(listener);
   }
 
+  onRenamed(listener: (ref: DomainRef) => void): void {
+    this.#renamedListeners.push(listener);
+  }
+
   /** Makes `definition` the one that the domain starts from next; a new domain where there is none of its UUID. */
   define(definition: XmlElement, event?: LifecycleEvent): TestDomain {
     const known = this.#named(definition);
@@ -60,6 +65,20 @@ export class TestDomains implements AsyncDisposable {
     domain.definition = domain.liveDefinition;
     this.emit(domain, LIFECYCLE.UNDEFINED_REMOVED);
     this.#dropIfGone(domain);
+  }
+
+  /** virDomainObjListRename's checks, in its order and words. */
+  rename(domain: TestDomain, name: string): void {
+    if (domain.isActive) throw new LibvirtError('OPERATION_INVALID', 'cannot rename active domain');
+    if (name === domain.ref.name) throw new LibvirtError('OPERATION_INVALID', "Can't rename domain to itself");
+    if (this.all().some(({ ref }) => ref.name === name)) {
+      throw new LibvirtError('OPERATION_INVALID', `domain with name '${name}' already exists`);
+    }
+    if (name.includes('/')) throw new LibvirtError('XML_ERROR', `name ${name} cannot contain '/'`);
+    this.emit(domain, LIFECYCLE.UNDEFINED_RENAMED);
+    domain.definition = renamed(domain.definition, name);
+    this.emit(domain, LIFECYCLE.DEFINED_RENAMED);
+    for (const listener of this.#renamedListeners) listener(domain.ref);
   }
 
   /** A transient domain, or a one-time definition for a persistent one that is off. */

@@ -171,8 +171,9 @@ export class TestHost implements Host, AsyncDisposable {
     this.#domains.onGone(listener);
   }
 
-  /** Embedded domains keep their names. */
-  onRenamed(): void {}
+  onRenamed(listener: (ref: DomainRef) => void): void {
+    this.#domains.onRenamed(listener);
+  }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#domains[Symbol.asyncDispose]();

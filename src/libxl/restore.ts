@@ -6,6 +6,7 @@ import { type LibxlSession, XEN } from './mechanism.ts';
 import { checkLibxlStream, readMemoryImage } from './memory-image.ts';
 import { checkTie } from './memory-tie.ts';
 
+/** How a domain comes back. */
 export interface RestoreOptions {
   /** Leaves the new domain paused. */
   readonly paused?: boolean;

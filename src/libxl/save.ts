@@ -29,6 +29,7 @@ export type SavePhase = 'saving' | 'suspended' | 'paused' | 'disks-done' | 'disk
 /** Bytes of an image to bytes of RAM. */
 const IMAGE_FACTOR = 1.02;
 
+/** What a save needs besides its parameters, and whom it tells of its progress. */
 export interface SaveOptions {
   /** libvirt's live definition, for the header of the memory image. */
   readonly domainXml: string;

@@ -140,6 +140,7 @@ const DISK_SNAPSHOT_RESULT = struct<LibxlDiskSnapshotResult>('libxl_disk_snapsho
   node: text,
 });
 
+/** The parameters of a snapshot: nothing is required, and empty ones ask for a snapshot of nothing. */
 export const DOMAIN_SNAPSHOT_ARGS = struct<LibxlDomainSnapshotArgs>('libxl_domain_snapshot_args', [], {
   memory: defbool,
   memory_path: text,
@@ -153,6 +154,7 @@ const TIMINGS = struct<LibxlSnapshotTimings>('libxl_snapshot_timings', [], {
   resume_ms: integer,
 });
 
+/** The result of a save and the parameter of a restore; it has a `name` at least. */
 export const DOMAIN_SNAPSHOT = struct<LibxlDomainSnapshot>('libxl_domain_snapshot', ['name'], {
   name: text,
   memory: bool,

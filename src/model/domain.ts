@@ -19,6 +19,7 @@ export const DOMAIN_STATES = [
   'pmsuspended',
 ] as const;
 
+/** A state of a domain, in the word that libvirt writes for it. */
 export type DomainState = (typeof DOMAIN_STATES)[number];
 
 /** A domain at one moment. `id` in `ref` is the libxl domid when active. */
@@ -51,6 +52,7 @@ export function isActive({ ref }: Pick<Domain, 'ref'>): boolean {
 
 /** `snapshot=` of a disk or of the memory (virDomainSnapshotLocation). */
 export const SNAPSHOT_LOCATIONS = ['default', 'no', 'internal', 'external', 'manual'] as const;
+/** Whether and where something is captured; `default` where a document does not say. */
 export type SnapshotLocation = (typeof SNAPSHOT_LOCATIONS)[number];
 
 /** virStorageType, those a snapshot can meet. */

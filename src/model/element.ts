@@ -9,6 +9,7 @@ export interface XmlElement {
   readonly children: readonly XmlNode[];
 }
 
+/** An element, or a text between elements. */
 export type XmlNode = XmlElement | string;
 
 /** A new element; `children` default to none. */

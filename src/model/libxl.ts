@@ -20,6 +20,7 @@ export interface LibxlDeviceDisk {
   readonly discard_enable?: LibxlDefbool;
 }
 
+/** libxl_disk_format, as libxl prints it. */
 export type LibxlDiskFormat = 'unknown' | 'qcow' | 'qcow2' | 'vhd' | 'raw' | 'empty' | 'qed';
 
 /** libxl_defbool. In libxl-json it is `True`, `False` or `<default>`, never a JSON boolean: libxl would skip that. */

@@ -16,6 +16,8 @@ export interface DomainApi {
   /** virDomainDefineXML. */
   define(xml: string): Promise<DomainRef>;
   undefine(ref: DomainRef): Promise<void>;
+  /** virDomainRename. */
+  rename(ref: DomainRef, name: string): Promise<void>;
   /** virDomainCreateXML: a transient domain, running. */
   createXML(xml: string): Promise<DomainRef>;
   /** virDomainCreate(WithFlags). */

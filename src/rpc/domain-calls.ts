@@ -100,6 +100,11 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
     }),
     answer(P.DOMAIN_UNDEFINE, ({ domain }) => undefine(domain, 0)),
     answer(P.DOMAIN_UNDEFINE_FLAGS, ({ domain, flags }) => undefine(domain, flags)),
+    answer(P.DOMAIN_RENAME, async ({ domain, newName, flags }) => {
+      refuseUnknown(flags, 0, 'virDomainRename');
+      await api.rename(domain, newName ?? '');
+      return { value: 0 };
+    }),
     answer(P.DOMAIN_CREATE, async ({ domain }) => {
       await api.create(domain, { paused: false });
     }),

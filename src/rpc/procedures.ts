@@ -192,6 +192,12 @@ export const PROCEDURES = {
   DOMAIN_GET_STATE: procedure(212, domainFlags, struct({ state: int, reason: int })),
   DOMAIN_MIGRATE_BEGIN3: procedure(213, domainAndRest, nothing),
   DOMAIN_MIGRATE_PERFORM3: procedure(216, domainAndRest, nothing),
+  DOMAIN_RENAME: procedure(
+    358,
+    struct({ domain, newName: optional(string), flags: uint }),
+    number,
+    prevents('DOMAIN', 'virDomainRename'),
+  ),
   DOMAIN_UNDEFINE_FLAGS: procedure(231, domainFlags, nothing, prevents('DOMAIN', 'virDomainUndefineFlags')),
   DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing, prevents('DOMAIN', 'virDomainDestroyFlags')),
   DOMAIN_SNAPSHOT_GET_PARENT: procedure(244, snapshotFlags, oneSnapshot),

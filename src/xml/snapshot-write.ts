@@ -6,6 +6,7 @@ import { diskSnapshotElement } from './disk-snapshot.ts';
 import { withoutSecrets } from './domain-format.ts';
 import { writeElement } from './write.ts';
 
+/** Which of its forms a document is written in. */
 export interface WriteOptions {
   /** Passwords of the definitions are kept. */
   readonly secure: boolean;

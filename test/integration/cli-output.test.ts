@@ -77,6 +77,9 @@ describe('JSON', () => {
     });
     expect(await json('snapshot-dumpxml', 'test', 's1')).toEqual(s1);
     expect(await json('snapshot-dumpxml', 'test', 's1', '--xpath', '//disk/@name')).toEqual([' name="xvda"']);
+    expect(await json('snapshot-create-as', 'test', 'x', '--print-xml')).toEqual({
+      xml: '<domainsnapshot>\n  <name>x</name>\n</domainsnapshot>\n',
+    });
     expect(await json('snapshot-parent', 'test', 'with space')).toEqual({ name: 's1' });
     expect(await json('snapshot-current', 'test', '--name')).toEqual({ name: 'with space' });
     expect(await json('snapshot-current', 'test')).toMatchObject({ name: 'with space', parent: 's1' });
@@ -97,6 +100,19 @@ describe('JSON', () => {
       status: 1,
     });
   });
+});
+
+test('an XPath expression that is wrong is an error (virsh says so, and succeeds)', async () => {
+  expect(await xlsnap('snapshot-dumpxml', 'test', 's1', '--xpath', '//[')).toEqual({
+    stdout: '\n',
+    stderr: "XPath error : Invalid expression\n//[\n  ^\nerror: internal error: Incorrect xpath '//['\n",
+    status: 1,
+  });
+});
+
+test('a reader that goes away ends it without a word', async () => {
+  const line = `${[...XLSNAP, '-c', host.uri].map((word) => `'${word}'`).join(' ')} snapshot-dumpxml test s1 | true`;
+  expect(await runProgram(['bash', '-c', line], [])).toEqual({ stdout: '', stderr: '', status: 0 });
 });
 
 describe('completion', () => {

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import type { DomainRef } from '../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../src/model/events.ts';
-import { XML } from '../../src/model/flags.ts';
+import { DELETE, LIST, XML } from '../../src/model/flags.ts';
 import { RpcClient } from '../../src/rpc/client.ts';
 import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
 import { refusal } from '../support/refusal.ts';
@@ -56,6 +56,33 @@ test('finds the domains that are there, by every way to find one', async () => {
   expect(await client.isPersistent(guest)).toBe(true);
   expect(await client.getXMLDesc(guest, XML.SECURE)).toContain("<domain type='test' id='1'>");
   expect(await client.getXMLDesc(guest, XML.SECURE | XML.INACTIVE)).toContain("<domain type='test'>");
+});
+
+test('takes, lists, reverts to and deletes snapshots, of libvirt’s own driver as of ours', async () => {
+  const guest = await client.lookupByID(1);
+  const { snapshots } = client;
+  const first = await snapshots.createXML(guest, '<domainsnapshot><name>s1</name></domainsnapshot>', 0);
+  const second = await snapshots.createXML(guest, '<domainsnapshot><name>s2</name></domainsnapshot>', 0);
+  expect(second).toEqual({ name: 's2', domain: guest });
+  expect(await snapshots.listAll(guest, LIST.TOPOLOGICAL)).toEqual([first, second]);
+  expect(await snapshots.listNames(guest, 0)).toEqual(expect.arrayContaining(['s1', 's2']));
+  expect(await snapshots.num(guest, LIST.ROOTS)).toBe(1);
+  expect(await snapshots.lookupByName(guest, 's1', 0)).toEqual(first);
+  expect(await snapshots.getParent(second, 0)).toEqual(first);
+  expect((await refusal(snapshots.getParent(first, 0))).code).toBe('NO_DOMAIN_SNAPSHOT');
+  expect(await snapshots.listAllChildren(first, 0)).toEqual([second]);
+  expect(await snapshots.listChildrenNames(first, LIST.DESCENDANTS)).toEqual(['s2']);
+  expect(await snapshots.numChildren(second, 0)).toBe(0);
+  expect(await snapshots.current(guest, 0)).toEqual(second);
+  expect(await snapshots.isCurrent(first, 0)).toBe(false);
+  expect(await snapshots.hasMetadata(first, 0)).toBe(true);
+  expect(await snapshots.getXMLDesc(first, 0)).toMatch(/^<domainsnapshot>\n {2}<name>s1<\/name>/);
+  await snapshots.revert(first, 0);
+  expect(await snapshots.current(guest, 0)).toEqual(first);
+  await snapshots.delete(first, DELETE.CHILDREN);
+  expect(await snapshots.hasCurrent(guest, 0)).toBe(false);
+  expect((await refusal(client.getJobStats(guest, 0))).code).toBe('NO_SUPPORT');
+  expect((await refusal(client.abortJob(guest))).code).toBe('NO_SUPPORT');
 });
 
 test('a domain that is not there is libvirtd’s own error', async () => {

@@ -1,17 +1,18 @@
 /** Clients that are not virsh, unmodified, against the built daemon: Python, libvirt-dbus, and the helper of xen+ssh. */
 
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { nothing } from '../../src/rpc/codec.ts';
 import { PROCEDURES as P, type Procedure } from '../../src/rpc/procedures.ts';
+import { LibvirtDbus } from '../support/libvirt-dbus.ts';
 import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { PrivateBus } from '../support/private-bus.ts';
 import { RawClient } from '../support/raw-client.ts';
+import { seeing } from '../support/seeing.ts';
 import { virsh } from '../support/virsh.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
@@ -69,19 +70,10 @@ test('python3-libvirt: the whole snapshot API, with events', async () => {
   });
 });
 
-/** A command that sees the daemon's socket where libvirt's own is otherwise. */
-async function seeing(daemon: Xlsnapd, command: string): Promise<[string, string[]]> {
-  const sockets = join(daemon.home, 'run');
-  await mkdir(sockets);
-  await symlink(daemon.socket, join(sockets, 'libvirt-sock'));
-  const script = `mkdir -p /run/libvirt && mount --bind ${sockets} /run/libvirt && exec ${command}`;
-  return ['unshare', ['--mount', 'sh', '-c', script]];
-}
-
 test('virt-ssh-helper carries a connection as xen+ssh does, without the ssh', async () => {
   // The command that ssh would run on the other host, as libvirt takes any command for its transport.
   const command = join(host.home, 'helper');
-  const [program, args] = await seeing(host, 'virt-ssh-helper test:///default');
+  const [program, args] = await seeing(host.socket, join(host.home, 'run'), 'virt-ssh-helper test:///default');
   await writeFile(command, `#!/bin/sh\nexec ${program} ${args.map((word) => `'${word}'`).join(' ')}\n`, {
     mode: 0o755,
   });
@@ -130,9 +122,8 @@ describe('libvirt-dbus', () => {
   let home: string;
   let libvirtd: Libvirtd;
   let daemon: Xlsnapd;
-  let processes: readonly ChildProcess[] = [];
-
-  const address = () => `unix:path=${join(home, 'bus')}`;
+  let bus: PrivateBus;
+  let libvirtDbus: LibvirtDbus;
 
   beforeAll(async () => {
     home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
@@ -148,17 +139,13 @@ describe('libvirt-dbus', () => {
     );
     await daemon.ok('define', xml);
     await daemon.ok('start', 'one');
-    const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: address() };
-    const bus = spawn('dbus-daemon', ['--session', '--nofork', '--print-address', `--address=${address()}`], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    await once(bus.stdout, 'data');
-    processes = [bus, spawn(...(await seeing(daemon, 'libvirt-dbus --session')), { env, stdio: 'ignore' })];
-    await run('gdbus', ['wait', '--address', address(), '--timeout', '10', 'org.libvirt'], { env });
+    bus = await PrivateBus.start();
+    libvirtDbus = await LibvirtDbus.start(bus, daemon.socket);
   }, 60_000);
 
   afterAll(async () => {
-    for (const child of processes) child.kill();
+    await libvirtDbus[Symbol.asyncDispose]();
+    await bus[Symbol.asyncDispose]();
     await daemon[Symbol.asyncDispose]();
     await libvirtd[Symbol.asyncDispose]();
     await rm(home, { recursive: true });
@@ -166,13 +153,9 @@ describe('libvirt-dbus', () => {
 
   /** What `gdbus call` prints, or the message of its error. */
   const call = async (object: string, method: string, ...args: readonly string[]): Promise<string> => {
-    const target = ['--address', address(), '--dest', 'org.libvirt', '--object-path', object, '--method', method];
-    const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: address() };
-    const done = await run('gdbus', ['call', '--session', ...target.slice(2), ...args], {
-      env,
-      timeout: TIMEOUT_MS,
-    }).catch((error: { readonly stderr: string }) => ({ stdout: error.stderr }));
-    return done.stdout.trim();
+    const target = ['--session', '--dest', 'org.libvirt', '--object-path', object, '--method', method];
+    const { stdout, stderr } = await bus.run('gdbus', 'call', ...target, ...args);
+    return (stdout || stderr).trim();
   };
   const ofDomain = (method: string, ...args: readonly string[]) => call(path, `org.libvirt.Domain.${method}`, ...args);
   const ofSnapshot = (name: string, method: string, ...args: readonly string[]) =>
@@ -196,24 +179,10 @@ describe('libvirt-dbus', () => {
   }, 30_000);
 
   test('signals what a revert does to the domain', async () => {
-    const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: address() };
-    const monitor = spawn(
-      'gdbus',
-      ['monitor', '--session', '--dest', 'org.libvirt', '--object-path', '/org/libvirt/QEMU'],
-      {
-        env,
-        stdio: ['ignore', 'pipe', 'ignore'],
-      },
-    );
-    let heard = '';
-    monitor.stdout.setEncoding('utf8').on('data', (text: string) => {
-      heard += text;
-    });
-    for (const end = Date.now() + TIMEOUT_MS; !heard.includes('is owned by') && Date.now() < end; ) await delay(20);
+    using monitor = await bus.monitor('org.libvirt');
     expect(await ofSnapshot('snap_2d1_20_c3_bc', 'Revert', '0')).toBe('()');
-    const signal = `DomainEvent (objectpath '${path}', 2, 3)`;
-    for (const end = Date.now() + 10_000; !heard.includes(signal) && Date.now() < end; ) await delay(20);
-    monitor.kill();
-    expect(heard).toMatch(/DomainEvent \(objectpath '[^']+', 5, 6\)[\s\S]*DomainEvent \(objectpath '[^']+', 2, 3\)/);
+    await monitor.heard(`DomainEvent (objectpath '${path}', 2, 3)`);
+    const events = monitor.signals.filter((line) => line.includes('.DomainEvent '));
+    expect(events.slice(0, 2).map((line) => /\d, \d/.exec(line)?.[0])).toEqual(['5, 6', '2, 3']);
   }, 30_000);
 });

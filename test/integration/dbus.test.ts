@@ -1,8 +1,9 @@
 /** The built daemon on a bus of its own, asked by gdbus, busctl and dbus-send, and heard by gdbus monitor. */
 
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { PrivateBus } from '../support/private-bus.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
@@ -56,6 +57,18 @@ test("cockpit-machines' sequence: list, create, list again, read each, revert, r
   expect(await ofSnapshot('cockpit_201', 'Delete', '0')).toBe('()');
   expect(await ofDomain('ListDomainSnapshots', '0')).toBe('(@ao [],)');
 }, 60_000);
+
+test('the example of docs/dbus.md prints what it shows', async () => {
+  const page = readFileSync(resolve(import.meta.dirname, '../../docs/dbus.md'), 'utf8');
+  const [, example = ''] = /```console\n(.*?)```/s.exec(page) ?? [];
+  let printed = '';
+  for (const [, command = ''] of example.matchAll(/^\$ (.*)$/gm)) {
+    const { stdout, stderr } = await bus.run('sh', '-c', command);
+    printed += `$ ${command}\n${stdout}${stderr}`;
+  }
+  expect(printed).toBe(example);
+  expect(example.length).toBeGreaterThan(200);
+}, 30_000);
 
 test('busctl finds every object by introspection, and what each can do', async () => {
   await daemon.ok('snapshot-create-as', 'test', 'tree-1');

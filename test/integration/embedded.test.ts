@@ -131,6 +131,21 @@ describe('a running domain', () => {
 });
 
 describe('a domain that is shut off', () => {
+  test('keeps its snapshots under another name', async () => {
+    expect(await host.refused('domrename', 'test', 'other')).toContain('cannot rename active domain');
+    await host.ok('destroy', 'test');
+    await host.ok('snapshot-create-as', 'test', 's1');
+    expect(await host.refused('domrename', 'test', 'a/b')).toContain("XML error: name a/b cannot contain '/'");
+    expect(await host.refused('domrename', 'test', 'test')).toContain("Can't rename domain to itself");
+    await host.ok('domrename', 'test', 'other');
+    expect(await host.ok('snapshot-list', 'other', '--name')).toBe('s1');
+    expect(await readdir(join(host.home, 'snapshot'))).toEqual(['other']);
+    await host.ok('snapshot-revert', 'other', 's1');
+    expect(await host.ok('list', '--all', '--name')).toBe('other');
+    await host.ok('snapshot-delete', 'other', 's1');
+    await host.ok('domrename', 'other', 'test');
+  });
+
   test('is snapshot by its disks alone, and reverted', async () => {
     await host.ok('destroy', 'test');
     await host.ok('snapshot-create-as', 'test', 'off1');

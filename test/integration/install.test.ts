@@ -315,6 +315,8 @@ const DISKLESS = "<domain type='test'><name>bare</name><memory>65536</memory><os
       expect(await virsh('snapshot-create-as bare s1')).toBe('Domain snapshot s1 created');
       expect(await virsh('snapshot-list bare --name')).toBe('s1');
 
+      expect(await host.must('busctl --list --no-legend list | cut -d" " -f1')).toContain('org.xlsnap');
+
       const asNobody = (groups: string) =>
         host.run('sh', '-c', `setpriv --reuid=nobody --regid=nogroup ${groups} virsh -c xen:///system list --name`);
       expect((await asNobody('--clear-groups')).stderr).toContain("virtxend-sock': Permission denied");

@@ -89,3 +89,41 @@ test('a snapshot under way shows what it has written, and is taken back whole wh
   expect(await host.ok('domjobinfo', 'test')).toMatch(/^Job type:\s+None$/);
   expect(await host.ok('snapshot-create-as', 'test', 's1')).toBe('Domain snapshot s1 created');
 }, 60_000);
+
+/** Runs virsh while the device model stands still; `meanwhile` is called once the job is there. */
+async function stopped(args: readonly string[], meanwhile: () => Promise<void>): Promise<Ran> {
+  process.kill(deviceModel, 'SIGSTOP');
+  const running = host.virsh(...args);
+  try {
+    while ((await host.ok('domjobinfo', 'test')).endsWith('None')) await delay(20);
+    await meanwhile();
+  } finally {
+    process.kill(deviceModel, 'SIGCONT');
+  }
+  return await running;
+}
+
+test('a delete of several that is aborted keeps whole what it has not come to; the last one is carried out', async () => {
+  for (const name of ['s2', 's3']) await host.ok('snapshot-create-as', 'test', name);
+  const several = ['snapshot-delete', 'test', 'kept', '--children-only'];
+  const aborted = await stopped(several, async () => void (await host.ok('domjobabort', 'test')));
+  const gone = Number(
+    /canceled by client \((\d) of 3 snapshots of domain 'test' are deleted; the others are as they were\)$/.exec(
+      aborted.stderr,
+    )?.[1],
+  );
+  expect(gone).toBeLessThan(2);
+  const left = ['kept', 's1', 's2', 's3'].slice(0, 4 - gone);
+  expect((await host.ok('snapshot-list', 'test', '--name')).split('\n')).toEqual(left);
+  expect((await readdir(memory())).sort()).toEqual(left.map((name) => `${name}.save`));
+  for (const name of left.slice(2)) await host.ok('snapshot-delete', 'test', name);
+  const last = await stopped(['snapshot-delete', 'test', 's1'], async () => {
+    // Until it has come so far.
+    await delay(500);
+    expect(await host.refused('domjobabort', 'test')).toContain(
+      "cannot abort job 'snapshot delete' of domain 'test': the delete of 's1' has gone too far",
+    );
+  });
+  expect(last).toMatchObject({ status: 0, stderr: '' });
+  expect(await host.ok('snapshot-list', 'test', '--name')).toBe('kept');
+}, 60_000);

@@ -10,10 +10,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { LifecycleHub } from '../../src/rpc/events.ts';
-import { FrameSplitter } from '../../src/rpc/frame-splitter.ts';
-import { encodeFrame, HEADER_BYTES, TYPE } from '../../src/rpc/frames.ts';
+import type { Wanted } from '../../src/rpc/frame-splitter.ts';
+import { encodeFrame, type FrameHeader, HEADER_BYTES, TYPE } from '../../src/rpc/frames.ts';
+import { Inlet } from '../../src/rpc/inlet.ts';
 import { PROCEDURES as P } from '../../src/rpc/procedures.ts';
-import { type ConnectionHandler, listen } from '../../src/rpc/server.ts';
+import { listen } from '../../src/rpc/server.ts';
 import { standalone } from '../../src/rpc/standalone.ts';
 import { MemoryDomains } from '../support/memory-domains.ts';
 import { MemorySnapshots } from '../support/memory-snapshots.ts';
@@ -114,21 +115,25 @@ async function attack(path: string, bytes: Buffer): Promise<void> {
   await once(socket, 'close', { signal: AbortSignal.timeout(20_000) });
 }
 
-/** The same server, with `begun` called for every frame that gets as far as being one. */
-function counting(handler: ConnectionHandler, begun: () => void): ConnectionHandler {
-  return (socket, readOnly) => {
-    const splitter = new FrameSplitter({
-      begin: () => {
+/** Has `begun` called for every frame that gets as far as being one, in every connection from here on. */
+function counting(begun: () => void): Disposable {
+  const { over } = Inlet;
+  Inlet.over = (accepted) => {
+    const inlet = over(accepted);
+    const { start } = inlet;
+    inlet.start = (sink, ...rest) => {
+      const begin = (header: FrameHeader): Wanted => {
         begun();
-        return 'drop';
-      },
-      whole: () => {},
-      pass: () => {},
-    });
-    handler(socket, readOnly);
-    socket.on('data', (chunk) => {
-      if (!socket.destroyed) splitter.push(chunk);
-    });
+        return sink.begin(header);
+      };
+      start.call(inlet, { ...sink, begin }, ...rest);
+    };
+    return inlet;
+  };
+  return {
+    [Symbol.dispose]: () => {
+      Inlet.over = over;
+    },
   };
 }
 
@@ -140,16 +145,16 @@ test(
     const until = performance.now() + LIMIT_MS;
     let received = 0;
     let slowest = 0;
+    using _counting = counting(() => {
+      received += 1;
+    });
     for (let round = 0; received < WANTED && performance.now() < until; round += 1) {
       const hub = new LifecycleHub();
       const domains = new MemoryDomains(hub);
       await domains.create(await domains.define('<name>test</name>'), { paused: false });
       const options = { uri: 'test:///default', version: 2n, domains, snapshots: new MemorySnapshots(hub), hub };
-      const handler = counting(standalone(options), () => {
-        received += 1;
-      });
       const path = join(directory, `${round}`);
-      await using _server = await listen({ path, readOnly: false, mode: 0o600 }, handler);
+      await using _server = await listen({ path, readOnly: false, mode: 0o600 }, standalone(options));
       using bystander = await RawClient.open(path);
       const attacks = Array.from({ length: CONNECTIONS }, () => {
         const mutants = Array.from({ length: FRAMES }, () => mutant(frames, random));

@@ -1,34 +1,23 @@
-/** The real libvirt-dbus on a bus of a test's own, connected to a daemon of ours. */
+/** The real libvirt-dbus on a bus of a test's own, whose `/org/libvirt/QEMU` is a daemon of ours. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PrivateBus } from './private-bus.ts';
-
-/** Where the URI that it is asked for, qemu:///session of root, leads. */
-const LIBVIRT_RUN = '/run/libvirt';
+import { seeing } from './seeing.ts';
 
 export class LibvirtDbus implements AsyncDisposable {
-  /** Its connection that is the daemon. */
-  readonly connect = '/org/libvirt/QEMU';
-  readonly #sockets: string;
   readonly #process: ChildProcess;
 
-  private constructor(sockets: string, child: ChildProcess) {
-    this.#sockets = sockets;
+  private constructor(child: ChildProcess) {
     this.#process = child;
   }
 
-  /** Resolves when it owns its name. It connects to `socket` with the first call; its URIs are built in, its mounts are its own. */
+  /** Resolves when it owns its name. It connects to `socket` with the first call: its URIs are built in, its mounts its own. */
   static async start(bus: PrivateBus, socket: string): Promise<LibvirtDbus> {
-    const sockets = await mkdtemp(join(tmpdir(), 'xlsnap-libvirt-dbus-'));
-    await symlink(socket, join(sockets, 'libvirt-sock'));
-    const script = `mkdir -p ${LIBVIRT_RUN} && mount --bind ${sockets} ${LIBVIRT_RUN} && exec libvirt-dbus --session`;
+    const [program, args] = await seeing(socket, join(bus.home, 'libvirt'), 'libvirt-dbus --session');
     const env = { ...process.env, DBUS_SESSION_BUS_ADDRESS: bus.address };
-    const child = spawn('unshare', ['--mount', 'sh', '-c', script], { env, stdio: 'ignore' });
-    const started = new LibvirtDbus(sockets, child);
+    const started = new LibvirtDbus(spawn(program, args, { env, stdio: 'ignore' }));
     try {
       await bus.waitFor('org.libvirt');
       return started;
@@ -39,11 +28,9 @@ export class LibvirtDbus implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) {
-      const ended = once(this.#process, 'exit');
-      this.#process.kill();
-      await ended;
-    }
-    await rm(this.#sockets, { recursive: true, force: true });
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const ended = once(this.#process, 'exit');
+    this.#process.kill();
+    await ended;
   }
 }

@@ -7,7 +7,7 @@ import type { DomainApi } from '../../src/rpc/domain-api.ts';
 import type { LifecycleEvents } from '../../src/snapshots/ports.ts';
 
 interface Kept {
-  readonly name: string;
+  name: string;
   readonly uuid: string;
   id: number;
   state: DomainState;
@@ -57,6 +57,10 @@ export class MemoryDomains implements DomainApi {
     kept.persistent = false;
     if (kept.id < 0) this.#kept.delete(uuid);
     this.#tell(kept, LIFECYCLE.UNDEFINED_REMOVED);
+  }
+
+  async rename({ uuid }: DomainRef, name: string): Promise<void> {
+    this.#find(uuid).name = name;
   }
 
   async createXML(xml: string): Promise<DomainRef> {

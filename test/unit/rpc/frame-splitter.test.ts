@@ -57,9 +57,18 @@ describe('a stream of every fixture', () => {
     expect(begun).toEqual(fixtures.map(({ bytes }) => bytes.readInt32BE(12)));
   });
 
-  test('comes out the same when cut in two anywhere', () => {
-    for (let at = 0; at <= stream.length; at += 1) {
-      expect(split([stream.subarray(0, at), stream.subarray(at)], mixed()).out).toEqual(expected);
+  test('comes out the same when any frame of it is cut in two anywhere', () => {
+    let from = 0;
+    for (const { bytes } of fixtures) {
+      const to = from + bytes.length;
+      const [before, after] = [stream.subarray(0, from), stream.subarray(to)];
+      for (let at = 0; at <= bytes.length; at += 1) {
+        const chunks = [bytes.subarray(0, at), Buffer.concat([bytes.subarray(at), rpcFixture('keepalive-ping')])];
+        const said = split(chunks, () => 'whole').out.map((frame) => frame.bytes);
+        expect(said).toEqual([withoutDummies(bytes), rpcFixture('keepalive-ping').toString('hex')]);
+      }
+      expect(split([before, bytes, after], mixed()).out).toEqual(expected);
+      from = to;
     }
   });
 
@@ -69,7 +78,7 @@ describe('a stream of every fixture', () => {
 });
 
 test('a frame is passed on as it comes, in views of the chunks', () => {
-  const frame = rpcFixture('snapshot-create');
+  const frame = rpcFixture('domain-snapshot-create-xml');
   const views: Buffer[] = [];
   const splitter = new FrameSplitter({ begin: () => 'pass', whole: () => {}, pass: (bytes) => views.push(bytes) });
   const [first, second] = [frame.subarray(0, 40), frame.subarray(40)];
@@ -80,7 +89,7 @@ test('a frame is passed on as it comes, in views of the chunks', () => {
 });
 
 test('a chunk may be used again: nothing but what is passed refers to it', () => {
-  const frame = rpcFixture('snapshot-create');
+  const frame = rpcFixture('domain-snapshot-create-xml');
   for (const at of [0, 5, 27, 28, 40, frame.length - 1]) {
     let seen: Buffer | undefined;
     const splitter = new FrameSplitter({
@@ -101,7 +110,7 @@ describe('file descriptors', () => {
   const withFds = rpcFixture('create-with-files');
 
   test('each have a byte after the frame, which is passed with it and left off a whole one', () => {
-    const next = rpcFixture('void-reply');
+    const next = rpcFixture('domain-snapshot-delete-reply');
     for (let at = 0; at < withFds.length; at += 1) {
       const chunks = [withFds.subarray(0, at), Buffer.concat([withFds.subarray(at), next])];
       expect(split(chunks, () => 'pass').out.map(({ bytes }) => bytes)).toEqual([
@@ -128,7 +137,7 @@ describe('file descriptors', () => {
 
 describe('the length', () => {
   const header = (length: number): Buffer => {
-    const bytes = Buffer.from(rpcFixture('void-reply'));
+    const bytes = Buffer.from(rpcFixture('domain-snapshot-delete-reply'));
     bytes.writeUInt32BE(length, 0);
     return bytes;
   };

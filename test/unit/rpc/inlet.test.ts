@@ -54,13 +54,13 @@ const ignored = { begin: () => 'drop' as const, whole: () => {}, pass: () => {} 
 
 test('what comes before anybody reads is not lost', async () => {
   const inlet = await taken();
-  peer.write(rpcFixture('snapshot-create'));
+  peer.write(rpcFixture('domain-snapshot-create-xml'));
   await delay(20);
   const frame = new Promise<Buffer>((resolve) => {
     const sink = { ...ignored, begin: () => 'whole' as const, whole: (_: unknown, bytes: Buffer) => resolve(bytes) };
     inlet.start(sink, () => {});
   });
-  expect(await frame).toEqual(rpcFixture('snapshot-create'));
+  expect(await frame).toEqual(rpcFixture('domain-snapshot-create-xml'));
 });
 
 test('bytes that wait to be written are left alone, however long they wait', async () => {
@@ -93,7 +93,7 @@ test('nothing is read while the flow is off', async () => {
   };
   inlet.start({ ...ignored, begin }, () => {});
   inlet.flow(false);
-  peer.write(rpcFixture('void-reply'));
+  peer.write(rpcFixture('domain-snapshot-delete-reply'));
   await delay(20);
   expect(begun).toBe(0);
   inlet.flow(true);

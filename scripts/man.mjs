@@ -1,0 +1,43 @@
+// npm run man: writes the commands' part of man/xlsnap.1 from the tables that the program itself works by.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const PAGE = join(import.meta.dirname, '../man/xlsnap.1');
+const BEGIN = '.\\" What follows is made by `npm run man` from the commands\' own tables.\n';
+const END = '.\\" end of the commands\n';
+
+/** Text as roff prints it: no hyphenation marks, no requests. */
+const roff = (text) => text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replace(/^[.']/gm, '\\&$&');
+
+const OPTION = {
+  bool: ({ name }) => `.B \\-\\-${roff(name)}`,
+  string: ({ name }) => `.BR \\-\\-${roff(name)} " \\fISTRING\\fR"`,
+  data: ({ name }) => `.RB [ \\-\\-${roff(name)} "] \\fISTRING\\fR"`,
+  argv: ({ name }) => `.RB [ \\-\\-${roff(name)} "] \\fISTRING\\fR..."`,
+};
+
+const commandSection = ({ name, description, options }) =>
+  [
+    '.TP',
+    `.B ${roff(name)}`,
+    `${roff(description)}${/[.!?]$/.test(description) ? '' : '.'}`,
+    ...(options.length > 0
+      ? ['.RS', ...options.flatMap((option) => ['.TP', OPTION[option.type](option), roff(option.help)]), '.RE']
+      : []),
+    '',
+  ].join('\n');
+
+/** The page with its commands' part made anew. */
+export function withCommands(page, groups) {
+  const [before, rest] = page.split(BEGIN);
+  const [, after] = (rest ?? '').split(END);
+  if (after === undefined) throw new Error(`${PAGE} has lost the lines between which the commands stand`);
+  const sections = groups.map(({ title, commands }) => `.SS ${roff(title)}\n${commands.map(commandSection).join('')}`);
+  return [before, BEGIN, ...sections, END, after].join('');
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const { GROUPS } = await import('../dist/cli/commands.js');
+  writeFileSync(PAGE, withCommands(readFileSync(PAGE, 'utf8'), GROUPS));
+}

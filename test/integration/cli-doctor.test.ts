@@ -1,0 +1,169 @@
+/** doctor before a real xlsnapd, and before none: what interrupted operations have left, and what --fix may touch. */
+
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
+import { snapshotsIn } from '../support/images.ts';
+import { Xlsnapd } from '../support/xlsnapd.ts';
+import { qemuImg } from '../unit/hosts/embedded.ts';
+
+/** Each command is a program of its own, and the machine may be busy. */
+const TEST_TIMEOUT_MS = 60_000;
+jest.setTimeout(TEST_TIMEOUT_MS);
+
+const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
+const GONE = '11111111-2222-3333-4444-555555555555';
+
+let home: string;
+let daemon: Xlsnapd;
+
+beforeEach(async () => {
+  home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
+  daemon = await Xlsnapd.start({ home });
+  await daemon.ok('snapshot-create-as', 'test', 's1');
+});
+
+afterEach(async () => {
+  await daemon[Symbol.asyncDispose]();
+  await rm(home, { recursive: true, force: true });
+});
+
+const at = (...path: readonly string[]) => join(home, ...path);
+const image = () => at('state/test.qcow2');
+
+function doctor(...words: readonly string[]): Promise<Output> {
+  const folders = ['--memory-dir', at('memory'), '--snapshot-dir', at('snapshot'), '--state-dir', at('state')];
+  return runProgram(XLSNAP, ['-c', daemon.uri, 'doctor', ...words, ...folders]);
+}
+
+async function age(path: string): Promise<string> {
+  const old = Date.now() / 1000 - 3600;
+  await utimes(path, old, old);
+  return path;
+}
+
+async function oldFile(...path: readonly string[]): Promise<string> {
+  await mkdir(dirname(at(...path)), { recursive: true });
+  await writeFile(at(...path), 'x');
+  return age(at(...path));
+}
+
+async function oldFolder(...path: readonly string[]): Promise<string> {
+  await mkdir(at(...path), { recursive: true });
+  return age(at(...path));
+}
+
+test('a sound host has nothing', async () => {
+  expect(await doctor()).toEqual({ status: 0, stdout: 'No problems found\n\n', stderr: '' });
+});
+
+test('--fix removes what is certainly left over, says each, and leaves the rest as it is', async () => {
+  const leftovers = [
+    await oldFile('memory', UUID, 's9.save.partial'),
+    await oldFile('memory', `${UUID}.save`),
+    await oldFile('snapshot/test/s1.xml.new'),
+    await oldFolder('memory', GONE),
+    await oldFolder('snapshot/gone'),
+  ];
+  const others = [
+    await oldFile('memory', UUID, 'notes.txt'),
+    await oldFile('memory', UUID, 's2.save'),
+    await oldFile('snapshot/former/a.xml'),
+    at('memory', UUID, 's1.save'),
+    at('snapshot/test/s1.xml'),
+  ];
+  await writeFile(at('memory', UUID, 'now.save.partial'), 'x');
+  const look = await doctor();
+  expect(look.stderr).toBe('error: 7 problems found\n');
+  for (const path of leftovers) expect(look.stdout).toContain(path);
+
+  const fixed = await doctor('--fix');
+  for (const path of leftovers) expect(fixed.stdout).toMatch(new RegExp(`^Removed (file|empty folder) ${path}$`, 'm'));
+  expect(fixed.stderr).toBe('error: 2 problems found\n');
+  const left = (await readdir(home, { recursive: true })).map((path) => at(path));
+  for (const path of leftovers) expect(left).not.toContain(path);
+  for (const path of [...others, at('memory', UUID, 'now.save.partial')]) expect(left).toContain(path);
+  await daemon.ok('snapshot-revert', 'test', 's1');
+});
+
+test('a snapshot whose metadata was deleted is reported, and deleted only where that is asked for', async () => {
+  await daemon.ok('snapshot-create-as', 'test', 's2');
+  await qemuImg('snapshot', '-U', '-l', image());
+  await daemon.ok('snapshot-delete', 'test', 's2', '--metadata');
+  const memory = at('memory', UUID, 's2.save');
+  expect((await doctor('--fix')).stdout).toContain(
+    `memory image '${memory}' is of a snapshot 's2' of domain 'test' that has no metadata`,
+  );
+  expect(await snapshotsIn(image())).toEqual(['s1', 's2']);
+  const { stdout, status } = await doctor('--fix', '--orphans');
+  expect(stdout).toContain(`Deleted snapshot s2 of domain test with its memory ${memory}`);
+  expect(status).toBe(0);
+  expect(await snapshotsIn(image())).toEqual(['s1']);
+  expect(await readdir(at('memory', UUID))).toEqual(['s1.save']);
+  expect((await daemon.ok('snapshot-list', 'test', '--name')).trim()).toBe('s1');
+});
+
+test('snapshots in images, and layers over them, that nobody names are reported and never touched', async () => {
+  await daemon.ok('destroy', 'test');
+  await qemuImg('snapshot', '-c', 'foreign', image());
+  await qemuImg('create', '-q', '-f', 'qcow2', '-b', image(), '-F', 'qcow2', at('state/layer'));
+  const { stdout, status } = await doctor('--fix', '--orphans');
+  expect(stdout).toContain(`image '${image()}' has an internal snapshot 'foreign' that no domain's metadata names`);
+  expect(stdout).toContain(`'${at('state/layer')}' is a layer over '${image()}', and no domain or snapshot names it`);
+  expect(status).toBe(0);
+  expect(await snapshotsIn(image())).toEqual(['s1', 'foreign']);
+  expect(await readdir(at('state'))).toContain('layer');
+});
+
+test('an operation that was interrupted is told in plain words, and keeps --fix away from its domain', async () => {
+  const partial = await oldFile('memory', UUID, 's9.save.partial');
+  const pending = { operation: 'revert', snapshot: 's1', flags: 2, phase: 'disks' };
+  await mkdir(at('state/journal'), { recursive: true });
+  await writeFile(
+    at('state/journal', `${UUID}.json`),
+    JSON.stringify({ domain: { name: 'test', uuid: UUID, id: 1 }, ...pending }),
+  );
+  const { stdout, status } = await doctor('--fix');
+  expect(stdout).toContain(
+    "reverting to snapshot 's1' of domain 'test' was interrupted in phase 'disks' and is not mended\n" +
+      '  way out: virsh snapshot-revert test s1 --paused\n',
+  );
+  expect(stdout).toContain(`memory image '${partial}' was never finished\n  way out: first the operation`);
+  expect(status).toBe(1);
+  await daemon.ok('snapshot-revert', 'test', 's1', '--paused');
+  expect((await doctor('--fix')).stdout).toContain(`Removed file ${partial}`);
+});
+
+test('without the daemon it tells what the daemon will mend, and touches nothing', async () => {
+  await daemon.stop('SIGKILL');
+  const partial = await oldFile('memory', UUID, 's9.save.partial');
+  const pending = { operation: 'create', snapshot: 's9', flags: 0, phase: 'saving' };
+  await writeFile(
+    at('state/journal', `${UUID}.json`),
+    JSON.stringify({ domain: { name: 'test', uuid: UUID, id: 1 }, ...pending }),
+  );
+  const { stdout, stderr, status } = await doctor('--fix');
+  expect(stdout).toBe(
+    "taking snapshot 's9' of domain 'test' was interrupted in phase 'saving' and is not mended\n" +
+      '  way out: start xlsnapd, which mends what it can\n\n',
+  );
+  expect(stderr).toContain('error: failed to connect to the hypervisor');
+  expect(status).toBe(1);
+  expect(await readFile(partial, 'utf8')).toBe('x');
+});
+
+test('as JSON: each finding with what was done', async () => {
+  const partial = await oldFile('memory', UUID, 's9.save.partial');
+  const { stdout, status } = await doctor('--fix', '--json');
+  expect(JSON.parse(stdout)).toEqual([
+    {
+      level: 'problem',
+      problem: `memory image '${partial}' was never finished`,
+      wayOut: 'xlsnap doctor --fix removes it',
+      done: `Removed file ${partial}`,
+    },
+  ]);
+  expect(status).toBe(0);
+});

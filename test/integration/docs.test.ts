@@ -1,0 +1,120 @@
+/** What the manual pages and the documents say is what the programs have. */
+
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, test } from '@jest/globals';
+import { withCommands } from '../../scripts/man.mjs';
+import { GROUPS } from '../../src/cli/commands.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const run = promisify(execFile);
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+const help = async (program: string, ...words: readonly string[]) =>
+  (await run(process.execPath, [join(ROOT, 'dist', program), ...words])).stdout;
+
+const longOptions = (text: string) => [...new Set(text.match(/(?<![\w-])--[a-z][a-z-]*/g))].toSorted();
+/** roff's escaped dashes as plain ones. */
+const plain = (page: string) => page.replaceAll('\\-', '-').replace(/\\f[RIB]/g, '');
+const section = (page: string, title: string) =>
+  plain(page)
+    .split(/^\.SH /m)
+    .find((part) => part.startsWith(title)) ?? '';
+
+describe.each(['man/xlsnap.1', 'man/xlsnapd.8'])('%s', (path) => {
+  test('is formatted without a warning', async () => {
+    const { stdout, stderr } = await run('man', ['--warnings', '-l', join(ROOT, path)], {
+      env: { ...process.env, LC_ALL: 'C.UTF-8', MANWIDTH: '100', PAGER: 'cat', MANPAGER: 'cat' },
+    });
+    expect(stderr).toBe('');
+    expect(stdout).toContain('SYNOPSIS');
+  });
+});
+
+test("xlsnapd's page has the options of its --help, and no others", async () => {
+  expect(longOptions(section(read('man/xlsnapd.8'), 'OPTIONS'))).toEqual(
+    longOptions(await help('daemon/main.js', '--help')),
+  );
+});
+
+test("xlsnap's page has the options of its --help, and no others", async () => {
+  const [usage = ''] = (await help('cli/main.js', '--help')).split('commands:');
+  const options = section(read('man/xlsnap.1'), 'OPTIONS');
+  expect(longOptions(options)).toEqual(longOptions(usage));
+});
+
+test("the commands in xlsnap's page are those of the program (else: npm run build && npm run man)", async () => {
+  const page = read('man/xlsnap.1');
+  expect(withCommands(page, GROUPS)).toBe(page);
+  const commands = section(page, 'COMMANDS');
+  for (const { commands: listed } of GROUPS) {
+    for (const { name } of listed) {
+      for (const option of longOptions(await help('cli/main.js', name, '--help')).filter((o) => o !== '--help')) {
+        expect(commands).toContain(option);
+      }
+    }
+  }
+});
+
+const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)];
+
+describe.each(DOCUMENTS)('%s', (path) => {
+  const text = read(path);
+
+  test('names only files that are there', () => {
+    const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link = '']) => join(dirname(path), link));
+    const named = text.match(/(?<![\w/.-])(?:test|src|scripts|packaging|schemas|man|docs)\/[\w./-]+\w/g) ?? [];
+    for (const file of [...links, ...named]) expect([file, existsSync(join(ROOT, file))]).toEqual([file, true]);
+  });
+
+  test('names only options that xlsnapd, xlsnap or virsh have', async () => {
+    const known = new Set(longOptions(`${await help('daemon/main.js', '--help')} ${await everyHelp()} --fast`));
+    const unknown = longOptions(text.replace(/^```[\s\S]*?^```/gm, '')).filter((option) => !known.has(option));
+    expect(unknown).toEqual([]);
+  });
+});
+
+/** Of xlsnap's commands and of what virsh has about domains and their snapshots. */
+async function everyHelp(): Promise<string> {
+  const names = GROUPS.flatMap(({ commands }) => commands.map(({ name }) => name));
+  const ours = await Promise.all(names.map((name) => help('cli/main.js', name, '--help')));
+  const theirs = await Promise.all(
+    ['undefine', 'list', 'domjobinfo', 'snapshot-create-as', 'define'].map((name) => virshHelp(name)),
+  );
+  return [...ours, ...theirs].join('\n');
+}
+
+async function virshHelp(command: string): Promise<string> {
+  return (await run('virsh', [command, '--help'], { env: { ...process.env, LC_ALL: 'C' } })).stdout;
+}
+
+describe('the support table', () => {
+  /** The table's cells, by row. */
+  const rows = read('docs/support.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+
+  test('has every snapshot command of virsh with every option', async () => {
+    const { stdout } = await run('virsh', ['help', 'snapshot'], { env: { ...process.env, LC_ALL: 'C' } });
+    const commands = [...stdout.matchAll(/^ {4}(snapshot-[a-z-]+)/gm)].map(([, name = '']) => name);
+    expect(commands.length).toBeGreaterThan(8);
+    for (const command of commands) {
+      const options = longOptions((await virshHelp(command)).split('OPTIONS')[1] ?? '');
+      const described = rows.filter(([name]) => name === `\`${command}\``).map(([, option = '']) => option);
+      expect([command, described.flatMap((option) => longOptions(option)).toSorted()]).toEqual([command, options]);
+    }
+  });
+
+  test('says of everything that works which test shows it', () => {
+    const works = rows.filter(([, , state]) => /^works/.test(state ?? ''));
+    expect(works.length).toBeGreaterThan(40);
+    for (const row of works) expect(row.at(-1)).toMatch(/test\/\S+\.ts|test\/\S+\.py/);
+  });
+});

@@ -1,0 +1,122 @@
+/** The library as a TypeScript user has it: from a packed package, with types, by its one entry. */
+
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const run = promisify(execFile);
+
+/** Packs, and runs a compiler, on a machine that does much else. */
+const TEST_TIMEOUT_MS = 120_000;
+jest.setTimeout(TEST_TIMEOUT_MS);
+
+let user: string;
+
+beforeAll(async () => {
+  user = await mkdtemp(join(tmpdir(), 'xlsnap-user-'));
+  const modules = join(user, 'node_modules');
+  await mkdir(join(modules, '@types'), { recursive: true });
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', user], {
+    cwd: ROOT,
+  });
+  const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
+  await run('tar', ['-xzf', join(user, filename), '-C', user]);
+  await rm(join(user, filename));
+  await symlink(join(user, 'package'), join(modules, 'xlsnap'));
+  // What an installation would fetch.
+  const { dependencies } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+  for (const name of [...Object.keys(dependencies), '@types/node']) {
+    await symlink(join(ROOT, 'node_modules', name), join(modules, name));
+  }
+  await symlink(join(ROOT, 'node_modules/undici-types'), join(modules, 'undici-types'));
+  await writeFile(join(user, 'package.json'), '{ "type": "module" }');
+  await writeFile(
+    join(user, 'tsconfig.json'),
+    JSON.stringify({
+      compilerOptions: { strict: true, module: 'nodenext', target: 'es2023', types: ['node'], skipLibCheck: false },
+      files: ['use.ts'],
+    }),
+  );
+});
+
+afterAll(async () => {
+  await rm(user, { recursive: true, force: true });
+});
+
+async function compileAndRun(source: string): Promise<string> {
+  await writeFile(join(user, 'use.ts'), source);
+  await run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', user]).catch(({ stdout }) => {
+    throw new Error(stdout);
+  });
+  return (await run(process.execPath, [join(user, 'use.js')], { cwd: user })).stdout;
+}
+
+test('a strict TypeScript program takes and reads structs, documents and errors', async () => {
+  const output = await compileAndRun(`
+    import {
+      DOMAIN_SNAPSHOT, DOMAIN_SNAPSHOT_ARGS, domainSnapshotRestore, fromLibxlJson, isLibvirtError, readSnapshot, toLibxlJson,
+      writeSnapshot, type LibxlDomainSnapshot, type LibxlDomainSnapshotArgs, type SaveOptions, type SnapshotDef,
+    } from 'xlsnap';
+
+    const args: LibxlDomainSnapshotArgs = {
+      memory: true, memory_path: '/m/s1.save', disks: [{ disk: { vdev: 'xvda', format: 'qcow2' }, name: 's1' }],
+    };
+    const again: LibxlDomainSnapshotArgs = fromLibxlJson(DOMAIN_SNAPSHOT_ARGS, toLibxlJson(DOMAIN_SNAPSHOT_ARGS, args));
+    console.log(again.disks?.[0]?.disk.vdev, again.memory === true);
+
+    const options: Pick<SaveOptions, 'progress'> = { progress: ({ done, total }) => console.log(done / total) };
+    options.progress({ done: 1, total: 2 });
+
+    const { snapshot }: { snapshot: SnapshotDef } = readSnapshot(
+      '<domainsnapshot><name>s</name><state>shutoff</state><creationTime>7</creationTime></domainsnapshot>',
+      { internal: false },
+    );
+    console.log(snapshot.creationTime === 7n, writeSnapshot(snapshot, { secure: false }).includes('<name>s</name>'));
+
+    try {
+      const struct: LibxlDomainSnapshot = fromLibxlJson(DOMAIN_SNAPSHOT, '{ "name": 7 }');
+      console.log(struct.name);
+    } catch (error) {
+      if (isLibvirtError(error, 'INVALID_ARG')) console.log(error.message);
+    }
+    domainSnapshotRestore({ name: 's' }, { signal: AbortSignal.timeout(1_000) }).catch((error) => console.log(error.code));
+  `);
+  expect(output.trimEnd().split('\n')).toEqual([
+    'xvda true',
+    '0.5',
+    'true true',
+    "invalid argument: libxl-json: 'libxl_domain_snapshot.name' has to be a string",
+    'INVALID_ARG',
+  ]);
+});
+
+test('a struct that does not fit is an error of the compiler', async () => {
+  const wrong = `import type { LibxlDomainSnapshotArgs } from 'xlsnap';
+    export const args: LibxlDomainSnapshotArgs = { memory_file: '/m' };`;
+  await expect(compileAndRun(wrong)).rejects.toThrow("'memory_file' does not exist in type 'LibxlDomainSnapshotArgs'");
+});
+
+test('nothing but the entry can be imported', async () => {
+  await writeFile(join(user, 'deep.mjs'), "await import('xlsnap/dist/errors.js');");
+  await expect(run(process.execPath, [join(user, 'deep.mjs')])).rejects.toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED');
+});
+
+test('everything that is exported says what it is', async () => {
+  const index = await readFile(join(ROOT, 'src/index.ts'), 'utf8');
+  const undocumented: string[] = [];
+  for (const [, names = '', file = ''] of index.matchAll(/export (?:type )?\{([^}]*)\} from '([^']+)'/g)) {
+    const source = await readFile(join(dirname(join(ROOT, 'src/index.ts')), file), 'utf8');
+    for (const name of names
+      .split(',')
+      .map((each) => each.trim())
+      .filter(Boolean)) {
+      const declaration = `export (async )?(function|const|class|interface|type) ${name}\\b`;
+      if (!new RegExp(`\\*/\\n${declaration}`).test(source)) undocumented.push(name);
+    }
+  }
+  expect(undocumented).toEqual([]);
+});
