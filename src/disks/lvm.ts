@@ -64,7 +64,9 @@ export const LVM: VolumeSnapshots = {
   },
 
   async apply(name, disks) {
-    for (const volume of disks.map(volumeOf)) {
+    const volumes = disks.map(volumeOf);
+    for (const volume of volumes) await refuseOpen(volume, name);
+    for (const volume of volumes) {
       const { pool_lv } = requireOne(await groupOf(volume), volume);
       await (pool_lv === '' ? applyThick(volume, name) : applyThin(volume, name));
     }
@@ -161,6 +163,14 @@ function requireSnapshot(
   return snapshot;
 }
 
+/** A guest would go on with the replaced volume; and LVM would put a merge off. */
+async function refuseOpen(volume: LogicalVolume, name: string): Promise<void> {
+  const { disk, vg, lv } = volume;
+  if (requireOne(await groupOf(volume), volume).lv_device_open !== '1') return;
+  const text = `cannot revert disk '${disk}' to snapshot '${name}': volume '${vg}/${lv}' is in use`;
+  throw new LibvirtError('OPERATION_FAILED', text);
+}
+
 /**
  * A thick snapshot has the size of its origin, with LVM's own tables: one that overflows is lost, and what a guest will
  * write cannot be known. A thin one takes its space from the pool.
@@ -208,9 +218,6 @@ async function applyThick(volume: LogicalVolume, name: string): Promise<void> {
   const merged = isReverting(requireOne(group, volume), name) && !group.has(snapshotName(volume, name));
   if (!merged) {
     const snapshot = requireSnapshot(group, volume, name, 'OPERATION_FAILED');
-    if (group.get(lv)?.lv_device_open === '1') {
-      throw new LibvirtError('OPERATION_FAILED', `${failure}: volume '${origin}' is in use`);
-    }
     await lvm('lvchange', ['--addtag', tag, '--', origin], failure);
     // It copies back what has changed: no time limit fits.
     await runLongProgram({ name: 'lvconvert', ...LVM2 }, ['-y', '--merge', '--', `${vg}/${snapshot}`], failure);
