@@ -37,8 +37,8 @@ const JOB_STATS = {
   ],
 };
 
-/** Of a migration's arguments only the domain is read: the rest is kept as it is. */
-const MIGRATION = { domain: test1, rest: expect.any(Buffer) };
+/** Of these arguments only the domain is read: the rest is kept as it is. */
+const DOMAIN_FIRST = { domain: test1, rest: expect.any(Buffer) };
 
 /** What the two fixtures of each procedure say. Without a second one, the reply has no payload, or is not read. */
 const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: unknown]>> = {
@@ -114,8 +114,11 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
     { domain: test1, flags: 0 },
     { state: 1, reason: 4 },
   ],
-  DOMAIN_MIGRATE_BEGIN3: [MIGRATION],
-  DOMAIN_MIGRATE_PERFORM3: [MIGRATION],
+  DOMAIN_SAVE: [DOMAIN_FIRST],
+  DOMAIN_MANAGED_SAVE: [DOMAIN_FIRST],
+  DOMAIN_SAVE_FLAGS: [DOMAIN_FIRST],
+  DOMAIN_MIGRATE_BEGIN3: [DOMAIN_FIRST],
+  DOMAIN_MIGRATE_PERFORM3: [DOMAIN_FIRST],
   DOMAIN_UNDEFINE_FLAGS: [{ domain: off, flags: 3 }],
   DOMAIN_DESTROY_FLAGS: [{ domain: test1, flags: 1 }],
   DOMAIN_SNAPSHOT_GET_PARENT: [{ snapshot: s1, flags: 0 }, { snapshot: { ...s1, name: 's0' } }],
@@ -138,8 +141,8 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
     { snapshots: [], count: 2 },
   ],
   DOMAIN_GET_JOB_STATS: [{ domain: test1, flags: 0 }, JOB_STATS],
-  DOMAIN_MIGRATE_BEGIN3_PARAMS: [MIGRATION],
-  DOMAIN_MIGRATE_PERFORM3_PARAMS: [MIGRATION],
+  DOMAIN_MIGRATE_BEGIN3_PARAMS: [DOMAIN_FIRST],
+  DOMAIN_MIGRATE_PERFORM3_PARAMS: [DOMAIN_FIRST],
   CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY: [{ eventID: 0, domain: test1 }, { callbackID: 7 }],
   CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: [{ callbackID: 7 }],
   DOMAIN_DEFINE_XML_FLAGS: [{ xml: XML, flags: 1 }, { domain: off }],

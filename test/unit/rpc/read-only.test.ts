@@ -1,12 +1,15 @@
 import { expect, test } from '@jest/globals';
 import { PROCEDURES } from '../../../src/rpc/procedures.ts';
 
-/** Migrations change something, too: but it is the upstream that carries them out, and that refuses them. */
+/** Saves and migrations change something, too: but it is the upstream that carries them out, and that refuses them. */
 const LEFT_TO_THE_UPSTREAM = [
   'DOMAIN_MIGRATE_BEGIN3',
   'DOMAIN_MIGRATE_BEGIN3_PARAMS',
   'DOMAIN_MIGRATE_PERFORM3',
   'DOMAIN_MIGRATE_PERFORM3_PARAMS',
+  'DOMAIN_SAVE',
+  'DOMAIN_SAVE_FLAGS',
+  'DOMAIN_MANAGED_SAVE',
 ];
 
 /** What libvirt lets a read-only connection do: each looks, or is about the connection itself. */
