@@ -114,7 +114,10 @@ export class DbusFront implements AsyncDisposable {
       const advice = 'install the bus policy org.xlsnap.conf, or switch this off with --dbus none';
       throw new LibvirtError('OPERATION_FAILED', `${asLibvirtError(error).detail} (${advice})`, { cause: error });
     });
-    if (!owned) throw new LibvirtError('OPERATION_FAILED', `another program owns the bus name ${OWN_NAME}`);
+    if (!owned) {
+      const text = `another program owns the bus name ${OWN_NAME}: end it, or switch this off with --dbus none`;
+      throw new LibvirtError('OPERATION_FAILED', text);
+    }
     if (await bus.isProvided(LIBVIRT_NAME)) return [OWN_NAME];
     // The bus' policy may keep it from us: that is no failure, since it is only a second name.
     const both = await bus.requestName(LIBVIRT_NAME).catch(() => false);
