@@ -11,26 +11,32 @@ import { build, setup } from './setup.mjs';
 const ROOT = join(import.meta.dirname, '..');
 const START_MS = 20_000;
 
-/** What is shown, in order: words of virsh. */
+/** What is shown, in order. */
 const TOUR = [
-  ['list'],
-  ['snapshot-create-as', 'test', 'clean', '--description', 'freshly installed'],
-  ['snapshot-create-as', 'test', 'updated'],
-  ['snapshot-list', 'test'],
-  ['snapshot-list', 'test', '--tree'],
-  ['snapshot-dumpxml', 'test', 'updated'],
-  ['snapshot-revert', 'test', 'clean'],
-  ['snapshot-current', 'test', '--name'],
-  ['domstate', 'test', '--reason'],
-  ['snapshot-delete', 'test', 'updated'],
-  ['snapshot-delete', 'test', 'clean'],
-  ['snapshot-list', 'test'],
+  ['virsh', 'list'],
+  ['virsh', 'snapshot-create-as', 'test', 'clean', '--description', 'freshly installed'],
+  ['virsh', 'snapshot-create-as', 'test', 'updated'],
+  ['virsh', 'snapshot-list', 'test'],
+  ['virsh', 'snapshot-list', 'test', '--tree'],
+  ['virsh', 'snapshot-dumpxml', 'test', 'updated'],
+  ['virsh', 'snapshot-revert', 'test', 'clean'],
+  ['virsh', 'snapshot-current', 'test', '--name'],
+  ['virsh', 'domstate', 'test', '--reason'],
+  ['xlsnap', 'tree', 'test'],
+  ['virsh', 'snapshot-delete', 'test', 'updated'],
+  ['virsh', 'snapshot-delete', 'test', 'clean'],
+  ['virsh', 'snapshot-list', 'test'],
 ];
 
 setup('demo');
 build();
 const home = mkdtempSync(join(tmpdir(), 'xlsnap-demo-'));
 const socket = join(home, 'sock');
+/** Before and after the words that are shown: where to connect, and folders that are not the defaults. */
+const PROGRAMS = {
+  virsh: { run: ['virsh'], more: [] },
+  xlsnap: { run: [process.execPath, join(ROOT, 'dist/cli/main.js')], more: ['--memory-dir', join(home, 'memory')] },
+};
 const daemon = spawn(
   process.execPath,
   [
@@ -65,10 +71,12 @@ async function ready() {
   }
 }
 
-function show(words) {
-  process.stdout.write(`$ virsh ${words.map((word) => (word.includes(' ') ? `'${word}'` : word)).join(' ')}\n`);
-  const { status } = spawnSync('virsh', ['-c', `test+unix:///default?socket=${socket}`, ...words], {
-    stdio: 'inherit',
-  });
-  if (status !== 0) throw new Error(`virsh ${words[0]} failed with exit code ${status}`);
+function show([program, ...words]) {
+  const shown = words.map((word) => (word.includes(' ') ? `'${word}'` : word)).join(' ');
+  process.stdout.write(`$ ${program} ${shown}\n`);
+  const { run, more } = PROGRAMS[program];
+  const [file, ...before] = run;
+  const args = [...before, '-c', `test+unix:///default?socket=${socket}`, ...words, ...more];
+  const { status } = spawnSync(file, args, { stdio: 'inherit' });
+  if (status !== 0) throw new Error(`${program} ${words[0]} failed with exit code ${status}`);
 }

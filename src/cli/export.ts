@@ -9,7 +9,7 @@ import { MemoryFiles } from '../store/memory-images.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import { readSnapshot } from '../xml/snapshot-read.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
-import { command, DOMAIN, failure } from './command.ts';
+import { command, DOMAIN, failure, JSON_OPTION } from './command.ts';
 import { foldersOf, MEMORY_DIR } from './folders.ts';
 import { documentOf, libxlSnapshotOf } from './libxl-document.ts';
 import { orNone } from './session.ts';
@@ -22,7 +22,7 @@ export const EXPORT = command({
     'that would take such a snapshot again.',
   options: [
     DOMAIN,
-    { name: 'snapshot', type: 'data', help: 'snapshot name' },
+    { name: 'snapshot', type: 'data', help: 'snapshot name', completes: 'snapshot' },
     { name: 'libxl-json', type: 'bool', help: 'as libxl-json, which is the only form there is' },
     { name: 'args', type: 'bool', help: 'the parameters in place of the result' },
     MEMORY_DIR,
@@ -55,6 +55,7 @@ export const IMPORT = command({
     DOMAIN,
     { name: 'file', type: 'data', help: 'file with libxl-json' },
     { name: 'current', type: 'bool', help: 'make it the current snapshot' },
+    JSON_OPTION,
     MEMORY_DIR,
   ],
   async run(values, session) {
@@ -71,7 +72,11 @@ export const IMPORT = command({
     }
     const { memoryDir } = foldersOf(values, session);
     const document = writeSnapshot(await documentOf(client, domain, struct, memoryDir), { secure: true });
-    await client.snapshots.createXML(domain, document, CREATE.REDEFINE | (values.current ? CREATE.CURRENT : 0));
-    session.extra(`Domain snapshot ${name} imported from ${values.file}\n`);
+    const imported = await client.snapshots.createXML(
+      domain,
+      document,
+      CREATE.REDEFINE | (values.current ? CREATE.CURRENT : 0),
+    );
+    session.done(values.json, imported, `Domain snapshot ${name} imported from ${values.file}\n`);
   },
 });

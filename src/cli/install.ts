@@ -6,7 +6,7 @@ import { dirname, join, resolve } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '../store/atomic-file.ts';
 import { defaultFolders } from '../store/places.ts';
-import { command, type Values } from './command.ts';
+import { command, JSON_OPTION, type Values } from './command.ts';
 import { daemonCommand, type Installed, installedOn } from './install-files.ts';
 import { isBooted, reload, type Systemctl, startUnits, systemctl } from './install-units.ts';
 import type { Session } from './session.ts';
@@ -32,9 +32,10 @@ export const INSTALL = command({
       help: 'socket of the libvirt daemon behind xlsnapd, where it is not to look for itself',
     },
     ROOT,
+    JSON_OPTION,
   ],
   async run(values, session) {
-    const host = new InstalledHost(values, session);
+    using host = new InstalledHost(values, session);
     const { root, upstream } = values;
     if (upstream !== undefined && !upstream.startsWith('/')) {
       throw new LibvirtError('INVALID_ARG', `--upstream takes the absolute path of a socket, not '${upstream}'`);
@@ -42,12 +43,12 @@ export const INSTALL = command({
     const hasGroup = await host.hasGroup(GROUP);
     const things = await installedOn({ group: hasGroup ? GROUP : 'root', upstream });
     for (const thing of things) await host.put(thing);
-    if (!hasGroup) session.print(`note: there is no group '${GROUP}' here: only root may connect to xlsnapd\n`);
+    if (!hasGroup) host.say('note:', `there is no group '${GROUP}' here: only root may connect to xlsnapd`);
     if (root !== undefined) return;
     if (isBooted()) await startUnits(host.systemctl);
     else {
       const line = daemonCommand(upstream).join(' ');
-      session.print(`systemd does not run here: nothing was started. Without systemd, start as root: ${line}\n`);
+      host.say('note:', `systemd does not run here: nothing was started. Without systemd, start as root: ${line}`);
     }
   },
 });
@@ -58,9 +59,9 @@ export const UNINSTALL = command({
   description:
     'Stops xlsnapd and removes what install has written; clients of xen:///system then reach libvirt itself. Snapshots ' +
     'stay, and it is said where they are.',
-  options: [DRY_RUN, ROOT],
+  options: [DRY_RUN, ROOT, JSON_OPTION],
   async run(values, session) {
-    const host = new InstalledHost(values, session);
+    using host = new InstalledHost(values, session);
     const { root } = values;
     const things = (await installedOn({ group: GROUP, upstream: undefined })).toReversed();
     const isInstalled = (await Promise.all(things.map((thing) => host.has(thing)))).some(Boolean);
@@ -75,20 +76,27 @@ export const UNINSTALL = command({
 /** In a folder of drop-ins or of links, as systemctl too makes and removes them. */
 const MADE_FOLDER = /\.(socket\.d|wants)\/[^/]+$/;
 
-/** The host that is changed, or that would be: everything that is done to it is said. */
-class InstalledHost {
+/** What has been done, by the word that says so, and by the words where it only would be. */
+const STEPS = { wrote: 'would write', removed: 'would remove', ran: 'would run', kept: 'kept' } as const;
+
+type Step = keyof typeof STEPS | 'as it is:' | 'note:';
+
+/** The host that is changed, or that would be: everything that is done to it is said, at once or as JSON at the end. */
+class InstalledHost implements Disposable {
   readonly #root: string;
   readonly #dry: boolean;
   readonly #session: Session;
+  readonly #json: { readonly step: string; readonly what: string; readonly purpose?: string }[] | undefined;
   /** Runs it, and says so. */
   readonly systemctl: Systemctl;
 
-  constructor(values: Values<readonly [typeof DRY_RUN, typeof ROOT]>, session: Session) {
+  constructor(values: Values<readonly [typeof DRY_RUN, typeof ROOT, typeof JSON_OPTION]>, session: Session) {
     this.#root = values.root === undefined ? '/' : resolve(values.root);
     this.#dry = values['dry-run'];
     this.#session = session;
+    this.#json = values.json ? [] : undefined;
     this.systemctl = async (...words) => {
-      this.#say('ran', 'run', `systemctl ${words.join(' ')}`);
+      this.say('ran', `systemctl ${words.join(' ')}`);
       if (!this.#dry) await systemctl(...words);
     };
     if (this.#root === '/' && !this.#dry && process.getuid?.() !== 0) {
@@ -99,14 +107,24 @@ class InstalledHost {
     }
   }
 
+  say(step: Step, what: string, purpose?: string): void {
+    const words = this.#dry && step in STEPS ? STEPS[step as keyof typeof STEPS] : step;
+    if (this.#json) this.#json.push({ step: words.replace(/:$/, ''), what, ...(purpose !== undefined && { purpose }) });
+    else this.#session.print(`${words} ${what}${purpose === undefined ? '' : ` (${purpose})`}\n`);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#json) this.#session.json(this.#json);
+  }
+
   async put(thing: Installed): Promise<void> {
     const path = this.#on(thing.path);
     const content = thing.kind === 'file' ? thing.text : thing.target;
     if ((await contentOf(thing, path)) === content) {
-      this.#session.print(`as it is: ${thing.path} (${thing.purpose})\n`);
+      this.say('as it is:', thing.path, thing.purpose);
       return;
     }
-    this.#say('wrote', 'write', `${thing.path} (${thing.purpose})`);
+    this.say('wrote', thing.path, thing.purpose);
     if (this.#dry) return;
     await makeFolder(dirname(path), 0o755);
     if (thing.kind === 'file') {
@@ -123,7 +141,7 @@ class InstalledHost {
   /** Removes it whatever it says by now, and the folder of a drop-in or of links when nothing else is in it. */
   async remove(thing: Installed): Promise<void> {
     if (!(await this.has(thing))) return;
-    this.#say('removed', 'remove', thing.path);
+    this.say('removed', thing.path);
     if (this.#dry) return;
     const path = this.#on(thing.path);
     await removeFile(path);
@@ -149,17 +167,13 @@ class InstalledHost {
       [memoryDir, 'RAM of snapshots'],
       [stateDir, 'the journal'],
     ] as const) {
-      if (existsSync(this.#on(folder))) this.#session.print(`kept ${folder} (${content})\n`);
+      if (existsSync(this.#on(folder))) this.say('kept', folder, content);
     }
-    this.#session.print(`kept what snapshots have in or beside the guests' disk images\n`);
+    this.say('kept', "what snapshots have in or beside the guests' disk images");
   }
 
   #on(path: string): string {
     return join(this.#root, path);
-  }
-
-  #say(did: string, would: string, what: string): void {
-    this.#session.print(`${this.#dry ? `would ${would}` : did} ${what}\n`);
   }
 }
 

@@ -6,6 +6,7 @@ import { stat } from 'node:fs/promises';
 import { diskContents } from '../disks/disk-contents.ts';
 import { imageChain } from '../disks/image-info.ts';
 import { asLibvirtError } from '../errors.ts';
+import { readMemoryStream } from '../hosts/test-memory.ts';
 import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
 import type { DomainRef } from '../model/domain.ts';
 import { domainName, domainUuid, parseDomain } from '../xml/domain.ts';
@@ -46,6 +47,7 @@ async function memoryProblem(domain: DomainRef, path: string, format: MemoryForm
       return `memory image '${path}' belongs to domain '${domainName(owner)}' uuid ${domainUuid(owner)}`;
     }
     if (format === 'libxl') await checkLibxlStream(image);
+    else await readMemoryStream(path, image.streamOffset);
     return undefined;
   } catch (error) {
     return asLibvirtError(error).detail;

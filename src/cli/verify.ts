@@ -15,8 +15,8 @@ export const VERIFY = command({
     'is wrong and how to go on. Fails where something is. With --hash it also prints the SHA-256 of each memory image and ' +
     'of the contents of each disk as the guest would read them; that takes as long as reading them.',
   options: [
-    { name: 'domain', type: 'string', help: 'domain name, id or uuid (default: all)' },
-    { name: 'snapshot', type: 'string', help: 'only this snapshot' },
+    { name: 'domain', type: 'string', help: 'domain name, id or uuid (default: all)', completes: 'domain' },
+    { name: 'snapshot', type: 'string', help: 'only this snapshot', completes: 'snapshot' },
     { name: 'hash', type: 'bool', help: 'print hashes of memory and disks' },
     JSON_OPTION,
     MEMORY_DIR,

@@ -12,7 +12,7 @@ import type { SnapshotService } from '../snapshots/service.ts';
 import type { Log } from './log.ts';
 import type { Opened } from './opened.ts';
 
-export interface DbusWiring {
+interface DbusWiring {
   /** `system`, `session`, or the address of a bus. */
   readonly bus: string;
   /** The URI that is served: libvirt-dbus' object paths name its driver. */

@@ -53,7 +53,7 @@ export function variant(signature: string, value: unknown): unknown {
   return new dbus.Variant(signature, value);
 }
 
-export interface BusOptions {
+interface BusOptions {
   /** Path of the bus' socket. */
   readonly socket: string;
   /** Answers every method call that comes. What it throws goes to the log, and not to the caller. */
@@ -93,7 +93,7 @@ export class Bus implements AsyncDisposable {
     });
   }
 
-  /** Connects and says Hello. SYSTEM_ERROR or OPERATION_FAILED, naming the socket, where that fails. */
+  /** Connects and says Hello. INVALID_ARG or OPERATION_FAILED, naming the socket, where that fails. */
   static async connect(options: BusOptions): Promise<Bus> {
     const { socket, signal } = options;
     // `socket=` has dbus-next use Node's own sockets, and no native addon that may be installed or not.

@@ -21,7 +21,7 @@ const LIBVIRT_NAME = 'org.libvirt';
 /** How long until the bus is tried again: twice as long each time, up to the most. */
 const RETRY_MS = { first: 1_000, most: 60_000 } as const;
 
-export interface DbusOptions {
+interface DbusOptions {
   /** `system`, `session`, or the bus' address. */
   readonly bus: string;
   readonly served: Served;
@@ -81,7 +81,7 @@ export class DbusFront implements AsyncDisposable {
       try {
         if (await this.#serveOnce(tried)) wait = RETRY_MS.first;
       } catch (error) {
-        this.#complain(`D-Bus: ${asLibvirtError(error).detail}`);
+        if (!signal.aborted) this.#complain(`D-Bus: ${asLibvirtError(error).detail}`);
       }
       tried();
       await delay(wait, undefined, { signal }).catch(() => {});
@@ -104,8 +104,8 @@ export class DbusFront implements AsyncDisposable {
     tried();
     await Promise.race([bus.closed, aborted(this.#stop.signal)]);
     this.#bus = undefined;
-    if (!this.#stop.signal.aborted)
-      this.#complain(`D-Bus: the connection to the message bus (${where}) was lost, trying again`);
+    const lost = `D-Bus: the connection to the message bus (${where}) was lost, trying again`;
+    if (!this.#stop.signal.aborted) this.#complain(lost);
     return true;
   }
 
@@ -114,7 +114,10 @@ export class DbusFront implements AsyncDisposable {
       const advice = 'install the bus policy org.xlsnap.conf, or switch this off with --dbus none';
       throw new LibvirtError('OPERATION_FAILED', `${asLibvirtError(error).detail} (${advice})`, { cause: error });
     });
-    if (!owned) throw new LibvirtError('OPERATION_FAILED', `another program owns the bus name ${OWN_NAME}`);
+    if (!owned) {
+      const text = `another program owns the bus name ${OWN_NAME}: end it, or switch this off with --dbus none`;
+      throw new LibvirtError('OPERATION_FAILED', text);
+    }
     if (await bus.isProvided(LIBVIRT_NAME)) return [OWN_NAME];
     // The bus' policy may keep it from us: that is no failure, since it is only a second name.
     const both = await bus.requestName(LIBVIRT_NAME).catch(() => false);

@@ -21,14 +21,14 @@ export type Arguments = Readonly<Record<string, Type>>;
 type ValuesOf<A extends Arguments> = { readonly [Name in keyof A]: Values[A[Name]] };
 
 /** A method of the objects `T`. It gives one value or none. */
-export interface Method<T> {
+interface Method<T> {
   readonly takes: Arguments;
   readonly gives: Arguments;
   readonly run: (object: T, values: readonly unknown[]) => Promise<Reply>;
 }
 
 /** A property that can be read, and changes without a signal. */
-export interface Property<T> {
+interface Property<T> {
   readonly type: Type;
   readonly read: (object: T) => Values[Type] | Promise<Values[Type]>;
 }

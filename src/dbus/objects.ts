@@ -24,11 +24,11 @@ export interface Served {
   readonly snapshots: SnapshotApi;
 }
 
-export interface DomainObject extends Served {
+interface DomainObject extends Served {
   readonly domain: Domain;
 }
 
-export interface SnapshotObject extends Served {
+interface SnapshotObject extends Served {
   readonly snapshot: SnapshotRef;
 }
 

@@ -174,11 +174,13 @@ export async function checkLibxlStream(image: MemoryImage): Promise<void> {
   await using file = await openImage(image.path);
   const ident = await readAt(file, image.streamOffset, LIBXL_STREAM_IDENT.length);
   if (!ident.equals(LIBXL_STREAM_IDENT)) {
-    throw new LibvirtError('OPERATION_FAILED', `no libxl stream of version 2 in memory image '${image.path}'`);
+    const text = `no libxl stream of version 2 in memory image '${image.path}': libxl has not written it`;
+    throw new LibvirtError('OPERATION_FAILED', text);
   }
   const end = await readAt(file, image.bytes - LIBXL_STREAM_END.length, LIBXL_STREAM_END.length);
   if (!end.equals(LIBXL_STREAM_END)) {
-    throw new LibvirtError('OPERATION_FAILED', `the libxl stream in memory image '${image.path}' has no end`);
+    const text = `the libxl stream in memory image '${image.path}' has no end: the file was cut off, a copy from a backup may be whole`;
+    throw new LibvirtError('OPERATION_FAILED', text);
   }
 }
 

@@ -248,7 +248,8 @@ async function authenticate(connection: ClientConnection): Promise<void> {
   if (type === AUTH.POLKIT) {
     await connection.call(CALLS.authPolkit, undefined);
   } else if (type !== AUTH.NONE) {
-    throw new LibvirtError('AUTH_FAILED', `unsupported authentication type ${type}`, { domain: 'RPC' });
+    const text = `unsupported authentication type ${type}: run as root, or as somebody whom the daemon asks for none`;
+    throw new LibvirtError('AUTH_FAILED', text, { domain: 'RPC' });
   }
 }
 
@@ -256,5 +257,6 @@ async function authenticate(connection: ClientConnection): Promise<void> {
 async function requireEvents(connection: ClientConnection, path: string): Promise<void> {
   const { supported } = await connection.call(CALLS.supportsFeature, { feature: FEATURE.EVENT_CALLBACK });
   if (supported !== 0) return;
-  throw new LibvirtError('NO_SUPPORT', `libvirtd at '${path}' has no events per callback`, { domain: 'RPC' });
+  const text = `libvirtd at '${path}' has no events per callback: libvirt 1.2.1 or newer is needed`;
+  throw new LibvirtError('NO_SUPPORT', text, { domain: 'RPC' });
 }

@@ -7,7 +7,7 @@ import { SnapshotTree } from '../model/tree.ts';
 import type { SnapshotStore } from './ports.ts';
 
 /** Hears that a snapshot has come or gone, by its name. */
-export type OnChange = (kind: 'created' | 'deleted', domain: DomainRef, name: string) => void;
+type OnChange = (kind: 'created' | 'deleted', domain: DomainRef, name: string) => void;
 
 export class DomainSnapshots {
   readonly tree: SnapshotTree<SnapshotEntry>;

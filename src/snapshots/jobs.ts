@@ -109,7 +109,10 @@ export class Jobs implements AsyncDisposable {
     const first = await Promise.race([before, late]);
     waiting.abort();
     if (this.#closed)
-      throw new LibvirtError('OPERATION_ABORTED', `xlsnapd is stopping: nothing was done to '${domain.name}'`);
+      throw new LibvirtError(
+        'OPERATION_ABORTED',
+        `xlsnapd is stopping: nothing was done to domain '${domain.name}', ask again`,
+      );
     if (first !== 'late') return;
     const held = this.#running.get(domain.uuid);
     const holder = held ? ` (held by ${held.operation} of snapshot '${held.snapshot}')` : '';

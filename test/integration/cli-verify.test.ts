@@ -116,6 +116,9 @@ test('a memory image that is gone, cut short, no image, or of another domain', a
   await expectFinding(['test', 's1'], `failed to read libxl header: ${memory('s1')}`, 'put ');
   await writeFile(memory('s1'), Buffer.alloc(100));
   await expectFinding(['test', 's1'], `image magic is incorrect: ${memory('s1')}`, 'put ');
+  const whole = await readFile(`${memory('s1')}.away`);
+  await writeFile(memory('s1'), whole.subarray(0, -4096));
+  await expectFinding(['test', 's1'], `memory image '${memory('s1')}' has`, 'put ');
   const other = (await readFile(`${memory('s1')}.away`, 'latin1')).replace(UUID, UUID.replace('6', '7'));
   await writeFile(memory('s1'), other, 'latin1');
   await expectFinding(['test', 's1'], `memory image '${memory('s1')}' belongs to domain 'test' uuid 7695`, 'put ');

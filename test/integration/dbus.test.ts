@@ -126,6 +126,29 @@ test("signals: snapshots that come, go and are reverted to, whoever asked, and l
   expect(progress.at(-1)).toMatch(/'completed', uint64 [1-9]\d*, uint64 [1-9]\d*\)$/);
 }, 60_000);
 
+test('metadata that goes with its domain is told of, too, and a redefinition makes nothing new', async () => {
+  const uuid = '11111111-2222-3333-4444-555555555555';
+  const definition = `<domain type='xen'><name>gone</name><uuid>${uuid}</uuid><memory>4096</memory><os><type>hvm</type></os></domain>`;
+  const file = async (text: string): Promise<string> => {
+    const path = join(daemon.home, 'document.xml');
+    await writeFile(path, text);
+    return path;
+  };
+  await daemon.ok('define', await file(definition));
+  using monitor = await bus.monitor('org.xlsnap');
+  const kept = `<domainsnapshot><name>kept</name><state>shutoff</state><creationTime>1</creationTime>${definition}</domainsnapshot>`;
+  await daemon.ok('snapshot-create', 'gone', await file(kept), '--redefine');
+  await daemon.ok('snapshot-create', 'gone', await file(kept), '--redefine', '--current');
+  await daemon.ok('undefine', 'gone', '--snapshots-metadata');
+  await monitor.heard('SnapshotDeleted (');
+  const told = monitor.signals.filter((line) => line.includes('org.xlsnap.Domain.Snapshot'));
+  const path = `${CONNECT}/domainsnapshot/_${uuid.replaceAll('-', '_')}_kept`;
+  expect(told.map((line) => line.slice(line.indexOf('.Snapshot') + 1))).toEqual([
+    `SnapshotCreated (objectpath '${path}', 'kept')`,
+    `SnapshotDeleted (objectpath '${path}', 'kept')`,
+  ]);
+}, 30_000);
+
 test('a job that fails says so', async () => {
   using monitor = await bus.monitor('org.xlsnap');
   await daemon.ok('snapshot-create-as', 'test', 'once');

@@ -98,6 +98,13 @@ describe('xlsnap install --root', () => {
     expect(await filesIn(root)).toBe(files);
   });
 
+  test('says the same as JSON', async () => {
+    const root = await emptyHost('libvirt:x:1:\n');
+    const words = ['install', '--root', root, '--dry-run'];
+    const steps = JSON.parse((await xlsnap(...words, '--json')).join('\n')) as readonly Record<string, string>[];
+    expect(steps.map(({ step, what, purpose }) => `${step} ${what} (${purpose})`)).toEqual(await xlsnap(...words));
+  });
+
   test('writes again what has been changed', async () => {
     const root = await emptyHost('libvirt:x:1:\n');
     await xlsnap('install', '--root', root);

@@ -2,6 +2,8 @@
 
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from '@jest/globals';
@@ -22,6 +24,7 @@ const comparable = (text: string) =>
     .replace(/ {2}<domain type='xen'>\n[\s\S]*?<\/domainsnapshot>/g, "  <domain type='xen'>\n    …\n</domainsnapshot>")
     .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}/g, 'TIME')
     .replace(/<creationTime>\d+</g, '<creationTime>TIME<')
+    .replace(/\d+\.\d\d MiB +\d+ s$/gm, 'SIZE AGE')
     .split('\n')
     .map((line) => line.trimEnd())
     .filter(Boolean);
@@ -33,11 +36,28 @@ test('npm run demo prints what README shows', async () => {
   expect(comparable(shown).length).toBeGreaterThan(40);
 }, 180_000);
 
+test('xlsnap install writes what README shows', async () => {
+  const root = await mkdtemp(join(tmpdir(), 'xlsnap-readme-'));
+  try {
+    await mkdir(join(root, 'etc'));
+    await writeFile(join(root, 'etc/group'), 'libvirt:x:1:\n');
+    const words = [join(ROOT, 'dist/cli/main.js'), '--quiet', 'install', '--root', root];
+    const { stdout } = await promisify(execFile)(process.execPath, words);
+    const block = README.slice(README.indexOf('\n$ xlsnap install\n'));
+    const shown = block.slice(0, block.indexOf('\n\n')).split('\n').slice(2);
+    expect(shown.filter((line) => line.startsWith('wrote'))).toEqual(stdout.trimEnd().split('\n'));
+    expect(shown.filter((line) => line.startsWith('ran')).length).toBeGreaterThan(3);
+  } finally {
+    await rm(root, { recursive: true });
+  }
+});
+
 test('every script that README names is in package.json', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: object };
   const named = [...README.matchAll(/npm (?:run )?([a-z:]+)/g)].map(([, name]) => name);
   expect(named.length).toBeGreaterThan(3);
-  for (const name of named) expect(Object.keys(scripts)).toContain(name);
+  const npms = ['ci', 'install', 'pack'];
+  for (const name of named) expect([...Object.keys(scripts), ...npms]).toContain(name);
 });
 
 test('every runtime dependency is named with its reason', () => {

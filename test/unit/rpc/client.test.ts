@@ -87,7 +87,8 @@ describe('opening', () => {
     expect((await refusal(connected())).fields).toMatchObject({
       code: 45,
       domain: 7,
-      message: 'authentication failed: unsupported authentication type 1',
+      message:
+        'authentication failed: unsupported authentication type 1: run as root, or as somebody whom the daemon asks for none',
     });
   });
 

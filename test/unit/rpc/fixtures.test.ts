@@ -146,6 +146,7 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
   CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY: [{ eventID: 0, domain: test1 }, { callbackID: 7 }],
   CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: [{ callbackID: 7 }],
   DOMAIN_DEFINE_XML_FLAGS: [{ xml: XML, flags: 1 }, { domain: off }],
+  DOMAIN_RENAME: [{ domain: off, newName: 'new', flags: 0 }, { value: 0 }],
   CONNECT_REGISTER_CLOSE_CALLBACK: [undefined],
   CONNECT_UNREGISTER_CLOSE_CALLBACK: [undefined],
 };

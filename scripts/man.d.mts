@@ -1,0 +1,4 @@
+import type { CommandGroup } from '../src/cli/help.ts';
+
+/** The page with its commands' part made anew. */
+export declare function withCommands(page: string, groups: readonly CommandGroup[]): string;
