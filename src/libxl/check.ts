@@ -7,6 +7,7 @@ import { requireFreeSpace } from './free-space.ts';
 import type { LibxlSession, Mechanism } from './mechanism.ts';
 import type { DomainConfig, DomainInfo } from './protocol.ts';
 
+/** Of libxl_device_pci. */
 interface PciAddress {
   readonly domain?: number;
   readonly bus?: number;
@@ -18,8 +19,7 @@ interface PciAddress {
 interface ConfigFacts {
   readonly b_info?: { readonly vnuma_nodes?: readonly unknown[] };
   readonly disks?: readonly LibxlDeviceDisk[];
-  /** libxl_device_pci; the address lies in a struct of its own since Xen 4.15. */
-  readonly pcidevs?: readonly (PciAddress & { readonly bdf?: PciAddress })[];
+  readonly pcidevs?: readonly PciAddress[];
 }
 
 /** A domain that can be snapshotted with these parameters. */
@@ -94,7 +94,7 @@ async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
   }
   const [pci] = config.pcidevs ?? [];
   if (pci) {
-    const text = `the memory of domain '${domid}' cannot be saved while it has PCI device ${pciAddress(pci.bdf ?? pci)}: detach it first`;
+    const text = `the memory of domain '${domid}' cannot be saved while it has PCI device ${pciAddress(pci)}: detach it first`;
     throw new LibvirtError('OPERATION_INVALID', text);
   }
   if (config.b_info?.vnuma_nodes?.length) {
