@@ -89,7 +89,7 @@ export async function findCommit(socket: string, disk: string, topPath: string):
 /** Nothing of the job is left in QEMU, which closes the file of `top`. */
 export async function endCommit(socket: string, disk: string, topPath: string): Promise<void> {
   await execute(socket, disk, 'job-dismiss', { id: jobId(disk, topPath) });
-  await deleteUnused(socket, disk, { path: topPath });
+  await deleteUnused(socket, disk, topPath);
 }
 
 async function execute(socket: string, disk: string, command: string, args: object): Promise<unknown> {

@@ -16,8 +16,7 @@ export interface LiveCommit extends LayersWatch {
 
 /**
  * One layer after the other; the file of each is gone when it is merged. A layer whose file is gone is done, and one that
- * QEMU is still at, or has ended since, is taken up again: after an interruption the same call goes on. An overlay that
- * the guest has never stood on is removed.
+ * QEMU is still at, or has ended since, is taken up again: after an interruption the same call goes on.
  */
 export async function commitLiveLayers({ socket, layers, ...watch }: LiveCommit): Promise<void> {
   await forEachLayer(layers, watch, (layer, each) => commitLayer(socket, layer, each));
@@ -25,33 +24,41 @@ export async function commitLiveLayers({ socket, layers, ...watch }: LiveCommit)
 
 async function commitLayer(socket: string, layer: LayerCommit, watch: CommitWatch): Promise<void> {
   const { disk, top, base, above } = layer;
-  if (await findCommit(socket, disk, top.path)) await followCommit(socket, disk, top.path, watch);
-  else if (await isUntouched(socket, layer)) return await removeImage(top.path);
-  else if (await imageExists(top.path)) await runCommit(socket, await findLayer(socket, layer), watch);
-  else return await deleteUnused(socket, disk, top);
+  if (await findCommit(socket, disk, top.path)) {
+    await followCommit(socket, disk, top.path, watch);
+  } else {
+    const commit = await findLayer(socket, layer);
+    if (!commit) {
+      await removeImage(top.path);
+      return await deleteUnused(socket, disk, top.path);
+    }
+    await runCommit(socket, commit, watch);
+  }
   // The job is kept in QEMU until the file is gone: it is what tells a merged layer from one that is still needed.
   for (const { path } of above ? [base, above] : [base]) await syncFile(path);
   await removeImage(top.path);
   await endCommit(socket, disk, top.path);
 }
 
-/** An overlay that was made for a snapshot that was never taken: nobody has it open, or has ever written to it. */
-async function isUntouched(socket: string, { disk, top }: LayerCommit): Promise<boolean> {
-  if (!(await imageExists(top.path))) return false;
-  const { nodes } = await graphOf(socket, disk);
-  if (nodes.some(({ path }) => path === top.path)) return false;
-  return !(await holdsData(top, `cannot look into image '${top.path}' of disk '${disk}'`));
-}
-
-/** The layer's nodes. Refuses what is not as the caller thinks, or would lose data. */
-async function findLayer(socket: string, { disk, top, base, above }: LayerCommit): Promise<Commit> {
+/**
+ * The layer's nodes; undefined where there is nothing to merge. Refuses what is not as the caller thinks, or would lose
+ * data.
+ */
+async function findLayer(socket: string, { disk, top, base, above }: LayerCommit): Promise<Commit | undefined> {
   const graph = await graphOf(socket, disk);
+  const chains = chainsOf(graph);
   const refuse = (reason: string) =>
     new LibvirtError('OPERATION_INVALID', `image '${top.path}' of disk '${disk}' cannot be merged: ${reason}`);
-  const chain = chainsOf(graph).find((each) => each.some(({ path }) => path === top.path)) ?? [];
+  const chain = chains.find((each) => each.some(({ path }) => path === top.path)) ?? [];
   const at = chain.findIndex(({ path }) => path === top.path);
   const [root, topNode, baseNode] = [chain[0], chain[at], chain[at + 1]];
-  if (!root || !topNode) throw refuse('the device model does not use it');
+  if (!root || !topNode) {
+    if (!(await imageExists(top.path))) return undefined;
+    // An overlay that was made, and that the guest never came to write to.
+    const onBase = above === undefined && chains.some((each) => each[0]?.path === base.path);
+    if (onBase && !(await holdsData(top))) return undefined;
+    throw refuse('the device model does not use it');
+  }
   if (hasJob(root)) throw refuse('a block job is active');
   if (graph.nodes.filter(({ path }) => path === top.path).length > 1) {
     throw refuse('the guest still uses an emulated drive beside its PV disk; wait until it has loaded its PV drivers');

@@ -249,7 +249,7 @@ async function deleteInternal(qmp: Qmp, name: string, disks: readonly LibxlDiskS
 /** Whether the guest uses it already, or nobody does: the node is gone when this returns. */
 async function removeNode(socket: string, disk: string, top: NodePath, base: NodePath): Promise<void> {
   const { attached } = await graphOf(socket, disk);
-  if (!attached.some(({ node }) => node === top.node)) return await deleteUnused(socket, disk, top);
+  if (!attached.some(({ node }) => node === top.node)) return await deleteUnused(socket, disk, top.path);
   await runCommit(socket, { disk, root: top.node, top, base }, { signal: NEVER, progress: () => {} });
   await endCommit(socket, disk, top.path);
 }

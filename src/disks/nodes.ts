@@ -106,18 +106,11 @@ export async function imagesInUse(
   );
 }
 
-/**
- * The nodes of an image that no device uses: its file is closed when this returns. None is no error. A node that has not
- * been put above its backing image yet has no plain path: it is found by its name.
- */
-export async function deleteUnused(
-  socket: string,
-  disk: string,
-  { node: name, path }: { readonly node?: string; readonly path: string },
-): Promise<void> {
+/** The nodes of an image that no device uses: its file is closed when this returns. None is no error. */
+export async function deleteUnused(socket: string, disk: string, path: string): Promise<void> {
   const graph = await graphOf(socket, disk);
   const used = new Set(chainsOf(graph).flat());
-  const unused = graph.nodes.filter((each) => (each.path === path || each.node === name) && !used.has(each));
+  const unused = graph.nodes.filter((node) => node.path === path && !used.has(node));
   await using qmp = await Qmp.connect(socket, new AbortController().signal);
   for (const { node } of unused) {
     await qmp.execute('blockdev-del', { 'node-name': node }, `node '${node}' of disk '${disk}'`);
@@ -183,10 +176,17 @@ function imageNode(info: BlockDeviceInfo): ImageNode {
   return {
     node: info['node-name'],
     driver: info.drv,
-    path: info.file,
+    path: pathOf(info.file),
     ...(info.backing_file !== undefined && { backing: info.backing_file }),
     bytes: info.image['virtual-size'],
     cache: info.cache,
     snapshots: info.image.snapshots ?? [],
   };
+}
+
+/** An overlay that is not above its image yet has no plain name in QEMU, but its options: the path is among them. */
+function pathOf(file: string): string {
+  if (!file.startsWith('json:')) return file;
+  const options = JSON.parse(file.slice('json:'.length)) as { readonly file?: { readonly filename?: string } };
+  return options.file?.filename ?? file;
 }

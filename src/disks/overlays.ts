@@ -116,7 +116,7 @@ async function adoptOverlay(overlay: Overlay, base: Base): Promise<void> {
   if (backing !== undefined && backing.path !== base.path) {
     throw unsupported(`${failure}: its backing image is '${backing.path}', not '${base.path}'`);
   }
-  if (await holdsData(overlay, failure)) throw unsupported(`${failure}: it is not empty`);
+  if (await holdsData(overlay)) throw unsupported(`${failure}: it is not empty`);
   await rebaseHeader(overlay, base, failure);
 }
 
@@ -136,10 +136,11 @@ export async function rebaseHeader(image: DiskImage, base: DiskImage, failure: s
   await syncFile(image.path);
 }
 
-/** Whether anything was written to the image itself, whatever those beneath it hold. */
-export async function holdsData(image: DiskImage, failure: string): Promise<boolean> {
+/** True where the image itself, without those beneath it, has something to read. Also while it is in use. */
+export async function holdsData(image: DiskImage): Promise<boolean> {
   const alone = { driver: image.format, file: { driver: 'file', filename: image.path }, backing: null };
-  const map = await runProgram(QEMU_IMG, ['map', '--output=json', `json:${JSON.stringify(alone)}`], failure);
+  const args = ['map', '-U', '--output=json', `json:${JSON.stringify(alone)}`];
+  const map = await runProgram(QEMU_IMG, args, `cannot read image '${image.path}'`);
   return (JSON.parse(map) as readonly { present?: boolean; data: boolean }[]).some((part) => part.present ?? part.data);
 }
 

@@ -7,16 +7,19 @@ import { requireFreeSpace } from './free-space.ts';
 import type { LibxlSession, Mechanism } from './mechanism.ts';
 import type { DomainConfig, DomainInfo } from './protocol.ts';
 
+/** Of libxl_device_pci. */
+interface PciAddress {
+  readonly domain?: number;
+  readonly bus?: number;
+  readonly dev?: number;
+  readonly func?: number;
+}
+
 /** What we read of libxl_domain_config. */
 interface ConfigFacts {
   readonly b_info?: { readonly vnuma_nodes?: readonly unknown[] };
   readonly disks?: readonly LibxlDeviceDisk[];
-  readonly pcidevs?: readonly {
-    readonly domain?: number;
-    readonly bus?: number;
-    readonly dev?: number;
-    readonly func?: number;
-  }[];
+  readonly pcidevs?: readonly PciAddress[];
 }
 
 /** A domain that can be snapshotted with these parameters. */
@@ -135,7 +138,7 @@ function disksOf(
   });
 }
 
-function pciAddress({ domain = 0, bus = 0, dev = 0, func = 0 }: NonNullable<ConfigFacts['pcidevs']>[number]): string {
+function pciAddress({ domain = 0, bus = 0, dev = 0, func = 0 }: PciAddress): string {
   const hex = (value: number, digits: number) => value.toString(16).padStart(digits, '0');
   return `${hex(domain, 4)}:${hex(bus, 2)}:${hex(dev, 2)}.${func}`;
 }

@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process';
 import { access, readdir, writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import { commitLiveLayers } from '../../../src/disks/live-commit.ts';
 import { LiveSnapshots } from '../../../src/disks/live-snapshots.ts';
@@ -184,6 +186,39 @@ describe('interrupted, the same call goes on', () => {
   function throwing(): never {
     throw new Error('killed');
   }
+});
+
+describe('an overlay that the guest does not stand on', () => {
+  test.each(['made', 'opened'])('is removed where it was only %s, and nothing was written to it', async (state) => {
+    await using model = await deviceModel();
+    const path = model.file('a.ov');
+    await qemuImg('create', '-q', '-f', 'qcow2', '-b', model.a, '-F', 'qcow2', path);
+    if (state === 'opened') {
+      await using qmp = await Qmp.connect(model.socket, signal);
+      const file = { driver: 'file', filename: path };
+      await qmp.execute('blockdev-add', { driver: 'qcow2', 'node-name': 'xvda-snap1', backing: null, file }, 'test');
+    }
+    const layers = [{ disk: 'xvda', top: qcow2(path), base: qcow2(model.a) }];
+    await commitLiveLayers({ socket: model.socket, layers, signal, progress: () => {} });
+    expect(await exists(path)).toBe(false);
+    const { nodes } = await graphOf(model.socket, 'xvda');
+    expect(nodes.map(({ node }) => node).sort()).toEqual(['xvda-qcow2', 'xvdb-qcow2', 'xvdc-raw']);
+  });
+
+  test('stays where it holds data, which nobody else has', async () => {
+    await using model = await deviceModel();
+    const path = model.file('a.ov');
+    await qemuImg('create', '-q', '-f', 'qcow2', '-u', '-b', model.a, '-F', 'qcow2', path, '8M');
+    await promisify(execFile)('qemu-io', [
+      '-c',
+      'write 0 64k',
+      `json:${JSON.stringify({ driver: 'qcow2', file: { driver: 'file', filename: path }, backing: null })}`,
+    ]);
+    const layers = [{ disk: 'xvda', top: qcow2(path), base: qcow2(model.a) }];
+    const commit = commitLiveLayers({ socket: model.socket, layers, signal, progress: () => {} });
+    await expect(commit).rejects.toThrow('cannot be merged: the device model does not use it');
+    expect(await exists(path)).toBe(true);
+  });
 });
 
 test('a cancelled merge leaves the disk as it was, and no job', async () => {

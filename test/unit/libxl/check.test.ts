@@ -21,7 +21,7 @@ describe('memory cannot be saved', () => {
   test.each([
     [
       'with a PCI device',
-      { pcidevs: [{ bus: 3, dev: 0x1f, func: 2 }] },
+      { pcidevs: [{ bus: 3, dev: 0x1f, func: 2, vdevfn: 8 }] },
       'OPERATION_INVALID',
       "the memory of domain '5' cannot be saved while it has PCI device 0000:03:1f.2: detach it first",
     ],
