@@ -5,6 +5,7 @@ import { asLibvirtError, LibvirtError } from '../errors.ts';
 import { alignDisks } from '../model/align.ts';
 import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
 import { CREATE } from '../model/flags.ts';
+import type { LibxlSnapshotTimings } from '../model/libxl.ts';
 import type { SnapshotDef, SnapshotRequest } from '../model/snapshot.ts';
 import { domainMemoryKib } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
@@ -15,7 +16,6 @@ import { discardData } from './discard.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { OperationJob } from './jobs.ts';
 import { fromLibxlSnapshot, toSnapshotArgs } from './libxl-args.ts';
-import type { Job } from './ports.ts';
 
 /**
  * Takes a snapshot and returns its name. Everything is checked before the guest is touched; on an error nothing has
@@ -173,7 +173,7 @@ async function take(
   domain: Domain,
   { snapshot, disks, memoryKib }: Plan,
   flags: number,
-  job: Job,
+  job: OperationJob,
 ): Promise<SnapshotDef> {
   const args = toSnapshotArgs(snapshot, disks, {
     memoryPath: memory.path(domain.ref, snapshot.name),
@@ -191,11 +191,18 @@ async function take(
     await memory.prepare(domain.ref, snapshot.name, bytes);
   }
   try {
-    return fromLibxlSnapshot(snapshot, await host.save(domain, snapshot.name, args, job));
+    const saved = await host.save(domain, snapshot.name, args, job);
+    if (saved.timings) job.paused(pauseOf(saved.timings, args.live === true));
+    return fromLibxlSnapshot(snapshot, saved);
   } catch (error) {
     await memory.tidy(domain.ref);
     throw error;
   }
+}
+
+/** How long the guest stood: from the suspend on, which a live one only ends with. */
+function pauseOf({ suspend_ms = 0, disks_ms = 0, resume_ms }: LibxlSnapshotTimings, live: boolean): number {
+  return (live ? 0 : suspend_ms) + (resume_ms ?? disks_ms);
 }
 
 /** Writes the metadata. Where that fails, or is cancelled, the snapshot is taken back: one that is not listed would only hold space. */
