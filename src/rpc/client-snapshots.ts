@@ -8,7 +8,7 @@ import { LIST_MAX } from './xdr.ts';
 export type { SnapshotRef } from '../snapshots/api.ts';
 
 /** What of the snapshot API goes over the wire. */
-export type SnapshotCalls = Omit<SnapshotApi, 'count' | 'job' | 'checkUndefine' | 'forget'>;
+export type SnapshotCalls = Omit<SnapshotApi, 'count' | 'job' | 'completedJob' | 'checkUndefine' | 'forget'>;
 
 /** Sends one call and waits for its reply. */
 type Send = <A, R>(call: RemoteCall<A, R>, args: A) => Promise<R>;

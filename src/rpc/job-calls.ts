@@ -2,7 +2,7 @@
 
 import { LibvirtError } from '../errors.ts';
 import { type DomainRef, isActive } from '../model/domain.ts';
-import type { ActiveJob, SnapshotApi } from '../snapshots/api.ts';
+import type { ActiveJob, CompletedJob, SnapshotApi } from '../snapshots/api.ts';
 import { type Answers, answer, refuseUnknown } from './answers.ts';
 import type { Decoded } from './codec.ts';
 import type { DomainApi } from './domain-api.ts';
@@ -13,13 +13,13 @@ type JobInfo = Decoded<typeof P.DOMAIN_GET_JOB_INFO.result>;
 type JobStats = Decoded<typeof P.DOMAIN_GET_JOB_STATS.result>;
 
 /** virDomainJobType: the qemu driver's jobs are all unbounded, for their totals may still grow. */
-const TYPE = { NONE: 0, UNBOUNDED: 2 } as const;
+const TYPE = { NONE: 0, UNBOUNDED: 2, COMPLETED: 3 } as const;
 
 /** virDomainJobOperation, by the name of ours. */
 const OPERATION: Readonly<Record<string, number>> = { create: 6, redefine: 6, revert: 7, delete: 10 };
 
-/** virDomainGetJobStatsFlags: COMPLETED asks for the job before, which is kept nowhere; KEEP_COMPLETED goes with it. */
-const JOB_STATS = { COMPLETED: 0x1, KNOWN: 0x3 } as const;
+/** virDomainGetJobStatsFlags: COMPLETED asks for the job before, which is told once, unless with KEEP_COMPLETED. */
+const JOB_STATS = { COMPLETED: 0x1, KEEP_COMPLETED: 0x2, KNOWN: 0x3 } as const;
 
 const NO_NUMBERS = {
   timeElapsed: 0n,
@@ -57,10 +57,31 @@ export function jobInfo(job: ActiveJob | undefined): JobInfo {
 /** The same as VIR_DOMAIN_JOB_* parameters, with the operation. */
 export function jobStats(job: ActiveJob | undefined): JobStats {
   if (!job) return { type: TYPE.NONE, params: [] };
-  const { progress } = job;
-  const sizes = progress ? ['data', 'memory'].flatMap((what) => sizesOf(what, progress)) : [];
-  const operation: TypedParam = { field: 'operation', type: 'int', value: OPERATION[job.operation] ?? 0 };
-  return { type: TYPE.UNBOUNDED, params: [operation, ullong('time_elapsed', elapsed(job)), ...sizes] };
+  return { type: TYPE.UNBOUNDED, params: [...beginning(job, elapsed(job)), ...sizes(job)] };
+}
+
+/** A job that has done its work, with the time that the guest stood where that is known. */
+function completedStats(job: CompletedJob): JobStats {
+  const pause = job.pause === undefined ? [] : [ullong('downtime', BigInt(Math.round(job.pause)))];
+  return { type: TYPE.COMPLETED, params: [...beginning(job, elapsed(job, job.ended)), ...pause, ...sizes(job)] };
+}
+
+/** What is known here of this domain: what runs, or what was done before. Undefined where there is no such job. */
+export function knownStats(snapshots: SnapshotApi, { uuid }: DomainRef, flags: number): JobStats | undefined {
+  if ((flags & JOB_STATS.COMPLETED) === 0) {
+    const job = snapshots.job(uuid);
+    return job && jobStats(job);
+  }
+  const done = snapshots.completedJob(uuid, (flags & JOB_STATS.KEEP_COMPLETED) !== 0);
+  return done && completedStats(done);
+}
+
+function beginning({ operation }: Pick<ActiveJob, 'operation'>, time: bigint): readonly TypedParam[] {
+  return [{ field: 'operation', type: 'int', value: OPERATION[operation] ?? 0 }, ullong('time_elapsed', time)];
+}
+
+function sizes({ progress }: Pick<ActiveJob, 'progress'>): readonly TypedParam[] {
+  return progress ? ['data', 'memory'].flatMap((what) => sizesOf(what, progress)) : [];
 }
 
 function sizesOf(what: string, progress: NonNullable<ActiveJob['progress']>): readonly TypedParam[] {
@@ -71,7 +92,8 @@ function sizesOf(what: string, progress: NonNullable<ActiveJob['progress']>): re
 const ullong = (field: string, value: bigint): TypedParam => ({ field, type: 'ullong', value });
 
 /** Milliseconds; the clock may have been set back. */
-const elapsed = ({ started }: ActiveJob): bigint => BigInt(Math.max(0, Date.now() - started));
+const elapsed = ({ started }: Pick<ActiveJob, 'started'>, now = Date.now()): bigint =>
+  BigInt(Math.max(0, now - started));
 
 /** Device state comes on top of the RAM that the total was estimated from, so that `done` may run past it. */
 function memory({ done, total }: NonNullable<ActiveJob['progress']>) {
@@ -90,8 +112,11 @@ export function jobAnswers(domains: DomainApi, snapshots: SnapshotApi): Answers 
     answer(P.DOMAIN_GET_JOB_INFO, ({ domain }) => jobInfo(jobOf(domain))),
     answer(P.DOMAIN_GET_JOB_STATS, ({ domain, flags }) => {
       refuseUnknown(flags, JOB_STATS.KNOWN, 'virDomainGetJobStats');
-      const job = jobOf(domain);
-      return jobStats(flags & JOB_STATS.COMPLETED ? undefined : job);
+      domains.domain(domain);
+      const known = knownStats(snapshots, domain, flags);
+      // Without a job, a domain that is off is refused.
+      if (!known) jobOf(domain);
+      return known ?? jobStats(undefined);
     }),
     answer(P.DOMAIN_ABORT_JOB, ({ domain }) => {
       const job = jobOf(domain);

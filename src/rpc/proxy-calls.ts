@@ -8,7 +8,7 @@ import { announceSnapshots } from './capabilities.ts';
 import { passesSnapshotFilter, SNAPSHOT_BITS } from './domain-filter.ts';
 import type { EventClient } from './events.ts';
 import { decodePayload, encodeFrame, type FrameHeader } from './frames.ts';
-import { jobInfo, jobStats } from './job-calls.ts';
+import { jobInfo, knownStats } from './job-calls.ts';
 import { errorFrame, replyFrame } from './messages.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure, UNDEFINE } from './procedures.ts';
 import type { OverlaidDomains, ProxyContext, ProxyOptions } from './proxy-context.ts';
@@ -106,7 +106,11 @@ export function proxyCalls({
     migrateCall(snapshots, P.DOMAIN_MIGRATE_PERFORM3_PARAMS),
 
     jobCall(snapshots, P.DOMAIN_GET_JOB_INFO, jobInfo),
-    jobCall(snapshots, P.DOMAIN_GET_JOB_STATS, jobStats, ({ flags }) => flags === 0),
+    proxyCall(P.DOMAIN_GET_JOB_STATS, (connection, call, frame, { domain, flags }) => {
+      const known = connection.open ? knownStats(snapshots, domain, flags) : undefined;
+      if (known) connection.toClient(replyFrame(call, P.DOMAIN_GET_JOB_STATS.result, known));
+      else connection.toUpstream(call, frame);
+    }),
     jobCall(snapshots, P.DOMAIN_ABORT_JOB, (job) => job.cancel()),
 
     proxyCall(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, (connection, call, frame, { eventID, domain }) => {
@@ -211,12 +215,11 @@ function jobCall<A extends { readonly domain: DomainRef }, R>(
   snapshots: SnapshotApi,
   procedure: Procedure<A, R>,
   run: (job: ActiveJob) => R,
-  isOurs: (args: A) => boolean = () => true,
 ): [number, ProxyCall] {
   return proxyCall(procedure, (connection, call, frame, args) => {
     const job = connection.open ? snapshots.job(args.domain.uuid) : undefined;
     const refused = connection.readOnly && procedure.readOnly !== undefined;
-    if (!job || refused || !isOurs(args)) connection.toUpstream(call, frame);
+    if (!job || refused) connection.toUpstream(call, frame);
     else connection.toClient(replyFrame(call, procedure.result, run(job)));
   });
 }

@@ -1,9 +1,9 @@
 /** libvirt's snapshot API as the fronts call it: one function per virDomainSnapshot* call, flags as libvirt's bits. */
 
 import type { DomainRef } from '../model/domain.ts';
-import type { ActiveJob, JobReport } from './jobs.ts';
+import type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
 
-export type { ActiveJob, JobReport } from './jobs.ts';
+export type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
 
 /** A snapshot as the wire names it. */
 export interface SnapshotRef {
@@ -43,6 +43,8 @@ export interface SnapshotApi {
   count(uuid: string): number;
   /** What runs on this domain now. */
   job(uuid: string): ActiveJob | undefined;
+  /** What was last done to this domain. It is told once, unless `keep` says that it is to be told again. */
+  completedJob(uuid: string, keep: boolean): CompletedJob | undefined;
   /** Refuses (55) to undefine an inactive domain that has snapshots, unless `metadata` says they may go. */
   checkUndefine(domain: DomainRef, metadata: boolean): Promise<void>;
   /** Forgets all metadata of a domain that the host no longer knows; one that still runs keeps it. Images are not touched. */

@@ -21,10 +21,20 @@ export interface ActiveJob {
   cancel(): void;
 }
 
+/** A job that has done its work. */
+export interface CompletedJob extends Pick<ActiveJob, 'operation' | 'started' | 'progress'> {
+  /** Milliseconds since the epoch. */
+  readonly ended: number;
+  /** How long the guest stood, milliseconds; undefined where nobody knows. */
+  readonly pause: number | undefined;
+}
+
 /** A job as its operation has it. Hosts, which do parts of the work, have the Job. */
 export interface OperationJob extends Job {
   /** The point of no return: throws where the job has been cancelled, and from here on it cannot be. */
   commit(): void;
+  /** How long the guest stood, milliseconds. */
+  paused(ms: number): void;
 }
 
 /** As in libvirt's "job 'snapshot' canceled by client" (qemuMigrationJobName). */
@@ -43,6 +53,7 @@ export interface JobReport extends Pick<ActiveJob, 'operation' | 'snapshot' | 'p
 interface Running extends ActiveJob {
   phase: string;
   progress: JobProgress | undefined;
+  pause: number | undefined;
   stop(): void;
 }
 
@@ -51,6 +62,8 @@ export class Jobs implements AsyncDisposable {
   readonly #waitMs: number;
   readonly #tails = new Map<string, Promise<void>>();
   readonly #running = new Map<string, Running>();
+  /** The last of each domain, until somebody has read it. */
+  readonly #completed = new Map<string, CompletedJob>();
   readonly #listeners: ((domain: DomainRef, job: JobReport) => void)[] = [];
   #closed = false;
 
@@ -68,6 +81,13 @@ export class Jobs implements AsyncDisposable {
   /** The job that runs on this domain now. */
   active(uuid: string): ActiveJob | undefined {
     return this.#running.get(uuid);
+  }
+
+  /** The last job that has done its work; told once, unless it is to be kept. */
+  completed(uuid: string, keep: boolean): CompletedJob | undefined {
+    const job = this.#completed.get(uuid);
+    if (!keep) this.#completed.delete(uuid);
+    return job;
   }
 
   /**
@@ -131,6 +151,7 @@ export class Jobs implements AsyncDisposable {
       started: Date.now(),
       phase: 'begun',
       progress: undefined,
+      pause: undefined,
       cancel: () => {
         if (committed) throw tooLate(domain, operation, snapshot);
         end('by client');
@@ -160,8 +181,13 @@ export class Jobs implements AsyncDisposable {
           throwIfCancelled(abort.signal);
           committed = true;
         },
+        paused: (ms) => {
+          running.pause = ms;
+        },
       });
       running.phase = 'completed';
+      const { started, progress, pause } = running;
+      this.#completed.set(domain.uuid, { operation, started, progress, pause, ended: Date.now() });
       return result;
     } catch (error) {
       running.phase = 'failed';

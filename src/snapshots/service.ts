@@ -4,7 +4,7 @@ import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { type DomainRef, isActive } from '../model/domain.ts';
 import { CREATE, XML } from '../model/flags.ts';
 import { validateSnapshot } from '../xml/validate.ts';
-import type { ActiveJob, SnapshotApi, SnapshotChange, SnapshotRef } from './api.ts';
+import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotChange, SnapshotRef } from './api.ts';
 import type { SnapshotContext } from './context.ts';
 import { createSnapshot } from './create.ts';
 import { deleteSnapshot } from './delete.ts';
@@ -139,6 +139,10 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
 
   job(uuid: string): ActiveJob | undefined {
     return this.#context.jobs.active(uuid);
+  }
+
+  completedJob(uuid: string, keep: boolean): CompletedJob | undefined {
+    return this.#context.jobs.completed(uuid, keep);
   }
 
   async checkUndefine(domain: DomainRef, metadata: boolean): Promise<void> {

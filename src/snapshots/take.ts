@@ -5,7 +5,12 @@ import { movesOnto, reversed } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import { CREATE } from '../model/flags.ts';
-import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type {
+  LibxlDiskSnapshot,
+  LibxlDomainSnapshot,
+  LibxlDomainSnapshotArgs,
+  LibxlSnapshotTimings,
+} from '../model/libxl.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
@@ -34,7 +39,7 @@ export async function take(
   domain: Domain,
   { snapshot, args, memoryKib }: CreatePlan,
   flags: number,
-  job: Job,
+  job: OperationJob,
 ): Promise<SnapshotDef> {
   const { host, images } = context;
   const { name } = snapshot;
@@ -57,12 +62,18 @@ export async function take(
     await moveDisks(host, domain, 'persistent', moves);
     if (!isActive(domain)) return snapshot;
     const taken = await saveActive(context, domain, name, { ...args, disks: reused(disks) }, flags, job);
+    if (taken.timings) job.paused(pauseOf(taken.timings, args.live === true));
     return fromLibxlSnapshot(snapshot, taken);
   } catch (error) {
     await context.memory.tidy(domain.ref);
     await alsoOnFailure(error, () => undoOverlays(context, domain, overlays, job));
     throw error;
   }
+}
+
+/** How long the guest stood: from the suspend on, which a live one only ends with. */
+function pauseOf({ suspend_ms = 0, disks_ms = 0, resume_ms }: LibxlSnapshotTimings, live: boolean): number {
+  return (live ? 0 : suspend_ms) + (resume_ms ?? disks_ms);
 }
 
 /**

@@ -4,7 +4,7 @@ import { LibvirtError } from '../../src/errors.ts';
 import type { DomainRef } from '../../src/model/domain.ts';
 import { LIFECYCLE } from '../../src/model/events.ts';
 import type { OverlaidDomains } from '../../src/rpc/proxy-context.ts';
-import type { ActiveJob, SnapshotApi, SnapshotRef } from '../../src/snapshots/api.ts';
+import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotRef } from '../../src/snapshots/api.ts';
 import type { LifecycleEvents } from '../../src/snapshots/ports.ts';
 
 /** For a proxy before which no domain runs on overlays. */
@@ -28,6 +28,7 @@ export class MemorySnapshots implements SnapshotApi {
   gate: Promise<void> = Promise.resolve();
   /** By UUID: tests put them there. */
   readonly jobs = new Map<string, ActiveJob>();
+  readonly completed = new Map<string, CompletedJob>();
 
   constructor(events: LifecycleEvents) {
     this.#events = events;
@@ -127,6 +128,12 @@ export class MemorySnapshots implements SnapshotApi {
 
   job(uuid: string): ActiveJob | undefined {
     return this.jobs.get(uuid);
+  }
+
+  completedJob(uuid: string, keep: boolean): CompletedJob | undefined {
+    const job = this.completed.get(uuid);
+    if (!keep) this.completed.delete(uuid);
+    return job;
   }
 
   async checkUndefine(domain: DomainRef, metadata: boolean): Promise<void> {

@@ -93,6 +93,7 @@ describe('the calls, where the domains are ours', () => {
       domains,
       defined,
       jobs: snapshots.jobs,
+      completed: snapshots.completed,
       call: async <A, R>(procedure: Procedure<A, R>, args: A, readOnly = false): Promise<R> => {
         const bytes = await reply(procedure, args, readOnly);
         expect(decodeHeader(bytes).status).toBe(STATUS.OK);
@@ -127,6 +128,25 @@ describe('the calls, where the domains are ours', () => {
     expect((await call(P.DOMAIN_GET_JOB_INFO, { domain: defined })).type).toBe(2);
   });
 
+  test('a job that is done is told once, unless it is to be kept, with the time that the guest stood', async () => {
+    const { completed, domains, defined, call } = await scene();
+    const domain = await domains.create(defined, { paused: false });
+    const { operation, started, progress } = running();
+    completed.set(domain.uuid, { operation, started, progress, ended: started + 900, pause: 41.4 });
+    const stats = (flags: number) => call(P.DOMAIN_GET_JOB_STATS, { domain, flags });
+    const done = await stats(3);
+    expect(done.type).toBe(3);
+    expect(done.params.slice(0, 3)).toEqual([
+      { field: 'operation', type: 'int', value: 6 },
+      { field: 'time_elapsed', type: 'ullong', value: 900n },
+      { field: 'downtime', type: 'ullong', value: 41n },
+    ]);
+    expect(done.params.at(-1)).toEqual({ field: 'memory_remaining', type: 'ullong', value: 7n << 20n });
+    expect(await stats(0)).toEqual({ type: 0, params: [] });
+    expect(await stats(1)).toEqual(done);
+    expect(await stats(1)).toEqual({ type: 0, params: [] });
+  });
+
   test('a job is shown to everybody and aborted by those who may', async () => {
     const { jobs, defined, call, error } = await scene();
     const job = running();
@@ -142,7 +162,7 @@ describe('the calls, where the domains are ours', () => {
     expect(job.cancelled()).toBe(true);
   });
 
-  test('the job before is kept nowhere; what no flag is, is refused', async () => {
+  test('what runs now is not what was done before; what no flag is, is refused', async () => {
     const { jobs, defined, call, error } = await scene();
     jobs.set(defined.uuid, running());
     expect(await call(P.DOMAIN_GET_JOB_STATS, { domain: defined, flags: 1 })).toEqual({ type: 0, params: [] });

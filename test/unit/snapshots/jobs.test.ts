@@ -46,6 +46,22 @@ test('operations on one domain run one after the other, in the order they came',
   expect(lines).toEqual(['g create s1', 'g end', 'g delete s0', 'g end']);
 });
 
+test('the last job that has done its work is told once, unless it is to be kept', async () => {
+  const jobs = new Jobs(recording().journal);
+  const task = { operation: 'create', snapshot: 's', flags: 0 } as const;
+  await jobs.run(G, task, async (job) => {
+    job.progress({ done: 2, total: 2 });
+    job.paused(41);
+  });
+  await expect(jobs.run(G, task, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+  expect(jobs.completed(H.uuid, false)).toBeUndefined();
+  const done = jobs.completed(G.uuid, true);
+  expect(done).toMatchObject({ operation: 'create', progress: { done: 2, total: 2 }, pause: 41 });
+  expect(done?.ended).toBeGreaterThanOrEqual(done?.started ?? Infinity);
+  expect(jobs.completed(G.uuid, false)).toEqual(done);
+  expect(jobs.completed(G.uuid, false)).toBeUndefined();
+});
+
 test('whoever listens hears of each phase, of progress, and of the end, good or bad', async () => {
   const jobs = new Jobs(recording().journal);
   const heard: string[] = [];
