@@ -51,7 +51,7 @@ export interface DomainFacts {
   readonly images: ReadonlyMap<string, ImageFile>;
 }
 
-/** `memoryDir`: where internal RAM lies. A snapshot that is deleted meanwhile is left out of nothing: the call rejects. */
+/** `memoryDir`: where internal RAM lies. Rejects where a snapshot is deleted meanwhile. */
 export async function domainFacts(client: RpcClient, domain: DomainRef, memoryDir: string): Promise<DomainFacts> {
   const { snapshots } = client;
   const [state, xml, refs, hasCurrent] = await Promise.all([

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { diskContents } from '../disks/disk-contents.ts';
 import { imageChain } from '../disks/image-info.ts';
 import { asLibvirtError } from '../errors.ts';
@@ -13,13 +13,16 @@ import { domainName, domainUuid, parseDomain } from '../xml/domain.ts';
 import type { CapturedDisk, SnapshotFacts } from './domain-facts.ts';
 import type { Finding } from './finding.ts';
 
-/** In what a driver saves memory: on Xen a libxl stream after libvirt's header, in the embedded host another stream. */
-export type MemoryFormat = 'libxl' | 'embedded' | 'foreign';
+/** What may be found in a memory image: on Xen a libxl stream alone, elsewhere what the driver behind the daemon saves. */
+export type MemoryFormat = 'libxl' | 'any';
 
 /** By virConnectGetType. */
 export function memoryFormatOf(driver: string): MemoryFormat {
-  return driver === 'Xen' ? 'libxl' : driver === 'TEST' ? 'embedded' : 'foreign';
+  return driver === 'Xen' ? 'libxl' : 'any';
 }
+
+/** How saved domains of libvirt's test and qemu drivers begin. They are those drivers' own: no more is known of them here. */
+const FOREIGN_MAGICS = ['TestGuestMagic', 'LibvirtQemudSave'] as const;
 
 /** Findings in the order in which a revert would meet them. */
 export async function checkSnapshot(
@@ -40,7 +43,7 @@ export async function checkSnapshot(
 
 async function memoryProblem(domain: DomainRef, path: string, format: MemoryFormat): Promise<string | undefined> {
   try {
-    if (format === 'foreign') return (await stat(path)).size > 0 ? undefined : `memory image '${path}' is empty`;
+    if (format === 'any' && (await isForeign(path))) return undefined;
     const image = await readMemoryImage(path);
     const owner = parseDomain(image.domainXml);
     if (domainUuid(owner) !== domain.uuid) {
@@ -51,6 +54,17 @@ async function memoryProblem(domain: DomainRef, path: string, format: MemoryForm
     return undefined;
   } catch (error) {
     return asLibvirtError(error).detail;
+  }
+}
+
+async function isForeign(path: string): Promise<boolean> {
+  try {
+    await using file = await open(path, 'r');
+    const { buffer } = await file.read(Buffer.alloc(16), 0, 16, 0);
+    return FOREIGN_MAGICS.some((magic) => buffer.toString('latin1').startsWith(magic));
+  } catch {
+    // Whoever reads it as an image of ours says why it cannot be read.
+    return false;
   }
 }
 

@@ -2,12 +2,13 @@
 
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
+import { startLibvirtd } from '../support/libvirtd.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 import { definitionOf, newImage } from '../unit/hosts/embedded.ts';
 
@@ -181,4 +182,24 @@ test('a domain or a snapshot that is not there is refused in virsh’s words', a
   expect((await verify('test', 'nothing')).stderr).toBe(
     "error: Domain snapshot not found: no domain snapshot with matching name 'nothing'\n",
   );
+});
+
+test('over a libvirtd with another driver, its memory images are taken as they are', async () => {
+  await using libvirtd = await startLibvirtd();
+  await using over = await Xlsnapd.start({ args: ['--upstream', libvirtd.socket] });
+  await chmod(over.home, 0o755);
+  const xml = join(files, 'through.xml');
+  await newImage(join(over.home, 'image'));
+  const definition = definitionOf('through', '11111111-2222-3333-4444-000000000004', {
+    xvda: join(over.home, 'image'),
+  });
+  await writeFile(xml, definition.replace("type='xen'", "type='test'"));
+  await over.ok('define', xml);
+  await over.ok('start', 'through');
+  await over.ok('snapshot-create-as', 'through', 's');
+  const folders = ['--memory-dir', join(over.home, 'memory'), '--snapshot-dir', join(over.home, 'snapshot')];
+  const verifyThere = () => runProgram(XLSNAP, ['-q', '-c', over.uri, 'verify', 'through', 's', ...folders]);
+  expect(await verifyThere()).toEqual({ status: 0, stdout: 'domain through, snapshot s: ok\n', stderr: '' });
+  await writeFile(join(over.home, 'memory/11111111-2222-3333-4444-000000000004/s.save'), '');
+  expect((await verifyThere()).stdout).toContain('failed to read libxl header');
 });
