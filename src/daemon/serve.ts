@@ -52,12 +52,14 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   const files = new FileJournal(options.stateDir);
   const steps = process.env[STEPS_VARIABLE];
   const journal = steps === undefined ? files : reporting(files, steps);
+  const memory = new MemoryFiles(options.memoryDir, imageWriter);
+  await memory.open();
   const snapshots = opened.use(
     await SnapshotService.open({
       host,
       images: new OfflineImages(),
       store: new SnapshotFiles(options.snapshotDir, log.warning),
-      memory: new MemoryFiles(options.memoryDir, imageWriter),
+      memory,
       events: hub,
       journal,
       jobs: new Jobs(journal),

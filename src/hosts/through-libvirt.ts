@@ -20,7 +20,7 @@ import type {
   LibxlDomainSnapshotArgs,
 } from '../model/libxl.ts';
 import type { Interruption, Job, LifecycleEvents, OfflineDisks, SavedMemory } from '../snapshots/ports.ts';
-import { withDiskImages } from '../xml/domain-images.ts';
+import { diskImages, withDiskImages } from '../xml/domain-images.ts';
 import { domainDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
 import { freezeGuest } from './guest-agent.ts';
@@ -122,7 +122,13 @@ export class ThroughLibvirt implements Mechanism {
     if (disks.length > 0) await this.#betweenSaveAndRestore(ref, () => this.#images.delete(name, disks));
   }
 
-  async commit({ ref }: Domain, layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
+  /** An overlay that was made and that the domain has never stood on is only removed. */
+  async commit(domain: Domain, all: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
+    if (all.length === 0) return;
+    const { ref } = domain;
+    const now = diskImages(await domainDefinition(this.#upstream, domain, 'live'));
+    const layers = all.filter(({ disk, top, above }) => above || now.get(disk)?.path === top.path);
+    await this.#images.remove(all.flatMap((layer) => (layers.includes(layer) ? [] : [layer.top])));
     if (layers.length === 0) return;
     const tips = layers.flatMap(({ disk, base, above }) => (above ? [] : [[disk, base] as const]));
     await this.#betweenSaveAndRestore(ref, () => this.#images.commit(layers, job), new Map(tips));

@@ -26,6 +26,12 @@ export class MemoryFiles implements MemoryImages {
     this.#writer = writer;
   }
 
+  /** The folder is there, and its writer's. To be waited for before domains are saved. */
+  async open(): Promise<void> {
+    await makeFolder(this.#dir, FOLDER_MODE);
+    await this.#handOver(this.#dir);
+  }
+
   path(domain: DomainRef, name: string): string {
     return join(this.#folder(domain), pathSegment(`${name}.save`));
   }
@@ -40,7 +46,7 @@ export class MemoryFiles implements MemoryImages {
       );
     }
     await makeFolder(folder, FOLDER_MODE);
-    if (this.#writer) await this.#handOver(folder, this.#writer);
+    await this.#handOver(folder);
     try {
       await requireSpace(domain, folder, bytes);
     } catch (error) {
@@ -86,12 +92,12 @@ export class MemoryFiles implements MemoryImages {
     await removeEmptyFolder(this.#folder(domain));
   }
 
-  async #handOver(folder: string, { uid, gid }: ImageWriter): Promise<void> {
-    for (const path of [this.#dir, folder]) {
-      await chown(path, uid, gid).catch((error) => {
-        throw systemError(error, `cannot hand '${path}' over to user ${uid}, who writes memory images there`);
-      });
-    }
+  async #handOver(folder: string): Promise<void> {
+    if (!this.#writer) return;
+    const { uid, gid } = this.#writer;
+    await chown(folder, uid, gid).catch((error) => {
+      throw systemError(error, `cannot hand '${folder}' over to user ${uid}, who writes memory images there`);
+    });
   }
 
   #folder(domain: DomainRef): string {
