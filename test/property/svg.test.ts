@@ -3,7 +3,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { DiskImages } from '../../src/cli/disk-images.ts';
-import type { SnapshotFacts } from '../../src/cli/domain-facts.ts';
+import type { SnapshotOnDisk } from '../../src/cli/domain-facts.ts';
 import { snapshotPicture } from '../../src/cli/svg.ts';
 import type { XmlElement } from '../../src/model/element.ts';
 import { childElements, textOf } from '../../src/model/element.ts';
@@ -41,7 +41,7 @@ const snapshots = fc
     { selector: ({ name }) => name },
   )
   .chain((all) => fc.tuple(fc.constant(all), fc.option(fc.constantFrom(...all.map(({ name }) => name), 'x'))))
-  .map(([all, current]): readonly SnapshotFacts[] =>
+  .map(([all, current]): readonly SnapshotOnDisk[] =>
     all.map(({ parent, ...rest }) =>
       factsOf(rest.name, { ...rest, ...(parent !== undefined && { parent }), current: rest.name === current }),
     ),
