@@ -4,7 +4,6 @@ import { access, chmod, chown, lstat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { isLibvirtError, LibvirtError, systemError } from '../errors.ts';
-import { HIGH_WATER_BYTES } from './inlet.ts';
 
 export interface ListenOptions {
   readonly path: string;
@@ -59,7 +58,7 @@ export async function listenAtFd(fd: number, readOnly: boolean, handler: Connect
 
 function serverOf(readOnly: boolean, handler: ConnectionHandler) {
   const sockets = new Set<Socket>();
-  const server = createServer({ highWaterMark: HIGH_WATER_BYTES }, (socket) => {
+  const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
