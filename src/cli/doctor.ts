@@ -29,7 +29,7 @@ export const DOCTOR = command({
   async run(values, session) {
     if (values.orphans && !values.fix) throw failure('--orphans goes with --fix');
     const folders = foldersOf(values, session);
-    const journal = new FileJournal(folders.stateDir);
+    const journal = new FileJournal(folders.stateDir, (text) => session.error(text));
     const client = await connected(session, journal);
     const told: (DoctorFinding & Mended)[] = [];
     for (const finding of await examine(client, folders, journal)) {

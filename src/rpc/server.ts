@@ -5,6 +5,9 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { isLibvirtError, LibvirtError, systemError } from '../errors.ts';
 
+/** For the last answers of a server that is closing. */
+const FLUSH_TIMEOUT_MS = 1_000;
+
 export interface ListenOptions {
   readonly path: string;
   /** A read-only socket: everything that changes something is refused on its connections. */
@@ -66,8 +69,13 @@ function serverOf(readOnly: boolean, handler: ConnectionHandler) {
   });
   const close = async (): Promise<void> => {
     const closed = new Promise((resolve) => server.close(resolve));
-    for (const socket of sockets) socket.destroy();
+    // Answers are still on their way out. Who does not read them keeps nobody.
+    for (const socket of sockets) socket.destroySoon();
+    const timer = setTimeout(() => {
+      for (const socket of sockets) socket.destroy();
+    }, FLUSH_TIMEOUT_MS);
     await closed;
+    clearTimeout(timer);
   };
   return { server, close };
 }
