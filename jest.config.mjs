@@ -15,6 +15,8 @@ export default {
     project('unit'),
     project('property'),
     project('integration', { setupFilesAfterEnv: ['<rootDir>/test/support/patience.ts'] }),
+    // Faults in every step of every operation, and many operations for long.
+    project('faults', { testTimeout: 600_000 }),
     // What takes long: libvirt's recorded commands, a million mutated frames.
     project('long', { testTimeout: 180_000 }),
     project('lab', {

@@ -137,6 +137,12 @@ export function receivedError(received: ErrorFields): LibvirtError {
   return new LibvirtError(code ?? 'OTHER', detail ?? received.message, { received });
 }
 
+/** The same error, which also says what state things are in. */
+export function explained(error: unknown, situation: string): LibvirtError {
+  const { code, detail } = asLibvirtError(error);
+  return new LibvirtError(code, `${detail} (${situation})`, { cause: error });
+}
+
 /** Ends an operation that the client has cancelled. */
 export function throwIfCancelled(signal: AbortSignal): void {
   if (!signal.aborted) return;

@@ -46,7 +46,7 @@ export async function overlayFindings(images: readonly DiskImage[]): Promise<rea
     const names = await readdir(folder, { withFileTypes: true }).catch(() => []);
     for (const entry of names) {
       const path = join(folder, entry.name);
-      if (!entry.isFile() || known.has(path) || !(await isQcow2Image(path))) continue;
+      if (!entry.isFile() || known.has(path) || !(await isQcow2Image(path).catch(() => false))) continue;
       const info = await imageInfo({ path, format: 'qcow2' }).catch(() => undefined);
       if (!info?.backing || !known.has(info.backing.path)) continue;
       findings.push({

@@ -13,7 +13,7 @@ import type { StoredItem } from './stored-items.ts';
 
 export type JournalRecord = Awaited<ReturnType<FileJournal['records']>>[number];
 
-export interface Removal {
+interface Removal {
   readonly path: string;
   readonly what: 'file' | 'empty folder';
   /** Whose it is: nothing is removed of a domain that has a record in the journal. */

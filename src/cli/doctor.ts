@@ -17,7 +17,7 @@ export const DOCTOR = command({
     'Lists operations that were interrupted and are not mended, and files, images and snapshots that belong to nothing. ' +
     'Fails where something is wrong. --fix removes what is certainly left over: files that were never finished, and empty ' +
     'folders. --orphans, with it, deletes snapshots whose memory is there and whose metadata is not. Nothing is removed of a ' +
-    'domain that an operation runs on. (Locks end with their process: none can be left.)',
+    'domain that an operation runs on. Locks end with their process: none can be left.',
   options: [
     { name: 'fix', type: 'bool', help: 'remove what is certainly left over' },
     { name: 'orphans', type: 'bool', help: 'with --fix: delete snapshots without metadata, too' },
@@ -29,7 +29,7 @@ export const DOCTOR = command({
   async run(values, session) {
     if (values.orphans && !values.fix) throw failure('--orphans goes with --fix');
     const folders = foldersOf(values, session);
-    const journal = new FileJournal(folders.stateDir);
+    const journal = new FileJournal(folders.stateDir, (text) => session.error(text));
     const client = await connected(session, journal);
     const told: (DoctorFinding & Mended)[] = [];
     for (const finding of await examine(client, folders, journal)) {

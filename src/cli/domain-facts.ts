@@ -13,7 +13,12 @@ import { readSnapshot } from '../xml/snapshot-read.ts';
 /** st_blocks counts these, whatever the file system's own blocks are (stat(2)). */
 const STAT_BLOCK_BYTES = 512;
 
-/** RAM and disks as one (where the RAM is ours or the disks' internal ones), in files of their own, or the disks alone. */
+/**
+ * internal   RAM in the daemon's folder, disks inside their images
+ * external   RAM or disks in files of their own
+ * disk-only  disks of a domain that ran, without its RAM
+ * offline    disks of a domain that was off, inside their images
+ */
 export type SnapshotKind = 'internal' | 'external' | 'disk-only' | 'offline';
 
 /** A disk's part in a snapshot. */
@@ -32,7 +37,7 @@ export interface StoredFile {
   readonly allocatedBytes: number | undefined;
 }
 
-export interface SnapshotFacts {
+export interface SnapshotOnDisk {
   readonly name: string;
   readonly parent?: string;
   readonly creationTime: bigint;
@@ -46,7 +51,7 @@ export interface SnapshotFacts {
 export interface DomainFacts {
   readonly domain: DomainRef;
   readonly state: DomainState;
-  readonly snapshots: readonly SnapshotFacts[];
+  readonly snapshots: readonly SnapshotOnDisk[];
   /** What the domain writes to now, by target; disks without a local image are left out. */
   readonly images: ReadonlyMap<string, ImageFile>;
 }
@@ -64,16 +69,16 @@ export async function domainFacts(client: RpcClient, domain: DomainRef, memoryDi
   const documents = await Promise.all(refs.map((ref) => snapshots.getXMLDesc(ref, 0)));
   const facts = documents.map(async (document) => {
     const { snapshot } = readSnapshot(document, { internal: false });
-    return await snapshotFacts(domain, snapshot, { current: snapshot.name === current, memoryDir });
+    return await onDisk(domain, snapshot, { current: snapshot.name === current, memoryDir });
   });
   return { domain, state, snapshots: await Promise.all(facts), images: imagesOf(domainDisks(parseDomain(xml))) };
 }
 
-export async function snapshotFacts(
+async function onDisk(
   domain: DomainRef,
   snapshot: SnapshotDef,
   { current, memoryDir }: { readonly current: boolean; readonly memoryDir: string },
-): Promise<SnapshotFacts> {
+): Promise<SnapshotOnDisk> {
   const { name, parent, creationTime, state } = snapshot;
   const path = memoryPath(domain, snapshot, memoryDir);
   return {
@@ -107,7 +112,7 @@ async function withSize(disk: CapturedDisk): Promise<CapturedDisk> {
 }
 
 /** What the snapshot takes in files of its own: its RAM, and the layers it has begun. Undefined where one is not to be seen. */
-export function ownBytes({ memory, disks }: Pick<SnapshotFacts, 'memory' | 'disks'>): number | undefined {
+export function ownBytes({ memory, disks }: Pick<SnapshotOnDisk, 'memory' | 'disks'>): number | undefined {
   const files = [memory, ...disks.map(({ overlay }) => overlay)].filter((file) => file !== undefined);
   const sizes = files.map(({ allocatedBytes }) => allocatedBytes);
   return sizes.reduce<number | undefined>(

@@ -4,7 +4,7 @@ import { aloneBytes, imageInfo } from '../disks/image-info.ts';
 import { type Cell, type Column, columns, hasColour } from './columns.ts';
 import { command, DOMAIN, JSON_OPTION } from './command.ts';
 import { diskImages } from './disk-images.ts';
-import { type CapturedDisk, domainFacts, type SnapshotFacts, type StoredFile } from './domain-facts.ts';
+import { type CapturedDisk, domainFacts, type SnapshotOnDisk, type StoredFile } from './domain-facts.ts';
 import { foldersOf, MEMORY_DIR } from './folders.ts';
 import { formatBytes } from './quantities.ts';
 
@@ -72,7 +72,7 @@ export const DU = command({
   },
 });
 
-async function snapshotUse({ name, memory, disks }: SnapshotFacts): Promise<SnapshotUse> {
+async function snapshotUse({ name, memory, disks }: SnapshotOnDisk): Promise<SnapshotUse> {
   const uses: DiskUse[] = [];
   for (const disk of disks) uses.push(await diskUse(name, disk));
   return { name, ...(memory && { memory }), disks: uses };

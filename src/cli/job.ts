@@ -5,19 +5,16 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DomainRef } from '../model/domain.ts';
-import type { JobStats, RpcClient } from '../rpc/client.ts';
+import type { RpcClient } from '../rpc/client.ts';
 import { progressLine, type Sample, sampleOf, summaryLine } from './progress.ts';
 import type { Session } from './session.ts';
 
 /** How often the daemon is asked. */
 const POLL_MS = 250;
-/** VIR_DOMAIN_JOB_STATS_COMPLETED. */
-const COMPLETED = 0x1;
+/** VIR_DOMAIN_JOB_STATS_COMPLETED, and _KEEP_COMPLETED: others may want to read it, too. */
+const COMPLETED = 0x3;
 /** VIR_DOMAIN_JOB_NONE. */
 const NO_JOB = 0;
-const NOTHING_KNOWN: JobStats = { type: NO_JOB, params: [] };
-/** Back to the line's first column, and the line emptied. */
-const CLEAR = '\r\x1b[K';
 
 /** Runs `work`, which is a job on the domain, with progress and Ctrl-C. What `work` rejects with, this rejects with. */
 export async function runJob<T>(session: Session, domain: DomainRef, work: () => Promise<T>): Promise<T> {
@@ -33,7 +30,6 @@ export async function runJob<T>(session: Session, domain: DomainRef, work: () =>
   }
 }
 
-/** Never rejects: a job that cannot be watched goes on all the same. */
 async function showProgress(
   session: Session,
   domain: DomainRef,
@@ -42,36 +38,24 @@ async function showProgress(
 ): Promise<void> {
   try {
     using client = await session.connect();
-    const samples = await poll(client, domain, ended);
-    const isDone = await job.then(
-      () => true,
-      () => false,
-    );
-    if (!samples) return;
-    // Not every driver remembers.
-    const completed = await client.getJobStats(domain, COMPLETED).catch(() => NOTHING_KNOWN);
-    process.stderr.write(isDone ? `${CLEAR}${summaryLine(...samples, completed)}\n` : CLEAR);
+    await showBar(session, client, domain, ended);
+    await job;
+    const summary = summaryLine(await client.getJobStats(domain, COMPLETED));
+    if (summary !== undefined) session.note(summary);
   } catch {
-    process.stderr.write(CLEAR);
+    // A job that cannot be watched goes on all the same; what it fails with is told by whoever waits for it.
   }
 }
 
-/** Resolves with the first and the last sample, or nothing where there never was memory to show. */
-async function poll(
-  client: RpcClient,
-  domain: DomainRef,
-  ended: AbortSignal,
-): Promise<readonly [Sample, Sample] | undefined> {
-  let samples: readonly [Sample, Sample] | undefined;
+/** Until the job has ended; nothing while there is no memory to show. */
+async function showBar(session: Session, client: RpcClient, domain: DomainRef, ended: AbortSignal): Promise<void> {
+  let first: Sample | undefined;
   while (!ended.aborted) {
     const sample = sampleOf(await client.getJobStats(domain, 0), performance.now());
-    if (sample) {
-      samples = [samples?.[0] ?? sample, sample];
-      process.stderr.write(`${CLEAR}${progressLine(...samples, process.stderr.columns)}`);
-    }
+    first ??= sample;
+    if (first && sample) session.progress(progressLine(first, sample, process.stderr.columns));
     await delay(POLL_MS, undefined, { signal: ended }).catch(() => {});
   }
-  return samples;
 }
 
 interface Interrupts extends Disposable {
@@ -85,9 +69,7 @@ function onInterrupt(session: Session, domain: DomainRef, ended: AbortSignal): I
   const interrupt = (): void => {
     if (aborting) session.leave();
     session.interrupted = true;
-    session.note(
-      `${process.stderr.isTTY ? CLEAR : ''}taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone`,
-    );
+    session.note('taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone');
     aborting = abort(session, domain, ended).catch((error) => session.error((error as Error).message));
   };
   process.on('SIGINT', interrupt);

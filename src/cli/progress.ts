@@ -32,8 +32,8 @@ function parameter({ params }: JobStats, name: string): number | undefined {
 export function progressLine(first: Sample, last: Sample, columns: number | undefined): string {
   const part = Math.min(1, last.done / last.total);
   const percent = `${Math.floor(part * 100)}%`.padStart(4);
-  const rate = rateOf(first, last);
-  const numbers = `${percent} ${formatBytes(last.done)} of ${formatBytes(last.total)}${rate && `, ${rate}`}`;
+  const speed = rate(last.done - first.done, last.at - first.at);
+  const numbers = `${percent} ${formatBytes(last.done)} of ${formatBytes(last.total)}${speed}`;
   const room = Math.min(BAR_MAX, (columns || COLUMNS) - numbers.length - 'Writing memory [] '.length - 1);
   if (room < 1) return numbers.slice(0, Math.max(0, (columns || COLUMNS) - 1));
   const filled = Math.round(part * room);
@@ -41,17 +41,22 @@ export function progressLine(first: Sample, last: Sample, columns: number | unde
   return `Writing memory [${bar}]${numbers}`;
 }
 
-/** `Memory: 256.00 MiB in 3.2 s, 80.10 MiB/s; the guest was paused for 41 ms`. The pause only where the daemon tells it. */
-export function summaryLine(first: Sample, last: Sample, completed: JobStats): string {
-  const rate = rateOf(first, last);
+/**
+ * `Memory: 256.00 MiB in 3.2 s, 80.10 MiB/s; the guest was paused for 41 ms`, of a job that is done. The pause only where
+ * the daemon tells it; nothing where no memory was written.
+ */
+export function summaryLine(completed: JobStats): string | undefined {
+  const done = parameter(completed, 'memory_processed');
+  const time = parameter(completed, 'time_elapsed');
   const pause = parameter(completed, 'downtime');
-  const written = `Memory: ${formatBytes(last.done)} in ${seconds(last.at - first.at)}${rate && `, ${rate}`}`;
+  if (done === undefined || time === undefined) return undefined;
+  const written = `Memory: ${formatBytes(done)} in ${seconds(time)}${rate(done, time)}`;
   return pause === undefined ? written : `${written}; the guest was paused for ${seconds(pause)}`;
 }
 
-function rateOf(first: Sample, last: Sample): string {
-  const ms = last.at - first.at;
-  return ms > 0 && last.done > first.done ? `${formatBytes(((last.done - first.done) * 1000) / ms)}/s` : '';
+/** `, 80.10 MiB/s`, where there is one. */
+function rate(bytes: number, ms: number): string {
+  return ms > 0 && bytes > 0 ? `, ${formatBytes((bytes * 1000) / ms)}/s` : '';
 }
 
 function seconds(ms: number): string {

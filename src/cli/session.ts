@@ -19,12 +19,16 @@ export interface SessionOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Back to the line's first column, and all of it gone (ECMA-48 EL). */
+const EMPTY_LINE = '\r\x1b[K';
+
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Standard output is for results, standard error for `error: …` and for progress. */
 export class Session implements Disposable {
   readonly #options: SessionOptions;
   #forPeople: boolean;
+  #inProgress = false;
   #client: Promise<RpcClient> | undefined;
   /** Ctrl-C was pressed: the exit code says so, whatever came of it. */
   interrupted = false;
@@ -45,13 +49,13 @@ export class Session implements Disposable {
 
   /** The connection, made when it is first needed. */
   client(): Promise<RpcClient> {
-    this.#client ??= this.connect();
+    this.#client ??= this.orSay('failed to connect to the hypervisor', () => this.connect());
     return this.#client;
   }
 
   /** A further connection, for what must not wait behind a call of the first. The caller disposes of it. */
   connect(): Promise<RpcClient> {
-    return this.orSay('failed to connect to the hypervisor', () => connect(this.#options));
+    return connect(this.#options);
   }
 
   /** Where `work` fails, this line comes before its error's own. */
@@ -81,12 +85,13 @@ export class Session implements Disposable {
 
   /** A result. */
   print(text: string): void {
+    this.#endProgress();
     process.stdout.write(text);
   }
 
   /** What only a person wants to read. */
   extra(text: string): void {
-    if (this.#forPeople) process.stdout.write(text);
+    if (this.#forPeople) this.print(text);
   }
 
   /** Results for another program, one a line. */
@@ -104,12 +109,25 @@ export class Session implements Disposable {
   /** JSON stands alone: what only a person wants to read is left out from here on. */
   json(value: unknown): void {
     this.#forPeople = false;
-    process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+    this.print(`${JSON.stringify(value, undefined, 2)}\n`);
   }
 
   /** Beside the results: what is going on. */
   note(text: string): void {
+    this.#endProgress();
     process.stderr.write(`${text}\n`);
+  }
+
+  /** A line on the terminal in whose place comes whatever is printed next. */
+  progress(line: string): void {
+    this.#endProgress();
+    process.stderr.write(line);
+    this.#inProgress = true;
+  }
+
+  #endProgress(): void {
+    if (this.#inProgress) process.stderr.write(EMPTY_LINE);
+    this.#inProgress = false;
   }
 
   /** Ends the program at once, as an interrupt would have. */
@@ -118,7 +136,7 @@ export class Session implements Disposable {
   }
 
   error(text: string): void {
-    process.stderr.write(`error: ${text}\n`);
+    this.note(`error: ${text}`);
   }
 
   [Symbol.dispose](): void {

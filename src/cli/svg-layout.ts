@@ -5,7 +5,7 @@
  */
 
 import type { DiskImage, DiskImages } from './disk-images.ts';
-import type { DomainFacts, SnapshotFacts } from './domain-facts.ts';
+import type { DomainFacts, SnapshotOnDisk } from './domain-facts.ts';
 import { type Branch, forest } from './forest.ts';
 
 export interface Box {
@@ -17,7 +17,7 @@ export interface Box {
 
 export interface SnapshotNode extends Box {
   /** Undefined for the domain as it is now. */
-  readonly snapshot: SnapshotFacts | undefined;
+  readonly snapshot: SnapshotOnDisk | undefined;
   readonly lane: number;
   /** The node it grew from. */
   readonly parent: SnapshotNode | undefined;
@@ -92,11 +92,11 @@ export function layOut(facts: Pick<DomainFacts, 'snapshots'>, images: readonly D
 }
 
 /** One lane for each. A first child stands in its parent's row, each further one in a new row beneath all that is left of it. */
-function placeNodes(snapshots: readonly SnapshotFacts[]): readonly SnapshotNode[] {
+function placeNodes(snapshots: readonly SnapshotOnDisk[]): readonly SnapshotNode[] {
   const { margin, gutter, header, lane, node } = SIZES;
   const current = snapshots.find((snapshot) => snapshot.current)?.name;
   const now = { name: NOW, creationTime: LATEST, ...(current !== undefined && { parent: current }) };
-  const branches: readonly Branch<SnapshotFacts | typeof now>[] = forest<SnapshotFacts | typeof now>([
+  const branches: readonly Branch<SnapshotOnDisk | typeof now>[] = forest<SnapshotOnDisk | typeof now>([
     ...snapshots,
     now,
   ]);

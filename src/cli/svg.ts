@@ -3,7 +3,7 @@
 import { element, type XmlElement } from '../model/element.ts';
 import { writeElement } from '../xml/write.ts';
 import type { DiskImages } from './disk-images.ts';
-import { type DomainFacts, ownBytes, type SnapshotFacts } from './domain-facts.ts';
+import { type DomainFacts, ownBytes, type SnapshotOnDisk } from './domain-facts.ts';
 import { formatBytes } from './quantities.ts';
 import { baseName, fitted, label, path, rectangle, type TextStyle, textWidth } from './svg-elements.ts';
 import {
@@ -73,7 +73,7 @@ function description({ state, snapshots, domain }: DomainFacts, images: readonly
   return [`Domain ${domain.name} is ${state} and has ${countOf(snapshots)}.`, ...sentences, ...writes].join(' ');
 }
 
-function countOf(snapshots: readonly SnapshotFacts[]): string {
+function countOf(snapshots: readonly SnapshotOnDisk[]): string {
   return snapshots.length === 1 ? '1 snapshot' : `${snapshots.length} snapshots`;
 }
 

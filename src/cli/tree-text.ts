@@ -1,11 +1,11 @@
 /** A domain's snapshots as a tree of text: one line each, with state, kind, size and age beside it. */
 
 import { type Cell, type Column, columns, type Style } from './columns.ts';
-import { ownBytes, type SnapshotFacts, type SnapshotKind } from './domain-facts.ts';
+import { ownBytes, type SnapshotKind, type SnapshotOnDisk } from './domain-facts.ts';
 import { type Branch, forest } from './forest.ts';
 import { formatAge, formatBytes } from './quantities.ts';
 
-export interface TreeTextOptions {
+interface TreeTextOptions {
   /** Seconds since the epoch. */
   readonly now: bigint;
   readonly colour: boolean;
@@ -28,7 +28,7 @@ const KIND_STYLES: Readonly<Record<SnapshotKind, Style>> = {
   offline: 'dim',
 };
 
-export function treeText(snapshots: readonly SnapshotFacts[], { now, ...options }: TreeTextOptions): string {
+export function treeText(snapshots: readonly SnapshotOnDisk[], { now, ...options }: TreeTextOptions): string {
   const branches = forest(snapshots);
   const beneath = rails(branches);
   return columns(
@@ -38,7 +38,7 @@ export function treeText(snapshots: readonly SnapshotFacts[], { now, ...options 
   );
 }
 
-function row(rail: string, snapshot: SnapshotFacts, now: bigint): readonly Cell[] {
+function row(rail: string, snapshot: SnapshotOnDisk, now: bigint): readonly Cell[] {
   const { name, current, state, kind, creationTime } = snapshot;
   const bytes = ownBytes(snapshot);
   return [

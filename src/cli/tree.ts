@@ -5,7 +5,7 @@ import { systemError } from '../errors.ts';
 import { hasColour } from './columns.ts';
 import { command, DOMAIN, exclusive, JSON_OPTION } from './command.ts';
 import { diskImages } from './disk-images.ts';
-import { domainFacts, ownBytes, type SnapshotFacts } from './domain-facts.ts';
+import { domainFacts, ownBytes, type SnapshotOnDisk } from './domain-facts.ts';
 import { foldersOf, MEMORY_DIR } from './folders.ts';
 import { forest } from './forest.ts';
 import { snapshotPicture } from './svg.ts';
@@ -58,7 +58,7 @@ interface TreeEntry {
 }
 
 /** The roots, each with its children in it. Sizes are bytes, null where a file is not to be seen; times seconds since the epoch. */
-function treeJson(snapshots: readonly SnapshotFacts[]): readonly TreeEntry[] {
+function treeJson(snapshots: readonly SnapshotOnDisk[]): readonly TreeEntry[] {
   const roots: TreeEntry[] = [];
   const entries: TreeEntry[] = [];
   for (const { item, parent } of forest(snapshots)) {

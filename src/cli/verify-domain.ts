@@ -8,7 +8,7 @@ import type { RpcClient } from '../rpc/client.ts';
 import type { Folders } from '../store/places.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
 import { diskImages } from './disk-images.ts';
-import { domainFacts, type SnapshotFacts } from './domain-facts.ts';
+import { domainFacts, type SnapshotOnDisk } from './domain-facts.ts';
 import type { Finding } from './finding.ts';
 import { checkSnapshot, type Hashes, hashSnapshot, type MemoryFormat } from './verify-snapshot.ts';
 
@@ -19,7 +19,7 @@ export interface Verified {
   readonly hashes?: Hashes;
 }
 
-export interface VerifyOptions {
+interface VerifyOptions {
   readonly folders: Folders;
   readonly format: MemoryFormat;
   readonly hash: boolean;
@@ -54,7 +54,7 @@ export async function* verifyDomain(
 /** The files against what the daemon lists. */
 async function storeFindings(
   domain: DomainRef,
-  listed: readonly SnapshotFacts[],
+  listed: readonly SnapshotOnDisk[],
   { snapshotDir }: Folders,
 ): Promise<Finding[]> {
   const complaints: string[] = [];

@@ -10,7 +10,7 @@ import { readMemoryStream } from '../hosts/test-memory.ts';
 import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
 import type { DomainRef } from '../model/domain.ts';
 import { domainName, domainUuid, parseDomain } from '../xml/domain.ts';
-import type { CapturedDisk, SnapshotFacts } from './domain-facts.ts';
+import type { CapturedDisk, SnapshotOnDisk } from './domain-facts.ts';
 import type { Finding } from './finding.ts';
 
 /** What may be found in a memory image: on Xen a libxl stream alone, elsewhere what the driver behind the daemon saves. */
@@ -27,7 +27,7 @@ const FOREIGN_MAGICS = ['TestGuestMagic', 'LibvirtQemudSave'] as const;
 /** Findings in the order in which a revert would meet them. */
 export async function checkSnapshot(
   domain: DomainRef,
-  snapshot: SnapshotFacts,
+  snapshot: SnapshotOnDisk,
   format: MemoryFormat,
 ): Promise<readonly Finding[]> {
   const { name, memory, disks } = snapshot;
@@ -103,7 +103,7 @@ export interface Hashes {
 }
 
 /** Of a snapshot in which checkSnapshot found nothing. */
-export async function hashSnapshot({ name, memory, disks }: SnapshotFacts): Promise<Hashes> {
+export async function hashSnapshot({ name, memory, disks }: SnapshotOnDisk): Promise<Hashes> {
   const hashes: Record<string, string> = {};
   for (const disk of disks) hashes[disk.target] = await sha256(await contentsOf(name, disk));
   return { ...(memory && { memory: await sha256(createReadStream(memory.path)) }), disks: hashes };

@@ -2,6 +2,7 @@
 
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { OfflineImages } from '../disks/offline.ts';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { SystemCalls } from '../libxl/system.ts';
@@ -49,7 +50,7 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   opened.use(await lockFolders([options.stateDir, options.snapshotDir, options.memoryDir]));
   const hub = new LifecycleHub();
   const { host, front, imageWriter, domains, upstream } = await openHost(options, { hub, log, opened });
-  const files = new FileJournal(options.stateDir);
+  const files = new FileJournal(options.stateDir, log.warning);
   const steps = process.env[STEPS_VARIABLE];
   const journal = steps === undefined ? files : reporting(files, steps);
   const memory = new MemoryFiles(options.memoryDir, imageWriter);
@@ -68,10 +69,18 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   );
   const gid = await groupId(options.group);
   await listenAll(options, { sockets, gid, handler: logged(front(snapshots), system, log), log }, opened);
-  if (options.dbus === undefined) return;
-  const access = { uid: process.geteuid?.() ?? 0, gid: gid ?? process.getegid?.() ?? 0, mode: options.mode };
-  const served = { domains: domains(snapshots), snapshots, hub, ...(upstream && { upstream }) };
-  await openDbus({ bus: options.dbus, uri: options.connect, ...served, access, log }, opened);
+  if (options.dbus !== undefined) {
+    const access = { uid: process.geteuid?.() ?? 0, gid: gid ?? process.getegid?.() ?? 0, mode: options.mode };
+    const served = { domains: domains(snapshots), snapshots, hub, ...(upstream && { upstream }) };
+    await openDbus({ bus: options.dbus, uri: options.connect, ...served, access, log }, opened);
+  }
+  opened.use({ [Symbol.asyncDispose]: () => endJobs(snapshots) });
+}
+
+/** Before the connections: who waits for a job that ends now is told of its end. */
+async function endJobs(snapshots: AsyncDisposable): Promise<void> {
+  await snapshots[Symbol.asyncDispose]();
+  await setImmediate();
 }
 
 /** What clients come in by. */

@@ -20,6 +20,7 @@ export function reporting(journal: Journal, socket: string): Journal {
           await entry.phase(phase);
           await report(phase);
         },
+        plan: (args) => entry.plan(args),
         end: async () => {
           await entry.end();
           await report('ended');

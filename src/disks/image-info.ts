@@ -32,7 +32,7 @@ export interface ImageInfo extends ImageFile {
 }
 
 /** An image with those beneath it, from the top; `broken` where one of them cannot be read. */
-export interface ImageChain {
+interface ImageChain {
   readonly layers: readonly ImageInfo[];
   readonly broken?: LibvirtError;
 }

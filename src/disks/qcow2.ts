@@ -82,15 +82,16 @@ export async function createQcow2Image(path: string, bytes: number): Promise<voi
   }
 }
 
-/** True for a file that begins as a qcow2 image of a version that QEMU knows; false for any other, and for none. */
+/** True for a file that begins as a qcow2 image of a version that QEMU knows; false for any other, and for none. Rejects for one that cannot be read. */
 export async function isQcow2Image(path: string): Promise<boolean> {
   try {
     await using file = await open(path, 'r');
     const { buffer } = await file.read(Buffer.alloc(QCOW2_MAGIC.length + 4), 0);
     const version = buffer.readUInt32BE(QCOW2_MAGIC.length);
     return buffer.subarray(0, QCOW2_MAGIC.length).equals(QCOW2_MAGIC) && (version === 2 || version === 3);
-  } catch {
-    return false;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw systemError(error, `cannot read image '${path}'`);
   }
 }
 

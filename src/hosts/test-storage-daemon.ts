@@ -34,7 +34,7 @@ export class StorageDaemon implements AsyncDisposable {
     this.#process = process;
   }
 
-  /** Opens what can be opened of `disks`: image files that exist, qcow2 or raw as the definition says. */
+  /** Opens what of `disks` is an image file, qcow2 or raw as the definition says. Rejects for one that cannot be read. */
   static async start(folder: string, id: number, disks: readonly LibxlDeviceDisk[]): Promise<StorageDaemon> {
     const opened: LibxlDeviceDisk[] = [];
     for (const disk of disks) if (await canOpen(disk)) opened.push(disk);
@@ -94,12 +94,11 @@ async function removeSockets({ qmp, nbd }: Sockets): Promise<void> {
 
 async function canOpen({ pdev_path: path, format }: LibxlDeviceDisk): Promise<boolean> {
   if (path === undefined) return false;
-  if (format === 'qcow2') return isQcow2Image(path);
-  if (format !== 'raw') return false;
-  return stat(path).then(
+  const isFile = await stat(path).then(
     (found) => found.isFile(),
     () => false,
   );
+  return isFile && (format === 'raw' || (format === 'qcow2' && (await isQcow2Image(path))));
 }
 
 function exportedDisk(disk: LibxlDeviceDisk): readonly string[] {

@@ -4,11 +4,8 @@ import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net';
 import { asLibvirtError } from '../errors.ts';
 import { type FrameSink, FrameSplitter } from './frame-splitter.ts';
 
-/**
- * Bytes that may wait in a socket before the side they come from is left alone: a few of the frames that streams are made
- * of (256 KiB), so that a stream does not stop and start with every one.
- */
-export const HIGH_WATER_BYTES = 1024 * 1024;
+/** Bytes of our own answers and events that may wait for a side before it is left alone. What is passed on waits read by read. */
+const HIGH_WATER_BYTES = 1024 * 1024;
 
 /** The most that is read at a time, as in Node's own streams. Four times as much makes no stream faster. */
 const READ_BYTES = 64 * 1024;

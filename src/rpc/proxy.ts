@@ -190,7 +190,7 @@ function refuseFirstCall(client: Inlet, error: LibvirtError): void {
       if (header.type === TYPE.CALL && !refused) {
         refused = true;
         outlet.send(errorFrame(header, error));
-        outlet.close();
+        outlet.close(error);
       }
       return 'drop';
     },

@@ -4,7 +4,9 @@ import { access, chmod, chown, lstat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { isLibvirtError, LibvirtError, systemError } from '../errors.ts';
-import { HIGH_WATER_BYTES } from './inlet.ts';
+
+/** For the last answers of a server that is closing. */
+const FLUSH_TIMEOUT_MS = 1_000;
 
 export interface ListenOptions {
   readonly path: string;
@@ -59,7 +61,7 @@ export async function listenAtFd(fd: number, readOnly: boolean, handler: Connect
 
 function serverOf(readOnly: boolean, handler: ConnectionHandler) {
   const sockets = new Set<Socket>();
-  const server = createServer({ highWaterMark: HIGH_WATER_BYTES }, (socket) => {
+  const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
@@ -67,8 +69,13 @@ function serverOf(readOnly: boolean, handler: ConnectionHandler) {
   });
   const close = async (): Promise<void> => {
     const closed = new Promise((resolve) => server.close(resolve));
-    for (const socket of sockets) socket.destroy();
+    // Answers are still on their way out. Who does not read them keeps nobody.
+    for (const socket of sockets) socket.destroySoon();
+    const timer = setTimeout(() => {
+      for (const socket of sockets) socket.destroy();
+    }, FLUSH_TIMEOUT_MS);
     await closed;
+    clearTimeout(timer);
   };
   return { server, close };
 }

@@ -1,7 +1,7 @@
 /** virDomainSnapshotCreateXML without REDEFINE: the qemu driver's order of checks and decisions, on Xen. */
 
 import { stat } from 'node:fs/promises';
-import { LibvirtError } from '../errors.ts';
+import { explained, LibvirtError } from '../errors.ts';
 import { alignDisks } from '../model/align.ts';
 import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
 import { CREATE } from '../model/flags.ts';
@@ -12,6 +12,7 @@ import { readSnapshotRequest } from '../xml/snapshot-read.ts';
 import { checkCapture } from './capture-rules.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import type { OperationJob } from './jobs.ts';
 import { toSnapshotArgs } from './libxl-args.ts';
 import { type CreatePlan, record, take } from './take.ts';
 
@@ -42,12 +43,18 @@ export async function createSnapshot(
     if (!(flags & CREATE.NO_METADATA)) context.store.check(now.ref, plan.snapshot);
     const taken = await take(context, now, plan, flags, job);
     await record(context, snapshots, now, plan, taken, flags, job);
-    if (flags & CREATE.HALT && isActive(now)) {
-      await job.phase('halt');
-      await host.destroy(await host.lookup(ref));
-    }
+    if (flags & CREATE.HALT && isActive(now)) await halt(context, await host.lookup(ref), request.name, job);
     return request.name;
   });
+}
+
+async function halt({ host }: SnapshotContext, domain: Domain, name: string, job: OperationJob): Promise<void> {
+  try {
+    await job.phase('halt');
+    await host.destroy(domain);
+  } catch (error) {
+    throw explained(error, `snapshot '${name}' of domain '${domain.ref.name}' is taken, and the domain was not halted`);
+  }
 }
 
 /** What is left of a file name's 255 bytes when the longest of our suffixes is taken off. qemu-img would cut the name. */

@@ -1,6 +1,6 @@
 /** virDomainSnapshotDelete: one snapshot, or it and all beneath it, or only those beneath it. */
 
-import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
+import { explained, throwIfCancelled } from '../errors.ts';
 import type { Domain } from '../model/domain.ts';
 import { DELETE } from '../model/flags.ts';
 import { isExternal, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
@@ -51,9 +51,10 @@ function checkCancelled(
     if (gone === all - 1 && !isExternal(entry)) job.commit();
     else throwIfCancelled(job.signal);
   } catch (error) {
-    const { code, detail } = asLibvirtError(error);
-    const situation = `${gone} of ${all} snapshots of domain '${domain}' are deleted; the others are as they were`;
-    throw new LibvirtError(code, `${detail} (${situation})`, { cause: error });
+    throw explained(
+      error,
+      `${gone} of ${all} snapshots of domain '${domain}' are deleted; the others are as they were`,
+    );
   }
 }
 

@@ -235,7 +235,10 @@ export interface JournalEntry {
   phase(name: Phase): Promise<void>;
   /** Kept in the record from now on. */
   plan(args: LibxlDomainSnapshotArgs): Promise<void>;
-  /** The operation has ended, well or badly, with nothing left to repair. */
+  /**
+   * The operation has ended, well or badly, with nothing left to repair. Never rejects: a record that stays is logged, and
+   * tells the next start of what has been done already.
+   */
   end(): Promise<void>;
 }
 

@@ -75,13 +75,16 @@ async function finishCreate(
 ): Promise<string> {
   const domain = await context.host.lookup(ref);
   if (snapshots.tree.has(snapshot)) {
-    // It may have been started anew since.
+    // Its file may still have the name of one that is being written.
+    await snapshots.put(await snapshots.read(snapshot), snapshots.current?.name === snapshot);
+    // The domain may have been started anew since.
     const halt = phase === 'halt' && isActive(domain);
     return halt
       ? `it had been taken; run 'virsh destroy ${domain.ref.name}' to halt the domain`
       : 'it had been finished';
   }
   if (!args) return 'nothing had been done yet';
+  await context.store.remove(snapshots.ref, snapshot);
   await takeBack(context, domain, snapshot, args, { signal: new AbortController().signal, progress: () => {} });
   return `it was taken back; the domain is ${domain.state}`;
 }

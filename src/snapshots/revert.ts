@@ -4,12 +4,13 @@
  */
 
 import { lstat } from 'node:fs/promises';
-import { asLibvirtError, LibvirtError } from '../errors.ts';
+import { explained, LibvirtError } from '../errors.ts';
 import { movesOnto } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { REVERT } from '../model/flags.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
+import type { Phase } from '../model/phases.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
 import { renamed } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
@@ -192,27 +193,29 @@ async function carryOut(
   job: OperationJob,
 ): Promise<void> {
   const { name } = domain.ref;
-  await job.phase(isActive(domain) ? 'destroy' : 'disks');
   try {
+    if (isActive(domain)) await job.phase('destroy');
     commit(job, name);
     if (isActive(domain)) await host.destroy(domain);
   } catch (error) {
     await images.remove(movesOnto(disks.overlays).map(({ to }) => to));
     throw error;
   }
-  if (isActive(domain)) await job.phase('disks');
-  await orExplain(
-    images.apply(snapshot.name, internal),
+  await step(
+    job,
+    'disks',
+    () => images.apply(snapshot.name, internal),
     `domain '${name}' is shut off and its disks may be partly reverted to snapshot '${snapshot.name}'; ` +
       `mend the cause and run snapshot-revert again`,
   );
   if (disks.overlays.length > 0) await snapshots.put(disks.snapshot, false);
   let lost: unknown;
   if (target.kind === 'restore') {
-    await job.phase('restore');
     const { memoryPath, paused } = target;
-    lost = await orExplain(
-      host.restore(domain, memoryPath, { paused, definition }),
+    lost = await step(
+      job,
+      'restore',
+      () => host.restore(domain, memoryPath, { paused, definition }),
       `the disks of domain '${name}' are reverted to snapshot '${snapshot.name}', its memory is not: the image is kept ` +
         `in ${memoryPath}; run snapshot-revert again, or boot the domain with start`,
     ).then(
@@ -221,23 +224,26 @@ async function carryOut(
     );
   }
   if (domain.persistent) {
-    await job.phase('define');
-    await orExplain(
-      host.define(persistent),
+    await step(
+      job,
+      'define',
+      () => host.define(persistent),
       `domain '${name}' is reverted to snapshot '${snapshot.name}', but for its persistent definition`,
     );
   }
   if (lost) throw lost;
   if (target.kind === 'boot') {
-    await job.phase('boot');
-    await orExplain(
-      host.start(domain, { paused: target.paused }),
+    await step(
+      job,
+      'boot',
+      () => host.start(domain, { paused: target.paused }),
       `domain '${name}' is reverted to snapshot '${snapshot.name}' and shut off`,
     );
   }
-  await job.phase('metadata');
-  await orExplain(
-    snapshots.setCurrent(snapshot.name),
+  await step(
+    job,
+    'metadata',
+    () => snapshots.setCurrent(snapshot.name),
     `domain '${name}' is reverted to snapshot '${snapshot.name}', which could not be recorded as the current one`,
   );
   await orExplain(
@@ -254,6 +260,11 @@ function commit(job: OperationJob, domain: string): void {
   }
 }
 
+/** A phase and what is done in it; an error of either says what state things are in. */
+async function step(job: OperationJob, phase: Phase, work: () => Promise<void>, situation: string): Promise<void> {
+  await orExplain(job.phase(phase).then(work), situation);
+}
+
 /** Adds to an error what state things are in. */
 async function orExplain(work: Promise<void>, situation: string): Promise<void> {
   try {
@@ -261,9 +272,4 @@ async function orExplain(work: Promise<void>, situation: string): Promise<void> 
   } catch (error) {
     throw explained(error, situation);
   }
-}
-
-function explained(error: unknown, situation: string): LibvirtError {
-  const { code, detail } = asLibvirtError(error);
-  return new LibvirtError(code, `${detail} (${situation})`, { cause: error });
 }

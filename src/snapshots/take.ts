@@ -48,8 +48,8 @@ export async function take(
   await images.checkFree(name, isActive(domain) ? overlays : disks);
   if (isActive(domain)) await host.checkSave(domain, args);
   await prepareMemory(context, domain, snapshot, memoryKib, flags);
-  await job.plan(args);
   try {
+    await job.plan(args);
     await job.phase('disks');
     const open = isActive(domain) ? overlays.flatMap(({ disk }) => disk.pdev_path ?? []) : [];
     await images.create(name, isActive(domain) ? overlays : disks, new Set(open));
@@ -142,17 +142,32 @@ export async function record(
   job: OperationJob,
 ): Promise<void> {
   const { host } = context;
-  await job.phase('metadata');
+  const listed = !(flags & CREATE.NO_METADATA);
   try {
+    await job.phase('metadata');
     job.commit();
     await moveDisks(host, domain, 'live', movesOnto(args.disks ?? []));
-    if (!(flags & CREATE.NO_METADATA)) await snapshots.put(snapshot, true);
+    if (listed) await snapshots.put(snapshot, true);
   } catch (error) {
     await alsoOnFailure(error, async () => {
+      if (listed) await removeMetadata(context, domain, snapshot.name);
       const uncancelled = { signal: new AbortController().signal, progress: job.progress };
       await takeBack(context, await host.lookup(domain.ref), snapshot.name, args, uncancelled);
     });
     throw error;
+  }
+}
+
+/** They may be there by now: where they stay, so must the data that they promise. */
+async function removeMetadata({ store }: SnapshotContext, { ref }: Domain, name: string): Promise<void> {
+  try {
+    await store.remove(ref, name);
+  } catch (error) {
+    const stays = await store.read(ref, name).then(
+      () => true,
+      () => false,
+    );
+    if (stays) throw error;
   }
 }
 

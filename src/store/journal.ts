@@ -15,9 +15,11 @@ const SUFFIX = '.json';
 
 export class FileJournal implements Journal {
   readonly #dir: string;
+  readonly #log: (text: string) => void;
 
-  constructor(stateDir: string) {
+  constructor(stateDir: string, log: (text: string) => void) {
     this.#dir = join(stateDir, 'journal');
+    this.#log = log;
   }
 
   async begin(domain: DomainRef, task: Task): Promise<JournalEntry> {
@@ -29,7 +31,8 @@ export class FileJournal implements Journal {
     };
     await makeFolder(this.#dir, FOLDER_MODE);
     await record({});
-    return { phase: (phase) => record({ phase }), plan: (args) => record({ args }), end: () => this.end(domain) };
+    const end = (): Promise<void> => this.end(domain).catch((error) => this.#log(asLibvirtError(error).message));
+    return { phase: (phase) => record({ phase }), plan: (args) => record({ args }), end };
   }
 
   /** A record that was cut off while it was written is no record: what it announced had not begun. */

@@ -63,12 +63,10 @@ export class SnapshotFiles implements SnapshotStore {
     const entries: SnapshotEntry[] = [];
     const claimants: SnapshotEntry[] = [];
     const names = await listFolder(folder);
-    // Of a write that a crash cut off, beside the file that it was to replace.
-    const isLeft = (file: string): boolean =>
-      file.endsWith(UNFINISHED) && names.includes(file.slice(0, -UNFINISHED.length));
+    const left = await this.#removeLeft(folder, names);
     for await (const [file, text] of texts(
       folder,
-      names.filter((name) => !isLeft(name)),
+      names.filter((name) => !left.has(name)),
     )) {
       const stored = this.#tryRead(join(folder, file), text);
       if (!stored) continue;
@@ -159,6 +157,15 @@ export class SnapshotFiles implements SnapshotStore {
       if (!domain) continue;
       await this.rename({ ...domain, name: folder }, domain).catch((error) => this.#log(asLibvirtError(error).message));
     }
+  }
+
+  /** Files of writes that a crash cut off, each beside the one that it was to replace. */
+  async #removeLeft(folder: string, names: readonly string[]): Promise<ReadonlySet<string>> {
+    const left = names.filter((file) => file.endsWith(UNFINISHED) && names.includes(file.slice(0, -UNFINISHED.length)));
+    for (const file of left) {
+      await removeFile(join(folder, file)).catch((error) => this.#log(asLibvirtError(error).message));
+    }
+    return new Set(left);
   }
 
   #tryRead(path: string, text: string | LibvirtError): ReturnType<typeof readSnapshotEntry> | undefined {

@@ -58,6 +58,7 @@ test('clients are disconnected, the next ones are told why, and all goes on when
   await libvirtd[Symbol.asyncDispose]();
   expect((await waiting).stderr).toMatch(/Disconnected from .* due to end of file/);
   expect(await daemon.refused('snapshot-list', 'one')).toContain(`Failed to connect socket to '${upstream()}'`);
+  await daemon.logged(`Failed to connect socket to '${upstream()}'`);
 
   await startUpstream();
   expect(await daemon.ok('snapshot-list', 'one', '--name')).toBe('kept');

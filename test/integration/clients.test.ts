@@ -112,6 +112,15 @@ test('the calls with which virt-manager fills its list are answered', async () =
   }
 });
 
+test('a client that sends what is no frame is disconnected, and named in the log with the reason', async () => {
+  using rude = new RawClient(host.socket);
+  rude.socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  await rude.closed();
+  await host.logged(
+    `warning: client disconnected: pid ${process.pid}, uid ${process.getuid?.()}, gid ${process.getgid?.()}: packet of`,
+  );
+});
+
 describe('libvirt-dbus', () => {
   // Its URIs are built in, qemu:///session of root among them. In a mount namespace the daemon stands where that leads, and
   // opens libvirtd's test driver for whoever comes.

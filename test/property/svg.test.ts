@@ -3,7 +3,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { DiskImages } from '../../src/cli/disk-images.ts';
-import type { SnapshotFacts } from '../../src/cli/domain-facts.ts';
+import type { SnapshotOnDisk } from '../../src/cli/domain-facts.ts';
 import { snapshotPicture } from '../../src/cli/svg.ts';
 import type { XmlElement } from '../../src/model/element.ts';
 import { childElements, textOf } from '../../src/model/element.ts';
@@ -12,12 +12,10 @@ import { diskOf, domainOf, factsOf, qcow2 } from '../support/snapshot-facts.ts';
 
 const NAMES = ['a', 'snapshot-with-a-rather-long-name', '漢字のスナップショット名前です', 'd', 'e<f>', 'é', 'g', 'h'];
 const TARGETS = ['xvda', 'xvdb'];
+/** Enough for chains that are deeper than the picture indents. */
 const PATHS = [
-  '/i/base.qcow2',
-  '/i/over.1',
-  '/i/over.2',
-  '/i/over.3',
   '/i/an-image-with-a-very-long-file-name-indeed.qcow2',
+  ...Array.from({ length: 9 }, (_, at) => `/i/over.${at}`),
 ];
 
 const disk = fc
@@ -41,23 +39,26 @@ const snapshots = fc
     { selector: ({ name }) => name },
   )
   .chain((all) => fc.tuple(fc.constant(all), fc.option(fc.constantFrom(...all.map(({ name }) => name), 'x'))))
-  .map(([all, current]): readonly SnapshotFacts[] =>
+  .map(([all, current]): readonly SnapshotOnDisk[] =>
     all.map(({ parent, ...rest }) =>
       factsOf(rest.name, { ...rest, ...(parent !== undefined && { parent }), current: rest.name === current }),
     ),
   );
 
 const images = fc
-  .array(fc.option(fc.constantFrom(...PATHS), { nil: undefined }), { minLength: 5, maxLength: 5 })
+  .array(fc.option(fc.constantFrom(...PATHS, 'the one before', 'the one before'), { nil: undefined, freq: 9 }), {
+    minLength: PATHS.length,
+    maxLength: PATHS.length,
+  })
   .map((backings): readonly DiskImages[] =>
     TARGETS.map((target) => ({
       target,
       active: PATHS[2],
       images: PATHS.map((path, at) => {
-        const backing = backings[at];
+        const backing = backings[at] === 'the one before' ? PATHS[at - 1] : backings[at];
         const sizes = { virtualBytes: 1 << 30, allocatedBytes: 1 << 20, snapshots: [] };
         const info = { ...qcow2(path), ...sizes, ...(backing !== undefined && { backing: qcow2(backing) }) };
-        return at === 4 ? { ...qcow2(path), problem: 'gone', begun: 0n } : { ...qcow2(path), info, begun: BigInt(at) };
+        return at === 9 ? { ...qcow2(path), problem: 'gone', begun: 0n } : { ...qcow2(path), info, begun: BigInt(at) };
       }),
     })),
   );
@@ -138,7 +139,7 @@ test('no box overlaps another, no line of a tree crosses a box, every text is wh
       offenders.push(...lines.filter((line) => bodies.some((body) => overlap(line, body))));
       expect(offenders).toEqual([]);
       expect(classed(groups, 'node')).toHaveLength(all.length + 1);
-      expect(classed(groups, 'image')).toHaveLength(10);
+      expect(classed(groups, 'image')).toHaveLength(20);
     }),
     { numRuns: 100 },
   );

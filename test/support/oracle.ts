@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
 const ORACLE = resolve(import.meta.dirname, '../../../shared/oracle');
-const CASE_TIMEOUT_MS = 120_000;
+const CASE_TIMEOUT_MS = 300_000;
 
 export interface RecordedCommand {
   readonly number: number;

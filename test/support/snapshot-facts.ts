@@ -1,17 +1,17 @@
 /** Snapshots as the commands that show them see them. */
 
-import type { CapturedDisk, DomainFacts, SnapshotFacts } from '../../src/cli/domain-facts.ts';
+import type { CapturedDisk, DomainFacts, SnapshotOnDisk } from '../../src/cli/domain-facts.ts';
 import type { ImageFile } from '../../src/disks/image-info.ts';
 
 export const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 
 /** An internal snapshot of a running domain, 100 seconds after the epoch, unless `more` says otherwise. */
-export function factsOf(name: string, more: Partial<SnapshotFacts> = {}): SnapshotFacts {
+export function factsOf(name: string, more: Partial<SnapshotOnDisk> = {}): SnapshotOnDisk {
   return { name, creationTime: 100n, state: 'running', kind: 'internal', current: false, disks: [], ...more };
 }
 
 export function domainOf(
-  snapshots: readonly SnapshotFacts[],
+  snapshots: readonly SnapshotOnDisk[],
   images: Readonly<Record<string, ImageFile>> = {},
   id = 1,
 ): DomainFacts {

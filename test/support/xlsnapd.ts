@@ -74,6 +74,11 @@ export class Xlsnapd implements AsyncDisposable {
     return this.#daemon.pid ?? -1;
   }
 
+  /** False once it has ended, however it did. */
+  get alive(): boolean {
+    return this.#daemon.exitCode === null && this.#daemon.signalCode === null;
+  }
+
   /** What it has logged so far. */
   get log(): string {
     return this.#log.join('');
@@ -105,7 +110,7 @@ export class Xlsnapd implements AsyncDisposable {
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    if (this.#daemon.exitCode !== null || this.#daemon.signalCode !== null) return;
+    if (!this.alive) return;
     const ended = new Promise((resolve) => this.#daemon.once('exit', resolve));
     this.#daemon.kill(signal);
     await ended;

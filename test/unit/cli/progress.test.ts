@@ -61,14 +61,18 @@ describe('the bar', () => {
 });
 
 describe('the last line', () => {
+  const written = { memory_processed: 256 * MIB, time_elapsed: 4_000 };
+
   test('tells how long it took, and how long the guest stood', () => {
-    expect(summaryLine(sample(0, 0), sample(256, 4_000), stats({ downtime: 41 }))).toBe(
+    expect(summaryLine(stats({ ...written, downtime: 41 }))).toBe(
       'Memory: 256.00 MiB in 4.0 s, 64.00 MiB/s; the guest was paused for 41 ms',
     );
-    expect(summaryLine(sample(0, 0), sample(256, 4_000), stats({ downtime: 1_500 }))).toContain('paused for 1.5 s');
+    expect(summaryLine(stats({ ...written, downtime: 1_500 }))).toContain('paused for 1.5 s');
   });
 
   test('says nothing of what is not known', () => {
-    expect(summaryLine(sample(256, 10), sample(256, 10), stats({}))).toBe('Memory: 256.00 MiB in 0 ms');
+    expect(summaryLine(stats({ ...written, time_elapsed: 0 }))).toBe('Memory: 256.00 MiB in 0 ms');
+    expect(summaryLine(stats({ time_elapsed: 7 }))).toBeUndefined();
+    expect(summaryLine(stats({}))).toBeUndefined();
   });
 });

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -10,10 +10,12 @@ const create: Task = { operation: 'create', snapshot: 's1', flags: 4 };
 const other = { name: 'h', uuid: '22222222-2222-3333-4444-777777777778', id: -1 };
 let dir = '';
 let journal: FileJournal;
+let logged: string[] = [];
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'xlsnap-journal-'));
-  journal = new FileJournal(dir);
+  logged = [];
+  journal = new FileJournal(dir, (text) => void logged.push(text));
 });
 
 afterEach(async () => {
@@ -26,7 +28,7 @@ test('nothing was ever begun: nothing is pending', async () => {
 
 test('an operation is on the disk before it begins, and each phase before it starts', async () => {
   const entry = await journal.begin(domain, create);
-  const after = new FileJournal(dir);
+  const after = new FileJournal(dir, (text) => void logged.push(text));
   expect(await after.pending()).toEqual([{ domain, ...create, phase: 'begun' }]);
   await entry.phase('saving');
   expect(await after.pending()).toEqual([{ domain, ...create, phase: 'saving' }]);
@@ -38,6 +40,15 @@ test('an operation that has ended is not pending', async () => {
   await ended.end();
   expect(await journal.pending()).toMatchObject([{ domain: other, operation: 'revert', snapshot: 's/2' }]);
   await expect(ended.end()).resolves.toBeUndefined();
+});
+
+test('a record that cannot be removed is logged, and the operation has ended all the same', async () => {
+  const entry = await journal.begin(domain, create);
+  const path = join(dir, 'journal', `${domain.uuid}.json`);
+  await rm(path);
+  await mkdir(path);
+  await expect(entry.end()).resolves.toBeUndefined();
+  expect(logged).toEqual([expect.stringContaining(`cannot remove file '${path}'`)]);
 });
 
 test('a domain has one record, that of its last operation', async () => {

@@ -1,0 +1,176 @@
+/** The operations that faults are put into. Before each: the domain runs, and has the snapshots `base` and `cold`. */
+
+import type { DomainState } from '../../src/model/domain.ts';
+import { CREATE, DELETE, REVERT } from '../../src/model/flags.ts';
+import type { Contents, World } from './world.ts';
+
+/** What an operation finds, or leaves. */
+export interface Situation {
+  readonly state: DomainState;
+  readonly contents: Contents;
+  /** Snapshots besides `base` and `cold`. */
+  readonly listed: readonly string[];
+  /** Of these only the data is there: snapshots without metadata. */
+  readonly hidden?: readonly string[];
+}
+
+export interface Subject {
+  readonly name: string;
+  readonly before: Situation;
+  readonly after: Situation;
+  /** Brings the world from its usual state into that of `before`. */
+  prepare(world: World): Promise<void>;
+  perform(world: World): Promise<void>;
+}
+
+/** What the domain holds before an operation, and what a booted one has in its RAM. */
+const NOW = 3;
+const BLANK = 0;
+
+const RUNNING: Situation = { state: 'running', contents: { disk: NOW, ram: NOW }, listed: [] };
+const OFF: Situation = { state: 'shutoff', contents: { disk: NOW }, listed: [] };
+const BASE: Situation = { state: 'running', contents: { disk: 1, ram: 1 }, listed: [] };
+const COLD: Situation = { state: 'shutoff', contents: { disk: 2 }, listed: [] };
+
+/** Every snapshot that there ever is, by its name. */
+export const SNAPSHOTS: Readonly<Record<string, Pick<Situation, 'state' | 'contents'>>> = {
+  base: BASE,
+  cold: COLD,
+  new: RUNNING,
+  'new-off': OFF,
+  'new-paused': { ...RUNNING, state: 'paused' },
+  victim: RUNNING,
+  child: RUNNING,
+};
+
+/** A world in the state that every subject begins with. */
+export async function furnish(world: World): Promise<void> {
+  await world.mark(1);
+  await world.create('base');
+  await world.destroy();
+  await world.mark(2);
+  await world.create('cold');
+  await world.revert('base');
+  await world.mark(NOW);
+}
+
+/** The same state again, after whatever has happened. */
+export async function tidy(world: World): Promise<void> {
+  for (const name of await world.listed()) if (name !== 'base' && name !== 'cold') await world.delete(name);
+  await world.revert('base');
+  await world.mark(NOW);
+}
+
+const nothing = async (): Promise<void> => {};
+const off = (world: World): Promise<void> => world.destroy();
+const victims = async (world: World): Promise<void> => {
+  await world.create('victim');
+  await world.create('child');
+};
+
+export const SUBJECTS: readonly Subject[] = [
+  {
+    name: 'create, running',
+    before: RUNNING,
+    after: { ...RUNNING, listed: ['new'] },
+    prepare: nothing,
+    perform: (world) => world.create('new'),
+  },
+  {
+    name: 'create, paused',
+    before: { ...RUNNING, state: 'paused' },
+    after: { ...RUNNING, state: 'paused', listed: ['new-paused'] },
+    prepare: (world) => world.pause(),
+    perform: (world) => world.create('new-paused'),
+  },
+  {
+    name: 'create, off',
+    before: OFF,
+    after: { ...OFF, listed: ['new-off'] },
+    prepare: off,
+    perform: (world) => world.create('new-off'),
+  },
+  {
+    name: 'create and halt',
+    before: RUNNING,
+    after: { ...OFF, listed: ['new'] },
+    prepare: nothing,
+    perform: (world) => world.create('new', CREATE.HALT),
+  },
+  {
+    name: 'create without metadata',
+    before: RUNNING,
+    after: { ...RUNNING, hidden: ['new'] },
+    prepare: nothing,
+    perform: (world) => world.create('new', CREATE.NO_METADATA),
+  },
+  {
+    name: 'revert, running to running',
+    before: RUNNING,
+    after: BASE,
+    prepare: nothing,
+    perform: (world) => world.revert('base'),
+  },
+  {
+    name: 'revert, off to paused',
+    before: OFF,
+    after: { ...BASE, state: 'paused' },
+    prepare: off,
+    perform: (world) => world.revert('base', REVERT.PAUSED),
+  },
+  {
+    name: 'revert, running to off',
+    before: RUNNING,
+    after: COLD,
+    prepare: nothing,
+    perform: (world) => world.revert('cold'),
+  },
+  {
+    name: 'revert, running to booted',
+    before: RUNNING,
+    after: { ...COLD, state: 'running', contents: { disk: 2, ram: BLANK } },
+    prepare: nothing,
+    perform: (world) => world.revert('cold', REVERT.RUNNING),
+  },
+  {
+    name: 'delete, running',
+    before: { ...RUNNING, listed: ['child', 'victim'] },
+    after: { ...RUNNING, listed: ['child'] },
+    prepare: victims,
+    perform: (world) => world.delete('victim'),
+  },
+  {
+    name: 'delete, off',
+    before: { ...OFF, listed: ['child', 'victim'] },
+    after: { ...OFF, listed: ['victim'] },
+    prepare: async (world) => {
+      await victims(world);
+      await world.destroy();
+    },
+    perform: (world) => world.delete('child'),
+  },
+  {
+    name: 'delete with children',
+    before: { ...RUNNING, listed: ['child', 'victim'] },
+    after: RUNNING,
+    prepare: victims,
+    perform: (world) => world.delete('victim', DELETE.CHILDREN),
+  },
+  {
+    name: 'delete of metadata',
+    before: { ...RUNNING, listed: ['child', 'victim'] },
+    after: { ...RUNNING, listed: ['victim'], hidden: ['child'] },
+    prepare: victims,
+    perform: (world) => world.delete('child', DELETE.METADATA_ONLY),
+  },
+  {
+    name: 'redefine',
+    before: RUNNING,
+    after: RUNNING,
+    prepare: nothing,
+    perform: async (world) => {
+      const xml = await world.describe('base');
+      await world.redefine(xml.replace('<state>', '<description>anew</description><state>'));
+    },
+  },
+];
