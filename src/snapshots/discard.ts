@@ -63,14 +63,23 @@ async function merge(
   }
   await images.commit(plan.others, job);
   for (const { image, base } of plan.rebased) await images.rebase(image, base);
+  const rewritten = rewrittenImages(plan);
   for (const other of others) {
     const standing = restated(other, plan);
-    if (!standing) continue;
-    await snapshots.put(standing, false);
-    const path = memoryPathOf(memory, domain, standing);
-    if (path !== undefined) await host.retie({ path, name: standing.name, disks: capturedDisks(standing) });
+    if (standing) await snapshots.put(standing, false);
+    const { name } = other;
+    const disks = capturedDisks(standing ?? other);
+    const path = memoryPathOf(memory, domain, standing ?? other);
+    const changed = standing || disks.some(({ disk }) => rewritten.has(disk.pdev_path ?? ''));
+    if (changed && path !== undefined) await host.retie({ path, name, disks });
   }
   await images.remove(plan.unused);
+}
+
+/** Images whose header names another backing image now: not what a guest reads of them, but the files have changed. */
+function rewrittenImages({ own, others, rebased }: Merge): ReadonlySet<string> {
+  const above = [...own, ...others].flatMap((layer) => layer.above?.path ?? []);
+  return new Set([...above, ...rebased.map(({ image }) => image.path)]);
 }
 
 function checkSameImages(

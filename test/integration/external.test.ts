@@ -281,6 +281,18 @@ describe('deleting', () => {
     expect(await guestReads(host, 2, { at: 1 })).toBe(false);
   });
 
+  test('one in the middle leaves the memory of every other snapshot usable: also where only a header was rewritten', async () => {
+    for (const n of [1, 2, 3, 4]) {
+      await create(`s${n}`, '--memspec', file(`ram${n}`));
+      await guestWrites(host, n);
+    }
+    await host.ok('snapshot-delete', 'test', 's2');
+    for (const n of [4, 3, 1]) {
+      await host.ok('snapshot-revert', 'test', `s${n}`);
+      expect(await guestReads(host, n)).toBe(false);
+    }
+  });
+
   test('with children goes from the leaves up, live and off', async () => {
     for (const name of ['s1', 's2', 's3']) await diskOnly(name);
     await guestWrites(host, 9);
