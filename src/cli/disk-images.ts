@@ -28,7 +28,8 @@ export async function diskImages({ images, snapshots }: DomainFacts): Promise<re
     [...targets].map(async (target): Promise<DiskImages> => {
       const now = images.get(target);
       const named = captured.filter((disk) => disk.target === target);
-      const tops = [now, ...named.flatMap(({ image, overlay }) => [overlay, image])].filter((top) => top !== undefined);
+      const layers = named.flatMap(({ overlay }) => (overlay && !overlay.removed ? [overlay] : []));
+      const tops = [...(now ? [now] : []), ...layers, ...named.map(({ image }) => image)];
       const begun = new Map(
         snapshots.flatMap(({ disks, creationTime }) =>
           disks.flatMap(({ overlay }) => (overlay ? [[overlay.path, creationTime] as const] : [])),

@@ -3,8 +3,11 @@
 import { stat } from 'node:fs/promises';
 import type { ImageFile } from '../disks/image-info.ts';
 import type { DomainDisk, DomainRef, DomainState } from '../model/domain.ts';
+import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
 import type { RpcClient } from '../rpc/client.ts';
+import { capturedDisks } from '../snapshots/libxl-args.ts';
+import { isMissing } from '../store/atomic-file.ts';
 import { MemoryFiles } from '../store/memory-images.ts';
 import { parseDomain } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
@@ -28,7 +31,14 @@ export interface CapturedDisk {
   /** The image that holds the disk as it was. */
   readonly image: ImageFile;
   /** The layer in which the guest went on; absent where the snapshot lies inside the image. */
-  readonly overlay?: ImageFile & Partial<StoredFile>;
+  readonly overlay?: Overlay;
+  /** The same as libxl has it. */
+  readonly part: LibxlDiskSnapshot;
+}
+
+/** A layer that a snapshot has begun. The snapshot is whole without it: a revert that leaves a layer behind removes it. */
+interface Overlay extends ImageFile, StoredFile {
+  readonly removed: boolean;
 }
 
 export interface StoredFile {
@@ -86,7 +96,7 @@ async function onDisk(
     ...(parent !== undefined && { parent }),
     kind: kindOf(snapshot),
     ...(path !== undefined && { memory: await storedFile(path) }),
-    disks: await Promise.all(captured(snapshot).map(withSize)),
+    disks: (await Promise.all(capturedDisks(snapshot).map((part) => captured(snapshot, part)))).flat(),
   };
 }
 
@@ -107,8 +117,9 @@ async function storedFile(path: string): Promise<StoredFile> {
   return { path, allocatedBytes: found && found.blocks * STAT_BLOCK_BYTES };
 }
 
-async function withSize(disk: CapturedDisk): Promise<CapturedDisk> {
-  return disk.overlay ? { ...disk, overlay: { ...disk.overlay, ...(await storedFile(disk.overlay.path)) } } : disk;
+async function overlayAt(path: string, format: string): Promise<Overlay> {
+  const removed = await stat(path).then(() => false, isMissing);
+  return { path, format, removed, allocatedBytes: removed ? 0 : (await storedFile(path)).allocatedBytes };
 }
 
 /** What the snapshot takes in files of its own: its RAM, and the layers it has begun. Undefined where one is not to be seen. */
@@ -121,14 +132,15 @@ export function ownBytes({ memory, disks }: Pick<SnapshotOnDisk, 'memory' | 'dis
   );
 }
 
-function captured({ domain, disks }: SnapshotDef): readonly CapturedDisk[] {
-  const images = imagesOf(domain ? domainDisks(domain) : []);
-  return disks.flatMap(({ name, location, target }): CapturedDisk | [] => {
-    const image = images.get(name);
-    if (!image || (location !== 'internal' && location !== 'external')) return [];
-    const path = location === 'external' ? target?.path : undefined;
-    return { target: name, image, ...(path !== undefined && { overlay: { path, format: target?.format ?? 'qcow2' } }) };
-  });
+/** None for a disk without a local image. */
+async function captured({ domain, disks }: SnapshotDef, part: LibxlDiskSnapshot): Promise<readonly CapturedDisk[]> {
+  const target = part.disk.vdev;
+  const image = domain && imagesOf(domainDisks(domain)).get(target);
+  if (!image) return [];
+  const { external_path: path } = part;
+  if (path === undefined) return [{ target, image, part }];
+  const format = disks.find(({ name }) => name === target)?.target?.format ?? 'qcow2';
+  return [{ target, image, part, overlay: await overlayAt(path, format) }];
 }
 
 /** The local images of disks, by target. */

@@ -1,14 +1,14 @@
 /** A domain's stored snapshots and its disk images: whether they agree with each other and are whole. */
 
-import { checkImage, type ImageCheck } from '../disks/image-info.ts';
+import { checkImage, type ImageCheck, imageChain } from '../disks/image-info.ts';
 import { asLibvirtError } from '../errors.ts';
-import type { DomainRef } from '../model/domain.ts';
+import { type DomainRef, isActive } from '../model/domain.ts';
 import { SnapshotTree } from '../model/tree.ts';
 import type { RpcClient } from '../rpc/client.ts';
 import type { Folders } from '../store/places.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
 import { diskImages } from './disk-images.ts';
-import { domainFacts, type SnapshotOnDisk } from './domain-facts.ts';
+import { type DomainFacts, domainFacts, type SnapshotOnDisk } from './domain-facts.ts';
 import type { Finding } from './finding.ts';
 import { checkSnapshot, type Hashes, hashSnapshot, type MemoryFormat } from './verify-snapshot.ts';
 
@@ -34,8 +34,9 @@ export async function* verifyDomain(
 ): AsyncGenerator<Verified> {
   const facts = await domainFacts(client, domain, folders.memoryDir);
   const snapshots = facts.snapshots.filter(({ name }) => only === undefined || name === only);
+  const open = await openImages(facts);
   for (const snapshot of snapshots) {
-    const findings = await checkSnapshot(domain, snapshot, format);
+    const findings = await checkSnapshot(domain, snapshot, { format, open });
     const hashes = hash && findings.length === 0 ? await hashSnapshot(snapshot) : undefined;
     yield { snapshot: snapshot.name, findings, ...(hashes && { hashes }) };
   }
@@ -49,6 +50,13 @@ export async function* verifyDomain(
     findings.push(...imageFindings(image.path, check, domain));
   }
   yield { findings };
+}
+
+/** What the domain's device model has open: while it runs, its images and all beneath them. */
+async function openImages({ domain, images }: DomainFacts): Promise<ReadonlySet<string>> {
+  if (!isActive({ ref: domain })) return new Set();
+  const chains = await Promise.all([...images.values()].map(imageChain));
+  return new Set(chains.flatMap(({ layers }) => layers.map(({ path }) => path)));
 }
 
 /** The files against what the daemon lists. */

@@ -4,11 +4,14 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { diskContents } from '../disks/disk-contents.ts';
-import { imageChain } from '../disks/image-info.ts';
-import { asLibvirtError } from '../errors.ts';
+import { imageChain, imageInfo } from '../disks/image-info.ts';
+import { OfflineImages } from '../disks/offline.ts';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import { readMemoryStream } from '../hosts/test-memory.ts';
 import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
+import { checkTie } from '../libxl/memory-tie.ts';
 import type { DomainRef } from '../model/domain.ts';
+import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import { domainName, domainUuid, parseDomain } from '../xml/domain.ts';
 import type { CapturedDisk, SnapshotOnDisk } from './domain-facts.ts';
 import type { Finding } from './finding.ts';
@@ -24,37 +27,78 @@ export function memoryFormatOf(driver: string): MemoryFormat {
 /** How saved domains of libvirt's test and qemu drivers begin. They are those drivers' own: no more is known of them here. */
 const FOREIGN_MAGICS = ['TestGuestMagic', 'LibvirtQemudSave'] as const;
 
-/** Findings in the order in which a revert would meet them. */
+export interface CheckOptions {
+  readonly format: MemoryFormat;
+  /** Images that the domain's device model has open now. */
+  readonly open: ReadonlySet<string>;
+}
+
+/** What a revert would meet, and with the checks that it makes itself. */
 export async function checkSnapshot(
   domain: DomainRef,
   snapshot: SnapshotOnDisk,
-  format: MemoryFormat,
+  { format, open }: CheckOptions,
 ): Promise<readonly Finding[]> {
   const { name, memory, disks } = snapshot;
   const findings: Finding[] = [];
+  const giveUp = `xlsnap snapshot-delete ${domain.name} ${name}`;
+  for (const disk of disks) {
+    const problem = await problemOf(checkDisk(name, disk, open));
+    if (problem === undefined) continue;
+    const isGone = problem.includes(`has no internal snapshot '${name}'`);
+    const wayOut = isGone
+      ? `the disk's contents of that moment are gone: ${giveUp}`
+      : `put the image back in its place (is its file system mounted?), or forget the snapshot: ${giveUp} --metadata`;
+    findings.push({ problem, wayOut });
+  }
   if (memory) {
-    const problem = await memoryProblem(domain, memory.path, format);
-    const wayOut = `put '${memory.path}' back from a backup, or give the snapshot up: xlsnap snapshot-delete ${domain.name} ${name}`;
+    const { path } = memory;
+    const parts = findings.length > 0 ? [] : disks.map(({ part }) => part);
+    const problem = await problemOf(checkMemory(domain, name, path, format, parts));
+    const wayOut = `put '${path}' back from a backup, or give the snapshot up: ${giveUp}`;
     if (problem !== undefined) findings.push({ problem, wayOut });
   }
-  for (const disk of disks) findings.push(...(await diskFindings(domain, name, disk)));
   return findings;
 }
 
-async function memoryProblem(domain: DomainRef, path: string, format: MemoryFormat): Promise<string | undefined> {
-  try {
-    if (format === 'any' && (await isForeign(path))) return undefined;
-    const image = await readMemoryImage(path);
-    const owner = parseDomain(image.domainXml);
-    if (domainUuid(owner) !== domain.uuid) {
-      return `memory image '${path}' belongs to domain '${domainName(owner)}' uuid ${domainUuid(owner)}`;
-    }
-    if (format === 'libxl') await checkLibxlStream(image);
-    else await readMemoryStream(path, image.streamOffset);
-    return undefined;
-  } catch (error) {
-    return asLibvirtError(error).detail;
+async function problemOf(check: Promise<void>): Promise<string | undefined> {
+  return await check.then(
+    () => undefined,
+    (error) => asLibvirtError(error).detail,
+  );
+}
+
+async function checkDisk(
+  name: string,
+  { target, image, part }: CapturedDisk,
+  open: ReadonlySet<string>,
+): Promise<void> {
+  await new OfflineImages().check(name, [part], open);
+  // An internal snapshot, too, may need what lies beneath its image.
+  const { broken } = image.format === 'qcow2' ? await imageChain(image) : {};
+  if (!broken) return;
+  const text = `disk '${target}' cannot be read: ${broken.detail}, which is beneath '${image.path}'`;
+  throw new LibvirtError('OPERATION_FAILED', text, { cause: broken });
+}
+
+/** `disks`: those that the memory has to go with. */
+async function checkMemory(
+  domain: DomainRef,
+  name: string,
+  path: string,
+  format: MemoryFormat,
+  disks: readonly LibxlDiskSnapshot[],
+): Promise<void> {
+  if (format === 'any' && (await isForeign(path))) return;
+  const image = await readMemoryImage(path);
+  const owner = parseDomain(image.domainXml);
+  if (domainUuid(owner) !== domain.uuid) {
+    const text = `memory image '${path}' belongs to domain '${domainName(owner)}' uuid ${domainUuid(owner)}`;
+    throw new LibvirtError('OPERATION_FAILED', text);
   }
+  if (format === 'libxl') await checkLibxlStream(image);
+  else await readMemoryStream(path, image.streamOffset);
+  if (disks.length > 0) await checkTie(path, name, disks);
 }
 
 async function isForeign(path: string): Promise<boolean> {
@@ -68,51 +112,32 @@ async function isForeign(path: string): Promise<boolean> {
   }
 }
 
-async function diskFindings(
-  domain: DomainRef,
-  name: string,
-  { target, image, overlay }: CapturedDisk,
-): Promise<readonly Finding[]> {
-  const { layers, broken } = await imageChain(image);
-  if (broken) {
-    const beneath = layers.length > 0 ? `, beneath '${image.path}'` : '';
-    return [
-      {
-        problem: `disk ${target}: ${broken.detail}${beneath}`,
-        wayOut:
-          'put the image back in its place (is its file system mounted?), or forget the snapshot and leave its files: ' +
-          `xlsnap snapshot-delete ${domain.name} ${name} --metadata`,
-      },
-    ];
-  }
-  if (overlay || layers[0]?.snapshots.some((inside) => inside.name === name)) return [];
-  return [
-    {
-      problem: `disk ${target}: image '${image.path}' has no internal snapshot '${name}'`,
-      wayOut: `the disk's contents of that moment are gone: xlsnap snapshot-delete ${domain.name} ${name}`,
-    },
-  ];
-}
-
 /** SHA-256 of what a snapshot holds. */
 export interface Hashes {
   /** Of the memory image, the whole file. */
   readonly memory?: string;
-  /** Of each disk's contents as the guest would read them, first byte to last: of `qemu-img convert -O raw`, too. */
-  readonly disks: Readonly<Record<string, string>>;
+  /**
+   * Of each disk's contents as the guest would read them, first byte to last: of `qemu-img convert -O raw`, too. Null where
+   * a volume of LVM or ZFS has the snapshot.
+   */
+  readonly disks: Readonly<Record<string, string | null>>;
 }
 
 /** Of a snapshot in which checkSnapshot found nothing. */
 export async function hashSnapshot({ name, memory, disks }: SnapshotOnDisk): Promise<Hashes> {
-  const hashes: Record<string, string> = {};
-  for (const disk of disks) hashes[disk.target] = await sha256(await contentsOf(name, disk));
+  const hashes: Record<string, string | null> = {};
+  for (const disk of disks) {
+    const contents = await contentsOf(name, disk);
+    hashes[disk.target] = contents ? await sha256(contents) : null;
+  }
   return { ...(memory && { memory: await sha256(createReadStream(memory.path)) }), disks: hashes };
 }
 
-async function contentsOf(name: string, { image, overlay }: CapturedDisk): Promise<AsyncIterable<Buffer>> {
+async function contentsOf(name: string, { image, overlay }: CapturedDisk): Promise<AsyncIterable<Buffer> | undefined> {
   if (overlay) return diskContents(image);
-  const { layers } = await imageChain(image);
-  return diskContents(image, layers[0]?.snapshots.find((inside) => inside.name === name)?.id);
+  if (image.format !== 'qcow2') return undefined;
+  const { snapshots } = await imageInfo(image);
+  return diskContents(image, snapshots.find((inside) => inside.name === name)?.id);
 }
 
 async function sha256(contents: AsyncIterable<Buffer>): Promise<string> {

@@ -49,7 +49,9 @@ function text({ name }: DomainRef, { snapshot, findings, hashes }: Verified): st
   const what = snapshot === undefined ? `domain ${name}, files and images` : `domain ${name}, snapshot ${snapshot}`;
   const lines = [
     ...(hashes?.memory === undefined ? [] : [`  sha256 of memory     ${hashes.memory}\n`]),
-    ...Object.entries(hashes?.disks ?? {}).map(([disk, hash]) => `  sha256 of disk ${disk.padEnd(5)} ${hash}\n`),
+    ...Object.entries(hashes?.disks ?? {}).map(
+      ([disk, hash]) => `  sha256 of disk ${disk.padEnd(5)} ${hash ?? 'none: a volume has the snapshot'}\n`,
+    ),
   ];
   return `${what}: ${findings.length === 0 ? 'ok' : 'NOT ok'}\n${findings.map((finding) => findingText(finding, '  ')).join('')}${lines.join('')}`;
 }

@@ -167,6 +167,31 @@ describe('a domain with layers', () => {
   });
 });
 
+test('a layer that a revert has removed takes nothing, and is not in the picture', async () => {
+  const at = (name: string) => join(files, name);
+  await newImage(at('root'));
+  await writeFile(
+    at('reverts.xml'),
+    definitionOf('reverts', '11111111-2222-3333-4444-000000000005', { xvda: at('root') }),
+  );
+  await daemon.ok('define', at('reverts.xml'));
+  await daemon.ok('start', 'reverts');
+  const external = ['--memspec', `file=${at('e1.mem')},snapshot=external`, '--diskspec', 'xvda,snapshot=external'];
+  await daemon.ok('snapshot-create-as', 'reverts', 'e1', ...external);
+  await daemon.ok('snapshot-create-as', 'reverts', 'd1', '--disk-only');
+  await daemon.ok('snapshot-revert', 'reverts', 'e1');
+  const { snapshots } = JSON.parse(await look('du', 'reverts', '--json'));
+  expect(snapshots).toMatchObject([
+    { name: 'e1', memory: { path: at('e1.mem') }, disks: [{ kind: 'layer', path: at('root.e1') }] },
+    { name: 'd1', disks: [{ kind: 'layer', path: at('root.d1'), bytes: 0 }] },
+  ]);
+  await look('tree', 'reverts', '--svg', at('reverts.svg'));
+  const svg = await readFile(at('reverts.svg'), 'utf8');
+  expect(svg).toContain(`${at('root.e1')}: qcow2`);
+  expect(svg).not.toContain('root.d1');
+  expect(svg).not.toContain('cannot be read');
+});
+
 describe('du', () => {
   test('tells RAM, what disks are alone, and totals; and what cannot be known', async () => {
     const du = JSON.parse(await look('du', 'test', '--json'));

@@ -132,7 +132,7 @@ test('an image that is gone, or has lost its snapshot', async () => {
   await newImage(join(files, 'top'));
   await expectFinding(
     ['off', 'cold'],
-    `disk xvda: image '${join(files, 'top')}' has no internal snapshot 'cold'`,
+    `image '${join(files, 'top')}' of disk 'xvda' has no internal snapshot 'cold'`,
     "the disk's contents of that moment are gone: xlsnap snapshot-delete off cold",
   );
 });
@@ -182,6 +182,18 @@ test('a domain or a snapshot that is not there is refused in virsh’s words', a
   expect((await verify('test', 'nothing')).stderr).toBe(
     "error: Domain snapshot not found: no domain snapshot with matching name 'nothing'\n",
   );
+});
+
+test('memory that does not go with its disks any more', async () => {
+  await daemon.ok('destroy', 'test');
+  const image = join(daemon.home, 'state/test.qcow2');
+  for (const option of ['-d', '-c']) await run('qemu-img', ['snapshot', option, 's2', image]);
+  await expectFinding(
+    ['test', 's2'],
+    `memory image '${memory('s2')}' of snapshot 's2' does not go with its disks`,
+    'put ',
+  );
+  expect((await verify('test', 's1')).status).toBe(0);
 });
 
 test('over a libvirtd with another driver, its memory images are taken as they are', async () => {

@@ -25,5 +25,8 @@ export function qcow2(path: string): ImageFile {
 
 /** A disk inside its image, or with an overlay. */
 export function diskOf(target: string, path: string, overlay?: string): CapturedDisk {
-  return { target, image: qcow2(path), ...(overlay !== undefined && { overlay: qcow2(overlay) }) };
+  const part = { disk: { vdev: target, pdev_path: path, format: 'qcow2', backend: 'qdisk' } } as const;
+  if (overlay === undefined) return { target, image: qcow2(path), part: { ...part, name: 's' } };
+  const layer = { ...qcow2(overlay), allocatedBytes: 0, removed: false };
+  return { target, image: qcow2(path), part: { ...part, external: true, external_path: overlay }, overlay: layer };
 }

@@ -72,7 +72,7 @@ test('the size is that of the files of the snapshot alone, unknown where one is'
   const inside = diskOf('xvda', '/i/a');
   const layer = (allocatedBytes: number | undefined) => {
     const disk = diskOf('xvdb', '/i/b', '/i/b.s1');
-    return { ...disk, overlay: { path: '/i/b.s1', format: 'qcow2', allocatedBytes } };
+    return { ...disk, overlay: { path: '/i/b.s1', format: 'qcow2', allocatedBytes, removed: false } };
   };
   expect(ownBytes({ ...memory(5), disks: [inside, layer(7)] })).toBe(12);
   expect(ownBytes({ ...memory(5), disks: [layer(undefined)] })).toBeUndefined();
