@@ -1,7 +1,7 @@
 /** `xlsnap install` and `xlsnap uninstall`: xlsnapd as a service of this host, and what they did, line by line. */
 
 import { existsSync } from 'node:fs';
-import { chmod, lstat, readFile, readlink, rm, symlink } from 'node:fs/promises';
+import { chmod, lstat, readFile, readlink, symlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '../store/atomic-file.ts';
@@ -96,8 +96,8 @@ class InstalledHost implements Disposable {
     this.#session = session;
     this.#json = values.json ? [] : undefined;
     this.systemctl = async (...words) => {
-      this.say('ran', `systemctl ${words.join(' ')}`);
       if (!this.#dry) await systemctl(...words);
+      this.say('ran', `systemctl ${words.join(' ')}`);
     };
     if (this.#root === '/' && !this.#dry && process.getuid?.() !== 0) {
       throw new LibvirtError(
@@ -124,28 +124,15 @@ class InstalledHost implements Disposable {
       this.say('as it is:', thing.path, thing.purpose);
       return;
     }
+    if (!this.#dry) await write(thing, path);
     this.say('wrote', thing.path, thing.purpose);
-    if (this.#dry) return;
-    await makeFolder(dirname(path), 0o755);
-    if (thing.kind === 'file') {
-      await writeFileAtomically(path, content);
-      await chmod(path, 0o644);
-    } else {
-      await rm(path, { force: true });
-      await symlink(content, path).catch((error) => {
-        throw systemError(error, `cannot make link '${path}'`);
-      });
-    }
   }
 
   /** Removes it whatever it says by now, and the folder of a drop-in or of links when nothing else is in it. */
   async remove(thing: Installed): Promise<void> {
     if (!(await this.has(thing))) return;
+    if (!this.#dry) await remove(this.#on(thing.path));
     this.say('removed', thing.path);
-    if (this.#dry) return;
-    const path = this.#on(thing.path);
-    await removeFile(path);
-    if (MADE_FOLDER.test(path)) await removeEmptyFolder(dirname(path));
   }
 
   async has({ path }: Installed): Promise<boolean> {
@@ -175,6 +162,24 @@ class InstalledHost implements Disposable {
   #on(path: string): string {
     return join(this.#root, path);
   }
+}
+
+async function write(thing: Installed, path: string): Promise<void> {
+  await makeFolder(dirname(path), 0o755);
+  if (thing.kind === 'file') {
+    await writeFileAtomically(path, thing.text);
+    await chmod(path, 0o644);
+    return;
+  }
+  await removeFile(path);
+  await symlink(thing.target, path).catch((error) => {
+    throw systemError(error, `cannot make link '${path}'`);
+  });
+}
+
+async function remove(path: string): Promise<void> {
+  await removeFile(path);
+  if (MADE_FOLDER.test(path)) await removeEmptyFolder(dirname(path));
 }
 
 /** What is there in its place; undefined where that is nothing, or something else. */
