@@ -76,7 +76,7 @@ describe.each(DOCUMENTS)('%s', (path) => {
 
 /** Of xlsnap's commands and of those of virsh that the documents speak of. */
 async function everyHelp(): Promise<string> {
-  const theirs = ['undefine', 'list', 'dumpxml', 'snapshot-create-as'].map(virshHelp);
+  const theirs = ['undefine', 'list', 'dumpxml', 'domjobinfo', 'snapshot-create-as'].map(virshHelp);
   return [...COMMANDS.map(commandHelp), ...(await Promise.all(theirs))].join('\n');
 }
 
@@ -106,6 +106,11 @@ describe('the support table', () => {
       const described = rows.filter(([name]) => name === `\`${command}\``).map(([, option = '']) => option);
       expect([command, described.flatMap((option) => longOptions(option)).toSorted()]).toEqual([command, options]);
     }
+  });
+
+  test("has every command of xlsnap's own", () => {
+    const names = rows.map(([name = '']) => name.replaceAll('`', ''));
+    for (const { name } of COMMANDS) if (!name.startsWith('snapshot-')) expect(names).toContain(`xlsnap ${name}`);
   });
 
   test('says of everything that works which test shows it', () => {
