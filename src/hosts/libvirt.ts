@@ -44,9 +44,9 @@ export interface LibvirtHostOptions {
  * destroy      STOPPED/DESTROYED              STOPPED/FROM_SNAPSHOT
  * restore      STARTED/RESTORED               STARTED/FROM_SNAPSHOT, RESUMED/FROM_SNAPSHOT
  *   paused     STARTED/RESTORED               STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
- * start        STARTED/BOOTED                 STARTED/FROM_SNAPSHOT
+ * start        STARTED/BOOTED                 RESUMED/UNPAUSED, STARTED/FROM_SNAPSHOT
  *   paused     STARTED/BOOTED                 STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
- * define       DEFINED/ADDED or UPDATED       DEFINED/FROM_SNAPSHOT
+ * define       DEFINED/ADDED or UPDATED       nothing
  */
 export class LibvirtHost implements Host {
   readonly #upstream: Upstream;
@@ -143,6 +143,7 @@ export class LibvirtHost implements Host {
 
   async start({ ref }: Domain, { paused }: { readonly paused: boolean }): Promise<void> {
     const started = await this.#launcher.start(ref, paused);
+    if (!paused) this.#events.emit(started, LIFECYCLE.RESUMED_UNPAUSED);
     this.#events.emit(started, LIFECYCLE.STARTED_FROM_SNAPSHOT);
     if (paused) this.#events.emit(started, LIFECYCLE.SUSPENDED_FROM_SNAPSHOT);
   }
@@ -151,8 +152,7 @@ export class LibvirtHost implements Host {
     // libvirt's own definitions have a UUID; nothing is expected of a domain that is to get one.
     const uuid = domainUuid(definition) ?? '';
     using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.DEFINED_ADDED, LIFECYCLE.DEFINED_UPDATED]);
-    const defined = await this.#upstream.defineXML(writeElement(definition));
-    this.#events.emit(defined, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
+    await this.#upstream.defineXML(writeElement(definition));
   }
 
   /** For clients, whose own calls for a definition the upstream answers. */

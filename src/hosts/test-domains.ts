@@ -46,13 +46,13 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** Makes `definition` the one that the domain starts from next; a new domain where there is none of its UUID. */
-  define(definition: XmlElement, event?: LifecycleEvent): TestDomain {
+  define(definition: XmlElement, told: 'heard' | 'unheard' = 'heard'): TestDomain {
     const known = this.#named(definition);
     const domain = known ?? this.#add(definition);
     const updated = known?.persistent === true;
     domain.definition = definition;
     domain.persistent = true;
-    this.emit(domain, event ?? (updated ? LIFECYCLE.DEFINED_UPDATED : LIFECYCLE.DEFINED_ADDED));
+    if (told === 'heard') this.emit(domain, updated ? LIFECYCLE.DEFINED_UPDATED : LIFECYCLE.DEFINED_ADDED);
     return domain;
   }
 

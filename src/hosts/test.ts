@@ -154,7 +154,7 @@ export class TestHost implements Host, AsyncDisposable {
   }
 
   async define(definition: XmlElement): Promise<void> {
-    this.#domains.define(definition, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
+    this.#domains.define(definition, 'unheard');
   }
 
   async start({ ref }: Domain, { paused }: { readonly paused: boolean }): Promise<void> {
@@ -162,6 +162,7 @@ export class TestHost implements Host, AsyncDisposable {
     await domain.exclusive(async () => {
       const { definition } = domain;
       const reason = paused ? REASONS.paused.user : REASONS.running.booted;
+      if (!paused) this.#domains.emit(domain, LIFECYCLE.RESUMED_UNPAUSED);
       await this.#domains.start(domain, { definition, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
       if (paused) this.#domains.emit(domain, LIFECYCLE.SUSPENDED_FROM_SNAPSHOT);
     });

@@ -5,7 +5,7 @@ import { explained, LibvirtError } from '../errors.ts';
 import { alignDisks } from '../model/align.ts';
 import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
 import { CREATE } from '../model/flags.ts';
-import type { SnapshotDef, SnapshotRequest } from '../model/snapshot.ts';
+import type { DiskSnapshot, SnapshotDef, SnapshotRequest } from '../model/snapshot.ts';
 import { domainMemoryKib } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import { readSnapshotRequest } from '../xml/snapshot-read.ts';
@@ -39,6 +39,10 @@ export async function createSnapshot(
   return await jobs.run(domain.ref, { operation: 'create', snapshot: request.name, flags }, async (job) => {
     const now = await host.lookup(ref);
     const plan = await planOf(context, snapshots, now, request, flags);
+    await context.images.checkFree(
+      request.name,
+      (plan.args.disks ?? []).filter(({ external }) => external),
+    );
     if (snapshots.tree.has(request.name)) throw alreadyExists(request.name);
     if (!(flags & CREATE.NO_METADATA)) context.store.check(now.ref, plan.snapshot);
     const taken = await take(context, now, plan, flags, job);
@@ -80,6 +84,29 @@ function alreadyExists(name: string): LibvirtError {
   return new LibvirtError('OPERATION_FAILED', `domain moment ${name} already exists`, { domain: 'DOMAIN' });
 }
 
+/** An overlay on a block device needs one that is there: libvirt makes none. */
+async function checkTargets({ disks }: SnapshotDef): Promise<void> {
+  for (const { name, location, target } of disks) {
+    const { type, path } = target ?? {};
+    if (location !== 'external' || type !== 'block' || path === undefined) continue;
+    const found = await stat(path).catch(() => undefined);
+    if (!found) throw new LibvirtError('OPERATION_UNSUPPORTED', `block device snapshot target '${path}' doesn't exist`);
+    if (found.isBlockDevice()) continue;
+    throw new LibvirtError(
+      'CONFIG_UNSUPPORTED',
+      `external snapshot target '${path}' of disk ${name} is no block device`,
+    );
+  }
+}
+
+/** An overlay is qcow2 where nothing is said, and from then on that is said. */
+function withFormat(disk: DiskSnapshot): DiskSnapshot {
+  const { location, target } = disk;
+  return location === 'external' && target
+    ? { ...disk, target: { ...target, format: target.format ?? 'qcow2' } }
+    : disk;
+}
+
 /** The request with everything the domain knows: state, memory, full list of disks, both definitions, parent. */
 async function planOf(
   { host, memory: memoryImages }: SnapshotContext,
@@ -103,13 +130,14 @@ async function planOf(
     ...request,
     state,
     memory,
-    disks: aligned,
+    disks: aligned.map(withFormat),
     revertDisks: [],
     domain: definition,
     ...(inactive && { inactiveDomain: inactive }),
     ...(current && { parent: current.name }),
   };
   checkCapture(snapshot, disks);
+  await checkTargets(snapshot);
   const args = toSnapshotArgs(snapshot, disks, {
     memoryPath: memoryImages.path(domain.ref, snapshot.name),
     live: (flags & CREATE.LIVE) !== 0,

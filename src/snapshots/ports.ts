@@ -103,10 +103,10 @@ export interface Host {
     options: { readonly paused: boolean; readonly definition: XmlElement },
   ): Promise<void>;
 
-  /** Makes `definition` the persistent one. Clients see DEFINED/FROM_SNAPSHOT. */
+  /** Makes `definition` the persistent one. Clients hear nothing of it: when it is told, they are told by the caller. */
   define(definition: XmlElement): Promise<void>;
 
-  /** Boots an inactive domain. Clients see STARTED/FROM_SNAPSHOT. */
+  /** Boots an inactive domain. Clients see RESUMED/UNPAUSED, STARTED/FROM_SNAPSHOT, as the qemu driver tells it; or paused. */
   start(domain: Domain, options: { readonly paused: boolean }): Promise<void>;
 
   /** Calls back when a domain has gone for good (undefined, or a transient one that ended). */

@@ -8,6 +8,7 @@ import { explained, LibvirtError } from '../errors.ts';
 import { movesOnto } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
+import { LIFECYCLE } from '../model/events.ts';
 import { REVERT } from '../model/flags.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import type { Phase } from '../model/phases.ts';
@@ -186,7 +187,7 @@ async function makeOverlays(
 
 /** From here on the old state is gone: every error says what has been done and how to go on. */
 async function carryOut(
-  { host, images }: SnapshotContext,
+  { host, images, events }: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
   { snapshot, target, disks, internal, definition, persistent }: Plan,
@@ -231,14 +232,20 @@ async function carryOut(
       `domain '${name}' is reverted to snapshot '${snapshot.name}', but for its persistent definition`,
     );
   }
-  if (lost) throw lost;
-  if (target.kind === 'boot') {
-    await step(
-      job,
-      'boot',
-      () => host.start(domain, { paused: target.paused }),
-      `domain '${name}' is reverted to snapshot '${snapshot.name}' and shut off`,
-    );
+  try {
+    if (lost) throw lost;
+    if (target.kind === 'boot') {
+      await step(
+        job,
+        'boot',
+        () => host.start(domain, { paused: target.paused }),
+        `domain '${name}' is reverted to snapshot '${snapshot.name}' and shut off`,
+      );
+    }
+  } finally {
+    // Last of all, as the qemu driver tells it.
+    const { ref } = await host.lookup(domain.ref).catch(() => domain);
+    if (domain.persistent) events.emit(ref, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
   }
   await step(
     job,

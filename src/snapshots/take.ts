@@ -45,8 +45,8 @@ export async function take(
   const { name } = snapshot;
   const disks = args.disks ?? [];
   const overlays = disks.filter(({ external }) => external);
-  await images.checkFree(name, isActive(domain) ? overlays : disks);
   if (isActive(domain)) await host.checkSave(domain, args);
+  else await images.checkFree(name, disks);
   await prepareMemory(context, domain, snapshot, memoryKib, flags);
   try {
     await job.plan(args);

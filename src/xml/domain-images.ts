@@ -13,7 +13,7 @@ export function diskImages(domain: XmlElement): ReadonlyMap<string, DiskImage> {
 
 /**
  * The definition with other images under the disks named; a disk whose image is the same stays as it is. A new image is
- * a file that QEMU serves. `<backingStore>` of the old one is dropped: libvirt finds the new chain by itself.
+ * a file (beneath /dev: a block device) that QEMU serves. `<backingStore>` of the old one is dropped: libvirt finds the new chain by itself.
  */
 export function withDiskImages(domain: XmlElement, images: ReadonlyMap<string, DiskImage>): XmlElement {
   const now = diskImages(domain);
@@ -29,15 +29,16 @@ export function withDiskImages(domain: XmlElement, images: ReadonlyMap<string, D
 
 function withImage(disk: XmlElement, { path, format }: DiskImage): XmlElement {
   const [driver] = childElements(disk, 'driver');
+  const isDevice = path.startsWith('/dev/');
   const others = disk.children.filter(
     (child) => typeof child === 'string' || !['driver', 'source', 'backingStore'].includes(child.name),
   );
   return {
     ...disk,
-    attributes: { ...disk.attributes, type: 'file' },
+    attributes: { ...disk.attributes, type: isDevice ? 'block' : 'file' },
     children: [
       element('driver', { ...driver?.attributes, name: 'qemu', type: format }, driver?.children),
-      element('source', { file: path }),
+      element('source', isDevice ? { dev: path } : { file: path }),
       ...others,
     ],
   };

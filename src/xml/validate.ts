@@ -19,14 +19,17 @@ const validators = new Map<string, RelaxNGValidator>();
 
 /**
  * Refuses (XML_INVALID_SCHEMA) what the schema does not allow; malformed text and a wrong root as the parser refuses
- * them. The schema is the installed libvirt's, where there is one.
+ * them. The schema is the installed libvirt's, where there is one; but ours for `<revertDisks>`, which libvirt's has only
+ * since 9.9.
  */
-export async function validateSnapshot(xml: string, schema = installedSchema()): Promise<void> {
-  const validator = validatorOf(schema);
+export async function validateSnapshot(xml: string, given?: string): Promise<void> {
   withDocument(xml, 'domain_snapshot', (document) => {
     if (document.root.name !== 'domainsnapshot') {
       throw refusal('XML_ERROR', `expecting root element of 'domainsnapshot', not '${document.root.name}'`);
     }
+    const isNewer = document.get('/domainsnapshot/revertDisks') !== null;
+    const schema = given ?? (isNewer ? OWN_SCHEMA : installedSchema());
+    const validator = validatorOf(schema);
     try {
       validator.validate(document);
     } catch (error) {

@@ -1,6 +1,6 @@
 /** External snapshots through the front door: the real virsh, overlays made by a real QEMU block layer. */
 
-import { access, readdir, rm, stat } from 'node:fs/promises';
+import { access, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { backingChain, guestReads, guestWrites, imageReads } from '../support/embedded-disk.ts';
@@ -103,6 +103,40 @@ describe('a disk-only snapshot of a running domain', () => {
     expect(await snapshotsIn(file('test.qcow2'))).toEqual(['s1']);
     expect(await source()).toBe(file('test.qcow2'));
   });
+});
+
+test('an overlay on a block device needs one that is there', async () => {
+  const refused = (target: string) =>
+    host.refused('snapshot-create-as', 'test', 's1', '--disk-only', '--diskspec', `xvda,stype=block,file=${target}`);
+  expect(await refused('/dev/nosuch')).toBe(
+    "Operation not supported: block device snapshot target '/dev/nosuch' doesn't exist",
+  );
+  expect(await refused('/dev/null')).toContain("target '/dev/null' of disk xvda is no block device");
+  expect(await images()).toEqual(['test.qcow2']);
+});
+
+test('a file in the way is told before a name that is taken, as libvirt tells it', async () => {
+  await diskOnly('s1');
+  await create('s2');
+  expect(await host.refused('snapshot-create-as', 'test', 's1', '--disk-only')).toMatch(
+    /external snapshot file for disk xvda already exists and is not a block device: .*\/test\.s1$/,
+  );
+  expect(await host.refused('snapshot-create-as', 'test', 's2')).toBe(
+    'operation failed: domain moment s2 already exists',
+  );
+});
+
+test('a snapshot that was reverted to can be redefined from its own document, validated', async () => {
+  await diskOnly('s1');
+  await diskOnly('s2');
+  await host.ok('snapshot-revert', 'test', 's1', '--running');
+  const xml = await host.ok('snapshot-dumpxml', 'test', 's1');
+  expect(xml).toContain('<revertDisks>');
+  expect(xml).toContain("<driver type='qcow2'/>");
+  const document = join(host.home, 's1.xml');
+  await writeFile(document, xml);
+  await host.ok('snapshot-create', 'test', document, '--redefine', '--validate');
+  expect(await host.ok('snapshot-dumpxml', 'test', 's1')).toBe(xml);
 });
 
 describe('a full external snapshot', () => {

@@ -85,6 +85,7 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
       'createWithFlags 1',
     ]);
     expect(events.emitted.map(({ event }) => event)).toEqual([
+      'RESUMED_UNPAUSED',
       'STARTED_FROM_SNAPSHOT',
       'STARTED_FROM_SNAPSHOT',
       'SUSPENDED_FROM_SNAPSHOT',
@@ -97,7 +98,6 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
       'expect DEFINED_ADDED',
       'expect DEFINED_UPDATED',
       'defineXML',
-      'emit DEFINED_FROM_SNAPSHOT',
       'expect no more DEFINED_ADDED',
       'expect no more DEFINED_UPDATED',
     ]);

@@ -53,6 +53,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
       define: done('defined'),
     },
     images: { check: done('checked'), checkFree: async () => {}, apply: done('applied'), remove: async () => {} },
+    events: { emit: () => {} },
     memory: { path: () => '/memory', remove: async (_: DomainRef, name: string) => step(`removed ${name}`) },
     jobs,
   } as unknown as SnapshotContext;
