@@ -212,7 +212,7 @@ function requireServable(graph: BlockGraph, { disk, external }: LibxlDiskSnapsho
   const { vdev, pdev_path: path } = disk;
   if (hasJob(root)) throw new LibvirtError('OPERATION_INVALID', `domain has active block job on disk '${vdev}'`);
   if (root.path !== path) {
-    const text = `disk '${vdev}' is '${root.path}' in the device model, but '${path}' in the domain's definition`;
+    const text = `disk '${vdev}' is '${root.path}' in the device model, but '${path}' in the domain's definition: shut the guest off and start it again`;
     throw new LibvirtError('OPERATION_INVALID', text);
   }
   if (external) {

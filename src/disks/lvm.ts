@@ -158,7 +158,10 @@ function requireSnapshot(
   const of = `volume '${vg}/${lv}' of disk '${disk}'`;
   if (!found) throw new LibvirtError(code, `${of} has no snapshot '${name}' (volume '${snapshot}')`);
   if (found.lv_snapshot_invalid === '1') {
-    throw new LibvirtError(code, `snapshot '${name}' of ${of} (volume '${snapshot}') is invalid: it has overflowed`);
+    throw new LibvirtError(
+      code,
+      `snapshot '${name}' of ${of} (volume '${snapshot}') is invalid: it has overflowed and can only be deleted`,
+    );
   }
   return snapshot;
 }
@@ -167,7 +170,7 @@ function requireSnapshot(
 async function refuseOpen(volume: LogicalVolume, name: string): Promise<void> {
   const { disk, vg, lv } = volume;
   if (requireOne(await groupOf(volume), volume).lv_device_open !== '1') return;
-  const text = `cannot revert disk '${disk}' to snapshot '${name}': volume '${vg}/${lv}' is in use`;
+  const text = `cannot revert disk '${disk}' to snapshot '${name}': volume '${vg}/${lv}' is in use: whoever has it open must close it`;
   throw new LibvirtError('OPERATION_FAILED', text);
 }
 

@@ -118,7 +118,7 @@ async function requireSpace(domain: DomainRef, folder: string, bytes: number): P
   throw new LibvirtError(
     'OPERATION_FAILED',
     `not enough space for the memory of domain '${domain.name}' in '${folder}': ` +
-      `${bytes} bytes are needed, ${free} are free`,
+      `${bytes} bytes are needed, ${free} are free; delete snapshots or make room`,
   );
 }
 

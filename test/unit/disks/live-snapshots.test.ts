@@ -164,7 +164,7 @@ describe('external snapshots', () => {
     const again = checkLiveSnapshots(options(model, [overlay(xvda, model.file('a.2'))], 's2'));
     await expect(again).rejects.toMatchObject({
       code: 'OPERATION_INVALID',
-      detail: `disk 'xvda' is '${model.file('a.1')}' in the device model, but '${model.a}' in the domain's definition`,
+      detail: `disk 'xvda' is '${model.file('a.1')}' in the device model, but '${model.a}' in the domain's definition: shut the guest off and start it again`,
     });
   });
 

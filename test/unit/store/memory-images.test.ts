@@ -39,7 +39,7 @@ test('too little space is refused with folder and bytes, and leaves no folder', 
     code: 'OPERATION_FAILED',
     message: expect.stringMatching(
       new RegExp(
-        `memory of domain 'g' in '${join(dir, 'memory', domain.uuid)}': ${bytes} bytes are needed, \\d+ are free$`,
+        `memory of domain 'g' in '${join(dir, 'memory', domain.uuid)}': ${bytes} bytes are needed, \\d+ are free; delete snapshots or make room$`,
       ),
     ),
   });
