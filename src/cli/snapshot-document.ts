@@ -3,7 +3,7 @@
 import { childAt, childElements, textAt, type XmlElement } from '../model/element.ts';
 import { parseXml } from '../xml/parse.ts';
 
-export interface SnapshotFacts {
+export interface SnapshotDocument {
   readonly name: string;
   readonly description?: string;
   readonly state: string;
@@ -11,23 +11,23 @@ export interface SnapshotFacts {
   /** Seconds since the epoch. */
   readonly creationTime: number;
   readonly location: 'internal' | 'external';
-  readonly memory?: MemoryFacts;
-  readonly disks: readonly DiskFacts[];
+  readonly memory?: MemoryPart;
+  readonly disks: readonly DiskPart[];
 }
 
-interface MemoryFacts {
+interface MemoryPart {
   readonly snapshot?: string;
   readonly file?: string;
 }
 
-interface DiskFacts {
+interface DiskPart {
   readonly name: string;
   readonly snapshot?: string;
   readonly source?: string;
 }
 
 /** Any driver's document: what is missing is left out, and nothing is refused but what is no XML. */
-export function snapshotFacts(xml: string): SnapshotFacts {
+export function readDocument(xml: string): SnapshotDocument {
   const root = parseXml(xml, 'domain_snapshot');
   const description = textAt(root, 'description');
   const parent = textAt(root, 'parent', 'name');
@@ -40,11 +40,11 @@ export function snapshotFacts(xml: string): SnapshotFacts {
     creationTime: Number(textAt(root, 'creationTime') ?? 0),
     location: isExternal(root) ? 'external' : 'internal',
     ...(memory && { memory }),
-    disks: childElements(childAt(root, 'disks') ?? root, 'disk').map(diskFacts),
+    disks: childElements(childAt(root, 'disks') ?? root, 'disk').map(diskPart),
   };
 }
 
-function diskFacts(disk: XmlElement): DiskFacts {
+function diskPart(disk: XmlElement): DiskPart {
   const { name = '', snapshot } = disk.attributes;
   const { file, dev } = childAt(disk, 'source')?.attributes ?? {};
   const source = file ?? dev;

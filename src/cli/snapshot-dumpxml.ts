@@ -3,7 +3,7 @@
 import { CREATE, XML } from '../model/flags.ts';
 import { selectXml } from '../xml/xpath.ts';
 import { command, DOMAIN, exclusive, failure, JSON_OPTION } from './command.ts';
-import { snapshotFacts } from './snapshot-document.ts';
+import { readDocument } from './snapshot-document.ts';
 
 const SECURITY_INFO = {
   name: 'security-info',
@@ -29,7 +29,7 @@ export const SNAPSHOT_DUMPXML = command({
     const snapshot = await snapshots.lookupByName(domain, snapshotname, 0);
     const xml = await snapshots.getXMLDesc(snapshot, secure ? XML.SECURE : 0);
     if (xpath === undefined) {
-      if (json) session.json(snapshotFacts(xml));
+      if (json) session.json(readDocument(xml));
       else session.print(xml);
       return;
     }
@@ -69,7 +69,7 @@ export const SNAPSHOT_CURRENT = command({
       return;
     }
     const xml = await snapshots.getXMLDesc(current, values['security-info'] ? XML.SECURE : 0);
-    if (values.json) session.json(snapshotFacts(xml));
+    if (values.json) session.json(readDocument(xml));
     else session.print(xml);
   },
 });

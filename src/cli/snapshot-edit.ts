@@ -30,21 +30,19 @@ export const SNAPSHOT_EDIT = command({
     const { snapshots } = await session.client();
     const setCurrent = values.current && values.snapshotname !== undefined;
     const failed = `Failed to update ${snapshot.name}`;
-    try {
-      const outcome = await edit(session, { snapshots, domain, snapshot, setCurrent });
-      if (outcome.kind === 'given up') throw failure(failed);
-      if (outcome.kind === 'unchanged') {
-        session.done(values.json, snapshot, `Snapshot ${snapshot.name} XML configuration not changed.\n`);
-        return;
-      }
-      session.done(values.json, outcome.snapshot, await settle(snapshots, snapshot, outcome.snapshot, values));
-    } catch (error) {
-      const { message } = error as Error;
-      if (message !== failed) session.error(message);
+    const changed = await change(session, { snapshots, domain, snapshot, setCurrent }, values).catch((error) => {
+      session.error(error.message);
       throw failure(failed, error);
-    }
+    });
+    if (!changed) throw failure(failed);
+    session.done(values.json, changed.snapshot, changed.text);
   },
 });
+
+interface NameOptions {
+  readonly rename: boolean;
+  readonly clone: boolean;
+}
 
 interface Editing {
   readonly snapshots: SnapshotCalls;
@@ -59,6 +57,21 @@ type Outcome =
   | { readonly kind: 'given up' }
   | { readonly kind: 'edited'; readonly snapshot: SnapshotRef }
   | { readonly kind: 'refused'; readonly message: string; readonly error: LibvirtError };
+
+/** What came of it, and how virsh says so. Undefined where the user has thrown the changes away. */
+async function change(
+  session: Session,
+  editing: Editing,
+  options: NameOptions,
+): Promise<{ readonly snapshot: SnapshotRef; readonly text: string } | undefined> {
+  const { snapshots, snapshot } = editing;
+  const outcome = await edit(session, editing);
+  if (outcome.kind === 'given up') return undefined;
+  if (outcome.kind === 'unchanged') {
+    return { snapshot, text: `Snapshot ${snapshot.name} XML configuration not changed.\n` };
+  }
+  return { snapshot: outcome.snapshot, text: await settle(snapshots, snapshot, outcome.snapshot, options) };
+}
 
 /** Until the document is taken, nothing is left to do, or the user has had enough. Without a terminal the first refusal is the last. */
 async function edit(session: Session, editing: Editing): Promise<Exclude<Outcome, { kind: 'refused' }>> {
@@ -98,7 +111,7 @@ async function settle(
   snapshots: SnapshotCalls,
   before: SnapshotRef,
   { name, ...rest }: SnapshotRef,
-  { rename, clone }: { readonly rename: boolean; readonly clone: boolean },
+  { rename, clone }: NameOptions,
 ): Promise<string> {
   if (name === before.name) return `Snapshot ${name} edited.\n`;
   if (clone) return `Snapshot ${before.name} cloned to ${name}.\n`;

@@ -3,7 +3,7 @@
 import { LIST } from '../model/flags.ts';
 import { command, DOMAIN, failure, JSON_OPTION } from './command.ts';
 import { orNone } from './session.ts';
-import { snapshotFacts } from './snapshot-document.ts';
+import { readDocument } from './snapshot-document.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 
 const yesNo = (value: boolean): string => (value ? 'yes' : 'no');
@@ -23,7 +23,7 @@ export const SNAPSHOT_INFO = command({
     const snapshot = await lookupSnapshot(session, domain, { name: snapshotname, current });
     const { snapshots } = await session.client();
     const isCurrent = await snapshots.isCurrent(snapshot, 0);
-    const { state, location, parent } = snapshotFacts(await snapshots.getXMLDesc(snapshot, 0));
+    const { state, location, parent } = readDocument(await snapshots.getXMLDesc(snapshot, 0));
     const children = await snapshots.numChildren(snapshot, 0);
     const descendants = await snapshots.numChildren(snapshot, LIST.DESCENDANTS);
     const metadata = await snapshots.hasMetadata(snapshot, 0);

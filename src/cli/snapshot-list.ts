@@ -6,7 +6,7 @@ import type { SnapshotCalls, SnapshotRef } from '../rpc/client-snapshots.ts';
 import { type Branch, formatBranches } from './branches.ts';
 import { command, DOMAIN, exclusive, failure, JSON_OPTION } from './command.ts';
 import { orNone, type Session } from './session.ts';
-import { type SnapshotFacts, snapshotFacts } from './snapshot-document.ts';
+import { readDocument, type SnapshotDocument } from './snapshot-document.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 import { formatTable } from './table.ts';
 
@@ -74,8 +74,8 @@ export const SNAPSHOT_LIST = command({
       const names = found.map(({ name }) => name);
       return show(session, values.json, names, (all) => all.map((name) => `${name}\n`).join(''));
     }
-    const facts = await Promise.all(found.map((snapshot) => factsOf(snapshots, snapshot)));
-    const rows = facts.filter((known) => known !== undefined);
+    const documents = await Promise.all(found.map((snapshot) => documentOf(snapshots, snapshot)));
+    const rows = documents.filter((known) => known !== undefined);
     show(session, values.json, rows, (all) => table(all, values.parent, session.quiet));
   },
 });
@@ -143,12 +143,12 @@ async function branches(
 }
 
 /** Undefined for a snapshot that was deleted since the list was made. */
-async function factsOf(snapshots: SnapshotCalls, snapshot: SnapshotRef): Promise<SnapshotFacts | undefined> {
+async function documentOf(snapshots: SnapshotCalls, snapshot: SnapshotRef): Promise<SnapshotDocument | undefined> {
   const xml = await snapshots.getXMLDesc(snapshot, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'));
-  return xml === undefined ? undefined : snapshotFacts(xml);
+  return xml === undefined ? undefined : readDocument(xml);
 }
 
-function table(all: readonly SnapshotFacts[], withParent: boolean, quiet: boolean): string {
+function table(all: readonly SnapshotDocument[], withParent: boolean, quiet: boolean): string {
   const headline = ['Name', 'Creation Time', 'State', ...(withParent ? ['Parent'] : [])];
   const rows = all.map(({ name, creationTime, state, parent = '' }) => [
     name,

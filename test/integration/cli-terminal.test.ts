@@ -9,12 +9,14 @@ import { LibvirtError } from '../../src/errors.ts';
 import type { DomainRef } from '../../src/model/domain.ts';
 import type { JobStats } from '../../src/rpc/client.ts';
 import { CALLS } from '../../src/rpc/client-calls.ts';
+import type { RemoteCall } from '../../src/rpc/client-connection.ts';
 import { errorFrame, replyFrame } from '../../src/rpc/messages.ts';
 import { runProgram, Terminal, XLSNAP } from '../support/command-line.ts';
 import { Peer } from '../support/rpc-peer.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const GUEST: DomainRef = { name: 'g', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 3 };
+const S1 = { name: 's1', domain: GUEST };
 const MIB = 1 << 20;
 const CTRL_C = '\x03';
 const WAIT_MS = 20_000;
@@ -52,12 +54,13 @@ const lines = (shown: string): readonly string[] =>
     .split('\r\n')
     .filter((line) => line !== '');
 
-describe('a create that a daemon takes its time for', () => {
+describe('a job that a daemon takes its time for', () => {
   /** A daemon with a job that does what a test tells it to. */
   class SlowDaemon extends Peer {
     stats: JobStats = { type: 0, params: [] };
     completed: JobStats = { type: 0, params: [] };
     asked = 0;
+    /** Answers the call that is under way. */
     finish: ((error?: LibvirtError) => void) | undefined;
     /** What each call to abort the job meets. */
     readonly aborts: (() => void)[] = [];
@@ -70,13 +73,16 @@ describe('a create that a daemon takes its time for', () => {
         return flags & 1 ? this.completed : this.stats;
       });
       this.answer(CALLS.abortJob, () => this.aborts.shift()?.());
-      this.on(CALLS.snapshotCreateXML, (header, _frame, socket) => {
+      this.answer(CALLS.snapshotLookupByName, () => ({ snapshot: S1 }));
+      this.#hold(CALLS.snapshotCreateXML, { snapshot: S1 });
+      this.#hold(CALLS.revertToSnapshot, undefined);
+      this.#hold(CALLS.snapshotDelete, undefined);
+    }
+
+    #hold<A, R>(call: RemoteCall<A, R>, result: R): void {
+      this.on(call, (header, _frame, socket) => {
         this.finish = (error) => {
-          const snapshot = { name: 's1', domain: GUEST };
-          const reply = error
-            ? errorFrame(header, error)
-            : replyFrame(header, CALLS.snapshotCreateXML.result, { snapshot });
-          socket.write(reply);
+          socket.write(error ? errorFrame(header, error) : replyFrame(header, call.result, result));
         };
       });
     }
@@ -148,6 +154,20 @@ describe('a create that a daemon takes its time for', () => {
     terminal.press(CTRL_C);
     expect(await terminal.ended()).toBe(130);
     expect(said(terminal)).toEqual([NOTE, "error: operation aborted: job 'snapshot' canceled by client"]);
+  });
+
+  test.each([
+    ['revert', 'error: Failed to revert snapshot s1'],
+    ['delete', 'error: Failed to delete snapshot s1'],
+  ])('is taken back by Ctrl-C where it is a %s, too', async (operation, failed) => {
+    const aborted = new LibvirtError('OPERATION_ABORTED', `job 'snapshot ${operation}' canceled by client`);
+    daemon.aborts.push(() => daemon.finish?.(aborted));
+    daemon.stats = { type: 2, params: [] };
+    await using terminal = new Terminal([...command.slice(0, -3), `snapshot-${operation}`, 'g', 's1']);
+    await until(() => daemon.finish !== undefined);
+    terminal.press(CTRL_C);
+    expect(await terminal.ended()).toBe(130);
+    expect(said(terminal)).toEqual([NOTE, failed, `error: ${aborted.message}`]);
   });
 
   test('is taken back when it has its turn, where it has to wait for that', async () => {
@@ -239,18 +259,28 @@ touch "$COUNT"
 `;
 
   /** virsh looks for a polkit agent of its own on every terminal. */
-  const POLKIT = /^Authorization not available.*\r\n/;
+  const POLKIT = /Authorization not available.*\r\n/g;
+
+  /** Changes the snapshot behind its own back, the first time. */
+  const OTHER = `#!/bin/sh
+if [ ! -e "$COUNT" ]; then
+  sed "s|<state>|<description>of another</description><state>|" "$1" > "$COUNT"
+  virsh -c "$URI" snapshot-create test "$COUNT" --redefine > "$COUNT.log"
+fi
+sed -i "s|<state>running|<description>mine</description><state>running|" "$1"
+`;
 
   async function dialogue(
     program: readonly string[],
+    script: string,
     keys: readonly string[],
   ): Promise<readonly [number | null, string]> {
     await using host = await Xlsnapd.start();
     await host.ok('snapshot-create-as', 'test', 's1');
     const editor = join(directory, 'editor');
-    await writeFile(editor, EDITOR);
+    await writeFile(editor, script);
     await chmod(editor, 0o755);
-    const env = { EDITOR: editor, COUNT: join(directory, `${program.length}-edited`) };
+    const env = { EDITOR: editor, COUNT: join(directory, `${program.length}-edited`), URI: host.uri };
     await using terminal = new Terminal([...program, '-c', host.uri, 'snapshot-edit', 'test', 's1'], env);
     for (const [index, key] of keys.entries()) {
       await terminal.until(new RegExp(`(Try again\\?[^]*){${index + 1}}: $`));
@@ -261,13 +291,15 @@ touch "$COUNT"
   }
 
   test.each([
-    ['help, and the editor again', ['?', 'y'], 0, 'Snapshot s1 edited.'],
-    ['no', ['n'], 1, 'error: Failed to update s1'],
-    ['force, and no', ['f', 'n'], 1, 'error: Failed to update s1'],
-  ])('%s', async (_what, keys, status, last) => {
-    const ours = await dialogue(XLSNAP, keys);
+    ['help, and the editor again', EDITOR, ['?', 'y'], 0, 'Snapshot s1 edited.'],
+    ['no', EDITOR, ['n'], 1, 'error: Failed to update s1'],
+    ['force, and no', EDITOR, ['f', 'n'], 1, 'error: Failed to update s1'],
+    ['where another was quicker, and force', OTHER, ['f'], 0, 'changed by another user. Try again?'],
+    ['where another was quicker, and no', OTHER, ['n'], 1, 'error: Failed to update s1'],
+  ])('%s', async (_what, script, keys, status, shown) => {
+    const ours = await dialogue(XLSNAP, script, keys);
     expect(ours[0]).toBe(status);
-    expect(ours[1]).toContain(last);
-    expect(ours).toEqual(await dialogue(['virsh'], keys));
+    expect(ours[1]).toContain(shown);
+    expect(ours).toEqual(await dialogue(['virsh'], script, keys));
   });
 });

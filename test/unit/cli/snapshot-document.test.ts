@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { snapshotFacts } from '../../../src/cli/snapshot-document.ts';
+import { readDocument } from '../../../src/cli/snapshot-document.ts';
 
 const wrap = (content: string): string => `<domainsnapshot>${content}</domainsnapshot>`;
 const minimum = '<name>s</name><state>running</state><creationTime>1795527892</creationTime>';
@@ -14,7 +14,7 @@ test('everything that is there is read', () => {
       <disk name='xvdd'/>
     </disks>
     <domain type='xen'><name>other</name><devices><disk name='no'/></devices></domain>`);
-  expect(snapshotFacts(xml)).toEqual({
+  expect(readDocument(xml)).toEqual({
     name: 's',
     description: 'd',
     state: 'running',
@@ -32,7 +32,7 @@ test('everything that is there is read', () => {
 });
 
 test('what is missing is left out', () => {
-  expect(snapshotFacts(wrap(minimum))).toEqual({
+  expect(readDocument(wrap(minimum))).toEqual({
     name: 's',
     state: 'running',
     creationTime: 1795527892,
@@ -52,14 +52,14 @@ describe('where it lies', () => {
     ['external', "<memory snapshot='external' file='/m'/>"],
     ['internal', "<disks><disk name='a' snapshot='external'/></disks>"],
   ])('%s: %s', (location, content) => {
-    expect(snapshotFacts(wrap(minimum + content)).location).toBe(location);
+    expect(readDocument(wrap(minimum + content)).location).toBe(location);
   });
 
   test('an old document of disks alone is external', () => {
-    expect(snapshotFacts(wrap(minimum.replace('running', 'disk-snapshot'))).location).toBe('external');
+    expect(readDocument(wrap(minimum.replace('running', 'disk-snapshot'))).location).toBe('external');
   });
 });
 
 test('what is no XML is libxml2’s own error', () => {
-  expect(() => snapshotFacts('<domainsnapshot>')).toThrow(/^\(domain_snapshot\):1: Premature end of data/);
+  expect(() => readDocument('<domainsnapshot>')).toThrow(/^\(domain_snapshot\):1: Premature end of data/);
 });
