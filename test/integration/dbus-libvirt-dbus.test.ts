@@ -236,7 +236,7 @@ test('introspection: the snapshot interface whole, the others in what we have; t
   }
 }, 60_000);
 
-test("the same events: the upstream's own, and a revert's in place of the upstream's", async () => {
+test("the same events: the upstream's own, and a create's and a revert's in place of the upstream's", async () => {
   using ours = await bus.monitor(OURS.destination);
   using theirs = await bus.monitor(THEIRS.destination);
   await daemon.ok('resume', OURS.domain);
@@ -248,7 +248,15 @@ test("the same events: the upstream's own, and a revert's in place of the upstre
       .filter((line) => line.includes('.DomainEvent '))
       .map((line) => neutral({ ...OURS, connect: side.connect }, line));
   const told = events(ours.signals, OURS);
-  expect(told.map((line) => /\d, \d/.exec(line)?.[0])).toEqual(['4, 0', '5, 6', '2, 3', '4, 2', '0, 3']);
+  expect(told.map((line) => /\d, \d/.exec(line)?.[0])).toEqual([
+    '4, 0',
+    '3, 0',
+    '4, 0',
+    '5, 6',
+    '2, 3',
+    '4, 2',
+    '0, 3',
+  ]);
   await theirs.heard(', 0, 3)');
   expect(events(theirs.signals, THEIRS)).toEqual(told);
 }, 60_000);

@@ -111,7 +111,11 @@ test("signals: snapshots that come, go and are reverted to, whoever asked, and l
   const event = (numbers: string): string =>
     `${CONNECT}: org.libvirt.Connect.DomainEvent (objectpath '${DOMAIN}', ${numbers})`;
   expect(told).toEqual([
+    event('3, 0'),
+    event('4, 0'),
     change('Created', 'parent'),
+    event('3, 0'),
+    event('4, 0'),
     change('Created', 'child'),
     event('5, 6'),
     event('2, 3'),
