@@ -165,6 +165,16 @@ const saved = () => ({ path: memory, name: 's1', disks: disks() });
 
 const definition = async () => host.definition(await now(), 'live');
 
+/** What a revert asks of the host, in its order. */
+async function revert(paused: boolean): Promise<void> {
+  const active = await now();
+  const kept = await definition();
+  await host.checkRestore(active, saved(), kept);
+  await host.destroy(active);
+  await new OfflineImages().apply('s1', disks());
+  await host.restore(active, memory, { paused, definition: kept });
+}
+
 const disks = (): readonly LibxlDiskSnapshot[] => [
   { disk: { vdev: 'vda', format: 'qcow2', pdev_path: image }, name: 's1' },
 ];
@@ -240,14 +250,7 @@ describe('over the test driver', () => {
   ])('a revert to %s is told as libvirt tells one', async (state, paused, last) => {
     const domain = await guest('define');
     await host.save(domain, 's1', args(), job());
-    const events = await clientSees(async () => {
-      const active = await now();
-      await host.checkRestore(active, saved(), await definition());
-      const kept = await definition();
-      await host.destroy(active);
-      await new OfflineImages().apply('s1', disks());
-      await host.restore(active, memory, { paused, definition: kept });
-    });
+    const events = await clientSees(() => revert(paused));
     expect(events).toEqual([STOPPED_FROM_SNAPSHOT, STARTED_FROM_SNAPSHOT, last]);
     expect((await now()).state).toBe(state);
     expect(existsSync(memory)).toBe(true);
@@ -486,14 +489,7 @@ describe('over the qemu driver', () => {
       expect(await clientSees(async () => host.save(domain, 's1', args(), job()))).toEqual([]);
       expect((await now()).state).toBe(state);
       expect(await snapshotsIn(image)).toEqual(['s1']);
-      const events = await clientSees(async () => {
-        const active = await now();
-        await host.checkRestore(active, saved(), await definition());
-        const kept = await definition();
-        await host.destroy(active);
-        await new OfflineImages().apply('s1', disks());
-        await host.restore(active, memory, { paused, definition: kept });
-      });
+      const events = await clientSees(() => revert(paused));
       // qemu tells of the end of the process, too.
       const shutdown = 6;
       expect(events.filter(({ event }) => event !== shutdown)).toEqual([
