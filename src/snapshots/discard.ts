@@ -7,8 +7,9 @@ import type { SnapshotDef } from '../model/snapshot.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
-import { externalDisks, type Merge, planMerge, restated } from './layers.ts';
+import { externalDisks, type Merge, movesOff, planMerge, restated } from './layers.ts';
 import { capturedDisks, memoryPathOf } from './libxl-args.ts';
+import { moveDisks } from './move-disks.ts';
 import type { Job } from './ports.ts';
 import { otherSnapshots, standingOf } from './standing.ts';
 
@@ -57,11 +58,10 @@ async function merge(
 ): Promise<void> {
   if (isActive(domain)) await host.commit(domain, plan.own, job);
   else await images.commit(plan.own, job);
-  if (plan.tips.size > 0) {
-    if (isActive(domain)) await host.setDisks(domain, plan.tips, 'live');
-    if (domain.persistent) await host.setDisks(domain, plan.tips, 'persistent');
-  }
+  await moveDisks(host, domain, 'live', movesOff(plan.own));
+  await moveDisks(host, domain, 'persistent', movesOff(plan.own));
   await images.commit(plan.others, job);
+  await moveDisks(host, domain, 'persistent', movesOff(plan.others));
   for (const { image, base } of plan.rebased) await images.rebase(image, base);
   const rewritten = rewrittenImages(plan);
   for (const other of others) {
