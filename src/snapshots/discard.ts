@@ -1,6 +1,6 @@
 /** Takes a snapshot's data away: what it holds inside disk images, the layers it made, and the memory image. */
 
-import { LibvirtError } from '../errors.ts';
+import { explained, LibvirtError } from '../errors.ts';
 import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
@@ -43,8 +43,17 @@ export async function discardData(
     const standing = await standingOf(context, domain, [snapshot, ...others]);
     await merge(context, snapshots, domain, planMerge(snapshot, others, standing), others, job);
   }
-  if (snapshot.memory.location === 'external') await memory.removeFile(snapshot.memory.file);
-  else await memory.remove(domain.ref, snapshot.name);
+  try {
+    if (snapshot.memory.location === 'external') await memory.removeFile(snapshot.memory.file);
+    else await memory.remove(domain.ref, snapshot.name);
+  } catch (error) {
+    throw deletedInPart(error, domain, snapshot.name);
+  }
+}
+
+/** Such a snapshot is still listed, and cannot be reverted to. */
+export function deletedInPart(error: unknown, { ref }: Domain, name: string): LibvirtError {
+  return explained(error, `snapshot '${name}' of domain '${ref.name}' is deleted in part: run snapshot-delete again`);
 }
 
 /** The definitions name a layer until it is merged, and the one beneath it right afterwards. */
