@@ -83,8 +83,8 @@ function wrongAnswer({ outcome, fault }: Case): readonly string[] {
     case 'unknown':
       return fault.silences ? [] : ['the connection was cut'];
     case 'failure': {
-      const { code, detail, message } = outcome.error;
-      if (detail.trim() === '') return [`an error without a reason: ${code}`];
+      const { code, message } = outcome.error;
+      if (message.trim() === '') return [`an error without a reason: ${code}`];
       return /undefined|TypeError|\[object|\.js:\d/.test(message) ? [`an error without words: ${message}`] : [];
     }
   }
