@@ -27,6 +27,7 @@ const PACKAGES = {
     'qemu-system-common',
     'qemu-system-x86',
     'qemu-utils',
+    'strace',
     'systemd',
   ],
   lab: [...LAB_PACKAGES, 'procps'],

@@ -20,7 +20,7 @@ export function reporting(journal: Journal, socket: string): Journal {
           await entry.phase(phase);
           await report(phase);
         },
-        plan: (args) => entry.plan(args),
+        plan: (args, abandoned) => entry.plan(args, abandoned),
         end: async () => {
           await entry.end();
           await report('ended');

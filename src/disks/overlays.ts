@@ -88,8 +88,7 @@ async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
   const failure = `cannot create external snapshot '${path}' of disk '${disk}'`;
   try {
     // qemu-img would overwrite, and make it readable for all.
-    await using file = await open(path, (await statOf(path)) ? 'r+' : 'wx', 0o600);
-    await file.sync();
+    await (await open(path, (await statOf(path)) ? 'r+' : 'wx', 0o600)).close();
   } catch (error) {
     throw systemError(error, failure);
   }

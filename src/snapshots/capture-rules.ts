@@ -4,6 +4,11 @@ import { LibvirtError } from '../errors.ts';
 import type { DomainDisk } from '../model/domain.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
 
+/** In the attributes of a document that is read again these are spaces. */
+const CONTROL = /[\t\n\r]/;
+
+const pathOf = ({ target }: SnapshotDef['disks'][number]): string | undefined => target?.path;
+
 /** Refuses with code 67 or 84 what cannot be captured, naming the disk. Nothing is ever left out silently. */
 export function checkCapture(snapshot: SnapshotDef, disks: readonly DomainDisk[]): void {
   const { memory } = snapshot;
@@ -26,6 +31,11 @@ export function checkCapture(snapshot: SnapshotDef, disks: readonly DomainDisk[]
         );
       default:
         if (disk.hasSource && !disk.readonly) captured.refusedInternal += 1;
+    }
+  }
+  for (const path of [memory.location === 'external' ? memory.file : undefined, ...snapshot.disks.map(pathOf)]) {
+    if (path !== undefined && CONTROL.test(path)) {
+      throw unsupported(`file name '${path}' has a tab or the end of a line in it: choose another name`);
     }
   }
   const memoryInternal = memory.location === 'internal';

@@ -5,7 +5,7 @@ import type { Domain } from '../model/domain.ts';
 import { DELETE } from '../model/flags.ts';
 import { isExternal, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotContext } from './context.ts';
-import { discardData } from './discard.ts';
+import { deletedInPart, discardData } from './discard.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { OperationJob } from './jobs.ts';
 import { afterMerge, planMerge, restated } from './layers.ts';
@@ -33,7 +33,9 @@ export async function deleteSnapshot(
     for (const [gone, entry] of doomed.entries()) {
       checkCancelled(job, snapshots.ref.name, { gone, all: doomed.length, entry });
       if (!metadataOnly) await discardData(context, snapshots, domain, await snapshots.read(entry.name), job);
-      await snapshots.remove(entry.name);
+      await snapshots.remove(entry.name).catch((error) => {
+        throw metadataOnly ? error : deletedInPart(error, domain, entry.name);
+      });
     }
   });
 }

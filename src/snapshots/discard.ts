@@ -1,14 +1,15 @@
 /** Takes a snapshot's data away: what it holds inside disk images, the layers it made, and the memory image. */
 
-import { LibvirtError } from '../errors.ts';
+import { explained, LibvirtError } from '../errors.ts';
 import { type Domain, type DomainDisk, isActive } from '../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
-import { externalDisks, type Merge, planMerge, restated } from './layers.ts';
+import { externalDisks, type Merge, movesOff, planMerge, restated } from './layers.ts';
 import { capturedDisks, memoryPathOf } from './libxl-args.ts';
+import { moveDisks } from './move-disks.ts';
 import type { Job } from './ports.ts';
 import { otherSnapshots, standingOf } from './standing.ts';
 
@@ -42,8 +43,17 @@ export async function discardData(
     const standing = await standingOf(context, domain, [snapshot, ...others]);
     await merge(context, snapshots, domain, planMerge(snapshot, others, standing), others, job);
   }
-  if (snapshot.memory.location === 'external') await memory.removeFile(snapshot.memory.file);
-  else await memory.remove(domain.ref, snapshot.name);
+  try {
+    if (snapshot.memory.location === 'external') await memory.removeFile(snapshot.memory.file);
+    else await memory.remove(domain.ref, snapshot.name);
+  } catch (error) {
+    throw deletedInPart(error, domain, snapshot.name);
+  }
+}
+
+/** Such a snapshot is still listed, and cannot be reverted to. */
+export function deletedInPart(error: unknown, { ref }: Domain, name: string): LibvirtError {
+  return explained(error, `snapshot '${name}' of domain '${ref.name}' is deleted in part: run snapshot-delete again`);
 }
 
 /** The definitions name a layer until it is merged, and the one beneath it right afterwards. */
@@ -57,11 +67,10 @@ async function merge(
 ): Promise<void> {
   if (isActive(domain)) await host.commit(domain, plan.own, job);
   else await images.commit(plan.own, job);
-  if (plan.tips.size > 0) {
-    if (isActive(domain)) await host.setDisks(domain, plan.tips, 'live');
-    if (domain.persistent) await host.setDisks(domain, plan.tips, 'persistent');
-  }
+  await moveDisks(host, domain, 'live', movesOff(plan.own));
+  await moveDisks(host, domain, 'persistent', movesOff(plan.own));
   await images.commit(plan.others, job);
+  await moveDisks(host, domain, 'persistent', movesOff(plan.others));
   for (const { image, base } of plan.rebased) await images.rebase(image, base);
   const rewritten = rewrittenImages(plan);
   for (const other of others) {

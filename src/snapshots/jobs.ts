@@ -172,7 +172,7 @@ export class Jobs implements AsyncDisposable {
           await entry.phase(name);
           report();
         },
-        plan: (args) => entry.plan(args),
+        plan: (args, abandoned) => entry.plan(args, abandoned),
         progress: (progress) => {
           running.progress = progress;
           report();

@@ -5,6 +5,7 @@
  */
 
 import { LibvirtError } from '../errors.ts';
+import type { Move } from '../model/disk-moves.ts';
 import type { XmlElement } from '../model/element.ts';
 import type { DiskImage, LayerCommit } from '../model/libxl.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
@@ -14,6 +15,8 @@ import { diskImages, withDiskImages } from '../xml/domain-images.ts';
 export interface Standing {
   /** What the domain's disks are, by target. */
   readonly tips: ReadonlyMap<string, DiskImage>;
+  /** What they are at its next start, where that is something else. */
+  readonly next: ReadonlyMap<string, DiskImage>;
   /** The image beneath, by path: of every image that the domain or one of its snapshots stands on, and that is there. */
   readonly backing: ReadonlyMap<string, DiskImage>;
 }
@@ -28,8 +31,6 @@ export interface Merge {
   readonly rebased: readonly { readonly image: DiskImage; readonly base: DiskImage }[];
   /** Overlays that nothing stands on. */
   readonly unused: readonly DiskImage[];
-  /** Disks of the domain whose image changes. */
-  readonly tips: ReadonlyMap<string, DiskImage>;
 }
 
 /** The external overlays of one disk: what the snapshot made first. */
@@ -69,20 +70,23 @@ export function planMerge(snapshot: SnapshotDef, others: readonly SnapshotDef[],
     others: parts.flatMap((part) => part.others),
     rebased: parts.flatMap(({ rebased }) => rebased),
     unused: parts.flatMap(({ unused }) => unused),
-    tips: new Map(parts.flatMap(({ tips }) => [...tips])),
   };
 }
 
 function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly SnapshotDef[], standing: Standing): Merge {
   const tip = standing.tips.get(disk);
   const own = chainFrom(tip, standing);
-  const states = others.flatMap((other) => stateOf(other, disk) ?? []);
-  const needed = byPath([...own, ...states.flatMap((image) => chainFrom(image, standing))]);
   const overlays = overlaysOf(snapshot, disk);
+  const stands = [standing.next.get(disk), ...others.map((other) => stateOf(other, disk))];
+  const needed = byPath([...own, ...stands.flatMap((image) => chainFrom(image, standing))]);
   const unused = overlays.filter(({ path }) => !needed.has(path));
-  const nothing: Merge = { own: [], others: [], rebased: [], unused, tips: new Map() };
+  const nothing: Merge = { own: [], others: [], rebased: [], unused };
 
   const base = stateOf(snapshot, disk);
+  const isParted = !haveCommon(own, [...chainFrom(base, standing), ...overlays]);
+  const doubtful = isParted ? overlays : tip?.path === base?.path ? unused : [];
+  const left = doubtful.find(({ path }) => standing.backing.has(path));
+  if (left) throw disksParted(snapshot, disk, tip, left);
   if (!base) return nothing;
   // An overlay of ours whose file is gone was merged by a delete that did not come to its end.
   const isMerged = ({ path }: DiskImage): boolean =>
@@ -91,7 +95,7 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
   const tops = [...needed.values()].filter((image) => standsOn(image, base) || isMerged(image));
   const [top] = tops;
   if (!top) return nothing;
-  if (tops.length > 1 || tip?.path === base.path) throw severalBranches(snapshot, disk, base);
+  if (tops.length > 1 || (tip?.path === base.path && !isMerged(top))) throw severalBranches(snapshot, disk, base);
 
   const place = own.findIndex(({ path }) => path === top.path);
   const above = own[place - 1];
@@ -102,8 +106,11 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
     others: place >= 0 ? [] : [layer],
     rebased: rebased.map((image) => ({ image, base })),
     unused,
-    tips: new Map(place === 0 ? [[disk, base]] : []),
   };
+}
+
+function haveCommon(some: readonly DiskImage[], others: readonly DiskImage[]): boolean {
+  return some.some(({ path }) => others.some((other) => other.path === path));
 }
 
 /** A snapshot that stood on a merged overlay stands on the image beneath it; undefined where it stood on none. */
@@ -123,13 +130,21 @@ export function restated(snapshot: SnapshotDef, { own, others }: Merge): Snapsho
   };
 }
 
+/** Disks that stand on a merged layer stand on the image beneath it from then on. */
+export function movesOff(merged: readonly LayerCommit[]): readonly Move[] {
+  return merged.map(({ disk, top, base }) => ({ disk, from: top, to: base }));
+}
+
 /** How the images stand once a merge is done: for the plan of the next one. */
-export function afterMerge({ tips, backing }: Standing, merge: Merge): Standing {
+export function afterMerge({ tips, next, backing }: Standing, merge: Merge): Standing {
   const merged = new Map([...merge.own, ...merge.others].map(({ top, base }) => [top.path, base]));
   const gone = new Set([...merged.keys(), ...merge.unused.map(({ path }) => path)]);
+  const moved = (images: Standing['tips']) =>
+    new Map([...images].map(([disk, image]) => [disk, merged.get(image.path) ?? image]));
   const left = [...backing].filter(([path]) => !gone.has(path));
   return {
-    tips: new Map([...tips, ...merge.tips]),
+    tips: moved(tips),
+    next: moved(next),
     backing: new Map(left.map(([path, beneath]) => [path, merged.get(beneath.path) ?? beneath])),
   };
 }
@@ -162,5 +177,15 @@ function severalBranches({ name }: SnapshotDef, disk: string, base: DiskImage): 
     'OPERATION_UNSUPPORTED',
     `deletion of external snapshot '${name}' is not supported while several branches stand on image '${base.path}' of ` +
       `disk '${disk}': delete the snapshots of one branch first`,
+  );
+}
+
+/** The user has given the domain other disks, or none: what was written into the overlay may still be wanted. */
+function disksParted({ name }: SnapshotDef, disk: string, tip: DiskImage | undefined, left: DiskImage): LibvirtError {
+  const now = tip ? `disk '${disk}' of the domain is '${tip.path}' now` : `the domain has no disk '${disk}' any more`;
+  return new LibvirtError(
+    'OPERATION_UNSUPPORTED',
+    `deletion of external snapshot '${name}' would remove or change image '${left.path}', which may be in use elsewhere: ` +
+      `${now}. Give the disk back to the domain, or delete the snapshot with --metadata, which keeps all images`,
   );
 }

@@ -29,8 +29,8 @@ export interface Job {
   readonly signal: AbortSignal;
   /** Records a phase durably before it starts. The operation waits for it. */
   phase(name: Phase): Promise<void>;
-  /** Records durably what is about to be made, so that after a crash it can be taken back. */
-  plan(args: LibxlDomainSnapshotArgs): Promise<void>;
+  /** Records durably what is about to be made, so that after a crash it can be taken back, and what will be left over. */
+  plan(args: LibxlDomainSnapshotArgs, abandoned?: readonly DiskImage[]): Promise<void>;
   progress(progress: JobProgress): void;
 }
 
@@ -219,6 +219,8 @@ export interface PendingOperation extends Task {
   readonly phase: Phase;
   /** What it was making, where it had come to that. */
   readonly args?: LibxlDomainSnapshotArgs;
+  /** Images that nothing needs once it is done. */
+  readonly abandoned?: readonly DiskImage[];
 }
 
 /** Durable record of operations under way, one per domain. */
@@ -234,7 +236,7 @@ export interface Journal {
 export interface JournalEntry {
   phase(name: Phase): Promise<void>;
   /** Kept in the record from now on. */
-  plan(args: LibxlDomainSnapshotArgs): Promise<void>;
+  plan(args: LibxlDomainSnapshotArgs, abandoned?: readonly DiskImage[]): Promise<void>;
   /**
    * The operation has ended, well or badly, with nothing left to repair. Never rejects: a record that stays is logged, and
    * tells the next start of what has been done already.

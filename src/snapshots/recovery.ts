@@ -3,13 +3,14 @@
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { movesOnto } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
-import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { DiskImage, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { virshCommand } from '../model/virsh-command.ts';
 import { diskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import { deleteSnapshot } from './delete.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { PendingOperation } from './ports.ts';
+import { otherSnapshots } from './standing.ts';
 import { takeBack } from './take-back.ts';
 
 /** A domain's snapshots, where it is known. */
@@ -92,12 +93,12 @@ async function finishCreate(
 /** Only the last phase changes nothing but our own files. New overlays that the domain does not stand on go again. */
 async function finishRevert(
   context: SnapshotContext,
-  { domain: ref, snapshot, phase, flags, args }: PendingOperation,
+  { domain: ref, snapshot, phase, flags, args, abandoned = [] }: PendingOperation,
   snapshots: DomainSnapshots,
 ): Promise<string> {
   const domain = await context.host.lookup(ref);
   const { state } = domain;
-  if (args) await removeUnused(context, domain, args);
+  if (args) await removeUnused(context, domain, snapshots, args, abandoned);
   if (phase === 'overlays') return 'nothing had been done yet';
   if (phase === 'metadata' && snapshots.tree.has(snapshot)) {
     await snapshots.setCurrent(snapshot);
@@ -110,13 +111,20 @@ async function finishRevert(
 async function removeUnused(
   { host, images }: SnapshotContext,
   domain: Domain,
+  snapshots: DomainSnapshots,
   { disks = [] }: LibxlDomainSnapshotArgs,
+  abandoned: readonly DiskImage[],
 ): Promise<void> {
   const definitions = await Promise.all([host.definition(domain, 'live'), host.definition(domain, 'persistent')]);
   const standing = new Set(
     definitions.flatMap((definition) => [...diskImages(definition).values()].map(({ path }) => path)),
   );
   await images.remove(movesOnto(disks).flatMap(({ to }) => (standing.has(to.path) ? [] : [to])));
+  for (const snapshot of await otherSnapshots(snapshots, new Set())) {
+    for (const { target } of [...snapshot.disks, ...snapshot.revertDisks]) standing.add(target?.path ?? '');
+    if (snapshot.domain) for (const { path } of diskImages(snapshot.domain).values()) standing.add(path);
+  }
+  await images.remove(abandoned.filter(({ path }) => !standing.has(path)));
 }
 
 async function finishDelete(

@@ -180,7 +180,7 @@ async function makeOverlays(
   job: OperationJob,
 ): Promise<void> {
   if (disks.overlays.length === 0) return;
-  await job.plan({ memory: false, disks: disks.overlays });
+  await job.plan({ memory: false, disks: disks.overlays }, disks.abandoned);
   await job.phase('overlays');
   await images.create(snapshot.name, disks.overlays, await openImages(host, domain));
 }
@@ -194,22 +194,28 @@ async function carryOut(
   job: OperationJob,
 ): Promise<void> {
   const { name } = domain.ref;
+  const removeOverlays = (): Promise<void> => images.remove(movesOnto(disks.overlays).map(({ to }) => to));
   try {
     if (isActive(domain)) await job.phase('destroy');
     commit(job, name);
     if (isActive(domain)) await host.destroy(domain);
   } catch (error) {
-    await images.remove(movesOnto(disks.overlays).map(({ to }) => to));
+    await removeOverlays();
     throw error;
   }
   await step(
     job,
     'disks',
-    () => images.apply(snapshot.name, internal),
+    async () => {
+      await images.apply(snapshot.name, internal);
+      if (disks.overlays.length > 0) await snapshots.put(disks.snapshot, false);
+    },
     `domain '${name}' is shut off and its disks may be partly reverted to snapshot '${snapshot.name}'; ` +
       `mend the cause and run snapshot-revert again`,
-  );
-  if (disks.overlays.length > 0) await snapshots.put(disks.snapshot, false);
+  ).catch(async (error) => {
+    await removeOverlays();
+    throw error;
+  });
   let lost: unknown;
   if (target.kind === 'restore') {
     const { memoryPath, paused } = target;
@@ -232,6 +238,7 @@ async function carryOut(
       `domain '${name}' is reverted to snapshot '${snapshot.name}', but for its persistent definition`,
     );
   }
+  let left: unknown;
   try {
     if (lost) throw lost;
     if (target.kind === 'boot') {
@@ -246,6 +253,7 @@ async function carryOut(
     // Last of all, as the qemu driver tells it.
     const { ref } = await host.lookup(domain.ref).catch(() => domain);
     if (domain.persistent) events.emit(ref, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
+    left = await images.remove(disks.abandoned).catch((error) => error);
   }
   await step(
     job,
@@ -253,10 +261,8 @@ async function carryOut(
     () => snapshots.setCurrent(snapshot.name),
     `domain '${name}' is reverted to snapshot '${snapshot.name}', which could not be recorded as the current one`,
   );
-  await orExplain(
-    images.remove(disks.abandoned),
-    `domain '${name}' is reverted to snapshot '${snapshot.name}'; what it had written before is left behind`,
-  );
+  const situation = `domain '${name}' is reverted to snapshot '${snapshot.name}'; what it had written before is left behind`;
+  if (left) throw explained(left, situation);
 }
 
 function commit(job: OperationJob, domain: string): void {

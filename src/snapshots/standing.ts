@@ -27,9 +27,10 @@ export async function standingOf(
   defs: readonly SnapshotDef[],
 ): Promise<Standing> {
   const tips = diskImages(await host.definition(domain, 'live'));
+  const next = domain.persistent ? diskImages(await host.definition(domain, 'persistent')) : tips;
   const disks = new Set(defs.flatMap(externalDisks));
   const known = [...disks].flatMap((disk) => [
-    ...(tips.get(disk) ? [tips.get(disk) as DiskImage] : []),
+    ...[tips, next].flatMap((images) => images.get(disk) ?? []),
     ...defs.flatMap((def) => stateOf(def, disk) ?? []),
     ...defs.flatMap((def) => overlaysOf(def, disk)),
   ]);
@@ -44,7 +45,7 @@ export async function standingOf(
       if (beneath) backing.set(layer.path, beneath);
     });
   }
-  return { tips, backing };
+  return { tips, next, backing };
 }
 
 async function isMissing({ path }: DiskImage): Promise<boolean> {

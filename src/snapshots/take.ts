@@ -66,7 +66,7 @@ export async function take(
     return fromLibxlSnapshot(snapshot, taken);
   } catch (error) {
     await context.memory.tidy(domain.ref);
-    await alsoOnFailure(error, () => undoOverlays(context, domain, overlays, job));
+    await alsoOnFailure(error, overlays, () => undoOverlays(context, domain, overlays, job));
     throw error;
   }
 }
@@ -149,7 +149,7 @@ export async function record(
     await moveDisks(host, domain, 'live', movesOnto(args.disks ?? []));
     if (listed) await snapshots.put(snapshot, true);
   } catch (error) {
-    await alsoOnFailure(error, async () => {
+    await alsoOnFailure(error, args.disks ?? [], async () => {
       if (listed) await removeMetadata(context, domain, snapshot.name);
       const uncancelled = { signal: new AbortController().signal, progress: job.progress };
       await takeBack(context, await host.lookup(domain.ref), snapshot.name, args, uncancelled);
@@ -172,13 +172,17 @@ async function removeMetadata({ store }: SnapshotContext, { ref }: Domain, name:
 }
 
 /** Takes something back after a failure; where that fails, too, the error says so. */
-async function alsoOnFailure(error: unknown, undo: () => Promise<void>): Promise<void> {
+async function alsoOnFailure(
+  error: unknown,
+  disks: readonly LibxlDiskSnapshot[],
+  undo: () => Promise<void>,
+): Promise<void> {
   try {
     await undo();
   } catch (left) {
     const { code, detail } = asLibvirtError(error);
-    throw new LibvirtError(code, `${detail}; and its data is left behind: ${asLibvirtError(left).detail}`, {
-      cause: error,
-    });
+    const overlays = disks.flatMap(({ external_path }) => external_path ?? []).map((path) => `'${path}'`);
+    const what = overlays.length > 0 ? `${overlays.join(', ')} may be left behind` : 'its data is left behind';
+    throw new LibvirtError(code, `${detail}; and ${what}: ${asLibvirtError(left).detail}`, { cause: error });
   }
 }

@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { DiskImage, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { isPhase } from '../model/phases.ts';
 import type { Journal, JournalEntry, PendingOperation, Task } from '../snapshots/ports.ts';
 import { isMissing, makeFolder, removeFile, UNFINISHED, writeFileAtomically } from './atomic-file.ts';
@@ -32,7 +32,11 @@ export class FileJournal implements Journal {
     await makeFolder(this.#dir, FOLDER_MODE);
     await record({});
     const end = (): Promise<void> => this.end(domain).catch((error) => this.#log(asLibvirtError(error).message));
-    return { phase: (phase) => record({ phase }), plan: (args) => record({ args }), end };
+    return {
+      phase: (phase) => record({ phase }),
+      plan: (args, abandoned = []) => record({ args, abandoned }),
+      end,
+    };
   }
 
   /** A record that was cut off while it was written is no record: what it announced had not begun. */
@@ -82,13 +86,14 @@ async function readRecord(folder: string, name: string): Promise<PendingOperatio
 
 function parseRecord(text: string): PendingOperation | undefined {
   try {
-    const { domain, operation, snapshot, flags, phase, args } = JSON.parse(text);
+    const { domain, operation, snapshot, flags, phase, args, abandoned = [] } = JSON.parse(text);
     const texts = [domain.name, domain.uuid, operation, snapshot, phase];
     if (texts.some((value) => typeof value !== 'string') || !isPhase(operation, phase)) return undefined;
     if (![domain.id, flags].every(Number.isInteger)) return undefined;
     if (args !== undefined && !areArgs(args)) return undefined;
+    if (!abandoned.every(({ path }: DiskImage) => typeof path === 'string')) return undefined;
     const { name, uuid, id } = domain;
-    return { domain: { name, uuid, id }, operation, snapshot, flags, phase, ...(args && { args }) };
+    return { domain: { name, uuid, id }, operation, snapshot, flags, phase, ...(args && { args, abandoned }) };
   } catch {
     return undefined;
   }

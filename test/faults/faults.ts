@@ -49,7 +49,10 @@ const names = Object.keys(SNAPSHOTS);
 
 /** Files by what they hold. */
 const FILES = {
-  memory: (world: World) => names.map((name) => world.memoryImage(name)).flatMap((path) => [path, `${path}.partial`]),
+  memory: (world: World) =>
+    names
+      .flatMap((name) => [world.memoryImage(name), world.externalMemory(name)])
+      .flatMap((path) => [path, `${path}.partial`]),
   metadata: (world: World) => names.map((name) => world.metadata(name)).flatMap((path) => [path, `${path}.new`]),
   journal: (world: World) => [world.journal, `${world.journal}.new`],
   folders: (world: World) => [
@@ -57,7 +60,7 @@ const FILES = {
     join(world.home, 'memory'),
     join(world.home, 'snapshot'),
   ],
-  image: (world: World) => [world.image],
+  image: (world: World) => [world.image, ...names.map((name) => world.overlay(name))],
 } as const;
 
 /** The calls by which files come, change and go. */

@@ -118,14 +118,14 @@ function failure(thrown: unknown): Outcome {
 
 /** A job goes on without its client. */
 async function quiet(world: World): Promise<void> {
-  const domain = await world.domain();
   for (const end = Date.now() + ANSWER_MS; Date.now() < end; await sleep(POLL_MS)) {
-    if ((await (await world.client()).getJobStats(domain, 0)).type === 0) return;
+    if ((await world.journalFiles()).length === 0) return;
   }
 }
 
 /** Snapshots without metadata are nobody's to delete but ours. */
 async function tidyAfter(world: World, { after }: Subject): Promise<void> {
   await tidy(world);
+  await world.removeStrayFiles();
   for (const name of after.hidden ?? []) await world.forget(name);
 }

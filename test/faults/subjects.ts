@@ -32,8 +32,15 @@ const OFF: Situation = { state: 'shutoff', contents: { disk: NOW }, listed: [] }
 const BASE: Situation = { state: 'running', contents: { disk: 1, ram: 1 }, listed: [] };
 const COLD: Situation = { state: 'shutoff', contents: { disk: 2 }, listed: [] };
 
+export interface Captured {
+  readonly state: DomainState;
+  readonly contents: Contents;
+  /** In overlays, and with its memory, if it has any, in a file of its own: nothing of it is in the image. */
+  readonly external?: boolean;
+}
+
 /** Every snapshot that there ever is, by its name. */
-export const SNAPSHOTS: Readonly<Record<string, Pick<Situation, 'state' | 'contents'>>> = {
+export const SNAPSHOTS: Readonly<Record<string, Captured>> = {
   base: BASE,
   cold: COLD,
   new: RUNNING,
@@ -41,6 +48,8 @@ export const SNAPSHOTS: Readonly<Record<string, Pick<Situation, 'state' | 'conte
   'new-paused': { ...RUNNING, state: 'paused' },
   victim: RUNNING,
   child: RUNNING,
+  disks: { ...OFF, external: true },
+  full: { ...RUNNING, external: true },
 };
 
 /** A world in the state that every subject begins with. */
@@ -60,6 +69,15 @@ export async function tidy(world: World): Promise<void> {
   await world.revert('base');
   await world.mark(NOW);
 }
+
+const EXTERNAL_DISK = "<disks><disk name='xvda' snapshot='external'/></disks>";
+
+const createDisks = (world: World): Promise<void> => world.create('disks', CREATE.DISK_ONLY);
+const createFull = (world: World): Promise<void> =>
+  world.create('full', 0, `<memory snapshot='external' file='${world.externalMemory('full')}'/>${EXTERNAL_DISK}`);
+
+/** Of a domain that has gone on since its external snapshot. */
+const LATER: Situation = { state: 'running', contents: { disk: 4, ram: 4 }, listed: [] };
 
 const nothing = async (): Promise<void> => {};
 const off = (world: World): Promise<void> => world.destroy();
@@ -162,6 +180,68 @@ export const SUBJECTS: readonly Subject[] = [
     after: { ...RUNNING, listed: ['victim'], hidden: ['child'] },
     prepare: victims,
     perform: (world) => world.delete('child', DELETE.METADATA_ONLY),
+  },
+  {
+    name: 'create, disks only',
+    before: RUNNING,
+    after: { ...RUNNING, listed: ['disks'] },
+    prepare: nothing,
+    perform: createDisks,
+  },
+  {
+    name: 'create, external',
+    before: RUNNING,
+    after: { ...RUNNING, listed: ['full'] },
+    prepare: nothing,
+    perform: createFull,
+  },
+  {
+    name: 'create, external, off',
+    before: OFF,
+    after: { ...OFF, listed: ['disks'] },
+    prepare: off,
+    perform: createDisks,
+  },
+  {
+    name: 'revert, running to external',
+    before: { ...LATER, listed: ['full'] },
+    after: { ...RUNNING, listed: ['full'] },
+    prepare: async (world) => {
+      await createFull(world);
+      await world.mark(4);
+    },
+    perform: (world) => world.revert('full'),
+  },
+  {
+    name: 'revert, running to disks only',
+    before: { ...LATER, listed: ['disks'] },
+    after: { ...OFF, listed: ['disks'] },
+    prepare: async (world) => {
+      await createDisks(world);
+      await world.mark(4);
+    },
+    perform: (world) => world.revert('disks'),
+  },
+  {
+    name: 'delete, external, running',
+    before: { ...LATER, listed: ['full'] },
+    after: LATER,
+    prepare: async (world) => {
+      await createFull(world);
+      await world.mark(4);
+    },
+    perform: (world) => world.delete('full'),
+  },
+  {
+    name: 'delete, external, off',
+    before: { ...LATER, state: 'shutoff', contents: { disk: 4 }, listed: ['disks'] },
+    after: { ...LATER, state: 'shutoff', contents: { disk: 4 } },
+    prepare: async (world) => {
+      await createDisks(world);
+      await world.mark(4);
+      await world.destroy();
+    },
+    perform: (world) => world.delete('disks'),
   },
   {
     name: 'redefine',

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Qmp } from '../../src/disks/qmp.ts';
 import type { DomainRef, DomainState } from '../../src/model/domain.ts';
-import { CREATE } from '../../src/model/flags.ts';
+import { CREATE, XML } from '../../src/model/flags.ts';
 import { RpcClient } from '../../src/rpc/client.ts';
 import { snapshotsIn } from '../support/images.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
@@ -56,6 +56,15 @@ export class World implements AsyncDisposable {
     return join(this.home, `state/journal/${UUID}.json`);
   }
 
+  /** The overlay that an external snapshot of this name makes. */
+  overlay(name: string): string {
+    return join(this.home, `state/test.${name}`);
+  }
+
+  externalMemory(name: string): string {
+    return join(this.home, `${name}.mem`);
+  }
+
   memoryImage(name: string): string {
     return join(this.home, 'memory', UUID, `${name}.save`);
   }
@@ -86,8 +95,9 @@ export class World implements AsyncDisposable {
     return [...(await (await this.client()).snapshots.listNames(await this.domain(), 0))].sort();
   }
 
-  async create(name: string, flags = 0): Promise<void> {
-    const xml = `<domainsnapshot><name>${name}</name></domainsnapshot>`;
+  /** `more`: what else is in its XML. */
+  async create(name: string, flags = 0, more = ''): Promise<void> {
+    const xml = `<domainsnapshot><name>${name}</name>${more}</domainsnapshot>`;
     await (await this.client()).snapshots.createXML(await this.domain(), xml, flags);
   }
 
@@ -123,7 +133,7 @@ export class World implements AsyncDisposable {
   async mark(pattern: number): Promise<void> {
     const id = await this.#run();
     if (id === undefined) {
-      await writePattern(this.image, 'qcow2', pattern);
+      await writePattern(await this.#tip(), 'qcow2', pattern);
       return;
     }
     await writePattern(this.#nbd(id), 'raw', pattern);
@@ -135,8 +145,11 @@ export class World implements AsyncDisposable {
   async differences({ disk, ram }: Contents): Promise<readonly string[]> {
     const found: string[] = [];
     const id = await this.#run();
-    const onDisk = id === undefined ? hasPattern(this.image, 'qcow2', disk) : hasPattern(this.#nbd(id), 'raw', disk);
-    if (!(await onDisk)) found.push(`the disk does not hold pattern ${disk}`);
+    const onDisk =
+      id === undefined
+        ? await hasPattern(await this.#tip(), 'qcow2', disk)
+        : await hasPattern(this.#nbd(id), 'raw', disk);
+    if (!onDisk) found.push(`the disk does not hold pattern ${disk}`);
     if (ram !== undefined && id === undefined) found.push('there is no RAM');
     if (ram !== undefined && id !== undefined && (await this.#ram(id)) !== ram) {
       found.push(`the RAM holds pattern ${await this.#ram(id)}, not ${ram}`);
@@ -186,11 +199,23 @@ export class World implements AsyncDisposable {
     return list(dirname(this.journal));
   }
 
-  /** What is in the state folder besides the image and one run of the domain. */
+  /** Files that neither one run of the domain, nor its definition, nor a snapshot's accounts for. */
   async strayFiles(): Promise<readonly string[]> {
-    const names = (await list(join(this.home, 'state'))).filter((name) => name !== 'test.qcow2' && name !== 'journal');
+    const client = await this.client();
+    const domain = await this.domain();
+    const documents = [await client.getXMLDesc(domain, 0), await client.getXMLDesc(domain, XML.INACTIVE)];
+    for (const name of await this.listed()) documents.push(await this.describe(name));
     const id = await this.#run();
-    return names.filter((name) => id === undefined || !RUN_FILES.some((suffix) => name === `${id}.${suffix}`));
+    const own = ['test.qcow2', 'journal', ...(id === undefined ? [] : RUN_FILES.map((suffix) => `${id}.${suffix}`))];
+    const named = (path: string) => documents.some((text) => text.includes(`'${path}'`));
+    const state = (await list(join(this.home, 'state'))).filter((name) => !own.includes(name));
+    const home = (await list(this.home)).filter((name) => name.endsWith('.mem'));
+    return [...state.map((name) => join('state', name)), ...home].filter((name) => !named(join(this.home, name)));
+  }
+
+  /** Those that an error has told of. */
+  async removeStrayFiles(): Promise<void> {
+    for (const name of await this.strayFiles()) await rm(join(this.home, name), { force: true });
   }
 
   /** Takes the data of a snapshot away that has no metadata. The domain runs. */
@@ -224,6 +249,12 @@ export class World implements AsyncDisposable {
     await this.daemon.stop();
     await this.steps[Symbol.asyncDispose]();
     await rm(this.home, { recursive: true, force: true });
+  }
+
+  /** The image that the domain would write to. */
+  async #tip(): Promise<string> {
+    const xml = await (await this.client()).getXMLDesc(await this.domain(), 0);
+    return /<source file='([^']+)'/.exec(xml)?.[1] ?? this.image;
   }
 
   /** The run of the domain whose files are there: its id. */

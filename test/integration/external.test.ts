@@ -91,6 +91,12 @@ describe('a disk-only snapshot of a running domain', () => {
     expect(await source()).toBe(file('test.s1'));
   });
 
+  test('refuses names of files that the stored document would not keep', async () => {
+    const { stderr } = await host.virsh('snapshot-create-as', 'test', 'a\tb', '--disk-only');
+    expect(stderr).toContain(`file name '${file('test.a\tb')}' has a tab or the end of a line in it`);
+    expect(await images()).toEqual(['test.qcow2']);
+  });
+
   test('needs an agent to be quiesced, and says so', async () => {
     expect(await host.refused('snapshot-create-as', 'test', 's1', '--disk-only', '--quiesce')).toBe(
       'argument unsupported: QEMU guest agent is not configured',
@@ -205,6 +211,35 @@ describe('an external snapshot of a domain that is off', () => {
     await host.ok('snapshot-delete', 'test', 's1');
     expect(await source()).toBe(file('test.qcow2'));
     expect(await images()).toEqual(['test.qcow2']);
+  });
+});
+
+describe('a definition that was changed after a snapshot', () => {
+  const redefine = async (change: (xml: string) => string): Promise<void> => {
+    const path = file('definition.xml');
+    await writeFile(path, change(await host.ok('dumpxml', 'test', '--inactive')));
+    await host.ok('define', path);
+  };
+
+  test('keeps an overlay whose disk the domain has no longer: a delete is refused', async () => {
+    await diskOnly('s1');
+    await guestWrites(host, 2);
+    await host.ok('destroy', 'test');
+    await redefine((xml) => xml.replace(/<disk .*<\/disk>/s, ''));
+    expect(await host.refused('snapshot-delete', 'test', 's1')).toContain(
+      `would remove or change image '${file('test.s1')}', which may be in use elsewhere: the domain has no disk 'xvda' any more`,
+    );
+    expect(await imageReads(file('test.s1'), 2)).toBe(true);
+    await host.ok('snapshot-delete', 'test', 's1', '--metadata');
+    expect(await images()).toEqual(['test.qcow2', 'test.s1']);
+  });
+
+  test('and names another image for the next start, names it still when the layer is merged', async () => {
+    await diskOnly('s1');
+    await redefine((xml) => xml.replace(file('test.s1'), file('other.qcow2')));
+    await host.ok('snapshot-delete', 'test', 's1');
+    expect(await source()).toBe(file('test.qcow2'));
+    expect(await inactiveSource()).toBe(file('other.qcow2'));
   });
 });
 

@@ -18,6 +18,7 @@ import { listen } from '../../src/rpc/server.ts';
 import { standalone } from '../../src/rpc/standalone.ts';
 import { MemoryDomains } from '../support/memory-domains.ts';
 import { MemorySnapshots } from '../support/memory-snapshots.ts';
+import { numbers } from '../support/random.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { rpcFixture, rpcFixtureNames } from '../support/rpc-fixtures.ts';
 
@@ -31,17 +32,6 @@ const CONNECTIONS = 20;
 const FRAMES = 500;
 /** A bystander that waits longer than this has been kept waiting. */
 const ANSWER_MS = 1_000;
-
-/** mulberry32: numbers below `limit`, the same for the same seed. */
-function numbers(seed: number): (limit: number) => number {
-  let state = seed >>> 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit;
-  };
-}
 
 const WORDS = [
   0, 1, 2, 3, 4, 5, 7, 28, 0x7fffffff, 0x80000000, 0xffffffff, 0x1000000, 0x20008086, 0x20008087, 0x6b656570,

@@ -6,6 +6,7 @@ import {
   afterMerge,
   chainFrom,
   checkNothingStandsOn,
+  movesOff,
   planMerge,
   restated,
   type Standing,
@@ -48,7 +49,8 @@ function standing(...chains: readonly string[][]): Standing {
   const backing = chains.flatMap((chain) =>
     chain.slice(1).map((beneath, index) => [`/d/${chain[index]}`, image(beneath)] as const),
   );
-  return { tips: new Map([['xvda', image(chains[0]?.[0] ?? '')]]), backing: new Map(backing) };
+  const tips = new Map(chains[0]?.[0] ? [['xvda', image(chains[0][0])]] : []);
+  return { tips, next: tips, backing: new Map(backing) };
 }
 
 const layer = (top: string, base: string, above?: string) => ({
@@ -69,14 +71,14 @@ describe('deleting an external snapshot', () => {
       others: [],
       rebased: [],
       unused: [],
-      tips: new Map([['xvda', image('o1')]]),
     });
+    expect(afterMerge(standing(['o2', 'o1', 'base']), plan).tips.get('xvda')).toEqual(image('o1'));
   });
 
   test('merges a layer in the middle, and says which one stands on it', () => {
     const plan = planMerge(s1, [s2], standing(['o2', 'o1', 'base']));
     expect(plan.own).toEqual([layer('o1', 'base', 'o2')]);
-    expect(plan.tips.size).toBe(0);
+    expect(movesOff(plan.own)).toEqual([{ disk: 'xvda', from: image('o1'), to: image('base') }]);
     expect(restated(s2, plan)?.domain && stateOf(restated(s2, plan) as SnapshotDef, 'xvda')).toEqual(image('base'));
     expect(restated(s1, plan)).toBeUndefined();
   });
@@ -113,9 +115,31 @@ describe('deleting an external snapshot', () => {
 
   test('goes on where an earlier delete had merged the layer and came no further', () => {
     // o1 is gone from the disk, the definition still names it.
-    const plan = planMerge(s1, [], { tips: new Map([['xvda', image('o1')]]), backing: new Map() });
+    const plan = planMerge(s1, [], standing(['o1']));
     expect(plan.own).toEqual([layer('o1', 'base')]);
-    expect(plan.tips).toEqual(new Map([['xvda', image('base')]]));
+    expect(movesOff(plan.own)).toEqual([{ disk: 'xvda', from: image('o1'), to: image('base') }]);
+  });
+
+  test('goes on where the live definition had followed the merge, and the persistent one had not', () => {
+    const now = { ...standing(['base']), next: new Map([['xvda', image('o1')]]) };
+    const { own, others } = planMerge(s1, [], now);
+    expect(movesOff([...own, ...others])).toEqual([{ disk: 'xvda', from: image('o1'), to: image('base') }]);
+  });
+
+  test('leaves what the domain is to start from next, though it runs on something else', () => {
+    const now = { ...standing(['o3', 'base'], ['o1', 'base']), next: new Map([['xvda', image('o1')]]) };
+    expect(() => planMerge(s1, [], now)).toThrow(/several branches/);
+  });
+
+  test('is refused where the domain has the disk no longer, or another in its place', () => {
+    expect(() => planMerge(s1, [], standing([], ['o1', 'base']))).toThrow(
+      /would remove or change image '\/d\/o1', .*: the domain has no disk 'xvda' any more\. .*--metadata/,
+    );
+    expect(() => planMerge(s1, [], standing(['other'], ['o1', 'base']))).toThrow(/disk 'xvda' .* is '\/d\/other' now/);
+    // Its definition was put back to the image of before; what was written since is in the overlay alone.
+    expect(() => planMerge(s1, [], standing(['base'], ['o1', 'base']))).toThrow(/disk 'xvda' .* is '\/d\/base' now/);
+    // Nothing is there to be lost.
+    expect(planMerge(s1, [], standing(['other'], ['base'])).own).toEqual([]);
   });
 
   test('leaves disks alone that the snapshot did not capture by an overlay', () => {

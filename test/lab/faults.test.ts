@@ -1,0 +1,161 @@
+/** Faults in the steps around a guest's suspend, on real Xen: afterwards the guest counts, and nothing is lost or left. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { LAB_TEST_TIMEOUT_MS, type LabGuest, type TextResult, useLab } from '../support/lab.ts';
+
+const lab = useLab();
+
+const IMAGE = '/var/lib/libvirt/images/g-faults.qcow2';
+const SOCKET = '/run/libvirt/virtxend-sock';
+const STEPS = '/run/lab/steps';
+const SETTLE_MS = 120_000;
+const POLL_MS = 500;
+
+const guest: LabGuest = { name: 'g-faults', type: 'pvh', memoryMiB: 96, disks: [{ format: 'qcow2', path: IMAGE }] };
+
+/** What is done in dom0 while the daemon stands at a step. */
+const FAULTS = {
+  'xlsnapd is killed': 'kill -9 $(< /run/lab/xlsnapd.pid)',
+  'the libxl helper is killed': 'pkill -9 -P $(< /run/lab/xlsnapd.pid) -f libxl/helper',
+  'libvirtd is killed': 'pkill -9 -x libvirtd',
+  'the job is cancelled': `virsh -c xen:///system domjobabort ${guest.name}`,
+} as const;
+
+const PHASES = ['saving', 'suspended', 'paused', 'disks-done', 'metadata'] as const;
+
+const PAIRS = PHASES.flatMap((phase) =>
+  Object.keys(FAULTS).map((fault) => ({ phase, fault: fault as keyof typeof FAULTS })),
+);
+
+interface Trial {
+  readonly struck: boolean;
+  readonly answer: TextResult;
+  readonly wrong: readonly string[];
+}
+
+const last = (): number => lab().ticks(guest.name).at(-1) ?? 0;
+const names = (text: string): readonly string[] => text.split('\n').filter(Boolean);
+const virsh = (...words: readonly string[]) => lab().virsh(...words);
+
+const startXlsnapd = async (environment = ''): Promise<void> => {
+  await lab().must(
+    `rm -f ${SOCKET} ${SOCKET}-ro; export XLSNAPD_STEPS=${STEPS} ${environment}; start_xlsnapd ${SOCKET}`,
+  );
+};
+
+/** Whatever has died is there again, and no job is under way. */
+const mended = async (): Promise<void> => {
+  const { rc } = await lab().sh('kill -0 $(< /run/lab/xlsnapd.pid)');
+  if ((await lab().sh('pgrep -x libvirtd')).rc !== 0) {
+    if (rc !== 0) await lab().must(`rm -f ${SOCKET} ${SOCKET}-ro`);
+    await lab().startLibvirtd();
+  }
+  if (rc !== 0) await startXlsnapd();
+  for (const end = Date.now() + SETTLE_MS; Date.now() < end; await sleep(POLL_MS)) {
+    if ((await lab().must('ls /var/lib/xlsnap/journal 2>/dev/null || true')).trim() === '') return;
+  }
+};
+
+/** Files and snapshots of the guest, wherever they may lie. */
+const remains = async (): Promise<readonly string[]> => {
+  const files = await lab().must(
+    'find /var/lib/libvirt/libxl/snapshot /var/lib/libvirt/libxl/snapshot-memory -type f 2>/dev/null || true',
+  );
+  const info = JSON.parse(await lab().must(`qemu-img info -U --output=json ${IMAGE}`)) as {
+    snapshots?: readonly { name: string }[];
+  };
+  return [...names(files), ...(info.snapshots ?? []).map(({ name }) => name)];
+};
+
+/** What is not as it must be: the guest counts, what is listed can be reverted to, and nothing else is there. */
+const wrongAfter = async (answer: TextResult, before: number, name: string): Promise<readonly string[]> => {
+  const wrong: string[] = [];
+  if (answer.rc !== 0 && !/^error: \S/m.test(answer.stderr)) wrong.push(`no reason: '${answer.stderr}'`);
+  const state = (await virsh('domstate', guest.name)).stdout.trim();
+  if (state !== 'running') wrong.push(`the domain is ${state}`);
+  const counted = last();
+  await lab()
+    .waitForTick(guest.name, counted + 1)
+    .catch((error: Error) => wrong.push(error.message));
+  const listed = names((await virsh('snapshot-list', guest.name, '--name')).stdout);
+  if (answer.rc === 0 && !listed.includes(name)) wrong.push('what was reported as taken is not listed');
+  if (!listed.includes(name)) {
+    const left = await remains();
+    return left.length === 0 ? wrong : [...wrong, `left: ${left.join(', ')}`];
+  }
+  const runs = lab().tickRuns(guest.name).length;
+  const reverted = await virsh('snapshot-revert', guest.name, name);
+  if (reverted.rc !== 0) return [...wrong, reverted.stderr];
+  await lab().waitForTicks(guest.name, () => lab().tickRuns(guest.name).length > runs);
+  const first = lab().tickRuns(guest.name).at(-1)?.[0] ?? 0;
+  if (first < before || first > counted + 1)
+    wrong.push(`reverted to tick ${first}, taken between ${before} and ${counted}`);
+  const deleted = await virsh('snapshot-delete', guest.name, name);
+  if (deleted.rc !== 0) return [...wrong, deleted.stderr];
+  const left = await remains();
+  return left.length === 0 ? wrong : [...wrong, `left: ${left.join(', ')}`];
+};
+
+const attempt = async (phase: string, command: string, name: string): Promise<Trial> => {
+  await lab().must(
+    `rm -f /run/lab/step-plan.done; printf '%s\\n' "$1" "$2" > /run/lab/step-plan`
+      .replace('"$1"', `'${phase}'`)
+      .replace('"$2"', `'${command}'`),
+  );
+  const before = last();
+  const answer = await virsh('snapshot-create-as', guest.name, name);
+  const struck = (await lab().sh('test -e /run/lab/step-plan.done')).rc === 0;
+  await lab().must('rm -f /run/lab/step-plan');
+  await mended();
+  return { struck, answer, wrong: await wrongAfter(answer, before, name) };
+};
+
+beforeAll(async () => {
+  await lab().startLibvirtd();
+  await lab().must(
+    `rm -f ${STEPS}; setsid node /mnt/lab/checkout/test/lab/host/at-step.mjs ${STEPS} >> $LOG/at-step.log 2>&1 & until_true 60 test -S ${STEPS}`,
+  );
+  await startXlsnapd();
+  await lab().defineGuest(guest);
+  await lab().startGuest(guest.name);
+}, LAB_TEST_TIMEOUT_MS);
+
+afterAll(async () => {
+  await lab().sh(`virsh -c xen:///system destroy ${guest.name}; virsh -c xen:///system undefine ${guest.name}`);
+  await lab().stopXlsnapd();
+});
+
+test(
+  'a fault at any step around the suspend leaves a guest that counts, and no half a snapshot',
+  async () => {
+    const complaints: string[] = [];
+    let struck = 0;
+    for (const [index, { phase, fault }] of PAIRS.entries()) {
+      const trial = await attempt(phase, FAULTS[fault], `s${index}`);
+      if (trial.struck) struck += 1;
+      const said = trial.answer.rc === 0 ? 'success' : trial.answer.stderr.trim().replaceAll('\n', '; ');
+      process.stdout.write(`${phase} | ${fault} | ${trial.struck ? 1 : 0} | ${said}\n`);
+      complaints.push(...trial.wrong.map((text) => `${phase} | ${fault}: ${text}`));
+      for (const text of trial.wrong) process.stdout.write(`    ${text}\n`);
+    }
+    process.stdout.write(`faults injected on Xen: ${struck}, survived: ${struck - complaints.length}\n`);
+    expect(complaints).toEqual([]);
+    expect(struck).toBe(PAIRS.length);
+  },
+  3 * LAB_TEST_TIMEOUT_MS,
+);
+
+test(
+  'a save helper of libxl that ends with an error',
+  async () => {
+    await lab().stopXlsnapd();
+    await startXlsnapd('LIBXL_SAVE_HELPER=/bin/false');
+    const before = last();
+    const answer = await virsh('snapshot-create-as', guest.name, 'helper');
+    expect(answer.rc).toBe(1);
+    await mended();
+    expect(await wrongAfter(answer, before, 'helper')).toEqual([]);
+  },
+  LAB_TEST_TIMEOUT_MS,
+);
