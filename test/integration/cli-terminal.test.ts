@@ -13,13 +13,13 @@ import type { RemoteCall } from '../../src/rpc/client-connection.ts';
 import { errorFrame, replyFrame } from '../../src/rpc/messages.ts';
 import { runProgram, Terminal, XLSNAP } from '../support/command-line.ts';
 import { Peer } from '../support/rpc-peer.ts';
+import { until } from '../support/until.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const GUEST: DomainRef = { name: 'g', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 3 };
 const S1 = { name: 's1', domain: GUEST };
 const MIB = 1 << 20;
 const CTRL_C = '\x03';
-const WAIT_MS = 20_000;
 const POLL_MS = 20;
 
 /** Each of them starts daemons and programs, on a machine that does much else. */
@@ -34,14 +34,6 @@ beforeEach(async () => {
 });
 
 afterEach(() => rm(directory, { recursive: true, force: true }));
-
-async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + WAIT_MS;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error('the condition has not come true');
-    await delay(POLL_MS);
-  }
-}
 
 /** How the bar is written over. */
 const REWRITE = '\r\x1b[K';

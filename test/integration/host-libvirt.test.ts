@@ -23,6 +23,7 @@ import { parseDomain, renamed } from '../../src/xml/domain.ts';
 import { snapshotsIn } from '../support/images.ts';
 import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
 import { refusal } from '../support/refusal.ts';
+import { until } from '../support/until.ts';
 import { virsh } from '../support/virsh.ts';
 import { newImage } from '../unit/hosts/embedded.ts';
 
@@ -131,14 +132,6 @@ async function clientSees(work: () => Promise<unknown>): Promise<readonly Lifecy
   await work();
   await settled();
   return seen.filter(({ domain }) => domain.name === 'g').map(({ event }) => event);
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + WAIT_MS;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error('the condition has not come true');
-    await delay(POLL_MS);
-  }
 }
 
 interface RecordedJob extends Job {

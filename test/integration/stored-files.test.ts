@@ -3,16 +3,14 @@
 import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { until } from '../support/until.ts';
 import { virsh } from '../support/virsh.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 import { newImage } from '../unit/hosts/embedded.ts';
 
 const ORACLE_STORED = join(import.meta.dirname, '../../../shared/corpus/oracle-stored');
-const WAIT_MS = 10_000;
-const POLL_MS = 20;
 /** Some twenty commands, on a busy machine. */
 const LONG_TEST_TIMEOUT_MS = 60_000;
 const MIB = 1024 * 1024;
@@ -93,12 +91,6 @@ async function contents(folder: string): Promise<unknown> {
       return [name, found?.mtimeMs, found?.isFile() ? await readFile(path, 'utf8') : undefined];
     }),
   );
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + WAIT_MS; !(await condition()); await delay(POLL_MS)) {
-    if (Date.now() > end) throw new Error('the condition has not come true');
-  }
 }
 
 const listed = async (xlsnapd: Xlsnapd, domain: string, ...options: readonly string[]): Promise<readonly string[]> =>

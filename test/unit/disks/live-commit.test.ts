@@ -7,7 +7,8 @@ import { LiveSnapshots } from '../../../src/disks/live-snapshots.ts';
 import { graphOf, imagesInUse } from '../../../src/disks/nodes.ts';
 import { Qmp } from '../../../src/disks/qmp.ts';
 import type { LayerCommit } from '../../../src/model/libxl.ts';
-import { checkImage, hasPattern, nbdUri, qemuImg, until, writePattern } from '../hosts/embedded.ts';
+import { until } from '../../support/until.ts';
+import { checkImage, hasPattern, nbdUri, qemuImg, writePattern } from '../hosts/embedded.ts';
 import { deviceModel, on, overlay } from './device-model.ts';
 
 const { signal } = new AbortController();

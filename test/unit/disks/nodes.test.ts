@@ -6,7 +6,8 @@ import { checkLiveSnapshots, LiveSnapshots } from '../../../src/disks/live-snaps
 import { diskNode, graphOf, imagesInUse, requireRoot } from '../../../src/disks/nodes.ts';
 import { Qmp } from '../../../src/disks/qmp.ts';
 import { snapshotsIn } from '../../support/images.ts';
-import { disk, newImage, scratchFolder, until } from '../hosts/embedded.ts';
+import { until } from '../../support/until.ts';
+import { disk, newImage, scratchFolder } from '../hosts/embedded.ts';
 import { overlay } from './device-model.ts';
 
 const { signal } = new AbortController();

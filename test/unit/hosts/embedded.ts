@@ -4,7 +4,6 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { TestHost } from '../../../src/hosts/test.ts';
 import type { Domain } from '../../../src/model/domain.ts';
@@ -115,13 +114,4 @@ export function definitionOf(name: string, uuid: string, disks: Readonly<Record<
       `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${path}'/><target dev='${vdev}' bus='xen'/></disk>`,
   );
   return `<domain type='xen'><name>${name}</name><uuid>${uuid}</uuid><memory unit='KiB'>4096</memory><vcpu>2</vcpu><os><type>hvm</type></os><devices>${devices.join('')}</devices></domain>`;
-}
-
-/** Resolves when `condition` holds; rejects after ten seconds. */
-export async function until(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`still not so: ${condition}`);
-    await sleep(20);
-  }
 }

@@ -9,6 +9,7 @@ import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
 import { domainName, parseDomain } from '../../../src/xml/domain.ts';
 import { domainDisks } from '../../../src/xml/domain-disks.ts';
 import { snapshotsIn } from '../../support/images.ts';
+import { until } from '../../support/until.ts';
 import {
   checkImage,
   definitionOf,
@@ -19,7 +20,6 @@ import {
   quietJob,
   recorder,
   scratchFolder,
-  until,
   writePattern,
 } from './embedded.ts';
 

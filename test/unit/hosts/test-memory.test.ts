@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { encodeMemoryStream, GuestMemory, RAM_BYTES } from '../../../src/hosts/test-memory.ts';
-import { scratchFolder, until } from './embedded.ts';
+import { until } from '../../support/until.ts';
+import { scratchFolder } from './embedded.ts';
 
 const counterOf = async (path: string) => (await readFile(path)).readBigUInt64LE(0);
 

@@ -4,7 +4,8 @@ import { access, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { endLeftovers, StorageDaemon } from '../../../src/hosts/test-storage-daemon.ts';
-import { disk, hasPattern, nbdUri, newImage, qemuImg, scratchFolder, until, writePattern } from './embedded.ts';
+import { until } from '../../support/until.ts';
+import { disk, hasPattern, nbdUri, newImage, qemuImg, scratchFolder, writePattern } from './embedded.ts';
 
 test('disks are served under the names of a Xen guest, and written through', async () => {
   await using folder = await scratchFolder();

@@ -14,10 +14,10 @@ import { decodePayload, encodeFrame, KEEPALIVE, PROGRAM, TYPE } from '../../../s
 import { lifecycleFrame, replyFrame } from '../../../src/rpc/messages.ts';
 import { refusal } from '../../support/refusal.ts';
 import { Peer } from '../../support/rpc-peer.ts';
+import { until } from '../../support/until.ts';
 
 const URI = 'xen:///system';
 const GUEST: DomainRef = { name: 'g', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 3 };
-const WAIT_MS = 10_000;
 const POLL_MS = 10;
 const PING_INTERVAL_MS = 5_000;
 const PINGS_MAX = 6;
@@ -42,14 +42,6 @@ afterEach(async () => {
 async function connected(): Promise<RpcClient> {
   client = await RpcClient.connect({ path: peer.path, uri: URI });
   return client;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + WAIT_MS;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error('the condition has not come true');
-    await delay(POLL_MS);
-  }
 }
 
 describe('opening', () => {
