@@ -11,13 +11,14 @@ import { readMemoryImage } from '../libxl/memory-image.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { XML } from '../model/flags.ts';
-import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult, LibxlDomainSnapshot } from '../model/libxl.ts';
+import type { DiskImage, LibxlDiskSnapshot, LibxlDiskSnapshotResult, LibxlDomainSnapshot } from '../model/libxl.ts';
 import type { DiskSnapshot, MemorySnapshot, SnapshotDef } from '../model/snapshot.ts';
 import type { RpcClient } from '../rpc/client.ts';
 import { capturedDisks } from '../snapshots/libxl-args.ts';
 import { MemoryFiles } from '../store/memory-images.ts';
 import { parseDomain } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
+import { withDiskImages } from '../xml/domain-images.ts';
 import { memoryPath } from './domain-facts.ts';
 
 /** What a save would have returned. Sizes and backing images are left out where they are not to be seen. */
@@ -63,7 +64,8 @@ export async function documentOf(
 ): Promise<SnapshotDef> {
   const { name, disks = [] } = snapshot;
   const memory = memoryOf(domain, snapshot, memoryDir);
-  const present = parseDomain(await client.getXMLDesc(domain, XML.INACTIVE | XML.SECURE));
+  const today = parseDomain(await client.getXMLDesc(domain, XML.INACTIVE | XML.SECURE));
+  const present = withDiskImages(today, imagesOfThen(disks));
   const image = snapshot.memory_path === undefined ? undefined : await readMemoryImage(snapshot.memory_path);
   const definition = image ? parseDomain(image.domainXml) : present;
   const keepsInactive = image !== undefined && (await client.isPersistent(domain));
@@ -79,6 +81,17 @@ export async function documentOf(
     domain: definition,
     ...(keepsInactive && { inactiveDomain: present }),
   };
+}
+
+/** The images that the disks stood on: layers may have come over them since. */
+function imagesOfThen(disks: readonly LibxlDiskSnapshotResult[]): ReadonlyMap<string, DiskImage> {
+  return new Map(
+    disks.flatMap(({ disk: { vdev, pdev_path, format } }) =>
+      pdev_path !== undefined && (format === 'qcow2' || format === 'raw')
+        ? [[vdev, { path: pdev_path, format }] as const]
+        : [],
+    ),
+  );
 }
 
 function memoryOf(
