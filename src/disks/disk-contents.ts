@@ -50,6 +50,13 @@ export async function* diskContents(image: ImageFile, snapshotId?: string): Asyn
       const socket = await connectWhenThere(path, () => server.pid !== undefined && server.exitCode === null);
       if (!socket) throw failure(image, server.pid === undefined ? missingProgram(QEMU_NBD) : (await said).trim());
       yield* blocks(socket, image);
+    } catch (error) {
+      // It may have taken the connection before it saw that it cannot serve.
+      server.kill();
+      await ended;
+      const words = (await said).trim();
+      if (error instanceof LibvirtError && words === '') throw error;
+      throw failure(image, words || (error as Error).message);
     } finally {
       server.kill();
       await ended;
