@@ -45,10 +45,11 @@ export async function* diskContents(image: ImageFile, snapshotId?: string): Asyn
       env: { ...process.env, LC_ALL: 'C' },
     });
     const ended = once(server, 'close').catch(() => [undefined]);
+    if (server.pid === undefined) throw failure(image, missingProgram(QEMU_NBD));
     const said = text(server.stderr).catch(() => '');
     try {
-      const socket = await connectWhenThere(path, () => server.pid !== undefined && server.exitCode === null);
-      if (!socket) throw failure(image, server.pid === undefined ? missingProgram(QEMU_NBD) : (await said).trim());
+      const socket = await connectWhenThere(path, () => server.exitCode === null);
+      if (!socket) throw failure(image, `qemu-nbd has not begun to serve within ${START_TIMEOUT_MS / 1000} seconds`);
       yield* blocks(socket, image);
     } catch (error) {
       // It may have taken the connection before it saw that it cannot serve.
