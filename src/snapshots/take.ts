@@ -66,7 +66,7 @@ export async function take(
     return fromLibxlSnapshot(snapshot, taken);
   } catch (error) {
     await context.memory.tidy(domain.ref);
-    await alsoOnFailure(error, overlays, () => undoOverlays(context, domain, overlays, job));
+    await alsoOnFailure(context, error, overlays, () => undoOverlays(context, domain, overlays, job));
     throw error;
   }
 }
@@ -110,7 +110,9 @@ async function saveActive(
     halts = (flags & CREATE.HALT) !== 0;
     return taken;
   } finally {
-    if (stops && !halts) events.emit((await host.lookup(domain.ref)).ref, LIFECYCLE.RESUMED_UNPAUSED);
+    // A host that cannot be asked now does not undo what has been taken.
+    const { ref } = await host.lookup(domain.ref).catch(() => domain);
+    if (stops && !halts) events.emit(ref, LIFECYCLE.RESUMED_UNPAUSED);
   }
 }
 
@@ -149,7 +151,7 @@ export async function record(
     await moveDisks(host, domain, 'live', movesOnto(args.disks ?? []));
     if (listed) await snapshots.put(snapshot, true);
   } catch (error) {
-    await alsoOnFailure(error, args.disks ?? [], async () => {
+    await alsoOnFailure(context, error, args.disks ?? [], async () => {
       if (listed) await removeMetadata(context, domain, snapshot.name);
       const uncancelled = { signal: new AbortController().signal, progress: job.progress };
       await takeBack(context, await host.lookup(domain.ref), snapshot.name, args, uncancelled);
@@ -173,6 +175,7 @@ async function removeMetadata({ store }: SnapshotContext, { ref }: Domain, name:
 
 /** Takes something back after a failure; where that fails, too, the error says so. */
 async function alsoOnFailure(
+  { log }: SnapshotContext,
   error: unknown,
   disks: readonly LibxlDiskSnapshot[],
   undo: () => Promise<void>,
@@ -183,6 +186,9 @@ async function alsoOnFailure(
     const { code, detail } = asLibvirtError(error);
     const overlays = disks.flatMap(({ external_path }) => external_path ?? []).map((path) => `'${path}'`);
     const what = overlays.length > 0 ? `${overlays.join(', ')} may be left behind` : 'its data is left behind';
-    throw new LibvirtError(code, `${detail}; and ${what}: ${asLibvirtError(left).detail}`, { cause: error });
+    const text = `${detail}; and ${what}: ${asLibvirtError(left).detail}`;
+    // Whoever has asked may have gone.
+    log(text);
+    throw new LibvirtError(code, text, { cause: error });
   }
 }

@@ -19,7 +19,7 @@ const LIMIT_MS = WANTED / 2;
 const LEAST = WANTED / 20;
 const SEED = Number(process.env.XLSNAP_FUZZ_SEED ?? 5);
 /** The readers keep nothing: what a million documents leave behind would show. */
-const GROWTH_MIB = 256;
+const GROWTH_MIB = 512;
 
 const domain = writeElement(defaultDefinition('/var/lib/libvirt/images/a.qcow2'));
 
