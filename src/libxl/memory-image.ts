@@ -77,7 +77,9 @@ export class PartialMemoryImage {
     const header = encodeMemoryImageHeader(domainXml);
     const image = new PartialMemoryImage(path, header.length);
     try {
-      await using file = await open(image.partialPath, 'w', 0o600);
+      // What a crash has left there, or somebody's link to another file, is not written to.
+      await rm(image.partialPath, { force: true });
+      await using file = await open(image.partialPath, 'wx', 0o600);
       await file.chmod(0o600);
       await file.writeFile(header);
     } catch (error) {

@@ -1,17 +1,21 @@
 /** Files and folders that are there, whole, after a crash: nothing here resolves before it is on the disk. */
 
-import { mkdir, open, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, mkdir, open, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { systemError } from '../errors.ts';
+import { LibvirtError, systemError } from '../errors.ts';
 
 /** Ends the name of a file that is being written. */
 export const UNFINISHED = '.new';
+
+/** Whoever could put a link there must not make us write elsewhere. */
+const WRITE_NO_LINK = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
 
 /** Replaces a file whole, as libvirt does: `<file>.new`, mode 0600, then a rename. A failure leaves the old file. */
 export async function writeFileAtomically(path: string, text: string): Promise<void> {
   const fresh = `${path}${UNFINISHED}`;
   try {
-    await using file = await open(fresh, 'w', 0o600);
+    await using file = await open(fresh, WRITE_NO_LINK, 0o600);
     await file.writeFile(text);
     await file.sync();
   } catch (error) {
@@ -51,6 +55,23 @@ export async function makeFolder(path: string, mode: number): Promise<void> {
     throw systemError(error, `cannot create folder '${path}'`);
   }
   await syncFolder(dirname(path));
+}
+
+/** Makes a folder of ours where it is missing. Refuses a link: what it leads to is somebody else's. */
+export async function makeOwnFolder(path: string, mode: number): Promise<void> {
+  await makeFolder(path, mode);
+  await refuseLink(path);
+}
+
+/** Refuses a folder that is a link; one that is not there is no error. */
+export async function refuseLink(path: string): Promise<void> {
+  const found = await lstat(path).catch((error) => {
+    if (isMissing(error)) return undefined;
+    throw systemError(error, `cannot look at folder '${path}'`);
+  });
+  if (found?.isSymbolicLink()) {
+    throw new LibvirtError('OPERATION_FAILED', `'${path}' is a link, not a folder: put a folder there`);
+  }
 }
 
 /** Removes a folder that has become empty; one with something in it stays. */

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { MemoryImages } from '../snapshots/ports.ts';
-import { isMissing, makeFolder, removeEmptyFolder, removeFile } from './atomic-file.ts';
+import { isMissing, makeFolder, makeOwnFolder, refuseLink, removeEmptyFolder, removeFile } from './atomic-file.ts';
 import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
@@ -45,7 +45,7 @@ export class MemoryFiles implements MemoryImages {
         `memory image '${path}' is there already, of a snapshot whose metadata was deleted: remove it, or choose another name`,
       );
     }
-    await makeFolder(folder, FOLDER_MODE);
+    await makeOwnFolder(folder, FOLDER_MODE);
     await this.#handOver(folder);
     try {
       await requireSpace(domain, folder, bytes);
@@ -83,6 +83,7 @@ export class MemoryFiles implements MemoryImages {
 
   async remove(domain: DomainRef, name: string): Promise<void> {
     const path = this.path(domain, name);
+    await refuseLink(dirname(path));
     await removeFile(path);
     await removeFile(`${path}.partial`);
     await removeEmptyFolder(dirname(path));

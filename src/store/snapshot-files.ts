@@ -15,7 +15,8 @@ import { readSnapshot, readSnapshotEntry } from '../xml/snapshot-read.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
 import {
   isMissing,
-  makeFolder,
+  makeOwnFolder,
+  refuseLink,
   removeEmptyFolder,
   removeFile,
   renameFolder,
@@ -62,7 +63,7 @@ export class SnapshotFiles implements SnapshotStore {
     const files = new Map<string, string>();
     const entries: SnapshotEntry[] = [];
     const claimants: SnapshotEntry[] = [];
-    const names = await listFolder(folder);
+    const names = await this.#listOwn(folder);
     const left = await this.#removeLeft(folder, names);
     for await (const [file, text] of texts(
       folder,
@@ -109,7 +110,7 @@ export class SnapshotFiles implements SnapshotStore {
     const file = ownFile(snapshot.name);
     const text = this.#text(domain, snapshot, current);
     try {
-      await makeFolder(this.#folder(domain), FOLDER_MODE);
+      await makeOwnFolder(this.#folder(domain), FOLDER_MODE);
       await writeFileAtomically(join(this.#folder(domain), file), text);
     } catch (error) {
       const { message } = asLibvirtError(error);
@@ -157,6 +158,14 @@ export class SnapshotFiles implements SnapshotStore {
       if (!domain) continue;
       await this.rename({ ...domain, name: folder }, domain).catch((error) => this.#log(asLibvirtError(error).message));
     }
+  }
+
+  /** A link in the place of a folder has nothing of ours in it. */
+  async #listOwn(folder: string): Promise<readonly string[]> {
+    const link = await refuseLink(folder).catch(asLibvirtError);
+    if (!link) return await listFolder(folder);
+    this.#log(link.message);
+    return [];
   }
 
   /** Files of writes that a crash cut off, each beside the one that it was to replace. */
@@ -268,7 +277,7 @@ async function* texts(
 /** A whole file of text, no longer than libvirt reads. What is no regular file (a pipe would never end) is not read. */
 async function readStored(path: string): Promise<string> {
   try {
-    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
     const { size } = await file.stat();
     if (size > MAX_FILE_BYTES) throw new RangeError(`longer than ${MAX_FILE_BYTES} bytes`);
     const bytes = await file.readFile();

@@ -1,0 +1,80 @@
+/** What is on stable storage, in which order, before success is reported: the daemon's own system calls, as strace sees them. */
+
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Interference } from '../faults/interference.ts';
+import { UUID, World } from '../faults/world.ts';
+
+let world: World;
+
+beforeAll(async () => {
+  world = await World.open();
+});
+
+afterAll(async () => {
+  await world[Symbol.asyncDispose]();
+});
+
+/** The calls of the daemon, and of what it starts, until the client has its answer: `fsync <path>`, `rename <from> <to>`. */
+async function callsOf(work: () => Promise<void>): Promise<readonly string[]> {
+  const calls = ['fsync', 'fdatasync', 'rename', 'unlink'];
+  const watching = await Interference.begin(world.daemon.pid, { calls, paths: [] }, join(world.home, 'strace'));
+  await work();
+  const lines = await watching.seen();
+  await watching.end();
+  return lines.flatMap((line) => {
+    const call = /^\d+ +(\w+)\(/.exec(line)?.[1];
+    const paths = [...line.matchAll(/[<"](\/[^>"]+)[>"]/g)].map((match) => match[1]);
+    return call === undefined ? [] : [[call, ...paths].join(' ')];
+  });
+}
+
+const expectInOrder = (calls: readonly string[], wanted: readonly string[]): void => {
+  const found = calls.filter((call) => wanted.includes(call));
+  let at = 0;
+  for (const call of found) if (call === wanted[at]) at += 1;
+  expect(wanted.slice(at)).toEqual([]);
+};
+
+test('memory and metadata of a snapshot are, each file before its name, and its name before the answer', async () => {
+  const calls = await callsOf(() => world.create('s1'));
+  const memory = world.memoryImage('s1');
+  const metadata = world.metadata('s1');
+  expectInOrder(calls, [
+    `fsync ${world.journal}.new`,
+    `rename ${world.journal}.new ${world.journal}`,
+    `fsync ${memory}.partial`,
+    `rename ${memory}.partial ${memory}`,
+    `fsync ${join(world.home, 'memory', UUID)}`,
+    `fsync ${metadata}.new`,
+    `rename ${metadata}.new ${metadata}`,
+    `fsync ${join(world.home, 'snapshot/test')}`,
+    `unlink ${world.journal}`,
+    `fsync ${join(world.home, 'state/journal')}`,
+  ]);
+});
+
+test('so are images that nobody has open', async () => {
+  await world.destroy();
+  const calls = await callsOf(() => world.create('s2'));
+  expectInOrder(calls, [`fsync ${world.image}`, `rename ${world.metadata('s2')}.new ${world.metadata('s2')}`]);
+});
+
+test('a delete is, too', async () => {
+  const calls = await callsOf(() => world.delete('s1'));
+  expectInOrder(calls, [
+    `fsync ${world.image}`,
+    `unlink ${world.memoryImage('s1')}`,
+    `unlink ${world.metadata('s1')}`,
+    `fsync ${join(world.home, 'snapshot/test')}`,
+  ]);
+});
+
+test('a foreign qemu-img on an image in use is refused by its lock', async () => {
+  await world.start();
+  const foreign = promisify(execFile)('qemu-img', ['snapshot', '-c', 'foreign', world.image]);
+  await expect(foreign).rejects.toThrow(/lock/);
+  expect(await world.inImage()).toEqual(['s2']);
+});
