@@ -38,7 +38,7 @@ export async function* diskContents(image: ImageFile, snapshotId?: string): Asyn
   try {
     const path = join(folder, 'nbd');
     // Without locks: another QEMU may write to the image, but not to what a snapshot of it holds.
-    const options = `driver=${image.format},file.driver=file,file.locking=off,file.filename=${image.path.replaceAll(',', ',,')}`;
+    const options = `driver=${image.format},file.locking=off,file.filename=${image.path.replaceAll(',', ',,')}`;
     const snapshot = snapshotId === undefined ? [] : ['-l', `snapshot.id=${snapshotId}`];
     const server = spawn(QEMU_NBD.name, ['-r', '-k', path, ...snapshot, '--image-opts', options], {
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -137,7 +137,7 @@ export async function rebaseHeader(image: DiskImage, base: DiskImage, failure: s
 
 /** True where the image itself, without those beneath it, has something to read. Also while it is in use. */
 export async function holdsData(image: DiskImage): Promise<boolean> {
-  const alone = { driver: image.format, file: { driver: 'file', filename: image.path }, backing: null };
+  const alone = { driver: image.format, file: { filename: image.path }, backing: null };
   const args = ['map', '-U', '--output=json', `json:${JSON.stringify(alone)}`];
   const map = await runProgram(QEMU_IMG, args, `cannot read image '${image.path}'`);
   return (JSON.parse(map) as readonly { present?: boolean; data: boolean }[]).some((part) => part.present ?? part.data);

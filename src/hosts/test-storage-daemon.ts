@@ -34,10 +34,16 @@ export class StorageDaemon implements AsyncDisposable {
     this.#process = process;
   }
 
-  /** Opens what of `disks` is an image file, qcow2 or raw as the definition says. Rejects for one that cannot be read. */
+  /** Opens what of `disks` is an image, in a file or on a block device, qcow2 or raw as the definition says. Rejects for one that cannot be read. */
   static async start(folder: string, id: number, disks: readonly LibxlDeviceDisk[]): Promise<StorageDaemon> {
     const opened: LibxlDeviceDisk[] = [];
-    for (const disk of disks) if (await canOpen(disk)) opened.push(disk);
+    const exported: string[] = [];
+    for (const disk of disks) {
+      const protocol = await protocolOf(disk);
+      if (!protocol) continue;
+      opened.push(disk);
+      exported.push(...exportedDisk(disk, protocol));
+    }
     const sockets = { qmp: join(folder, `${id}.qmp`), nbd: join(folder, `${id}.nbd`) };
     refuseLongPath(sockets.qmp);
     try {
@@ -47,7 +53,7 @@ export class StorageDaemon implements AsyncDisposable {
           ...['--chardev', options('socket', 'id=qmp', `path=${sockets.qmp}`, 'server=on', 'wait=off')],
           ...['--monitor', 'chardev=qmp'],
           ...['--nbd-server', options('addr.type=unix', `addr.path=${sockets.nbd}`)],
-          ...opened.flatMap(exportedDisk),
+          ...exported,
         ],
         pidFile: join(folder, `${id}.pid`),
         logFile: join(folder, `${id}.log`),
@@ -92,19 +98,19 @@ async function removeSockets({ qmp, nbd }: Sockets): Promise<void> {
   for (const socket of [qmp, nbd]) await rm(socket, { force: true });
 }
 
-async function canOpen({ pdev_path: path, format }: LibxlDeviceDisk): Promise<boolean> {
-  if (path === undefined) return false;
-  const isFile = await stat(path).then(
-    (found) => found.isFile(),
-    () => false,
-  );
-  return isFile && (format === 'raw' || (format === 'qcow2' && (await isQcow2Image(path))));
+/** QEMU's driver for the image's file; undefined where it is no image that can be opened. */
+async function protocolOf({ pdev_path: path, format }: LibxlDeviceDisk): Promise<'file' | 'host_device' | undefined> {
+  if (path === undefined) return undefined;
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isFile() && !found?.isBlockDevice()) return undefined;
+  if (format !== 'raw' && !(format === 'qcow2' && (await isQcow2Image(path)))) return undefined;
+  return found.isFile() ? 'file' : 'host_device';
 }
 
-function exportedDisk(disk: LibxlDeviceDisk): readonly string[] {
+function exportedDisk(disk: LibxlDeviceDisk, protocol: string): readonly string[] {
   const { vdev, format = '', pdev_path: path = '', readwrite } = disk;
   const { node } = diskNode(disk);
-  const blockdev = [`driver=${format}`, `node-name=${node}`, 'file.driver=file', `file.filename=${path}`];
+  const blockdev = [`driver=${format}`, `node-name=${node}`, `file.driver=${protocol}`, `file.filename=${path}`];
   return [
     ...['--blockdev', options(...blockdev, `read-only=${readwrite ? 'off' : 'on'}`)],
     ...[

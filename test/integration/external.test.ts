@@ -1,11 +1,15 @@
 /** External snapshots through the front door: the real virsh, overlays made by a real QEMU block layer. */
 
-import { access, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { access, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { backingChain, guestReads, guestWrites, imageReads } from '../support/embedded-disk.ts';
 import { snapshotsIn } from '../support/images.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
+
+const run = promisify(execFile);
 
 let host: Xlsnapd;
 
@@ -65,6 +69,27 @@ describe('a disk-only snapshot of a running domain', () => {
       /missing existing file for disk xvda: .*mine\.s2: No such file or directory/,
     );
     expect(await source()).toBe(file('mine.qcow2'));
+  });
+
+  test('takes a block device as overlay, from which the domain starts again', async () => {
+    await writeFile(file('device.img'), '');
+    await truncate(file('device.img'), 16 << 20);
+    const device = (await run('losetup', ['--find', '--show', file('device.img')])).stdout.trim();
+    try {
+      await guestWrites(host, 1);
+      await diskOnly('s1', '--diskspec', `xvda,stype=block,file=${device}`);
+      expect([await source(), await inactiveSource()]).toEqual([device, device]);
+      await guestWrites(host, 2);
+      await host.ok('destroy', 'test');
+      await host.ok('start', 'test');
+      expect(await guestReads(host, 2)).toBe(true);
+      await host.ok('snapshot-delete', 'test', 's1');
+      expect(await source()).toBe(file('test.qcow2'));
+      expect(await guestReads(host, 2)).toBe(true);
+    } finally {
+      await host.ok('destroy', 'test');
+      await run('losetup', ['--detach', device]);
+    }
   });
 
   test('refuses a file that is there, and changes nothing', async () => {
