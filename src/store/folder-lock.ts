@@ -9,8 +9,9 @@ const FOLDER_MODE = 0o700;
 
 /**
  * Makes the folders where they are missing and locks them until disposed of; OPERATION_FAILED where another daemon has
- * one. The lock is an abstract socket named after the folder's inode: it ends with its process, however that ends, and
- * another path to the same folder is no way around it.
+ * one. The lock is an abstract socket named after the folder's inode and its time of birth (a number alone is used again
+ * when a folder is removed): it ends with its process, however that ends, and another path to the same folder is no way
+ * around it.
  */
 export async function lockFolders(folders: readonly string[]): Promise<AsyncDisposable> {
   const locks = new Map<string, Server>();
@@ -32,8 +33,8 @@ export async function lockFolders(folders: readonly string[]): Promise<AsyncDisp
 async function lockName(folder: string): Promise<string> {
   await makeFolder(folder, FOLDER_MODE);
   try {
-    const { dev, ino } = await stat(folder, { bigint: true });
-    return `\0xlsnap-folder-${dev}-${ino}`;
+    const { dev, ino, birthtimeNs } = await stat(folder, { bigint: true });
+    return `\0xlsnap-folder-${dev}-${ino}-${birthtimeNs}`;
   } catch (error) {
     throw systemError(error, `cannot look at folder '${folder}'`);
   }

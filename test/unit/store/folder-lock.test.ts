@@ -32,6 +32,19 @@ test('a lock that cannot be had in full is not kept in part', async () => {
   await using _b = await lockFolders([join(dir, 'b')]);
 });
 
+test('a new folder is not taken for one that was removed while its daemon still runs, whatever its number', async () => {
+  const locks: AsyncDisposable[] = [];
+  try {
+    // File systems use the number of a removed folder again, soon.
+    for (let i = 0; i < 20; i += 1) {
+      locks.push(await lockFolders([join(dir, 'a')]));
+      await rm(join(dir, 'a'), { recursive: true });
+    }
+  } finally {
+    for (const lock of locks) await lock[Symbol.asyncDispose]();
+  }
+});
+
 test('the same folder may serve several purposes of one daemon', async () => {
   await using _lock = await lockFolders([dir, dir]);
 });
