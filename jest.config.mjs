@@ -10,17 +10,19 @@ const project = (displayName, more = {}) => ({
   ...more,
 });
 
+// A project's own testTimeout has no effect.
+const patient = { setupFilesAfterEnv: ['<rootDir>/test/support/patience.ts'] };
+
 export default {
   projects: [
     project('unit'),
     project('property'),
-    project('integration', { setupFilesAfterEnv: ['<rootDir>/test/support/patience.ts'] }),
+    project('integration', patient),
     // Faults in every step of every operation, and many operations for long.
     project('faults', { testTimeout: 600_000 }),
-    // What takes long: libvirt's recorded commands, a million mutated frames.
-    project('long', { testTimeout: 180_000 }),
+    // What takes long: libvirt's recorded commands, a million mutated frames, commands side by side with virsh.
+    project('long', patient),
     project('lab', {
-      testTimeout: 300_000,
       globalSetup: '<rootDir>/test/lab/global-setup.mjs',
       globalTeardown: '<rootDir>/test/lab/global-teardown.mjs',
     }),
