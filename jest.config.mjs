@@ -19,7 +19,7 @@ export default {
     project('property'),
     project('integration', patient),
     // Faults in every step of every operation, and many operations for long.
-    project('faults', { testTimeout: 600_000 }),
+    project('faults'),
     // What takes long: libvirt's recorded commands, a million mutated frames, commands side by side with virsh.
     project('long', patient),
     project('lab', {
