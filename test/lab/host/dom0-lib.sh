@@ -29,19 +29,20 @@ start_libvirtd() {
   until_true 120 virsh -c xen:///system version || fail "libvirtd does not answer: $(< "$LOG/libvirtd.log")"
 }
 
-# guest_xml NAME pv|pvh MEMORY_MIB [FORMAT:IMAGE...]: the libvirt domain of a counting guest, its disks xvda, xvdb, …
+# guest_xml NAME pv|pvh|hvm MEMORY_MIB [FORMAT:IMAGE...]: the libvirt domain of a counting guest, its disks xvda, xvdb, …
 # Without ACPI a PVH guest finds no interrupt controller and stands still before its first word.
 guest_xml() {
-  local name=$1 type=$2 memory=$3 machine=xenpvh os=xenpvh disk letter=a
+  local name=$1 type=$2 memory=$3 machine=xenpvh os=xenpvh loader='' disk letter=a
   shift 3
   [ "$type" = pv ] && machine=xenpv os=linux
+  [ "$type" = hvm ] && machine=xenfv os=hvm loader="<loader type='rom'>/usr/lib/xen-4.17/boot/hvmloader</loader>"
   cat << XML
 <domain type='xen'>
   <name>$name</name>
   <memory unit='MiB'>$memory</memory>
   <vcpu>1</vcpu>
   <os>
-    <type machine='$machine'>$os</type>
+    <type machine='$machine'>$os</type>$loader
     <kernel>$GUEST_KERNEL</kernel>
     <initrd>$GUEST_INITRD</initrd>
     <cmdline>$GUEST_LINE</cmdline>
@@ -53,7 +54,7 @@ XML
     echo "    <disk type='file' device='disk'><driver name='qemu' type='${disk%%:*}'/><source file='${disk#*:}'/><target dev='xvd$letter' bus='xen'/></disk>"
     letter=$(tr a-y b-z <<< "$letter")
   done
-  printf "    <console type='pty'/>\n  </devices>\n</domain>\n"
+  printf "    <console type='pty'><target type='xen'/></console>\n  </devices>\n</domain>\n"
 }
 
 # guest_cfg, with the arguments of guest_xml: the same guest as a file for xl.
