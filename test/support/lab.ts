@@ -17,7 +17,7 @@ export interface LabDisk {
 /** A Linux guest that counts: see test/lab/host/guest-init.sh. */
 export interface LabGuest {
   readonly name: string;
-  readonly type: 'pv' | 'pvh';
+  readonly type: 'pv' | 'pvh' | 'hvm';
   readonly memoryMiB: number;
   /** xvda, xvdb, … in this order. */
   readonly disks: readonly LabDisk[];
@@ -62,6 +62,20 @@ export class Lab {
     return this.sh(line('virsh', '-c', 'xen:///system', ...words));
   }
 
+  /** What virsh prints, where the command has to succeed. */
+  async ok(...words: readonly string[]): Promise<string> {
+    const { rc, stdout, stderr } = await this.virsh(...words);
+    if (rc !== 0) throw new Error(`virsh ${words.join(' ')}: ${stderr}`);
+    return stdout.trimEnd();
+  }
+
+  /** What virsh says, without `error: `, where the command has to fail. */
+  async refused(...words: readonly string[]): Promise<string> {
+    const { rc, stdout, stderr } = await this.virsh(...words);
+    if (rc !== 1) throw new Error(`virsh ${words.join(' ')}: status ${rc}: ${stdout}`);
+    return stderr.replace(/^error: /gm, '').trimEnd();
+  }
+
   /** A real libvirtd with the xen driver; once per host is enough, and asking again is harmless. */
   async startLibvirtd(): Promise<void> {
     await this.must('start_libvirtd');
@@ -77,10 +91,19 @@ export class Lab {
   }
 
   /** Makes the domain known to libvirt, with a new image of 16 MiB for each of its disks. */
-  async defineGuest({ name, type, memoryMiB, disks }: LabGuest): Promise<void> {
+  async defineGuest(guest: LabGuest): Promise<void> {
+    await this.#makeGuest('define_guest', guest);
+  }
+
+  /** A running domain that libvirt forgets when it ends, with new images. */
+  async createGuest(guest: LabGuest): Promise<void> {
+    await this.#makeGuest('create_guest', guest);
+  }
+
+  async #makeGuest(command: string, { name, type, memoryMiB, disks }: LabGuest): Promise<void> {
     const create = disks.map(({ format, path }) => line('qemu-img', 'create', '-q', '-f', format, path, '16M'));
     const images = disks.map(({ format, path }) => `${format}:${path}`);
-    await this.must([...create, line('define_guest', name, type, String(memoryMiB), ...images)].join(' && '));
+    await this.must([...create, line(command, name, type, String(memoryMiB), ...images)].join(' && '));
   }
 
   /** Starts a defined guest and waits until it counts. */

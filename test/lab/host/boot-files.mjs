@@ -99,5 +99,11 @@ export function bootFiles(parts) {
     }
   }
   const path = (name) => `${folder}/${name}`;
-  return { xen: path('xen'), kernel: path('kernel'), dom0Initrd: path('dom0.cpio'), guestInitrd: path('guest.cpio') };
+  return {
+    xen: path('xen'),
+    kernel: path('kernel'),
+    bzImage: parts.kernel,
+    dom0Initrd: path('dom0.cpio'),
+    guestInitrd: path('guest.cpio'),
+  };
 }

@@ -1,5 +1,5 @@
 # Loaded before every command in dom0: libvirtd, guests, xlsnapd, and the counters of a guest.
-GUEST_KERNEL=/mnt/lab/guest.kernel GUEST_INITRD=/mnt/lab/guest.initrd
+GUEST_KERNEL=/mnt/lab/guest.kernel GUEST_BZIMAGE=/mnt/lab/guest.bzimage GUEST_INITRD=/mnt/lab/guest.initrd
 GUEST_LINE='console=hvc0 quiet rdinit=/init mitigations=off cryptomgr.notests rodata=off'
 LOG=/mnt/lab/log
 
@@ -25,17 +25,21 @@ start_libvirtd() {
   ln -s $LOG/libxl /var/log/libvirt/libxl # libxl's own words about each domain
   ln -sf /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_libxl.so /run/lab/drivers/
   LIBVIRT_DRIVER_DIR=/run/lab/drivers LIBVIRT_LOG_FILTERS='3:*' LIBVIRT_LOG_OUTPUTS='3:stderr' \
-    setsid libvirtd > "$LOG/libvirtd.log" 2>&1 &
+    setsid libvirtd >> "$LOG/libvirtd.log" 2>&1 &
+  echo $! > /run/lab/libvirtd.pid
   until_true 120 virsh -c xen:///system version || fail "libvirtd does not answer: $(< "$LOG/libvirtd.log")"
 }
 
+stop_libvirtd() { end_program libvirtd; }
+
 # guest_xml NAME pv|pvh|hvm MEMORY_MIB [FORMAT:IMAGE...]: the libvirt domain of a counting guest, its disks xvda, xvdb, …
-# Without ACPI a PVH guest finds no interrupt controller and stands still before its first word.
+# Without ACPI a PVH guest finds no interrupt controller and stands still before its first word. Of an HVM guest the device
+# model loads the kernel, and takes none but a bzImage.
 guest_xml() {
-  local name=$1 type=$2 memory=$3 machine=xenpvh os=xenpvh loader='' disk letter=a
+  local name=$1 type=$2 memory=$3 machine=xenpvh os=xenpvh loader='' kernel=$GUEST_KERNEL disk letter=a
   shift 3
   [ "$type" = pv ] && machine=xenpv os=linux
-  [ "$type" = hvm ] && machine=xenfv os=hvm loader="<loader type='rom'>/usr/lib/xen-4.17/boot/hvmloader</loader>"
+  [ "$type" = hvm ] && machine=xenfv os=hvm kernel=$GUEST_BZIMAGE loader="<loader type='rom'>/usr/lib/xen-4.17/boot/hvmloader</loader>"
   cat << XML
 <domain type='xen'>
   <name>$name</name>
@@ -43,7 +47,7 @@ guest_xml() {
   <vcpu>1</vcpu>
   <os>
     <type machine='$machine'>$os</type>$loader
-    <kernel>$GUEST_KERNEL</kernel>
+    <kernel>$kernel</kernel>
     <initrd>$GUEST_INITRD</initrd>
     <cmdline>$GUEST_LINE</cmdline>
   </os>
@@ -70,6 +74,8 @@ guest_cfg() {
 }
 
 define_guest() { guest_xml "$@" | virsh -c xen:///system define /dev/stdin; }
+# create_guest, with the arguments of guest_xml: it runs, and is gone once it is off.
+create_guest() { guest_xml "$@" | virsh -c xen:///system create /dev/stdin; }
 
 # ticks NAME: every value that the guest's RAM counter ever had, oldest first.
 ticks() { grep -aso 'tick [0-9]\+' "$LOG/console/guest-$1.log" | cut -d' ' -f2; }
@@ -98,10 +104,17 @@ start_xlsnapd() {
 }
 answered_or_gone() { [ -S "$1" ] || ! kill -0 "$2"; }
 
-stop_xlsnapd() {
+stop_xlsnapd() { end_program xlsnapd; }
+
+end_program() {
   local pid
-  pid=$(< /run/lab/xlsnapd.pid)
+  pid=$(< "/run/lab/$1.pid")
   kill "$pid"
-  until_true 30 ended "$pid" || fail "xlsnapd does not end: $(tail -n 20 "$LOG/xlsnapd.log")"
+  until_true 30 ended "$pid" || fail "$1 does not end: $(tail -n 20 "$LOG/$1.log")"
 }
 ended() { ! kill -0 "$1"; }
+
+# disk_hash IMAGE [SNAPSHOT]: of all that a guest sees of the image now, or of what it saw at its internal snapshot.
+disk_hash() {
+  qemu-img convert -U ${2:+-l "snapshot.name=$2"} -O raw "$1" /run/lab/raw && sha256sum < /run/lab/raw | cut -c 1-64
+}

@@ -106,6 +106,7 @@ function prepareFolder(files) {
   for (const script of ['dom0-agent.sh', 'dom0-lib.sh'])
     copyFileSync(resolve(import.meta.dirname, script), `${folder}/${script}`);
   symlinkSync(files.kernel, `${folder}/guest.kernel`); // dom0 has the same paths under its root
+  symlinkSync(files.bzImage, `${folder}/guest.bzimage`);
   symlinkSync(files.guestInitrd, `${folder}/guest.initrd`);
   symlinkSync(ROOT, `${folder}/checkout`);
   return folder;
