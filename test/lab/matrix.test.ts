@@ -156,17 +156,17 @@ describe('many snapshots of one guest', () => {
 
   afterAll(() => matrix.remove());
 
-  /** The disks as the new snapshot has them: each tip's content, as a hash. */
+  /** Takes a snapshot and gives the hash of each disk in it: what is an overlay's base now stays as it is. */
   const takes = async (name: string, cell: Cell) => {
     const { tips } = await matrix.look();
     await lab().ok(...matrix.create(name, cell));
     await matrix.goesOn(2);
-    return await Promise.all(tips.map((tip) => matrix.hash(tip)));
+    return await matrix.hashes(tips);
   };
   const goesTo = async (name: string, states: readonly string[]) => {
     await lab().ok('snapshot-revert', matrix.name, name, '--paused');
     const { tips } = await matrix.look();
-    expect(await Promise.all(tips.map((tip) => matrix.hash(tip)))).toEqual(states);
+    expect(await matrix.hashes(tips)).toEqual(states);
     return await matrix.goesBack(() => lab().ok('resume', matrix.name));
   };
 

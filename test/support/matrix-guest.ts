@@ -152,12 +152,13 @@ export class MatrixGuest {
       }
       await this.goesOn(3);
       await this.#isTaken(cell, name);
-      const states = await this.states(cell, name);
+      const states = await this.#states(cell, name);
 
       await this.#lab.ok('snapshot-revert', this.name, name, '--paused');
       expect(await this.#lab.ok('domstate', this.name)).toBe('paused');
       const tips = await this.#isReverted(cell, name, states);
-      const counts = await Promise.all(tips.map((tip) => this.#lab.diskCount(tip)));
+      const counts: number[] = [];
+      for (const tip of tips) counts.push(await this.#lab.diskCount(tip));
       const first = await this.goesBack(() => this.#lab.ok('resume', this.name));
       if (cell.memory === 'none') expect(first).toBe(1);
       else {
@@ -185,7 +186,7 @@ export class MatrixGuest {
     }
     await this.#lab.ok(...this.create(name, cell));
     await this.#isTaken(cell, name);
-    const states = await this.states(cell, name);
+    const states = await this.#states(cell, name);
     for (const tip of (await this.look()).tips) {
       await this.#lab.must(`qemu-io -c 'write -P ${name.length + 40} 2M 64k' ${tip}`);
     }
@@ -196,18 +197,21 @@ export class MatrixGuest {
     await this.isAsBefore();
   }
 
-  /** Hash of each disk as the snapshot has it. */
-  async states({ disks }: Cell, name: string): Promise<readonly (string | undefined)[]> {
+  /** Hash of each captured disk as the snapshot has it. */
+  async #states({ disks }: Cell, name: string): Promise<readonly (string | undefined)[]> {
     const hashes: (string | undefined)[] = [];
     for (const [n, location] of disks.entries()) {
       const from = location === 'internal' ? `${this.images[n]} ${name}` : this.images[n];
-      hashes.push(location === 'no' ? undefined : await this.hash(from ?? ''));
+      hashes.push(location === 'no' ? undefined : await this.#hash(from ?? ''));
     }
     return hashes;
   }
 
-  async hash(image: string): Promise<string> {
-    return (await this.#lab.must(`disk_hash ${image}`)).trim();
+  /** Of all that a guest sees of each image. */
+  async hashes(images: readonly string[]): Promise<readonly string[]> {
+    const hashes: string[] = [];
+    for (const image of images) hashes.push(await this.#hash(image));
+    return hashes;
   }
 
   /** No snapshot, no file of one, every disk on its own image again. */
@@ -243,6 +247,10 @@ export class MatrixGuest {
     };
   }
 
+  async #hash(image: string): Promise<string> {
+    return (await this.#lab.must(`disk_hash ${image}`)).trim();
+  }
+
   #memoryFile(name: string): string {
     return `${IMAGES}/${this.name}.${name}.save`;
   }
@@ -274,7 +282,7 @@ export class MatrixGuest {
       const [tip = '', image = ''] = [tips[n], images[n]];
       if (location === 'external') expect(tip).toMatch(FRESH);
       expect(chains[n]).toEqual(location === 'external' ? [tip, image] : [image]);
-      if (location !== 'no') expect(await this.hash(tip)).toBe(states[n]);
+      if (location !== 'no') expect(await this.#hash(tip)).toBe(states[n]);
     }
     expect(next).toEqual(tips);
     expect(inside).toEqual(cell.disks.map((location) => (location === 'internal' ? [name] : [])));
