@@ -67,7 +67,7 @@ export async function followCommit(
       if (job.error === undefined) return;
       await execute(socket, disk, 'job-dismiss', { id: job.id });
       throwIfCancelled(signal);
-      throw new LibvirtError('OPERATION_FAILED', `block-commit of disk '${disk}' failed: ${job.error}`);
+      throw new LibvirtError('OPERATION_FAILED', `image '${topPath}' of disk '${disk}' cannot be merged: ${job.error}`);
     }
     if (signal.aborted && !cancelled) {
       cancelled = true;

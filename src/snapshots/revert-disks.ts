@@ -28,12 +28,14 @@ export interface RevertFrom {
   readonly tips: ReadonlyMap<string, DiskImage>;
   /** All other snapshots of the domain. */
   readonly others: readonly SnapshotDef[];
+  /** Paths of the snapshot's overlays whose files are there. */
+  readonly present: ReadonlySet<string>;
   /** Ends the names of new overlays; no file of such a name may be there. */
   readonly suffix: string;
 }
 
 /** Pure: nothing is looked at but what is given. */
-export function planRevertDisks(snapshot: SnapshotDef, { tips, others, suffix }: RevertFrom): RevertDisks {
+export function planRevertDisks(snapshot: SnapshotDef, { tips, others, present, suffix }: RevertFrom): RevertDisks {
   const all = [snapshot, ...others];
   const external = new Set(externalDisks(snapshot));
   const images = new Map<string, DiskImage>();
@@ -56,26 +58,30 @@ export function planRevertDisks(snapshot: SnapshotDef, { tips, others, suffix }:
   return {
     images,
     overlays: overlaysToMake(snapshot, fresh),
-    snapshot: withOverlays(snapshot, fresh, others),
+    snapshot: withOverlays(snapshot, fresh, { tips, others, present }),
     abandoned,
   };
 }
 
 /**
- * Where other snapshots stand on the overlays that this one made, the new ones are its `<revertDisks>`; else they take
- * the place of those in `<disks>`.
+ * The new overlays take the place of those in `<disks>`, where these are gone or go now; else they are `<revertDisks>`.
+ * Those that stay are named on, so that they go when the snapshot does: other snapshots stand on them, or did.
  */
 function withOverlays(
   snapshot: SnapshotDef,
   fresh: readonly DiskSnapshot[],
-  others: readonly SnapshotDef[],
+  { tips, others, present }: Pick<RevertFrom, 'tips' | 'others' | 'present'>,
 ): SnapshotDef {
   if (fresh.length === 0) return snapshot;
-  const made = snapshot.disks.flatMap(({ name, target }) => (target?.path ? [{ name, path: target.path }] : []));
-  const branches = made.some(({ name, path }) => others.some((other) => stateOf(other, name)?.path === path));
-  if (branches) return { ...snapshot, revertDisks: fresh };
+  const stays = ({ name, location, target }: DiskSnapshot): boolean => {
+    if (location !== 'external' || target?.path === undefined) return false;
+    if (others.some((other) => stateOf(other, name)?.path === target.path)) return true;
+    return present.has(target.path) && tips.get(name)?.path !== target.path;
+  };
+  const revertDisks = snapshot.revertDisks.filter(stays);
+  if (snapshot.disks.some(stays)) return { ...snapshot, revertDisks: [...revertDisks, ...fresh] };
   const disks = snapshot.disks.map((disk) => fresh.find(({ name }) => name === disk.name) ?? disk);
-  return { ...snapshot, disks, revertDisks: [] };
+  return { ...snapshot, disks, revertDisks };
 }
 
 function overlaysToMake({ domain }: SnapshotDef, fresh: readonly DiskSnapshot[]): readonly LibxlDiskSnapshot[] {

@@ -19,7 +19,7 @@ import { diskImages, withDiskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { OperationJob } from './jobs.ts';
-import { checkNothingStandsOn } from './layers.ts';
+import { checkNothingStandsOn, externalDisks, overlaysOf } from './layers.ts';
 import { capturedDisks, memoryPathOf } from './libxl-args.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './revert-disks.ts';
 import { otherSnapshots } from './standing.ts';
@@ -83,7 +83,9 @@ async function planRevert(
   const others = await otherSnapshots(snapshots, new Set([snapshot.name]));
   checkNothingStandsOn(snapshot, others);
   const tips = diskImages(await context.host.definition(domain, 'live'));
-  const disks = planRevertDisks(snapshot, { tips, others, suffix: await freeSuffix(snapshot, tips, others) });
+  const present = await presentOverlays(snapshot);
+  const from = { tips, others, present };
+  const disks = planRevertDisks(snapshot, { ...from, suffix: await freeSuffix(snapshot, from) });
   const { domain: live, inactiveDomain = live } = snapshot;
   if (!live || !inactiveDomain) throw lacksDefinition(domain, snapshot);
   const now = (definition: XmlElement): XmlElement =>
@@ -99,17 +101,19 @@ async function planRevert(
 }
 
 /** libvirt's: seconds since the epoch; the next free ones where overlays of that name are there. */
-async function freeSuffix(
-  snapshot: SnapshotDef,
-  tips: RevertFrom['tips'],
-  others: readonly SnapshotDef[],
-): Promise<string> {
+async function freeSuffix(snapshot: SnapshotDef, from: Omit<RevertFrom, 'suffix'>): Promise<string> {
   for (let suffix = Math.floor(Date.now() / 1000); ; suffix += 1) {
-    const { overlays } = planRevertDisks(snapshot, { tips, others, suffix: String(suffix) });
+    const { overlays } = planRevertDisks(snapshot, { ...from, suffix: String(suffix) });
     const paths = overlays.flatMap(({ external_path }) => external_path ?? []);
     const found = await Promise.all(paths.map((path) => lstat(path).catch(() => undefined)));
     if (found.every((file) => file === undefined)) return String(suffix);
   }
+}
+
+async function presentOverlays(snapshot: SnapshotDef): Promise<ReadonlySet<string>> {
+  const paths = externalDisks(snapshot).flatMap((disk) => overlaysOf(snapshot, disk).map(({ path }) => path));
+  const found = await Promise.all(paths.map((path) => lstat(path).catch(() => undefined)));
+  return new Set(paths.filter((_, index) => found[index] !== undefined));
 }
 
 /** The qemu driver's checks, in its order. */

@@ -284,6 +284,19 @@ describe('reverting', () => {
     expect(await exists(file('test.s1'))).toBe(false);
   });
 
+  test('leaves no file behind that nothing names', async () => {
+    await diskOnly('s1');
+    await diskOnly('s2');
+    await host.ok('snapshot-revert', 'test', 's1', '--running');
+    await host.ok('snapshot-delete', 'test', 's2');
+    // s1 has two overlays now: the one that s2 stood on, and the one that the guest is on.
+    await diskOnly('s3');
+    await host.ok('snapshot-revert', 'test', 's1', '--running');
+    await host.ok('snapshot-delete', 'test', 's3');
+    await host.ok('snapshot-delete', 'test', 's1');
+    expect(await images()).toEqual(['test.qcow2']);
+  });
+
   test('twice within a second is fine', async () => {
     await diskOnly('s1');
     await host.ok('snapshot-revert', 'test', 's1', '--running');

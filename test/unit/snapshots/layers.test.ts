@@ -203,6 +203,7 @@ describe('the disks of a revert', () => {
   const from = (tip: string, others: readonly SnapshotDef[] = []) => ({
     tips: new Map([['xvda', image(tip)]]),
     others,
+    present: new Set(['/d/base.s1']),
     suffix: '1700',
   });
 
@@ -225,6 +226,14 @@ describe('the disks of a revert', () => {
     expect(plan.snapshot.disks).toEqual(s1.disks);
     expect(plan.snapshot.revertDisks).toMatchObject([{ name: 'xvda', target: { path: '/d/base.1700' } }]);
     expect(plan.abandoned).toEqual([image('base.s2')]);
+  });
+
+  test('leave an overlay named that the domain has moved on from', () => {
+    const s1 = snapshot('s1', { state: 'base.qcow2', overlay: 'base.s1' });
+    const { snapshot: after, abandoned } = planRevertDisks(s1, from('other'));
+    expect(after.disks).toEqual(s1.disks);
+    expect(after.revertDisks).toMatchObject([{ name: 'xvda', target: { path: '/d/base.1700' } }]);
+    expect(abandoned).toEqual([]);
   });
 
   test('never abandon an image that is a snapshot’s state', () => {
