@@ -4,6 +4,7 @@
  * the one that a later revert has put on the same image (formatsnapshot.html, "revertDisks").
  */
 
+import { dirname } from 'node:path';
 import { LibvirtError } from '../errors.ts';
 import type { Move } from '../model/disk-moves.ts';
 import type { XmlElement } from '../model/element.ts';
@@ -19,6 +20,8 @@ export interface Standing {
   readonly next: ReadonlyMap<string, DiskImage>;
   /** The image beneath, by path: of every image that the domain or one of its snapshots stands on, and that is there. */
   readonly backing: ReadonlyMap<string, DiskImage>;
+  /** Paths of images that are named and not there. */
+  readonly missing: ReadonlySet<string>;
 }
 
 /** What a delete of one snapshot does to the layers. */
@@ -95,6 +98,9 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
   const tops = [...needed.values()].filter((image) => standsOn(image, base) || isMerged(image));
   const [top] = tops;
   if (!top) return nothing;
+  // Where its folder may only be unmounted, or the base is gone as well, nobody can tell.
+  const isElsewhere = standing.missing.has(base.path) || dirname(top.path) !== dirname(base.path);
+  if (isMerged(top) && isElsewhere) throw overlayMissing(snapshot, disk, top);
   if (tops.length > 1 || (tip?.path === base.path && !isMerged(top))) throw severalBranches(snapshot, disk, base);
 
   const place = own.findIndex(({ path }) => path === top.path);
@@ -136,7 +142,7 @@ export function movesOff(merged: readonly LayerCommit[]): readonly Move[] {
 }
 
 /** How the images stand once a merge is done: for the plan of the next one. */
-export function afterMerge({ tips, next, backing }: Standing, merge: Merge): Standing {
+export function afterMerge({ tips, next, backing, missing }: Standing, merge: Merge): Standing {
   const merged = new Map([...merge.own, ...merge.others].map(({ top, base }) => [top.path, base]));
   const gone = new Set([...merged.keys(), ...merge.unused.map(({ path }) => path)]);
   const moved = (images: Standing['tips']) =>
@@ -146,6 +152,7 @@ export function afterMerge({ tips, next, backing }: Standing, merge: Merge): Sta
     tips: moved(tips),
     next: moved(next),
     backing: new Map(left.map(([path, beneath]) => [path, merged.get(beneath.path) ?? beneath])),
+    missing,
   };
 }
 
@@ -170,6 +177,14 @@ export function checkNothingStandsOn(snapshot: SnapshotDef, others: readonly Sna
 
 function byPath(images: readonly DiskImage[]): ReadonlyMap<string, DiskImage> {
   return new Map(images.map((image) => [image.path, image]));
+}
+
+function overlayMissing({ name }: SnapshotDef, disk: string, { path }: DiskImage): LibvirtError {
+  return new LibvirtError(
+    'OPERATION_INVALID',
+    `overlay '${path}' of disk '${disk}' and snapshot '${name}' is missing: bring it back (is its file system mounted?), ` +
+      'or forget the snapshot with --metadata',
+  );
 }
 
 function severalBranches({ name }: SnapshotDef, disk: string, base: DiskImage): LibvirtError {

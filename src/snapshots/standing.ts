@@ -36,8 +36,13 @@ export async function standingOf(
   ]);
   const backing = new Map<string, DiskImage>();
   const seen = new Set<string>();
+  const missing = new Set<string>();
   for (const image of known) {
-    if (seen.has(image.path) || (await isMissing(image))) continue;
+    if (seen.has(image.path)) continue;
+    if (await isMissing(image)) {
+      missing.add(image.path);
+      continue;
+    }
     const chain = await images.chain(image);
     chain.forEach((layer, index) => {
       const beneath = chain[index + 1];
@@ -45,7 +50,7 @@ export async function standingOf(
       if (beneath) backing.set(layer.path, beneath);
     });
   }
-  return { tips, next, backing };
+  return { tips, next, backing, missing };
 }
 
 async function isMissing({ path }: DiskImage): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** External snapshots through the front door: the real virsh, overlays made by a real QEMU block layer. */
 
 import { execFile } from 'node:child_process';
-import { access, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -436,6 +436,20 @@ describe('deleting', () => {
     await host.ok('snapshot-delete', 'test', 'inside');
     await host.ok('snapshot-delete', 'test', 's1');
     expect(await images()).toEqual(['test.qcow2']);
+  });
+
+  test('is refused while the overlay’s file system is not there, and goes on when it is back', async () => {
+    const folder = join(host.home, 'mounted');
+    await mkdir(folder);
+    await diskOnly('s1', '--diskspec', `xvda,file=${folder}/top`);
+    await guestWrites(host, 2);
+    await host.ok('destroy', 'test');
+    await rename(folder, `${folder}.away`);
+    expect(await host.refused('snapshot-delete', 'test', 's1')).toContain(`overlay '${folder}/top' of disk 'xvda'`);
+    expect(await source()).toBe(`${folder}/top`);
+    await rename(`${folder}.away`, folder);
+    await host.ok('snapshot-delete', 'test', 's1');
+    expect(await imageReads(file('test.qcow2'), 2)).toBe(true);
   });
 
   test('of metadata alone keeps every file', async () => {

@@ -50,7 +50,7 @@ function standing(...chains: readonly string[][]): Standing {
     chain.slice(1).map((beneath, index) => [`/d/${chain[index]}`, image(beneath)] as const),
   );
   const tips = new Map(chains[0]?.[0] ? [['xvda', image(chains[0][0])]] : []);
-  return { tips, next: tips, backing: new Map(backing) };
+  return { tips, next: tips, backing: new Map(backing), missing: new Set() };
 }
 
 const layer = (top: string, base: string, above?: string) => ({
@@ -118,6 +118,15 @@ describe('deleting an external snapshot', () => {
     const plan = planMerge(s1, [], standing(['o1']));
     expect(plan.own).toEqual([layer('o1', 'base')]);
     expect(movesOff(plan.own)).toEqual([{ disk: 'xvda', from: image('o1'), to: image('base') }]);
+  });
+
+  test('is refused where the overlay is missing and may come back: its folder is another, or the base is gone, too', () => {
+    const gone = { ...standing(['o1']), missing: new Set(['/d/o1', '/d/base']) };
+    expect(() => planMerge(s1, [], gone)).toThrow(/overlay '\/d\/o1' of disk 'xvda' and snapshot 's1' is missing/);
+    const elsewhere = snapshot('s1', { state: 'base', overlay: '../mnt/o1' });
+    const tips = new Map([['xvda', { path: '/d/../mnt/o1', format: 'qcow2' }]]);
+    const unmounted = { ...standing(['x']), tips, next: tips, missing: new Set(['/d/../mnt/o1']) };
+    expect(() => planMerge(elsewhere, [], unmounted)).toThrow(/is its file system mounted\?/);
   });
 
   test('goes on where the live definition had followed the merge, and the persistent one had not', () => {
