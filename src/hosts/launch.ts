@@ -5,6 +5,7 @@ import type { DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../model/events.ts';
 import type { LifecycleEvents } from '../snapshots/ports.ts';
+import { writeElement } from '../xml/write.ts';
 import { hideEvents } from './hidden-events.ts';
 import { restoredAs } from './saved-image.ts';
 import { SAVE_PAUSED, START_PAUSED, type Upstream } from './upstream.ts';
@@ -41,11 +42,22 @@ export class Launcher {
     return await this.#settle(uuid, paused);
   }
 
-  /** From its definition: memory that libvirtd has saved is dropped, it would go on from that. */
-  async start(ref: DomainRef, paused: boolean): Promise<DomainRef> {
-    if (await this.#upstream.hasManagedSaveImage(ref)) await this.#upstream.managedSaveRemove(ref);
+  /**
+   * From its persistent definition: memory that libvirtd has saved is dropped, it would go on from that. A transient
+   * domain has none, and is made anew from `transient`.
+   */
+  async start(
+    ref: DomainRef,
+    { paused, transient }: { readonly paused: boolean; readonly transient?: XmlElement },
+  ): Promise<DomainRef> {
     using _hidden = hideEvents(this.#events, ref.uuid, paused ? PAUSED_START_CAUSES : START_CAUSES);
-    await withFlag(paused ? START_PAUSED : 0, (flags) => this.#upstream.createWithFlags(ref, flags));
+    const flag = paused ? START_PAUSED : 0;
+    if (transient) {
+      await withFlag(flag, (flags) => this.#upstream.createXML(writeElement(transient), flags));
+      return await this.#settle(ref.uuid, paused);
+    }
+    if (await this.#upstream.hasManagedSaveImage(ref)) await this.#upstream.managedSaveRemove(ref);
+    await withFlag(flag, (flags) => this.#upstream.createWithFlags(ref, flags));
     return await this.#settle(ref.uuid, paused);
   }
 

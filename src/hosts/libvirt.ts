@@ -141,8 +141,11 @@ export class LibvirtHost implements Host {
     this.#events.emit(restored, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
   }
 
-  async start({ ref }: Domain, { paused }: { readonly paused: boolean }): Promise<void> {
-    const started = await this.#launcher.start(ref, paused);
+  async start(
+    { ref, persistent }: Domain,
+    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+  ): Promise<void> {
+    const started = await this.#launcher.start(ref, { paused, ...(!persistent && { transient: definition }) });
     if (!paused) this.#events.emit(started, LIFECYCLE.RESUMED_UNPAUSED);
     this.#events.emit(started, LIFECYCLE.STARTED_FROM_SNAPSHOT);
     if (paused) this.#events.emit(started, LIFECYCLE.SUSPENDED_FROM_SNAPSHOT);

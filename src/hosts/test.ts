@@ -157,10 +157,12 @@ export class TestHost implements Host, AsyncDisposable {
     this.#domains.define(definition, 'unheard');
   }
 
-  async start({ ref }: Domain, { paused }: { readonly paused: boolean }): Promise<void> {
+  async start(
+    { ref }: Domain,
+    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+  ): Promise<void> {
     const domain = this.#domains.find(ref);
     await domain.exclusive(async () => {
-      const { definition } = domain;
       const reason = paused ? REASONS.paused.user : REASONS.running.booted;
       if (!paused) this.#domains.emit(domain, LIFECYCLE.RESUMED_UNPAUSED);
       await this.#domains.start(domain, { definition, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });

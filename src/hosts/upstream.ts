@@ -15,6 +15,7 @@ export interface Upstream {
   isPersistent(domain: DomainRef): Promise<boolean>;
   getXMLDesc(domain: DomainRef, flags: number): Promise<string>;
   defineXML(xml: string): Promise<DomainRef>;
+  createXML(xml: string, flags: number): Promise<DomainRef>;
   createWithFlags(domain: DomainRef, flags: number): Promise<DomainRef>;
   destroy(domain: DomainRef): Promise<void>;
   suspend(domain: DomainRef): Promise<void>;

@@ -127,6 +127,11 @@ export class RpcClient implements Disposable {
     return (await this.#call(CALLS.defineXML, { xml })).domain;
   }
 
+  /** A transient domain. `flags`: virDomainCreateFlags. */
+  async createXML(xml: string, flags: number): Promise<DomainRef> {
+    return (await this.#call(CALLS.createXML, { xml, flags })).domain;
+  }
+
   /** `flags`: virDomainCreateFlags. The domain comes back with its new id. */
   async createWithFlags(domain: DomainRef, flags: number): Promise<DomainRef> {
     return (await this.#call(CALLS.createWithFlags, { domain, flags })).domain;

@@ -106,8 +106,8 @@ export interface Host {
   /** Makes `definition` the persistent one. Clients hear nothing of it: when it is told, they are told by the caller. */
   define(definition: XmlElement): Promise<void>;
 
-  /** Boots an inactive domain. Clients see RESUMED/UNPAUSED, STARTED/FROM_SNAPSHOT, as the qemu driver tells it; or paused. */
-  start(domain: Domain, options: { readonly paused: boolean }): Promise<void>;
+  /** Boots an inactive domain from `definition`, which is the persistent one where it has one. Clients see RESUMED/UNPAUSED, STARTED/FROM_SNAPSHOT, as the qemu driver tells it; or paused. */
+  start(domain: Domain, options: { readonly paused: boolean; readonly definition: XmlElement }): Promise<void>;
 
   /** Calls back when a domain has gone for good (undefined, or a transient one that ended). */
   onGone(listener: (ref: DomainRef) => void): void;

@@ -249,7 +249,7 @@ async function carryOut(
       await step(
         job,
         'boot',
-        () => host.start(domain, { paused: target.paused }),
+        () => host.start(domain, { paused: target.paused, definition: persistent }),
         `domain '${name}' is reverted to snapshot '${snapshot.name}' and shut off`,
       );
     }

@@ -256,7 +256,8 @@ describe('over the test driver', () => {
     await guest('define');
     await run('destroy', 'g');
     const off = await now();
-    expect(await clientSees(() => host.start(off, { paused }))).toEqual(expected);
+    const kept = await definition();
+    expect(await clientSees(() => host.start(off, { paused, definition: kept }))).toEqual(expected);
     expect((await now()).state).toBe(state);
   });
 

@@ -121,6 +121,25 @@ describe('a running domain', () => {
   });
 });
 
+test('a transient domain comes back from a snapshot of its disks alone, booted', async () => {
+  await daemon.ok('destroy', 'one');
+  await daemon.ok('undefine', 'one');
+  await daemon.ok('create', join(home, 'one.xml'));
+  await create('s1', '--disk-only');
+  await guestWrites(2);
+  expect(await daemon.refused('snapshot-revert', 'one', 's1')).toContain(
+    'transient domain needs to request run or pause',
+  );
+  await daemon.ok('snapshot-revert', 'one', 's1', '--running');
+  expect(await daemon.ok('domstate', 'one')).toBe('running');
+  expect(await guestReads(1)).toBe(true);
+  await daemon.ok('snapshot-revert', 'one', 's1', '--paused');
+  expect(await daemon.ok('domstate', 'one')).toBe('paused');
+  await daemon.ok('resume', 'one');
+  await daemon.ok('snapshot-delete', 'one', 's1');
+  expect(await images()).toEqual(['one.qcow2']);
+});
+
 test('a domain that was renamed is reverted to its running snapshot under its new name', async () => {
   await create('s1');
   await daemon.ok('destroy', 'one');

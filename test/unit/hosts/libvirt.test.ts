@@ -77,9 +77,9 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
   });
 
   test('start, running and paused', async () => {
-    await host.start(RUNNING, { paused: false });
+    await host.start(RUNNING, { paused: false, definition: DEFINITION });
     upstream.state = 'paused';
-    await host.start(RUNNING, { paused: true });
+    await host.start(RUNNING, { paused: true, definition: DEFINITION });
     expect(record.lines.filter((line) => line.startsWith('createWithFlags'))).toEqual([
       'createWithFlags 0',
       'createWithFlags 1',
@@ -111,7 +111,9 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
     await expect(host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION })).rejects.toThrow(
       'restoreFlags failed',
     );
-    await expect(host.start(RUNNING, { paused: false })).rejects.toThrow('createWithFlags failed');
+    await expect(host.start(RUNNING, { paused: false, definition: DEFINITION })).rejects.toThrow(
+      'createWithFlags failed',
+    );
     await expect(host.define(parseDomain(LIVE_XML))).rejects.toThrow('defineXML failed');
     expect(events.emitted).toEqual([]);
     const count = (prefix: string): number => record.lines.filter((line) => line.startsWith(prefix)).length;

@@ -105,6 +105,11 @@ export class RecordedUpstream implements Upstream {
     return GUEST;
   }
 
+  async createXML(_xml: string, flags: number): Promise<DomainRef> {
+    this.#enter('createXML', flags);
+    return GUEST;
+  }
+
   async createWithFlags(_domain: DomainRef, flags: number): Promise<DomainRef> {
     this.#enter('createWithFlags', flags);
     return GUEST;

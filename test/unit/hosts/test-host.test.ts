@@ -320,7 +320,7 @@ describe('what a revert also does', () => {
     await host.destroy(domain);
     told.length = 0;
     await host.define(parseDomain(definitionOf('two', UUID)));
-    await host.start(domain, { paused: true });
+    await host.start(domain, { paused: true, definition: await host.definition(domain, 'persistent') });
     expect(told).toEqual(['STARTED', 'SUSPENDED'].map((event) => `two ${event}_FROM_SNAPSHOT`));
     const after = await embedded.domain('two');
     expect(after.state).toBe('paused');
