@@ -1,10 +1,13 @@
 /** Faults in the steps around a guest's suspend, on real Xen: afterwards the guest counts, and nothing is lost or left. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { beforeAll, expect, test } from '@jest/globals';
 import { LAB_TEST_TIMEOUT_MS, type LabGuest, type TextResult, useLab } from '../support/lab.ts';
 
-const lab = useLab();
+const lab = useLab(async (host) => {
+  await host.sh(`virsh -c xen:///system destroy ${guest.name}; virsh -c xen:///system undefine ${guest.name}`);
+  await host.stopXlsnapd();
+});
 
 const IMAGE = '/var/lib/libvirt/images/g-faults.qcow2';
 const SOCKET = '/run/libvirt/virtxend-sock';
@@ -120,11 +123,6 @@ beforeAll(async () => {
   await lab().defineGuest(guest);
   await lab().startGuest(guest.name);
 }, LAB_TEST_TIMEOUT_MS);
-
-afterAll(async () => {
-  await lab().sh(`virsh -c xen:///system destroy ${guest.name}; virsh -c xen:///system undefine ${guest.name}`);
-  await lab().stopXlsnapd();
-});
 
 test(
   'a fault at any step around the suspend leaves a guest that counts, and no half a snapshot',

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { useLab } from '../support/lab.ts';
 import { type Cell, MatrixGuest } from '../support/matrix-guest.ts';
 
-const lab = useLab();
+const lab = useLab((host) => host.stopXlsnapd());
 
 const INTERNAL = { memory: 'internal', disks: ['internal', 'internal'] } as const;
 const EXTERNAL = { memory: 'external', disks: ['external', 'external'] } as const;
@@ -85,10 +85,6 @@ const titled = (cells: readonly Cell[]) =>
 beforeAll(async () => {
   await lab().startLibvirtd();
   await lab().startXlsnapd();
-});
-
-afterAll(async () => {
-  await lab().stopXlsnapd();
 });
 
 describe.each([

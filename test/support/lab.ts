@@ -158,8 +158,8 @@ export class Lab {
   }
 }
 
-/** For the top of a lab test file: the host that global-setup.mjs booted, from the first test of the file to its last. */
-export function useLab(): () => Lab {
+/** For the top of a lab test file: the host that global-setup.mjs booted, from the first test of the file to its last, and then `atEnd`. */
+export function useLab(atEnd: (lab: Lab) => Promise<unknown> = async () => {}): () => Lab {
   jest.setTimeout(LAB_TEST_TIMEOUT_MS);
   let lab: Lab | undefined;
   beforeAll(async () => {
@@ -167,7 +167,13 @@ export function useLab(): () => Lab {
     if (place === undefined) throw new Error('no lab host: run this by jest --selectProjects lab');
     lab = new Lab(await Dom0.connect(JSON.parse(place) as LabPlace));
   });
-  afterAll(() => lab?.dom0.close());
+  afterAll(async () => {
+    try {
+      if (lab) await atEnd(lab);
+    } finally {
+      lab?.dom0.close();
+    }
+  });
   return () => {
     if (lab === undefined) throw new Error('the lab is there from beforeAll on');
     return lab;
