@@ -6,6 +6,7 @@
 
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { imageExists } from '../disks/overlays.ts';
 import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
 import { movesOnto } from '../model/disk-moves.ts';
@@ -111,7 +112,7 @@ export class ThroughLibvirt implements Mechanism {
   async recover(domain: Domain, { operation, memoryPath }: Interruption): Promise<void> {
     const scratch = this.#scratch(domain.ref);
     const path = operation === 'create' && memoryPath !== undefined ? memoryPath : scratch;
-    if (!isActive(domain) && (await isThere(path))) {
+    if (!isActive(domain) && (await imageExists(path))) {
       const definition = await domainDefinition(this.#upstream, domain, 'persistent');
       await this.#launcher.restore(domain.ref, path, { paused: false, definition });
     }
@@ -205,13 +206,6 @@ export class ThroughLibvirt implements Mechanism {
       throw error;
     }
   }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return await stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 async function outcome(work: () => Promise<unknown>): Promise<LibvirtError | undefined> {

@@ -3,17 +3,18 @@
 import { stat } from 'node:fs/promises';
 import type { Domain } from '../model/domain.ts';
 import type { DiskImage } from '../model/libxl.ts';
-import type { SnapshotDef } from '../model/snapshot.ts';
+import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
 import { diskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import { externalDisks, overlaysOf, type Standing, stateOf } from './layers.ts';
 
-/** The domain's snapshots but for those named. Each is a file to be read. */
+/** The domain's snapshots but for those named: each is a file to be read, and none is where there is no layer at all. */
 export async function otherSnapshots(
   snapshots: DomainSnapshots,
   without: ReadonlySet<string>,
 ): Promise<readonly SnapshotDef[]> {
+  if (!snapshots.tree.all().some(isExternal)) return [];
   const names = snapshots.tree.all().flatMap(({ name }) => (without.has(name) ? [] : [name]));
   const defs: SnapshotDef[] = [];
   for (const name of names) defs.push(await snapshots.read(name));
