@@ -19,7 +19,8 @@ const MATRIX_PART =
 /** Runs jest on some projects and returns its counts. A run that gave no counts has failed as a whole. */
 function jest(name, ...args) {
   const report = join(scratch, `${name}.json`);
-  const { status } = spawnSync('npx', ['jest', ...args, '--json', `--outputFile=${report}`], {
+  // The report's options first: after the `--` of a run that names its files they would be taken for names.
+  const { status } = spawnSync('npx', ['jest', '--json', `--outputFile=${report}`, ...args], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, NODE_OPTIONS: '--experimental-vm-modules --disable-warning=ExperimentalWarning' },
   });
