@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { LibvirtError, systemError } from '../errors.ts';
 import { type Answers, isRemoteCall } from './answers.ts';
+import { BusyPoll } from './busy-poll.ts';
 import { CallLimit } from './call-limit.ts';
 import type { EventClient, LifecycleHub } from './events.ts';
 import { FrameOutlet } from './frame-outlet.ts';
@@ -19,6 +20,7 @@ import { snapshotAnswers } from './snapshot-calls.ts';
 export function proxy(options: ProxyOptions): ConnectionHandler {
   const answers = snapshotAnswers(options.snapshots);
   const calls = proxyCalls(options);
+  const busyPoll = new BusyPoll();
   return (accepted, readOnly) => {
     const client = Inlet.over(accepted);
     const { upstream: readWritePath, upstreamReadOnly } = options;
@@ -32,7 +34,7 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
     client.socket.once('close', () => upstream.socket.destroySoon());
     upstream.socket.once('connect', () => {
       upstream.socket.off('error', refuse);
-      new ProxyConnection(client, upstream, { path, answers, calls, hub: options.hub, readOnly });
+      new ProxyConnection(client, upstream, { path, answers, calls, hub: options.hub, busyPoll, readOnly });
     });
   };
 }
@@ -42,6 +44,7 @@ interface Behind {
   readonly answers: Answers;
   readonly calls: ReadonlyMap<number, ProxyCall>;
   readonly hub: LifecycleHub;
+  readonly busyPoll: BusyPoll;
   readonly readOnly: boolean;
 }
 
@@ -59,6 +62,7 @@ class ProxyConnection implements ProxyContext {
   readonly #upstream: Inlet;
   readonly #answers: Answers;
   readonly #calls: ReadonlyMap<number, ProxyCall>;
+  readonly #busyPoll: BusyPoll;
   readonly #clientOutlet: FrameOutlet;
   readonly #upstreamOutlet: FrameOutlet;
   readonly #limit = new CallLimit(
@@ -67,12 +71,13 @@ class ProxyConnection implements ProxyContext {
   );
   readonly #awaited = new Map<number, Awaited>();
 
-  constructor(client: Inlet, upstream: Inlet, { path, answers, calls, hub, readOnly }: Behind) {
+  constructor(client: Inlet, upstream: Inlet, { path, answers, calls, hub, busyPoll, readOnly }: Behind) {
     this.readOnly = readOnly;
     this.#client = client;
     this.#upstream = upstream;
     this.#answers = answers;
     this.#calls = calls;
+    this.#busyPoll = busyPoll;
     this.#clientOutlet = new FrameOutlet(client.socket);
     this.#upstreamOutlet = new FrameOutlet(upstream.socket);
     this.events = hub.attach((frame) => this.toClient(frame));
@@ -126,6 +131,7 @@ class ProxyConnection implements ProxyContext {
       return 'drop';
     }
     if (!isRemoteCall(header)) return 'pass';
+    this.#busyPoll.expect(this);
     const answered = this.open && this.#answers.has(header.procedure);
     return answered || this.#calls.has(header.procedure) ? 'whole' : 'pass';
   }
@@ -150,6 +156,7 @@ class ProxyConnection implements ProxyContext {
       return 'drop';
     }
     if (header.type === TYPE.MESSAGE) return isLifecycle(header) ? 'whole' : 'pass';
+    if (header.type === TYPE.REPLY) this.#busyPoll.expect(this);
     const awaited = header.type === TYPE.REPLY ? this.#awaited.get(header.serial) : undefined;
     if (awaited?.procedure !== header.procedure) return 'pass';
     if (header.status === STATUS.OK) return 'whole';
