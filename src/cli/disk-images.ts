@@ -1,9 +1,10 @@
 /** The images behind a domain's disks: those it writes to, those its snapshots name, and all that lie beneath them. */
 
-import { type ImageFile, type ImageInfo, imageChain } from '../disks/image-info.ts';
+import { type ImageInfo, imageChain } from '../disks/image-info.ts';
+import type { DiskImage } from '../model/libxl.ts';
 import type { DomainFacts } from './domain-facts.ts';
 
-export interface DiskImage extends ImageFile {
+export interface FoundImage extends DiskImage {
   /** Absent where the image cannot be read; `problem` says why. */
   readonly info?: ImageInfo;
   readonly problem?: string;
@@ -11,21 +12,21 @@ export interface DiskImage extends ImageFile {
   readonly begun: bigint;
 }
 
-export interface DiskImages {
+export interface ImagesOfDisk {
   /** `xvda`. */
   readonly target: string;
   /** Each image once. */
-  readonly images: readonly DiskImage[];
+  readonly images: readonly FoundImage[];
   /** Path of the one that the domain writes to, or would when it is started. */
   readonly active: string | undefined;
 }
 
 /** Disks in the order of the domain's; those that only snapshots still know come last. */
-export async function diskImages({ images, snapshots }: DomainFacts): Promise<readonly DiskImages[]> {
+export async function imagesOfDisks({ images, snapshots }: DomainFacts): Promise<readonly ImagesOfDisk[]> {
   const captured = snapshots.flatMap(({ disks }) => disks);
   const targets = new Set([...images.keys(), ...captured.map(({ target }) => target)]);
   return await Promise.all(
-    [...targets].map(async (target): Promise<DiskImages> => {
+    [...targets].map(async (target): Promise<ImagesOfDisk> => {
       const now = images.get(target);
       const named = captured.filter((disk) => disk.target === target);
       const layers = named.flatMap(({ overlay }) => (overlay && !overlay.removed ? [overlay] : []));
@@ -40,8 +41,8 @@ export async function diskImages({ images, snapshots }: DomainFacts): Promise<re
   );
 }
 
-async function collect(tops: readonly ImageFile[], begun: ReadonlyMap<string, bigint>): Promise<readonly DiskImage[]> {
-  const found = new Map<string, DiskImage>();
+async function collect(tops: readonly DiskImage[], begun: ReadonlyMap<string, bigint>): Promise<readonly FoundImage[]> {
+  const found = new Map<string, FoundImage>();
   for (const top of tops) {
     if (found.has(top.path)) continue;
     const { layers, broken } = await imageChain(top);
@@ -52,6 +53,10 @@ async function collect(tops: readonly ImageFile[], begun: ReadonlyMap<string, bi
   return [...found.values()];
 }
 
-function add(found: Map<string, DiskImage>, image: Omit<DiskImage, 'begun'>, begun: ReadonlyMap<string, bigint>): void {
+function add(
+  found: Map<string, FoundImage>,
+  image: Omit<FoundImage, 'begun'>,
+  begun: ReadonlyMap<string, bigint>,
+): void {
   if (!found.has(image.path)) found.set(image.path, { ...image, begun: begun.get(image.path) ?? 0n });
 }

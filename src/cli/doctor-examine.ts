@@ -9,7 +9,7 @@ import type { Folders } from '../store/places.ts';
 import { parseDomain } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import { readSnapshotEntry } from '../xml/snapshot-read.ts';
-import { type DiskImage, diskImages } from './disk-images.ts';
+import { type FoundImage, imagesOfDisks } from './disk-images.ts';
 import { insideFindings, overlayFindings } from './doctor-images.ts';
 import {
   type DoctorFinding,
@@ -71,12 +71,15 @@ async function working(client: RpcClient, records: readonly JournalRecord[]): Pr
 }
 
 /** Of all domains, as they run and as they would start next, and of their snapshots. */
-async function allImages(client: RpcClient, domains: readonly DomainFacts[]): Promise<readonly DiskImage[]> {
-  const found = new Map<string, DiskImage>();
+async function allImages(client: RpcClient, domains: readonly DomainFacts[]): Promise<readonly FoundImage[]> {
+  const found = new Map<string, FoundImage>();
   for (const facts of domains) {
     const xml = await client.getXMLDesc(facts.domain, XML.INACTIVE).catch(orNone('NO_DOMAIN'));
     const next = imagesOf(xml === undefined ? [] : domainDisks(parseDomain(xml)));
-    const disks = [...(await diskImages(facts)), ...(await diskImages({ ...facts, snapshots: [], images: next }))];
+    const disks = [
+      ...(await imagesOfDisks(facts)),
+      ...(await imagesOfDisks({ ...facts, snapshots: [], images: next })),
+    ];
     for (const image of disks.flatMap(({ images }) => images)) found.set(image.path, image);
   }
   return [...found.values()];

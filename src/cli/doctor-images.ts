@@ -4,14 +4,14 @@ import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { imageInfo } from '../disks/image-info.ts';
 import { isQcow2Image } from '../disks/qcow2.ts';
-import type { DiskImage } from './disk-images.ts';
+import type { FoundImage } from './disk-images.ts';
 import type { DoctorFinding, Orphan } from './doctor-rules.ts';
 import type { DomainFacts } from './domain-facts.ts';
 
 /** `images`: all those of all domains. `orphans`: those whose parts inside images are spoken of with their memory. */
 export function insideFindings(
   domains: readonly DomainFacts[],
-  images: readonly DiskImage[],
+  images: readonly FoundImage[],
   orphans: readonly Orphan[],
 ): readonly DoctorFinding[] {
   const named = new Set(
@@ -39,7 +39,7 @@ function key(path: string, snapshot: string): string {
 }
 
 /** Looks into the folders of the images that domains use. */
-export async function overlayFindings(images: readonly DiskImage[]): Promise<readonly DoctorFinding[]> {
+export async function overlayFindings(images: readonly FoundImage[]): Promise<readonly DoctorFinding[]> {
   const known = new Set(images.map(({ path }) => path));
   const findings: DoctorFinding[] = [];
   for (const folder of new Set([...known].map(dirname))) {

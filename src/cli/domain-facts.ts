@@ -1,9 +1,8 @@
 /** What can be seen of a domain and its snapshots: what the daemon says of them, and what lies in the files they name. */
 
 import { stat } from 'node:fs/promises';
-import type { ImageFile } from '../disks/image-info.ts';
 import type { DomainDisk, DomainRef, DomainState } from '../model/domain.ts';
-import type { LibxlDiskSnapshot } from '../model/libxl.ts';
+import type { DiskImage, LibxlDiskSnapshot } from '../model/libxl.ts';
 import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
 import type { RpcClient } from '../rpc/client.ts';
 import { capturedDisks } from '../snapshots/libxl-args.ts';
@@ -29,7 +28,7 @@ export interface CapturedDisk {
   /** `xvda`. */
   readonly target: string;
   /** The image that holds the disk as it was. */
-  readonly image: ImageFile;
+  readonly image: DiskImage;
   /** The layer in which the guest went on; absent where the snapshot lies inside the image. */
   readonly overlay?: Overlay;
   /** The same as libxl has it. */
@@ -37,7 +36,7 @@ export interface CapturedDisk {
 }
 
 /** A layer that a snapshot has begun. The snapshot is whole without it: a revert that leaves a layer behind removes it. */
-interface Overlay extends ImageFile, StoredFile {
+interface Overlay extends DiskImage, StoredFile {
   readonly removed: boolean;
 }
 
@@ -63,7 +62,7 @@ export interface DomainFacts {
   readonly state: DomainState;
   readonly snapshots: readonly SnapshotOnDisk[];
   /** What the domain writes to now, by target; disks without a local image are left out. */
-  readonly images: ReadonlyMap<string, ImageFile>;
+  readonly images: ReadonlyMap<string, DiskImage>;
 }
 
 /** `memoryDir`: where internal RAM lies. Rejects where a snapshot is deleted meanwhile. */
@@ -144,7 +143,7 @@ async function captured({ domain, disks }: SnapshotDef, part: LibxlDiskSnapshot)
 }
 
 /** The local images of disks, by target. */
-export function imagesOf(disks: readonly DomainDisk[]): ReadonlyMap<string, ImageFile> {
+export function imagesOf(disks: readonly DomainDisk[]): ReadonlyMap<string, DiskImage> {
   const local = disks.flatMap(({ target, path, format = 'raw', device }) =>
     path !== undefined && device === 'disk' ? [[target, { path, format }] as const] : [],
   );

@@ -3,7 +3,7 @@
 import { aloneBytes, imageInfo } from '../disks/image-info.ts';
 import { type Cell, type Column, columns, hasColour } from './columns.ts';
 import { command, DOMAIN, JSON_OPTION } from './command.ts';
-import { diskImages } from './disk-images.ts';
+import { imagesOfDisks } from './disk-images.ts';
 import { type CapturedDisk, domainFacts, type SnapshotOnDisk, type StoredFile } from './domain-facts.ts';
 import { foldersOf, MEMORY_DIR } from './folders.ts';
 import { formatBytes } from './quantities.ts';
@@ -53,7 +53,7 @@ export const DU = command({
     const facts = await domainFacts(await session.client(), await session.domain(values.domain), memoryDir);
     const uses: SnapshotUse[] = [];
     for (const snapshot of facts.snapshots) uses.push(await snapshotUse(snapshot));
-    const images = (await diskImages(facts)).flatMap(({ target, images }) =>
+    const images = (await imagesOfDisks(facts)).flatMap(({ target, images }) =>
       images.map(({ path, info }) => ({ target, path, bytes: info?.allocatedBytes })),
     );
     const memoryBytes = sum(uses.map(({ memory }) => (memory ? memory.allocatedBytes : 0)));

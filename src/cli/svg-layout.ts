@@ -4,7 +4,7 @@
  * the tree crosses a box.
  */
 
-import type { DiskImage, DiskImages } from './disk-images.ts';
+import type { FoundImage, ImagesOfDisk } from './disk-images.ts';
 import type { DomainFacts, SnapshotOnDisk } from './domain-facts.ts';
 import { type Branch, forest } from './forest.ts';
 
@@ -24,7 +24,7 @@ export interface SnapshotNode extends Box {
 }
 
 export interface ImageRow extends Box {
-  readonly image: DiskImage;
+  readonly image: FoundImage;
   /** The image beneath it, where it is in the picture. */
   readonly backing: ImageRow | undefined;
   readonly marks: readonly ImageMark[];
@@ -75,7 +75,7 @@ const NOW = '/now';
 /** Later than any snapshot. */
 const LATEST = 1n << 62n;
 
-export function layOut(facts: Pick<DomainFacts, 'snapshots'>, images: readonly DiskImages[]): Layout {
+export function layOut(facts: Pick<DomainFacts, 'snapshots'>, images: readonly ImagesOfDisk[]): Layout {
   const { margin, gutter, header, lane, node, legend } = SIZES;
   const nodes = placeNodes(facts.snapshots);
   const bottom = Math.max(...nodes.map(({ y }) => y)) + node.height;
@@ -116,7 +116,7 @@ function placeNodes(snapshots: readonly SnapshotOnDisk[]): readonly SnapshotNode
   return nodes;
 }
 
-function placeDisk({ target, images, active }: DiskImages, nodes: readonly SnapshotNode[], y: number): DiskSection {
+function placeDisk({ target, images, active }: ImagesOfDisk, nodes: readonly SnapshotNode[], y: number): DiskSection {
   const { margin, gutter, image: size, disk } = SIZES;
   const branches = forest(
     images.map((image) => ({
@@ -143,7 +143,7 @@ function placeDisk({ target, images, active }: DiskImages, nodes: readonly Snaps
 }
 
 function markOf(
-  { path }: DiskImage,
+  { path }: FoundImage,
   target: string,
   { snapshot }: SnapshotNode,
   active: string | undefined,

@@ -2,7 +2,7 @@
 
 import { element, type XmlElement } from '../model/element.ts';
 import { writeElement } from '../xml/write.ts';
-import type { DiskImages } from './disk-images.ts';
+import type { ImagesOfDisk } from './disk-images.ts';
 import { type DomainFacts, ownBytes, type SnapshotOnDisk } from './domain-facts.ts';
 import { formatBytes } from './quantities.ts';
 import { baseName, fitted, label, path, rectangle, type TextStyle, textWidth } from './svg-elements.ts';
@@ -33,7 +33,7 @@ const LEGEND: readonly (readonly [MarkKind, string])[] = [
   ['writes', 'what the domain writes to'],
 ];
 
-export function snapshotPicture(facts: DomainFacts, images: readonly DiskImages[]): string {
+export function snapshotPicture(facts: DomainFacts, images: readonly ImagesOfDisk[]): string {
   const layout = layOut(facts, images);
   const { width, height } = layout;
   const root = {
@@ -62,7 +62,7 @@ function titleOf({ domain }: DomainFacts): string {
 }
 
 /** The whole picture in sentences. */
-function description({ state, snapshots, domain }: DomainFacts, images: readonly DiskImages[]): string {
+function description({ state, snapshots, domain }: DomainFacts, images: readonly ImagesOfDisk[]): string {
   const sentences = snapshots.map(({ name, parent, kind, state: was, current, creationTime }) => {
     const from = parent === undefined ? '' : `, child of ${parent}`;
     return `${name}: ${kind}, ${was}${from}, taken ${dateOf(creationTime)}${current ? ', the current one' : ''}.`;

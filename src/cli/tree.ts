@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { systemError } from '../errors.ts';
 import { hasColour } from './columns.ts';
 import { command, DOMAIN, exclusive, JSON_OPTION } from './command.ts';
-import { diskImages } from './disk-images.ts';
+import { imagesOfDisks } from './disk-images.ts';
 import { domainFacts, ownBytes, type SnapshotOnDisk } from './domain-facts.ts';
 import { foldersOf, MEMORY_DIR } from './folders.ts';
 import { forest } from './forest.ts';
@@ -28,7 +28,7 @@ export const TREE = command({
     const { memoryDir } = foldersOf(values, session);
     const facts = await domainFacts(await session.client(), await session.domain(values.domain), memoryDir);
     if (values.svg !== undefined) {
-      await writePicture(values.svg, snapshotPicture(facts, await diskImages(facts)));
+      await writePicture(values.svg, snapshotPicture(facts, await imagesOfDisks(facts)));
       session.extra(
         `Picture of ${facts.snapshots.length} snapshots of domain ${facts.domain.name} written to ${values.svg}\n`,
       );

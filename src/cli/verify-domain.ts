@@ -7,7 +7,7 @@ import { SnapshotTree } from '../model/tree.ts';
 import type { RpcClient } from '../rpc/client.ts';
 import type { Folders } from '../store/places.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
-import { diskImages } from './disk-images.ts';
+import { imagesOfDisks } from './disk-images.ts';
 import { type DomainFacts, domainFacts, type SnapshotOnDisk } from './domain-facts.ts';
 import type { Finding } from './finding.ts';
 import { checkSnapshot, type Hashes, hashSnapshot, type MemoryFormat } from './verify-snapshot.ts';
@@ -41,7 +41,9 @@ export async function* verifyDomain(
     yield { snapshot: snapshot.name, findings, ...(hashes && { hashes }) };
   }
   if (only !== undefined) return;
-  const images = new Map((await diskImages(facts)).flatMap((disk) => disk.images).map((image) => [image.path, image]));
+  const images = new Map(
+    (await imagesOfDisks(facts)).flatMap((disk) => disk.images).map((image) => [image.path, image]),
+  );
   const findings = await storeFindings(domain, facts.snapshots, folders);
   for (const image of images.values()) {
     // Of one that is not there, the snapshots that need it have spoken.

@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import { LibvirtError } from '../errors.ts';
-import type { ImageFile } from './image-info.ts';
+import type { DiskImage } from '../model/libxl.ts';
 import { missingProgram, type Program } from './program.ts';
 
 const QEMU_NBD: Program = { name: 'qemu-nbd', debianPackage: 'qemu-utils' };
@@ -33,7 +33,7 @@ const REQUEST_MAGIC = 0x25609513;
 const COMMAND = { READ: 0, DISCONNECT: 2 } as const;
 
 /** From the first byte of the disk to its last, in blocks. `snapshotId`: of an internal snapshot, else as the image is now. */
-export async function* diskContents(image: ImageFile, snapshotId?: string): AsyncGenerator<Buffer> {
+export async function* diskContents(image: DiskImage, snapshotId?: string): AsyncGenerator<Buffer> {
   const folder = await mkdtemp(join(tmpdir(), 'xlsnap-nbd-'));
   try {
     const path = join(folder, 'nbd');
@@ -67,7 +67,7 @@ export async function* diskContents(image: ImageFile, snapshotId?: string): Asyn
   }
 }
 
-function failure({ path }: ImageFile, reason: string): LibvirtError {
+function failure({ path }: DiskImage, reason: string): LibvirtError {
   return new LibvirtError('OPERATION_FAILED', `cannot read the disk in image '${path}': ${reason}`);
 }
 
@@ -85,7 +85,7 @@ async function connectWhenThere(path: string, isAlive: () => boolean): Promise<S
   return undefined;
 }
 
-async function* blocks(socket: Socket, image: ImageFile): AsyncGenerator<Buffer> {
+async function* blocks(socket: Socket, image: DiskImage): AsyncGenerator<Buffer> {
   socket.setTimeout(SILENCE_TIMEOUT_MS, () => socket.destroy(failure(image, 'qemu-nbd does not answer')));
   const take = taker(socket, image);
   try {
@@ -125,7 +125,7 @@ function request(type: number, offset: bigint, length: number): Buffer {
 }
 
 /** Gives the next so many bytes. */
-function taker(socket: Socket, image: ImageFile): (length: number) => Promise<Buffer> {
+function taker(socket: Socket, image: DiskImage): (length: number) => Promise<Buffer> {
   const chunks = socket[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
   let rest: Buffer = Buffer.alloc(0);
   return async (length) => {

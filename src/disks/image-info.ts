@@ -1,14 +1,9 @@
 /** What disk images hold, by qemu-img. Reads only, and also while a device model has the image open. */
 
 import { asLibvirtError, LibvirtError } from '../errors.ts';
+import type { DiskImage } from '../model/libxl.ts';
 import { runProgram } from './program.ts';
 import { imageOptions, QEMU_IMG } from './qemu-img.ts';
-
-/** An image file or block device, and QEMU's name of its format: stated, never probed. */
-export interface ImageFile {
-  readonly path: string;
-  readonly format: string;
-}
 
 /** An internal snapshot in an image's own table. */
 export interface ImageSnapshot {
@@ -22,13 +17,13 @@ export interface ImageSnapshot {
   readonly identity: string;
 }
 
-export interface ImageInfo extends ImageFile {
+export interface ImageInfo extends DiskImage {
   /** Size of the disk as a guest sees it. */
   readonly virtualBytes: number;
   /** What the file takes on its file system. */
   readonly allocatedBytes: number;
   readonly snapshots: readonly ImageSnapshot[];
-  readonly backing?: ImageFile;
+  readonly backing?: DiskImage;
 }
 
 /** An image with those beneath it, from the top; `broken` where one of them cannot be read. */
@@ -63,7 +58,7 @@ export interface ReadOptions {
 }
 
 /** One image alone; those beneath it are named, not opened. */
-export async function imageInfo(image: ImageFile, options: ReadOptions = {}): Promise<ImageInfo> {
+export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Promise<ImageInfo> {
   const { share = true, failure = `cannot read image '${image.path}'` } = options;
   const args = ['info', ...(share ? ['-U'] : []), '--output=json', '--image-opts', imageOptions(image)];
   const json = await runProgram(QEMU_IMG, args, failure);
@@ -86,9 +81,9 @@ export async function imageInfo(image: ImageFile, options: ReadOptions = {}): Pr
   };
 }
 
-export async function imageChain(top: ImageFile): Promise<ImageChain> {
+export async function imageChain(top: DiskImage): Promise<ImageChain> {
   const layers: ImageInfo[] = [];
-  for (let image: ImageFile | undefined = top; image; image = layers.at(-1)?.backing) {
+  for (let image: DiskImage | undefined = top; image; image = layers.at(-1)?.backing) {
     const { path } = image;
     if (layers.some((layer) => layer.path === path)) {
       return { layers, broken: new LibvirtError('OPERATION_FAILED', `image '${path}' is its own backing image`) };
@@ -109,7 +104,7 @@ export type ImageCheck = { readonly corruptions: number; readonly leaks: number 
 const CHECK_EXIT = { corruptions: 2, leaks: 3, unsupported: 63 } as const;
 
 /** An image that is being written to may show leaks and corruptions of a moment. */
-export async function checkImage(image: ImageFile): Promise<ImageCheck> {
+export async function checkImage(image: DiskImage): Promise<ImageCheck> {
   const args = ['check', '-U', '--output=json', '--image-opts', imageOptions(image)];
   try {
     return checkReport(await runProgram(QEMU_IMG, args, `cannot check image '${image.path}'`));
@@ -127,7 +122,7 @@ function checkReport(json: string): ImageCheck {
 }
 
 /** How large a new qcow2 image with the contents of one internal snapshot would be, bytes. */
-export async function aloneBytes(image: ImageFile, { id }: ImageSnapshot): Promise<number> {
+export async function aloneBytes(image: DiskImage, { id }: ImageSnapshot): Promise<number> {
   const snapshot = ['-l', `snapshot.id=${id}`];
   const args = ['measure', '-U', '-O', 'qcow2', '--output=json', ...snapshot, '--image-opts', imageOptions(image)];
   const json = await runProgram(QEMU_IMG, args, `cannot measure snapshot ${id} of image '${image.path}'`);

@@ -38,7 +38,7 @@ export interface LibxlDiskSnapshot {
   readonly external_reuse?: boolean;
 }
 
-/** An image and QEMU's name of its format. */
+/** An image file or block device, and QEMU's name of its format: stated, never probed. */
 export interface DiskImage {
   readonly path: string;
   readonly format: string;

@@ -2,7 +2,7 @@
 
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { DiskImages } from '../../src/cli/disk-images.ts';
+import type { ImagesOfDisk } from '../../src/cli/disk-images.ts';
 import type { SnapshotOnDisk } from '../../src/cli/domain-facts.ts';
 import { snapshotPicture } from '../../src/cli/svg.ts';
 import type { XmlElement } from '../../src/model/element.ts';
@@ -50,7 +50,7 @@ const images = fc
     minLength: PATHS.length,
     maxLength: PATHS.length,
   })
-  .map((backings): readonly DiskImages[] =>
+  .map((backings): readonly ImagesOfDisk[] =>
     TARGETS.map((target) => ({
       target,
       active: PATHS[2],

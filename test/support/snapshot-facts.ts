@@ -1,7 +1,7 @@
 /** Snapshots as the commands that show them see them. */
 
 import type { CapturedDisk, DomainFacts, SnapshotOnDisk } from '../../src/cli/domain-facts.ts';
-import type { ImageFile } from '../../src/disks/image-info.ts';
+import type { DiskImage } from '../../src/model/libxl.ts';
 
 export const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 
@@ -12,14 +12,14 @@ export function factsOf(name: string, more: Partial<SnapshotOnDisk> = {}): Snaps
 
 export function domainOf(
   snapshots: readonly SnapshotOnDisk[],
-  images: Readonly<Record<string, ImageFile>> = {},
+  images: Readonly<Record<string, DiskImage>> = {},
   id = 1,
 ): DomainFacts {
   const state = id < 0 ? 'shutoff' : 'running';
   return { domain: { name: 'vm', uuid: UUID, id }, state, snapshots, images: new Map(Object.entries(images)) };
 }
 
-export function qcow2(path: string): ImageFile {
+export function qcow2(path: string): DiskImage {
   return { path, format: 'qcow2' };
 }
 
