@@ -3,11 +3,12 @@
 import { readFileSync } from 'node:fs';
 import { LibvirtError } from '../errors.ts';
 import { XML } from '../model/flags.ts';
+import type { DiskImage } from '../model/libxl.ts';
 import type { RpcClient } from '../rpc/client.ts';
 import type { FileJournal } from '../store/journal.ts';
 import type { Folders } from '../store/places.ts';
 import { parseDomain } from '../xml/domain.ts';
-import { domainDisks } from '../xml/domain-disks.ts';
+import { diskImages } from '../xml/domain-images.ts';
 import { readSnapshotEntry } from '../xml/snapshot-read.ts';
 import { type FoundImage, imagesOfDisks } from './disk-images.ts';
 import { insideFindings, overlayFindings } from './doctor-images.ts';
@@ -19,7 +20,7 @@ import {
   memoryFindings,
   metadataFindings,
 } from './doctor-rules.ts';
-import { type DomainFacts, domainFacts, imagesOf } from './domain-facts.ts';
+import { type DomainFacts, domainFacts } from './domain-facts.ts';
 import { orNone } from './session.ts';
 import { storedItems } from './stored-items.ts';
 
@@ -75,7 +76,7 @@ async function allImages(client: RpcClient, domains: readonly DomainFacts[]): Pr
   const found = new Map<string, FoundImage>();
   for (const facts of domains) {
     const xml = await client.getXMLDesc(facts.domain, XML.INACTIVE).catch(orNone('NO_DOMAIN'));
-    const next = imagesOf(xml === undefined ? [] : domainDisks(parseDomain(xml)));
+    const next = xml === undefined ? new Map<string, DiskImage>() : diskImages(parseDomain(xml), 'disk');
     const disks = [
       ...(await imagesOfDisks(facts)),
       ...(await imagesOfDisks({ ...facts, snapshots: [], images: next })),

@@ -1,7 +1,7 @@
 /** What can be seen of a domain and its snapshots: what the daemon says of them, and what lies in the files they name. */
 
 import { stat } from 'node:fs/promises';
-import type { DomainDisk, DomainRef, DomainState } from '../model/domain.ts';
+import type { DomainRef, DomainState } from '../model/domain.ts';
 import type { DiskImage, LibxlDiskSnapshot } from '../model/libxl.ts';
 import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
 import type { RpcClient } from '../rpc/client.ts';
@@ -9,7 +9,7 @@ import { capturedDisks } from '../snapshots/libxl-args.ts';
 import { isMissing } from '../store/atomic-file.ts';
 import { MemoryFiles } from '../store/memory-images.ts';
 import { parseDomain } from '../xml/domain.ts';
-import { domainDisks } from '../xml/domain-disks.ts';
+import { diskImages } from '../xml/domain-images.ts';
 import { readSnapshot } from '../xml/snapshot-read.ts';
 
 /** st_blocks counts these, whatever the file system's own blocks are (stat(2)). */
@@ -80,7 +80,7 @@ export async function domainFacts(client: RpcClient, domain: DomainRef, memoryDi
     const { snapshot } = readSnapshot(document, { internal: false });
     return await onDisk(domain, snapshot, { current: snapshot.name === current, memoryDir });
   });
-  return { domain, state, snapshots: await Promise.all(facts), images: imagesOf(domainDisks(parseDomain(xml))) };
+  return { domain, state, snapshots: await Promise.all(facts), images: diskImages(parseDomain(xml), 'disk') };
 }
 
 async function onDisk(
@@ -134,18 +134,10 @@ export function ownBytes({ memory, disks }: Pick<SnapshotOnDisk, 'memory' | 'dis
 /** None for a disk without a local image. */
 async function captured({ domain, disks }: SnapshotDef, part: LibxlDiskSnapshot): Promise<readonly CapturedDisk[]> {
   const target = part.disk.vdev;
-  const image = domain && imagesOf(domainDisks(domain)).get(target);
+  const image = domain && diskImages(domain, 'disk').get(target);
   if (!image) return [];
   const { external_path: path } = part;
   if (path === undefined) return [{ target, image, part }];
   const format = disks.find(({ name }) => name === target)?.target?.format ?? 'qcow2';
   return [{ target, image, part, overlay: await overlayAt(path, format) }];
-}
-
-/** The local images of disks, by target. */
-export function imagesOf(disks: readonly DomainDisk[]): ReadonlyMap<string, DiskImage> {
-  const local = disks.flatMap(({ target, path, format = 'raw', device }) =>
-    path !== undefined && device === 'disk' ? [[target, { path, format }] as const] : [],
-  );
-  return new Map(local);
 }

@@ -1,13 +1,19 @@
 /** Which images a definition's disks stand on, and the same definition with others. */
 
+import type { DomainDisk } from '../model/domain.ts';
 import { childElements, element, type XmlElement, type XmlNode } from '../model/element.ts';
 import type { DiskImage } from '../model/libxl.ts';
 import { domainDisks } from './domain-disks.ts';
 
-/** By target (`xvda`): the disks that stand on a local file or block device. A disk without a format is raw. */
-export function diskImages(domain: XmlElement): ReadonlyMap<string, DiskImage> {
+/**
+ * By target (`xvda`): the disks that stand on a local file or block device, of all or of one kind of device. A disk
+ * without a format is raw.
+ */
+export function diskImages(domain: XmlElement, only?: DomainDisk['device']): ReadonlyMap<string, DiskImage> {
   return new Map(
-    domainDisks(domain).flatMap(({ target, path, format = 'raw' }) => (path ? [[target, { path, format }]] : [])),
+    domainDisks(domain).flatMap(({ target, device, path, format = 'raw' }) =>
+      path !== undefined && (only === undefined || device === only) ? [[target, { path, format }] as const] : [],
+    ),
   );
 }
 
