@@ -5,7 +5,7 @@
  */
 
 import { LibvirtError } from '../errors.ts';
-import type { DiskImage, LibxlDeviceDisk } from '../model/libxl.ts';
+import type { LibxlDeviceDisk } from '../model/libxl.ts';
 import { Qmp } from './qmp.ts';
 
 /** A disk (`xvda`) and the node of its top image in QEMU. */
@@ -90,20 +90,6 @@ export async function queryBlockGraph(qmp: Qmp, subject: string): Promise<BlockG
 export async function graphOf(socket: string, disk: string): Promise<BlockGraph> {
   await using qmp = await Qmp.connect(socket, new AbortController().signal);
   return await queryBlockGraph(qmp, `disk '${disk}'`);
-}
-
-/** The image that the guest writes to now, by disk (`xvda`): what QEMU says, whatever the domain's definition says. */
-export async function imagesInUse(
-  socket: string,
-  disks: readonly LibxlDeviceDisk[],
-): Promise<ReadonlyMap<string, DiskImage>> {
-  const graph = await graphOf(socket, disks.map(({ vdev }) => vdev).join(', '));
-  return new Map(
-    disks.map((disk) => {
-      const { path, driver } = requireRoot(graph, disk);
-      return [disk.vdev, { path, format: driver }];
-    }),
-  );
 }
 
 /** The nodes of an image that no device uses: its file is closed when this returns. None is no error. */

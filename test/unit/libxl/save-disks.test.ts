@@ -1,12 +1,12 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { imagesInUse } from '../../../src/disks/nodes.ts';
 import { LibvirtError } from '../../../src/errors.ts';
 import { domainSnapshotRecover } from '../../../src/libxl/recover.ts';
 import { checkDomainSnapshotSave } from '../../../src/libxl/save.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
 import { snapshotsIn } from '../../support/images.ts';
+import { imagesInUse } from '../../support/images-in-use.ts';
 import { overlay } from '../disks/device-model.ts';
 import { fakeVolumes, phy } from '../disks/fake-volumes.ts';
 import { hasPattern, nbdUri, writePattern } from '../hosts/embedded.ts';

@@ -1,0 +1,16 @@
+import { graphOf, requireRoot } from '../../src/disks/nodes.ts';
+import type { DiskImage, LibxlDeviceDisk } from '../../src/model/libxl.ts';
+
+/** The image that the guest writes to now, by disk (`xvda`): what QEMU says, whatever the domain's definition says. */
+export async function imagesInUse(
+  socket: string,
+  disks: readonly LibxlDeviceDisk[],
+): Promise<ReadonlyMap<string, DiskImage>> {
+  const graph = await graphOf(socket, disks.map(({ vdev }) => vdev).join(', '));
+  return new Map(
+    disks.map((disk) => {
+      const { path, driver } = requireRoot(graph, disk);
+      return [disk.vdev, { path, format: driver }];
+    }),
+  );
+}
