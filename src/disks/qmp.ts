@@ -8,6 +8,7 @@ import { access } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtError, throwIfCancelled } from '../errors.ts';
+import { linesOf } from './socket-lines.ts';
 
 /** How long another client (libxl, xenstat) may keep us waiting for the greeting. */
 const GREETING_TIMEOUT_MS = 5_000;
@@ -53,13 +54,13 @@ export async function qmpSocketOf(domid: number, folder = XEN_RUN_DIR): Promise<
 export class Qmp implements AsyncDisposable {
   readonly #path: string;
   readonly #socket: Socket;
-  readonly #messages: AsyncGenerator<QmpMessage, void>;
+  readonly #lines: AsyncGenerator<string, void>;
   #lastId = 0;
 
   private constructor(path: string, socket: Socket) {
     this.#path = path;
     this.#socket = socket;
-    this.#messages = messagesOf(socket);
+    this.#lines = linesOf(socket);
   }
 
   /** Waits for its turn: the kernel accepts a second client at once, but QEMU greets it only when the first has left. */
@@ -110,7 +111,7 @@ export class Qmp implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#socket.destroy();
-    await this.#messages.return();
+    await this.#lines.return();
   }
 
   async #greet(deadline: number, signal: AbortSignal): Promise<void> {
@@ -134,19 +135,8 @@ export class Qmp implements AsyncDisposable {
   }
 
   async #next(): Promise<QmpMessage> {
-    const { value, done } = await this.#messages.next();
+    const { value, done } = await this.#lines.next();
     if (done) throw new Error('the device model closed the connection');
-    return value;
-  }
-}
-
-/** One JSON object per line. */
-async function* messagesOf(socket: Socket): AsyncGenerator<QmpMessage, void> {
-  socket.setEncoding('utf8');
-  let rest = '';
-  for await (const chunk of socket) {
-    const lines = (rest + chunk).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) if (line.trim() !== '') yield JSON.parse(line) as QmpMessage;
+    return JSON.parse(value) as QmpMessage;
   }
 }

@@ -5,6 +5,7 @@
 
 import { randomInt } from 'node:crypto';
 import { createConnection, type Socket } from 'node:net';
+import { linesOf } from '../disks/socket-lines.ts';
 import { LibvirtError } from '../errors.ts';
 import { childAt, childElements, type XmlElement } from '../model/element.ts';
 
@@ -103,14 +104,4 @@ function agentOn(socket: Socket, path: string): Agent {
       }
     },
   };
-}
-
-async function* linesOf(socket: Socket): AsyncGenerator<string, void> {
-  socket.setEncoding('utf8');
-  let rest = '';
-  for await (const chunk of socket) {
-    const lines = (rest + chunk).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) if (line.trim() !== '') yield line;
-  }
 }
