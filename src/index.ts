@@ -23,13 +23,13 @@
 
 export type { ErrorCode, ErrorDomain, ErrorFields } from './errors.ts';
 export { isLibvirtError, LibvirtError } from './errors.ts';
-export type { MemoryProgress } from './libxl/mechanism.ts';
 export type { RestoreOptions } from './libxl/restore.ts';
 export { domainSnapshotRestore } from './libxl/restore.ts';
 export type { SaveOptions, SavePhase } from './libxl/save.ts';
 export { checkDomainSnapshotSave, domainSnapshotSave } from './libxl/save.ts';
 export type { StructType } from './libxl/structs.ts';
 export { DOMAIN_SNAPSHOT, DOMAIN_SNAPSHOT_ARGS, fromLibxlJson, toLibxlJson } from './libxl/structs.ts';
+export type { MemoryProgress } from './libxl/toolstack.ts';
 export type { DomainState, SnapshotLocation, StorageType } from './model/domain.ts';
 export type { XmlElement, XmlNode } from './model/element.ts';
 export type {

@@ -22,7 +22,7 @@ import { checkOverlayFree, createOverlay, isBlockDevice, type Overlay, overlayOf
 import { Qmp, QmpReplyLost } from './qmp.ts';
 import { takeBack } from './take-back.ts';
 
-export interface LiveDisks {
+export interface LiveSnapshotOptions {
   /** QMP socket of the domain's device model; asked for where one of the disks is the device model's. */
   monitor(): Promise<string>;
   /** Name of the internal snapshots, the same in all images. */
@@ -34,12 +34,12 @@ export interface LiveDisks {
 }
 
 /** Refuses what LiveSnapshots could not do, before anything is touched. */
-export async function checkLiveSnapshots(options: LiveDisks): Promise<void> {
+export async function checkLiveSnapshots(options: LiveSnapshotOptions): Promise<void> {
   await findDisks(options);
 }
 
 /** Internal snapshots, one disk after the other. One that is not there is fine, so after a failure the same call goes on. */
-export async function deleteLiveSnapshots({ name, disks, monitor, signal }: LiveDisks): Promise<void> {
+export async function deleteLiveSnapshots({ name, disks, monitor, signal }: LiveSnapshotOptions): Promise<void> {
   const groups = await groupByBackend(disks);
   for (const [kind, backend] of VOLUMES) await backend.delete(name, groups[kind]);
   if (groups.qcow2.length === 0) return;
@@ -52,7 +52,7 @@ export async function deleteLiveSnapshots({ name, disks, monitor, signal }: Live
  * of what came after them.
  */
 export class LiveSnapshots {
-  readonly #options: LiveDisks;
+  readonly #options: LiveSnapshotOptions;
   readonly #found: FoundDisks;
   /** What undo has to take back, latest last. */
   readonly #made: (() => Promise<void>)[] = [];
@@ -61,13 +61,13 @@ export class LiveSnapshots {
   /** True once the guest may write to the overlays. */
   #sent = false;
 
-  private constructor(options: LiveDisks, found: FoundDisks) {
+  private constructor(options: LiveSnapshotOptions, found: FoundDisks) {
     this.#options = options;
     this.#found = found;
   }
 
   /** Refuses as checkLiveSnapshots does, and makes the overlays' files. On an error none of them is left. */
-  static async prepare(options: LiveDisks): Promise<LiveSnapshots> {
+  static async prepare(options: LiveSnapshotOptions): Promise<LiveSnapshots> {
     const found = await findDisks(options);
     const snapshots = new LiveSnapshots(options, found);
     try {
@@ -195,7 +195,7 @@ interface FoundDisks {
   readonly served: readonly ServedDisk[];
 }
 
-async function findDisks({ name, disks, monitor, signal }: LiveDisks): Promise<FoundDisks> {
+async function findDisks({ name, disks, monitor, signal }: LiveSnapshotOptions): Promise<FoundDisks> {
   const groups = await groupByBackend(disks);
   for (const [kind, backend] of VOLUMES) await backend.checkFree(name, groups[kind]);
   for (const snapshot of groups.overlay) await checkOverlayFree(overlayOf(snapshot));

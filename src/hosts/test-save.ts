@@ -1,7 +1,7 @@
 /** Saving an embedded domain, in the order in which a Xen guest is saved. */
 
 import { writeFile } from 'node:fs/promises';
-import { checkLiveSnapshots, type LiveDisks, LiveSnapshots } from '../disks/live-snapshots.ts';
+import { checkLiveSnapshots, type LiveSnapshotOptions, LiveSnapshots } from '../disks/live-snapshots.ts';
 import { asLibvirtError, LibvirtError, systemError, throwIfCancelled } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
 import { PartialMemoryImage } from '../libxl/memory-image.ts';
@@ -63,7 +63,12 @@ export async function saveRun(
   }
 }
 
-function liveDisks(run: Run, name: string, disks: readonly LibxlDiskSnapshot[], signal: AbortSignal): LiveDisks {
+function liveDisks(
+  run: Run,
+  name: string,
+  disks: readonly LibxlDiskSnapshot[],
+  signal: AbortSignal,
+): LiveSnapshotOptions {
   return { monitor: async () => run.devices.qmpSocket, name, disks, signal };
 }
 

@@ -4,8 +4,8 @@ import { refusalOf } from '../disks/backend.ts';
 import { LibvirtError } from '../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { requireFreeSpace } from './free-space.ts';
-import type { LibxlSession, Mechanism } from './mechanism.ts';
 import type { DomainConfig, DomainInfo } from './protocol.ts';
+import type { LibxlSession, Toolstack } from './toolstack.ts';
 
 /** Of libxl_device_pci. */
 interface PciAddress {
@@ -41,7 +41,7 @@ export function memoryPathOf({ memory, memory_path }: LibxlDomainSnapshotArgs): 
 
 /** The domain, if it can be snapshotted with these parameters. Reads only. */
 export async function requireSavable(
-  mechanism: Mechanism,
+  toolstack: Toolstack,
   xen: LibxlSession,
   domid: number,
   args: LibxlDomainSnapshotArgs,
@@ -57,7 +57,7 @@ export async function requireSavable(
   const memoryPath = memoryPathOf(args);
   if (memoryPath !== undefined) {
     await requireMemorySavable({
-      mechanism,
+      toolstack,
       xen,
       domid,
       info,
@@ -78,7 +78,7 @@ async function requireAlive(xen: LibxlSession, domid: number): Promise<DomainInf
 }
 
 interface MemoryFacts {
-  readonly mechanism: Mechanism;
+  readonly toolstack: Toolstack;
   readonly xen: LibxlSession;
   readonly domid: number;
   readonly info: DomainInfo;
@@ -87,7 +87,7 @@ interface MemoryFacts {
 }
 
 async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
-  const { mechanism, xen, domid, info, config, live } = facts;
+  const { toolstack, xen, domid, info, config, live } = facts;
   if (info.paused) {
     const text = `Domain '${domid}' has to be running because libxenlight will suspend it`;
     throw new LibvirtError('OPERATION_INVALID', text);
@@ -105,7 +105,7 @@ async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
     const text = `a live save of PV domain '${domid}' needs shadow paging, which this Xen is built without: save it without the live flag`;
     throw new LibvirtError('OPERATION_UNSUPPORTED', text);
   }
-  if (await lacksSuspend(mechanism, domid)) {
+  if (await lacksSuspend(toolstack, domid)) {
     const text = `the guest of domain '${domid}' cannot be suspended: it says what it can do (control/feature-*), and that is not among it`;
     throw new LibvirtError('OPERATION_UNSUPPORTED', text);
   }
@@ -115,7 +115,7 @@ async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
  * True for a guest that tells what it can do (docs/misc/xenstore-paths of Xen) and leaves suspending out. One that tells
  * nothing may be an old Linux, or an HVM guest without PV drivers, which Xen suspends unasked.
  */
-async function lacksSuspend({ readXenstore }: Mechanism, domid: number): Promise<boolean> {
+async function lacksSuspend({ readXenstore }: Toolstack, domid: number): Promise<boolean> {
   const path = `/local/domain/${domid}`;
   const isSet = async (key: string) => ((await readXenstore(`${path}/${key}`)) ?? '') !== '';
   if ((await isSet('control/feature-suspend')) || (await isSet('device/suspend/event-channel'))) return false;

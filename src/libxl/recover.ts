@@ -1,7 +1,7 @@
 /** After a crash of the daemon: the guest of an interrupted domainSnapshotSave runs again. */
 
 import { LibvirtError } from '../errors.ts';
-import { XEN } from './mechanism.ts';
+import { XEN } from './toolstack.ts';
 import { whatIsLeft } from './undo.ts';
 
 /** The phases in which the save may have paused the guest. */
@@ -11,8 +11,8 @@ const PAUSES: ReadonlySet<string> = new Set(['suspended', 'paused', 'disks-done'
  * `phase` is the last one that the save announced. Resumes a guest that is suspended, and unpauses one that the save may
  * have paused; one that runs is left alone. Rejects (OPERATION_FAILED) with the command that helps where it stays stopped.
  */
-export async function domainSnapshotRecover(domid: number, phase: string, mechanism = XEN): Promise<void> {
-  await using xen = mechanism.startHelper();
+export async function domainSnapshotRecover(domid: number, phase: string, toolstack = XEN): Promise<void> {
+  await using xen = toolstack.startHelper();
   const held = { mayBeSuspended: true, paused: PAUSES.has(phase) };
   const left = whatIsLeft(domid, held, await xen.release(domid, held));
   if (left !== undefined) throw new LibvirtError('OPERATION_FAILED', left);

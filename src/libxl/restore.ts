@@ -2,9 +2,9 @@
 
 import { LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { LibxlDomainSnapshot } from '../model/libxl.ts';
-import { type LibxlSession, XEN } from './mechanism.ts';
 import { checkLibxlStream, readMemoryImage } from './memory-image.ts';
 import { checkTie } from './memory-tie.ts';
+import { type LibxlSession, XEN } from './toolstack.ts';
 
 /** How a domain comes back. */
 export interface RestoreOptions {
@@ -21,7 +21,7 @@ export interface RestoreOptions {
 export async function domainSnapshotRestore(
   snapshot: LibxlDomainSnapshot,
   options: RestoreOptions,
-  mechanism = XEN,
+  toolstack = XEN,
 ): Promise<number> {
   const { name, config, memory_path } = snapshot;
   if (config === undefined || memory_path === undefined) {
@@ -33,7 +33,7 @@ export async function domainSnapshotRestore(
   const image = await readMemoryImage(memory_path);
   await checkLibxlStream(image);
   await checkTie(memory_path, name, snapshot.disks ?? []);
-  await using xen = mechanism.startHelper();
+  await using xen = toolstack.startHelper();
   await refuseExisting(xen, config.c_info as { name?: string; uuid?: string });
   const domid = await xen.createRestore(config, memory_path, image.streamOffset, { signal: options.signal });
   try {

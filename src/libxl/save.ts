@@ -17,10 +17,10 @@ import { stat } from 'node:fs/promises';
 import { checkLiveSnapshots, LiveSnapshots } from '../disks/live-snapshots.ts';
 import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { memoryPathOf, requireSavable, type Savable } from './check.ts';
-import { type LibxlSession, type Mechanism, type MemoryProgress, XEN } from './mechanism.ts';
 import { PartialMemoryImage } from './memory-image.ts';
 import { tieOf } from './memory-tie.ts';
 import type { DomainConfig, Held } from './protocol.ts';
+import { type LibxlSession, type MemoryProgress, type Toolstack, XEN } from './toolstack.ts';
 import { type SaveState, undoSave } from './undo.ts';
 
 /** The phases above; `disks` where no memory is saved. */
@@ -44,14 +44,14 @@ export interface SaveOptions {
 export async function checkDomainSnapshotSave(
   domid: number,
   args: LibxlDomainSnapshotArgs,
-  mechanism = XEN,
+  toolstack = XEN,
 ): Promise<void> {
-  await using xen = mechanism.startHelper();
-  const { disks } = await requireSavable(mechanism, xen, domid, args);
+  await using xen = toolstack.startHelper();
+  const { disks } = await requireSavable(toolstack, xen, domid, args);
   // Internal snapshots have one name in all images.
   const name = disks.find((disk) => disk.name !== undefined)?.name ?? '';
   const { signal } = new AbortController();
-  await checkLiveSnapshots({ monitor: () => mechanism.qmpSocketOf(domid), name, disks, signal });
+  await checkLiveSnapshots({ monitor: () => toolstack.qmpSocketOf(domid), name, disks, signal });
 }
 
 /**
@@ -63,19 +63,19 @@ export async function domainSnapshotSave(
   name: string,
   args: LibxlDomainSnapshotArgs,
   options: SaveOptions,
-  mechanism = XEN,
+  toolstack = XEN,
 ): Promise<LibxlDomainSnapshot> {
-  await using xen = mechanism.startHelper();
-  const savable = await requireSavable(mechanism, xen, domid, args);
-  const monitor = () => mechanism.qmpSocketOf(domid);
+  await using xen = toolstack.startHelper();
+  const savable = await requireSavable(toolstack, xen, domid, args);
+  const monitor = () => toolstack.qmpSocketOf(domid);
   const disks = await LiveSnapshots.prepare({ monitor, name, disks: savable.disks, signal: options.signal });
-  const save: Save = { mechanism, xen, domid, name, args, options, savable, disks };
+  const save: Save = { toolstack, xen, domid, name, args, options, savable, disks };
   const taken = memoryPathOf(args) === undefined ? await saveDisks(save) : await saveMemoryAndDisks(save);
   return { name, config: withoutDomid(savable.config), ...taken };
 }
 
 interface Save {
-  readonly mechanism: Mechanism;
+  readonly toolstack: Toolstack;
   readonly xen: LibxlSession;
   readonly domid: number;
   readonly name: string;
@@ -120,7 +120,7 @@ async function saveMemoryAndDisks(save: Save): Promise<Omit<LibxlDomainSnapshot,
     const timings = { suspend_ms: Math.round(suspended - started), disks_ms, resume_ms };
     return { memory: true, memory_path, memory_bytes, creation_time, ...disks, timings };
   } catch (error) {
-    throw await undoSave(save.mechanism, xen, domid, state, error);
+    throw await undoSave(save.toolstack, xen, domid, state, error);
   }
 }
 
@@ -139,7 +139,7 @@ async function saveDisks(save: Save): Promise<Omit<LibxlDomainSnapshot, 'name'>>
     if (pauses) await xen.unpause(domid);
     return { creation_time: now(), ...disks, timings: { disks_ms } };
   } catch (error) {
-    throw await undoSave(save.mechanism, xen, domid, state, error);
+    throw await undoSave(save.toolstack, xen, domid, state, error);
   }
 }
 

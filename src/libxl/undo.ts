@@ -2,9 +2,9 @@
 
 import type { LiveSnapshots } from '../disks/live-snapshots.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
-import type { LibxlSession, Mechanism } from './mechanism.ts';
 import type { PartialMemoryImage } from './memory-image.ts';
 import type { Held } from './protocol.ts';
+import type { LibxlSession, Toolstack } from './toolstack.ts';
 
 /** How far a save has come. */
 export interface SaveState {
@@ -18,13 +18,13 @@ export interface SaveState {
  * `cause` and for each thing that is left the command that repairs it.
  */
 export async function undoSave(
-  mechanism: Mechanism,
+  toolstack: Toolstack,
   xen: LibxlSession,
   domid: number,
   state: SaveState,
   cause: unknown,
 ): Promise<LibvirtError> {
-  const guest = await releaseGuest(mechanism, xen, domid, state.held);
+  const guest = await releaseGuest(toolstack, xen, domid, state.held);
   const error = await state.disks.undo(cause);
   const left = [guest, await discardImage(state.image)].filter((text) => text !== undefined);
   if (left.length === 0) return error;
@@ -33,7 +33,7 @@ export async function undoSave(
 
 /** By the helper that stopped it, or a fresh one where that has died or failed. */
 async function releaseGuest(
-  mechanism: Mechanism,
+  toolstack: Toolstack,
   xen: LibxlSession,
   domid: number,
   held: Held,
@@ -43,7 +43,7 @@ async function releaseGuest(
     return whatIsLeft(domid, held, await xen.release(domid, held));
   } catch {
     try {
-      await using fresh = mechanism.startHelper();
+      await using fresh = toolstack.startHelper();
       return whatIsLeft(domid, held, await fresh.release(domid, held));
     } catch (error) {
       return `domain '${domid}' may be left stopped ('xl unpause ${domid}' if 'xl list' shows it paused, 'xl resume ${domid}' on Xen 4.20 or newer if suspended): ${asLibvirtError(error).detail}`;

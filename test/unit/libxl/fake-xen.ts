@@ -6,8 +6,8 @@
 import { appendFile } from 'node:fs/promises';
 import { LibvirtError } from '../../../src/errors.ts';
 import type { LongOperation } from '../../../src/libxl/helper-process.ts';
-import type { LibxlSession, Mechanism } from '../../../src/libxl/mechanism.ts';
 import type { DomainConfig, DomainInfo, Held } from '../../../src/libxl/protocol.ts';
+import type { LibxlSession, Toolstack } from '../../../src/libxl/toolstack.ts';
 
 /** Ident, version and options of a libxl stream, something in it, and its END record. */
 export const STREAM = Buffer.concat([
@@ -21,7 +21,7 @@ const CONFIG = { c_info: { type: 'pvh', name: 'vm', uuid: UUID, domid: 5 }, b_in
 
 type Call = Exclude<keyof LibxlSession, typeof Symbol.asyncDispose>;
 
-export class FakeXen implements Mechanism {
+export class FakeXen implements Toolstack {
   readonly domid = 5;
   /** Null when there is no domain. */
   guest: DomainInfo | null = { uuid: UUID, domid: 5, running: true, current_memkb: 4, domain_type: 'hvm' };

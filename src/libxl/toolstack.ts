@@ -9,7 +9,7 @@ const XENSTORE_READ: Program = { name: 'xenstore-read', debianPackage: 'xenstore
 /** A helper process as save and restore see it. */
 export type LibxlSession = Pick<LibxlHelper, keyof LibxlHelper>;
 
-export interface Mechanism {
+export interface Toolstack {
   startHelper(): LibxlSession;
   /** Monitor of the domain's device model. */
   qmpSocketOf(domid: number): Promise<string>;
@@ -17,7 +17,7 @@ export interface Mechanism {
   readXenstore(path: string): Promise<string | undefined>;
 }
 
-export const XEN: Mechanism = {
+export const XEN: Toolstack = {
   startHelper: () => LibxlHelper.start(),
   qmpSocketOf: (domid) => qmpSocketOf(domid),
   readXenstore: (path) =>
