@@ -45,7 +45,7 @@ export type ErrorCode = keyof typeof CODES;
 /** virErrorDomain by name, without its VIR_FROM_. */
 export type ErrorDomain = keyof typeof DOMAINS;
 
-export interface LibvirtErrorOptions {
+interface LibvirtErrorOptions {
   /** Default `LIBXL`, as every error of libvirt's xen driver. */
   readonly domain?: ErrorDomain;
   readonly cause?: unknown;

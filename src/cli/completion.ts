@@ -35,7 +35,7 @@ export function completionCommand(commands: () => readonly Command[]): Command {
 }
 
 /** What the shell may put in place of the line's last word. Nothing where the line is wrong or the daemon does not answer. */
-export async function complete(
+async function complete(
   commands: readonly Command[],
   line: string,
   env: NodeJS.ProcessEnv,

@@ -7,7 +7,7 @@ import { embeddedSocket, XEN_SOCKETS } from '../rpc/places.ts';
 import { failure } from './command.ts';
 
 /** What a connection needs to know. */
-export interface Address {
+interface Address {
   /** Socket of the daemon. */
   readonly path: string;
   /** The URI as the daemon is to open it, without transport and parameters. */
@@ -43,7 +43,7 @@ export function addressOf(uri: string, readOnly: boolean): Address {
   return { path: readOnly ? `${found}-ro` : found, uri: name };
 }
 
-export interface ConnectOptions {
+interface ConnectOptions {
   readonly uri: string;
   readonly readOnly: boolean;
   readonly signal?: AbortSignal;

@@ -21,7 +21,7 @@ interface InstalledLink {
 }
 
 /** What differs from host to host. */
-export interface HostFacts {
+interface HostFacts {
   /** Group of the sockets. */
   readonly group: string;
   /** The daemon's --upstream; undefined: it looks for itself. */

@@ -10,7 +10,7 @@ const HELP = [
   '? - print this help',
 ];
 
-export type Reedit = 'y' | 'n' | 'f';
+type Reedit = 'y' | 'n' | 'f';
 
 /** Asks on the terminal that standard input is. Ctrl-C is no. */
 export async function askReedit(session: Session, message: string): Promise<Reedit> {

@@ -10,7 +10,7 @@ import { connect } from './connection.ts';
 /** Exit code after Ctrl-C: 128 and the number of SIGINT. */
 export const INTERRUPTED = 130;
 
-export interface SessionOptions {
+interface SessionOptions {
   readonly uri: string;
   readonly readOnly: boolean;
   /** No headings, and no words about what was done (virsh's --quiet). */

@@ -1,6 +1,6 @@
 /** A command line as the shell sees it, up to the cursor: what completion has to go by. */
 
-export interface UnfinishedLine {
+interface UnfinishedLine {
   /** The finished words, unquoted. */
   readonly words: readonly string[];
   /** The word at the cursor, unquoted; empty after a blank. */

@@ -5,7 +5,7 @@ import type { SnapshotRef } from '../rpc/client-snapshots.ts';
 import { failure } from './command.ts';
 import type { Session } from './session.ts';
 
-export interface SnapshotChoice {
+interface SnapshotChoice {
   readonly name: string | undefined;
   readonly current: boolean;
   /** The option that `name` comes from. */

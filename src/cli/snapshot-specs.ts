@@ -4,7 +4,7 @@ import { element, type XmlElement } from '../model/element.ts';
 import { writeElement } from '../xml/write.ts';
 import { failure } from './command.ts';
 
-export interface SnapshotSpec {
+interface SnapshotSpec {
   readonly name: string | undefined;
   readonly description: string | undefined;
   readonly memspec: string | undefined;

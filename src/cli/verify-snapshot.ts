@@ -27,7 +27,7 @@ export function memoryFormatOf(driver: string): MemoryFormat {
 /** How saved domains of libvirt's test and qemu drivers begin. They are those drivers' own: no more is known of them here. */
 const FOREIGN_MAGICS = ['TestGuestMagic', 'LibvirtQemudSave'] as const;
 
-export interface CheckOptions {
+interface CheckOptions {
   readonly format: MemoryFormat;
   /** Images that the domain's device model has open now. */
   readonly open: ReadonlySet<string>;

@@ -24,7 +24,7 @@ import type { Log } from './log.ts';
 import type { Opened } from './opened.ts';
 import { type DaemonOptions, readOnlySocketOf } from './options.ts';
 
-export interface OpenedHost {
+interface OpenedHost {
   readonly host: Host;
   /** Who writes memory images, where it is not ourselves. */
   readonly imageWriter?: ImageWriter;

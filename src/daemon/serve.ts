@@ -27,7 +27,7 @@ import type { ActivatedSocket } from './systemd.ts';
 const STEPS_VARIABLE = 'XLSNAPD_STEPS';
 
 /** What the process has been given besides its options. */
-export interface Given {
+interface Given {
   readonly log: Log;
   readonly system: SystemCalls;
   /** In place of sockets of our own. */

@@ -50,7 +50,7 @@ interface QemuImageInfo {
   }[];
 }
 
-export interface ReadOptions {
+interface ReadOptions {
   /** Also an image that somebody writes to; without it, that is refused. Default: yes. */
   readonly share?: boolean;
   /** Begins the message of an error. */

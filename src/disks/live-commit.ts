@@ -8,7 +8,7 @@ import { chainsOf, deleteUnused, graphOf, hasJob } from './nodes.ts';
 import { holdsData, imageExists, refuseSnapshotLoss, removeImage } from './overlays.ts';
 import { syncFile } from './qemu-img.ts';
 
-export interface LiveCommit extends LayersWatch {
+interface LiveCommit extends LayersWatch {
   /** QMP socket of the domain's device model. */
   readonly socket: string;
   readonly layers: readonly LayerCommit[];

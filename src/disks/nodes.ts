@@ -20,7 +20,7 @@ interface NamedSnapshot {
 }
 
 /** An image as QEMU has opened it. */
-export interface ImageNode {
+interface ImageNode {
   readonly node: string;
   /** QEMU's name of the format; that of a filter while a job works on the node. */
   readonly driver: string;

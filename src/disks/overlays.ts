@@ -20,7 +20,7 @@ export interface Overlay extends DiskImage {
 }
 
 /** The image that an overlay goes above, and the size of the disk. */
-export interface Base extends DiskImage {
+interface Base extends DiskImage {
   readonly bytes: number;
 }
 

@@ -31,7 +31,7 @@ export async function runProgram(program: Program, args: readonly string[], fail
 }
 
 /** Of a program that takes as long as the data is large. */
-export interface LongRun {
+interface LongRun {
   /** Ends it. */
   readonly signal?: AbortSignal;
   /** What it prints, as it comes. */

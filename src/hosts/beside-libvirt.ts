@@ -29,7 +29,7 @@ export interface LibxlSnapshots {
   qmpSocketOf(domid: number): Promise<string>;
 }
 
-export interface BesideLibvirtOptions {
+interface BesideLibvirtOptions {
   readonly upstream: Upstream;
   readonly libxl: LibxlSnapshots;
   readonly deathWatch: DeathWatch;

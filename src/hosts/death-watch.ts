@@ -13,7 +13,7 @@ import { SUSPEND_TARGET_MEM, type Upstream } from './upstream.ts';
 const WAKEUP_ATTEMPTS = 5;
 const WAKEUP_INTERVAL_MS = 500;
 
-export interface DeathWatchOptions {
+interface DeathWatchOptions {
   readonly upstream: Upstream;
   readonly events: LifecycleEvents;
   /** Plain words for the administrator's log. */

@@ -11,7 +11,7 @@ import { LibvirtHost } from './libvirt.ts';
 import { ThroughLibvirt } from './through-libvirt.ts';
 import type { Upstream } from './upstream.ts';
 
-export interface OpenLibvirtHostOptions {
+interface OpenLibvirtHostOptions {
   readonly upstream: Upstream;
   readonly events: LifecycleEvents;
   readonly images: OfflineDisks;

@@ -13,7 +13,7 @@ const START_TIMEOUT_MS = 10_000;
 const STOP_TIMEOUT_MS = 10_000;
 const POLL_MS = 5;
 
-export interface DaemonOptions {
+interface DaemonOptions {
   readonly program: Program;
   readonly args: readonly string[];
   /** The daemon writes it, by `--pidfile`, when it is ready. */

@@ -9,7 +9,7 @@ import { domainName, domainUuid, renamed } from '../xml/domain.ts';
 import { type StartOptions, TestDomain } from './test-domain.ts';
 
 /** How a domain is to start, apart from what this set of domains knows itself. */
-export type Start = Omit<StartOptions, 'folder' | 'id'> & { readonly event: LifecycleEvent };
+type Start = Omit<StartOptions, 'folder' | 'id'> & { readonly event: LifecycleEvent };
 
 export class TestDomains implements AsyncDisposable {
   readonly #folder: string;

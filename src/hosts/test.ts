@@ -36,7 +36,7 @@ import { endLeftovers } from './test-storage-daemon.ts';
 
 const IMAGE_BYTES = 64 << 20;
 
-export interface TestHostOptions {
+interface TestHostOptions {
   /**
    * Private folder for the first domain's image and the files of running domains. Made when it is not there. It must be
    * this host's alone (the daemon locks it): another one would end its device models.

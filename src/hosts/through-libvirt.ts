@@ -35,7 +35,7 @@ import type { Upstream } from './upstream.ts';
 /** virConnectGetType of the driver that tells of the pause at the beginning of its save, too. */
 const QEMU = 'QEMU';
 
-export interface ThroughLibvirtOptions {
+interface ThroughLibvirtOptions {
   readonly upstream: Upstream;
   /** The upstream's virConnectGetType. */
   readonly driver: string;

@@ -10,7 +10,7 @@ import { openFfi } from './ffi.ts';
 export type Pointer = bigint & { readonly __brand: 'pointer' };
 
 /** The soname is the only selector of the ABI. 4.14 is too old: its libxl_domain_resume ignores suspend_cancel for PV and PVH. */
-export const SONAMES = [22, 21, 20, 19, 18, 17, 16, 15].map((minor) => `libxenlight.so.4.${minor}`);
+const SONAMES = [22, 21, 20, 19, 18, 17, 16, 15].map((minor) => `libxenlight.so.4.${minor}`);
 const TOOLLOG_SONAME = 'libxentoollog.so.1';
 
 /** Room for any libxl struct of any version (the largest is 1.4 KiB). */
@@ -31,10 +31,10 @@ export const ERROR_DOMAIN_NOTFOUND = -21;
 type AsyncCall = (...args: readonly unknown[]) => Promise<number>;
 
 /** An IDL type: libxl_<name>_init, _dispose, _to_json, and _from_json where it is read. */
-export type StructName = 'dominfo' | 'physinfo' | 'domain_config' | 'domain_restore_params' | 'device_disk';
+type StructName = 'dominfo' | 'physinfo' | 'domain_config' | 'domain_restore_params' | 'device_disk';
 
 /** The library is not there: every soname that was tried, with the dynamic linker's words. */
-export interface MissingLibrary {
+interface MissingLibrary {
   readonly tried: readonly { readonly soname: string; readonly reason: string }[];
 }
 

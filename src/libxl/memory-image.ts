@@ -36,7 +36,7 @@ const LIBXL_STREAM_IDENT = Buffer.from('LibxlFmt\0\0\0\x02', 'latin1');
 const LIBXL_STREAM_END = Buffer.alloc(8);
 
 /** A finished image whose header has been read and found right. */
-export interface MemoryImage {
+interface MemoryImage {
   readonly path: string;
   readonly domainXml: string;
   /** Where the hypervisor's stream begins. */

@@ -11,7 +11,7 @@ const SOCK_CLOEXEC = 0o2000000;
 /** struct ucred: pid, uid, gid. */
 const UCRED_BYTES = 12;
 
-export interface PeerCredentials {
+interface PeerCredentials {
   readonly pid: number;
   readonly uid: number;
   readonly gid: number;

@@ -4,7 +4,7 @@ import { LibvirtError } from '../errors.ts';
 import type { DomainDisk } from './domain.ts';
 import type { DiskSnapshot } from './snapshot.ts';
 
-export interface AlignOptions {
+interface AlignOptions {
   /** The snapshot's name: generated file names end in it. */
   readonly name: string;
   /** Where a disk goes that says nothing itself. */

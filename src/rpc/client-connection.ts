@@ -24,7 +24,7 @@ export interface RemoteCall<A, R> {
 }
 
 /** Who hears what comes without having been asked for. Each is called from inside the socket's own events. */
-export interface ClientConnectionListener {
+interface ClientConnectionListener {
   lifecycle(message: LifecycleMessage): void;
   /** The connection is of no more use. Called once. */
   closed(): void;

@@ -21,7 +21,7 @@ const OPEN_TIMEOUT_MS = 30_000;
 /** remote_auth_type. */
 const AUTH = { NONE: 0, POLKIT: 2 } as const;
 
-export interface RpcClientOptions {
+interface RpcClientOptions {
   /** Socket of the libvirtd. */
   readonly path: string;
   /** Name for CONNECT_OPEN, `xen:///system`. */
@@ -34,7 +34,7 @@ export interface RpcClientOptions {
 /** What runs on a domain, as typed parameters. */
 export type JobStats = Decoded<typeof CALLS.getJobStats.result>;
 
-export type LifecycleListener = (domain: DomainRef, event: LifecycleEvent) => void;
+type LifecycleListener = (domain: DomainRef, event: LifecycleEvent) => void;
 
 /**
  * libvirt's calls by libvirt's names, errors as libvirtd words them. When libvirtd goes away, the calls under way fail

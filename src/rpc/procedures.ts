@@ -19,7 +19,7 @@ export const EVENT_ID = { LIFECYCLE: 0, LAST: 26 } as const;
 export const UNDEFINE = { SNAPSHOTS_METADATA: 0x2 } as const;
 
 /** What a read-only connection is not allowed, and what it is told (libvirt's public functions check the same). */
-export interface ReadOnlyRule<A> {
+interface ReadOnlyRule<A> {
   readonly domain: ErrorDomain;
   /** The detail of error OPERATION_DENIED, or nothing where these arguments are harmless. */
   refusal(args: A): string | undefined;

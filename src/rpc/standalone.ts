@@ -20,7 +20,7 @@ import { CONNECT, FEATURE, PROCEDURES as P } from './procedures.ts';
 import type { ConnectionHandler } from './server.ts';
 import { snapshotAnswers } from './snapshot-calls.ts';
 
-export interface StandaloneOptions {
+interface StandaloneOptions {
   /** What is served: `test:///default`. A client's URI must be of the same scheme, or empty. */
   readonly uri: string;
   /** virConnectGetVersion: major · 10⁶ + minor · 10³ + release. */

@@ -14,7 +14,7 @@ import { otherSnapshots } from './standing.ts';
 import { takeBack } from './take-back.ts';
 
 /** A domain's snapshots, where it is known. */
-export type SnapshotsOf = (uuid: string) => DomainSnapshots | undefined;
+type SnapshotsOf = (uuid: string) => DomainSnapshots | undefined;
 
 /**
  * A guest that was left stopped runs again; a create that was not recorded is taken back whole; a delete is continued; a

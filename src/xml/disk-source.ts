@@ -8,7 +8,7 @@ import { readAuth, readEncryption } from './source-secrets.ts';
 import { enumAttribute, pickAttributes, refusal, requiredEnumAttribute, unsignedInteger } from './values.ts';
 
 /** What a source says: its path, and the normalised element where that says more. */
-export interface DiskSource {
+interface DiskSource {
   readonly path?: string;
   readonly source?: XmlElement;
 }

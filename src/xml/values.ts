@@ -65,7 +65,7 @@ function decimal(text: string): bigint | undefined {
 const UNIT_LETTERS = 'kmgtpe';
 
 /** virScaleInteger: bytes. `KiB` and `K` are 1024 of them, `KB` is 1000; without a unit a value counts `withoutUnit`. */
-export function scaleInteger(value: bigint, unit: string, withoutUnit: bigint): bigint {
+function scaleInteger(value: bigint, unit: string, withoutUnit: bigint): bigint {
   const scale = unit === '' ? withoutUnit : unitBytes(unit);
   if (scale === undefined) throw refusal('INVALID_ARG', `unknown suffix '${unit}'`);
   const bytes = value * scale;

@@ -8,7 +8,7 @@ import { World } from './world.ts';
 /** Most of a trial is waiting: for programs to start, for a guest to count. */
 const WORLDS = 3;
 
-export interface Report {
+interface Report {
   readonly trials: readonly Trial[];
   /** One line for each complaint: where, what fault, what is wrong. */
   readonly complaints: readonly string[];

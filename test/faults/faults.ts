@@ -72,8 +72,8 @@ const CALLS = {
   remove: ['unlink', 'unlinkat', 'rmdir'],
 } as const;
 
-export type Files = keyof typeof FILES;
-export type Calls = keyof typeof CALLS;
+type Files = keyof typeof FILES;
+type Calls = keyof typeof CALLS;
 
 /** Calls on files: by the daemon and every program that it starts, or by the device model that was there before. */
 export interface Touch {
@@ -96,7 +96,7 @@ function failing(name: string, files: Files, calls: Calls, effect: string, by: T
 }
 
 /** Writes down what is touched, from now on. `mark` says what was since the one before. */
-export interface Watch extends AsyncDisposable {
+interface Watch extends AsyncDisposable {
   mark(): Promise<readonly Touch[]>;
 }
 

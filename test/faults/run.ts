@@ -29,7 +29,7 @@ export interface Trial {
 }
 
 /** A step of a subject as it is without any fault, and what is touched from there to the next. */
-export interface SeenStep {
+interface SeenStep {
   readonly phase: Step['phase'];
   readonly touches: readonly Touch[];
 }

@@ -11,7 +11,7 @@ import { snapshotsIn } from '../support/images.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 import { newImage } from '../unit/hosts/embedded.ts';
 
-export interface SoakOptions {
+interface SoakOptions {
   /** Each a create, a revert and a delete. */
   readonly cycles: number;
   readonly clients: number;
@@ -22,7 +22,7 @@ export interface SoakOptions {
 }
 
 /** What a daemon holds while nobody asks anything of it. */
-export interface Holdings {
+interface Holdings {
   readonly rssMiB: number;
   readonly descriptors: number;
   readonly processes: number;
@@ -30,7 +30,7 @@ export interface Holdings {
   readonly files: readonly string[];
 }
 
-export interface Soak {
+interface Soak {
   readonly before: Holdings;
   readonly after: Holdings;
   readonly ms: number;

@@ -13,7 +13,7 @@ export interface Step {
   readonly phase: Phase | 'ended';
 }
 
-export type AtStep = (step: Step) => Promise<void>;
+type AtStep = (step: Step) => Promise<void>;
 
 export class StepListener implements AsyncDisposable {
   readonly #server: Server;

@@ -5,7 +5,7 @@ import { CREATE, DELETE, REVERT } from '../../src/model/flags.ts';
 import type { Contents, World } from './world.ts';
 
 /** What an operation finds, or leaves. */
-export interface Situation {
+interface Situation {
   readonly state: DomainState;
   readonly contents: Contents;
   /** Snapshots besides `base` and `cold`. */
@@ -32,7 +32,7 @@ const OFF: Situation = { state: 'shutoff', contents: { disk: NOW }, listed: [] }
 const BASE: Situation = { state: 'running', contents: { disk: 1, ram: 1 }, listed: [] };
 const COLD: Situation = { state: 'shutoff', contents: { disk: 2 }, listed: [] };
 
-export interface Captured {
+interface Captured {
   readonly state: DomainState;
   readonly contents: Contents;
   /** In overlays, and with its memory, if it has any, in a file of its own: nothing of it is in the image. */

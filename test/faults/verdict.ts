@@ -23,7 +23,7 @@ export interface Complaint {
   readonly text: string;
 }
 
-export interface Case {
+interface Case {
   readonly world: World;
   readonly subject: Subject;
   readonly fault: Fault;

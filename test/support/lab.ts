@@ -8,7 +8,7 @@ export const LAB_TEST_TIMEOUT_MS = 600_000;
 const TICK_TIMEOUT_MS = 240_000;
 const POLL_MS = 100;
 
-export interface LabDisk {
+interface LabDisk {
   readonly format: 'qcow2' | 'raw';
   /** In dom0, whose files are in RAM and gone with the host. */
   readonly path: string;

@@ -22,7 +22,7 @@ export async function recorded(name: string): Promise<readonly RecordedCommand[]
   return parse(await readFile(join(ORACLE, 'transcripts/test', `${name}.txt`), 'utf8'));
 }
 
-export interface CaseOptions {
+interface CaseOptions {
   readonly uri: string;
   /** Which of the oracle's definitions of domains are used; `xen` renames disks in the case, and back in its output. */
   readonly flavour: 'test' | 'xen';

@@ -21,7 +21,7 @@ const OPEN_POLICY = `
     <allow user="*"/>
   </policy>`;
 
-export interface PrivateBusOptions {
+interface PrivateBusOptions {
   /** Elements of the configuration: policies, service folders. Default: everybody may do everything. */
   readonly configuration?: string;
 }
@@ -125,7 +125,7 @@ export class PrivateBus implements AsyncDisposable {
   }
 }
 
-export class Monitor implements Disposable {
+class Monitor implements Disposable {
   readonly #process: ChildProcess;
   #text = '';
 

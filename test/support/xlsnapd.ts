@@ -11,7 +11,7 @@ import { type Ran, virsh } from './virsh.ts';
 const MAIN = resolve(import.meta.dirname, '../../dist/daemon/main.js');
 const START_MS = 20_000;
 
-export interface XlsnapdOptions {
+interface XlsnapdOptions {
   /** Kept between daemons when given; otherwise a new one that goes with the daemon. */
   readonly home?: string;
   readonly connect?: string;

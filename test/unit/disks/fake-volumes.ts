@@ -8,7 +8,7 @@ import { copyFile, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { scratchFolder } from '../hosts/embedded.ts';
 
-export interface FakeVolume {
+interface FakeVolume {
   readonly contents: string;
   /** Of LVM: name of its thin pool. */
   readonly pool?: string;

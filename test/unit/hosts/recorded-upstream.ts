@@ -53,7 +53,7 @@ export class RecordedEvents implements LifecycleEvents {
 }
 
 /** Calls that fail, by name: how often, and what with. */
-export type Failures = Partial<{ [Call in keyof Upstream]: { times: number; error?: LibvirtError } }>;
+type Failures = Partial<{ [Call in keyof Upstream]: { times: number; error?: LibvirtError } }>;
 
 export class RecordedUpstream implements Upstream {
   readonly #record: Record;
