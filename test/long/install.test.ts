@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describeUnless } from '../support/describe-unless.ts';
 import { noSystemdHost, PACKAGE_THERE, SystemdHost } from '../support/systemd-host.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -267,7 +268,7 @@ const VIRTXEND = `
 
 const DISKLESS = "<domain type='test'><name>bare</name><memory>65536</memory><os><type>hvm</type></os></domain>";
 
-(noSystemdHost === undefined ? describe : describe.skip)('a host with systemd', () => {
+describeUnless(noSystemdHost, 'a host with systemd', () => {
   let host: SystemdHost;
   const there = async (words: string) =>
     (await host.must(`node ${PACKAGE_THERE}/dist/cli/main.js --quiet ${words}`)).split('\n');

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { type Described, introspection } from '../../../src/dbus/introspection.ts';
@@ -18,10 +18,10 @@ describe.each(TABLES)('$name', (table) => {
     expect(introspected(readFileSync(resolve(SCHEMAS, `${table.name}.xml`), 'utf8'), table.name)).toEqual(ours);
   });
 
-  const theirs = resolve(LIBVIRT_DBUS, `${table.name}.xml`);
-  // Skipped where libvirt-dbus is not installed, and for the interface that it does not have.
-  (existsSync(theirs) ? test : test.skip)("has members as libvirt-dbus' interface has them", () => {
-    expect(introspected(readFileSync(theirs, 'utf8'), table.name)).toMatchObject(ours);
+  if (table === XLSNAP_DOMAIN) return;
+  test("has members as libvirt-dbus' interface has them", () => {
+    const theirs = readFileSync(resolve(LIBVIRT_DBUS, `${table.name}.xml`), 'utf8');
+    expect(introspected(theirs, table.name)).toMatchObject(ours);
   });
 });
 

@@ -6,8 +6,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, expect, test } from '@jest/globals';
 import { LibxlHelper } from '../../../src/libxl/helper-process.ts';
+import { describeUnless } from '../../support/describe-unless.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
 const HELPER = join(ROOT, 'dist/libxl/helper.js');
@@ -48,10 +49,9 @@ async function gone(pid: number): Promise<boolean> {
   return !existsSync(`/proc/${pid}`);
 }
 
-const hasXen = existsSync('/proc/xen/capabilities');
+const xen = existsSync('/proc/xen/capabilities') ? "this host has Xen, and the lab's tests are about that" : undefined;
 
-// On a Xen host the probe finds Xen, and there is nothing to say here: the lab's tests are about that.
-(hasXen ? describe.skip : describe)('without a hypervisor', () => {
+describeUnless(xen, 'without a hypervisor', () => {
   test('the probe says which library was found, and what of Xen could not be opened', async () => {
     await using helper = LibxlHelper.start();
     const probe = await helper.probe();
