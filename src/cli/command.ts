@@ -1,6 +1,6 @@
 /** What a command of xlsnap is: its place in the help, its options as virsh describes its own (vshCmdOptDef), its work. */
 
-import { LibvirtError } from '../errors.ts';
+import { failure } from './failure.ts';
 import type { Session } from './session.ts';
 
 /**
@@ -55,11 +55,6 @@ export const DOMAIN = { name: 'domain', type: 'data', help: 'domain name, id or 
 
 /** For every command that prints something; the text it replaces is virsh's. */
 export const JSON_OPTION = { name: 'json', type: 'bool', help: 'print JSON' } as const;
-
-/** What virsh itself says to a command line that it does not carry out: the text alone, without a code's prefix. */
-export function failure(text: string, cause?: unknown): LibvirtError {
-  return new LibvirtError('OTHER', text, { cause });
-}
 
 /** Refuses two options at once, in virsh's words (VSH_EXCLUSIVE_OPTIONS). */
 export function exclusive(values: Readonly<Record<string, unknown>>, first: string, second: string): void {

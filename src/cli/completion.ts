@@ -1,6 +1,7 @@
 /** `completion`: a script for the shell, and the words it asks for. Domains and snapshots are those the daemon knows now. */
 
-import { type Command, command, failure, type OptionDef } from './command.ts';
+import { type Command, command, type OptionDef } from './command.ts';
+import { failure } from './failure.ts';
 import { type Invocation, OPTION_NAMES, parseInvocation } from './options.ts';
 import { type ReadArguments, readArguments } from './parse.ts';
 import { Session } from './session.ts';

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { LibvirtError } from '../errors.ts';
 import { RpcClient } from '../rpc/client.ts';
 import { embeddedSocket, XEN_SOCKETS } from '../rpc/places.ts';
-import { failure } from './command.ts';
+import { failure } from './failure.ts';
 
 /** What a connection needs to know. */
 interface Address {

@@ -2,10 +2,11 @@
 
 import type { RpcClient } from '../rpc/client.ts';
 import { FileJournal } from '../store/journal.ts';
-import { command, failure, JSON_OPTION } from './command.ts';
+import { command, JSON_OPTION } from './command.ts';
 import { examine } from './doctor-examine.ts';
 import { type Mended, mend } from './doctor-mend.ts';
 import { type DoctorFinding, journalFindings } from './doctor-rules.ts';
+import { failure } from './failure.ts';
 import { findingText } from './finding.ts';
 import { foldersOf, MEMORY_DIR, SNAPSHOT_DIR, STATE_DIR } from './folders.ts';
 import type { Session } from './session.ts';

@@ -7,7 +7,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
-import { failure } from './command.ts';
+import { failure } from './failure.ts';
 
 const DEFAULT_EDITOR = 'vi';
 /** An editor of nothing else is run as it is; anything else is a command for the shell. The file's name is never one. */

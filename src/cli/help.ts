@@ -1,6 +1,7 @@
 /** Help in virsh's layout (vshCmddefHelp, vshCmdGrpHelp). */
 
-import { type Command, command, failure, type OptionDef } from './command.ts';
+import { type Command, command, type OptionDef } from './command.ts';
+import { failure } from './failure.ts';
 
 /** Commands that are listed together. */
 export interface CommandGroup {

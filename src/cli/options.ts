@@ -1,8 +1,8 @@
 /** What stands before the command: virsh's own options, as far as they mean something here. */
 
 import { parseArgs } from 'node:util';
-import { failure } from './command.ts';
 import { defaultUri } from './connection.ts';
+import { failure } from './failure.ts';
 
 /** What the command line as a whole asks for. */
 export type Invocation =

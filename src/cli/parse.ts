@@ -1,6 +1,7 @@
 /** virsh's rules for command lines (vshCommandParse): options by name or by place, and its words for what does not fit. */
 
-import { type Command, failure, type OptionDef } from './command.ts';
+import type { Command, OptionDef } from './command.ts';
+import { failure } from './failure.ts';
 
 /** An option of every command: what else is given does not matter then. */
 const HELP: OptionDef = { name: 'help', type: 'bool', help: 'print help for this function' };

@@ -4,8 +4,8 @@ import { type ErrorCode, isLibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { RpcClient } from '../rpc/client.ts';
 import type { SnapshotRef } from '../rpc/client-snapshots.ts';
-import { failure } from './command.ts';
 import { connect } from './connection.ts';
+import { failure } from './failure.ts';
 
 /** Exit code after Ctrl-C: 128 and the number of SIGINT. */
 export const INTERRUPTED = 130;

@@ -2,7 +2,8 @@
 
 import { CREATE, XML } from '../model/flags.ts';
 import { selectXml } from '../xml/xpath.ts';
-import { command, DOMAIN, exclusive, failure, JSON_OPTION } from './command.ts';
+import { command, DOMAIN, exclusive, JSON_OPTION } from './command.ts';
+import { failure } from './failure.ts';
 import { readDocument } from './snapshot-document.ts';
 
 const SECURITY_INFO = {

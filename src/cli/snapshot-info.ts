@@ -1,7 +1,8 @@
 /** `snapshot-info` and `snapshot-parent`: what is known of one snapshot. */
 
 import { LIST } from '../model/flags.ts';
-import { command, DOMAIN, failure, JSON_OPTION } from './command.ts';
+import { command, DOMAIN, JSON_OPTION } from './command.ts';
+import { failure } from './failure.ts';
 import { orNone } from './session.ts';
 import { readDocument } from './snapshot-document.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';

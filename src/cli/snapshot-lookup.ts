@@ -2,7 +2,7 @@
 
 import type { DomainRef } from '../model/domain.ts';
 import type { SnapshotRef } from '../rpc/client-snapshots.ts';
-import { failure } from './command.ts';
+import { failure } from './failure.ts';
 import type { Session } from './session.ts';
 
 interface SnapshotChoice {

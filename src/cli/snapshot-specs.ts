@@ -2,7 +2,7 @@
 
 import { element, type XmlElement } from '../model/element.ts';
 import { writeElement } from '../xml/write.ts';
-import { failure } from './command.ts';
+import { failure } from './failure.ts';
 
 interface SnapshotSpec {
   readonly name: string | undefined;

@@ -1,7 +1,8 @@
 /** `xlsnap verify`: can what is listed be reverted to? */
 
 import type { DomainRef } from '../model/domain.ts';
-import { command, failure, JSON_OPTION } from './command.ts';
+import { command, JSON_OPTION } from './command.ts';
+import { failure } from './failure.ts';
 import { findingText } from './finding.ts';
 import { foldersOf, MEMORY_DIR, SNAPSHOT_DIR } from './folders.ts';
 import { type Verified, verifyDomain } from './verify-domain.ts';

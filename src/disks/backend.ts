@@ -4,17 +4,8 @@ import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../model/libxl.ts';
 import { LVM, requireVolume } from './lvm.ts';
 import { isBlockDevice } from './overlays.ts';
+import type { VolumeSnapshots } from './volume-snapshots.ts';
 import { ZFS, zvolOf } from './zfs.ts';
-
-/** Internal snapshots that the volumes themselves have: the same calls for an active domain and for an inactive one. */
-export interface VolumeSnapshots {
-  /** All or nothing. */
-  create(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
-  checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
-  apply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
-  delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
-  check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void>;
-}
 
 /** `overlay` is external; the others are internal snapshots. */
 export type SnapshotBackend = 'overlay' | 'qcow2' | 'lvm' | 'zfs';

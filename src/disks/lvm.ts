@@ -6,10 +6,10 @@
 import { createHash } from 'node:crypto';
 import { LibvirtError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
-import type { VolumeSnapshots } from './backend.ts';
 import { escapeName } from './escape-name.ts';
 import { runLongProgram, runProgram } from './program.ts';
 import { takeBack } from './take-back.ts';
+import type { VolumeSnapshots } from './volume-snapshots.ts';
 
 const LVM2 = { debianPackage: 'lvm2' };
 

@@ -2,7 +2,7 @@
 
 import { LibvirtError } from '../errors.ts';
 import type { DiskImage, LayerCommit, LibxlDiskSnapshot } from '../model/libxl.ts';
-import { groupByBackend, VOLUMES, type VolumeSnapshots } from './backend.ts';
+import { groupByBackend, VOLUMES } from './backend.ts';
 import { imageChain, imageInfo } from './image-info.ts';
 import { forEachLayer, type LayersWatch } from './layers.ts';
 import { commitOffline } from './offline-commit.ts';
@@ -17,6 +17,7 @@ import {
 } from './overlays.ts';
 import { QCOW2 } from './qcow2.ts';
 import { takeBack } from './take-back.ts';
+import type { VolumeSnapshots } from './volume-snapshots.ts';
 
 /** Internal snapshots, by who makes them. */
 const INTERNAL: readonly (readonly ['qcow2' | 'lvm' | 'zfs', VolumeSnapshots])[] = [['qcow2', QCOW2], ...VOLUMES];

@@ -3,11 +3,11 @@
 import { open, rm } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DiskImage, LibxlDiskSnapshot } from '../model/libxl.ts';
-import type { VolumeSnapshots } from './backend.ts';
 import { type ImageSnapshot, imageInfo } from './image-info.ts';
 import { runProgram } from './program.ts';
 import { imageOptions, QEMU_IMG, syncFile } from './qemu-img.ts';
 import { takeBack } from './take-back.ts';
+import type { VolumeSnapshots } from './volume-snapshots.ts';
 
 /** The first bytes of an image; its version follows (docs/interop/qcow2.txt of QEMU). */
 const QCOW2_MAGIC = Buffer.from('QFI\xfb', 'latin1');

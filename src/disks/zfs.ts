@@ -2,10 +2,10 @@
 
 import { LibvirtError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
-import type { VolumeSnapshots } from './backend.ts';
 import { escapeName } from './escape-name.ts';
 import { type Program, runProgram } from './program.ts';
 import { takeBack } from './take-back.ts';
+import type { VolumeSnapshots } from './volume-snapshots.ts';
 
 const ZFS_PROGRAM: Program = { name: 'zfs', debianPackage: 'zfsutils-linux' };
 
