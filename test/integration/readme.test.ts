@@ -1,7 +1,7 @@
 /** What README shows is what happens. */
 
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -10,6 +10,8 @@ import { expect, test } from '@jest/globals';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
+
+const DEMO = 'npm run demo';
 
 /** The lines of README's console block that begins with this command, without the command. */
 const blockOf = (command: string) => {
@@ -31,7 +33,7 @@ const comparable = (text: string) =>
 
 test('npm run demo prints what README shows', async () => {
   const { stdout } = await promisify(execFile)('npm', ['run', '--silent', 'demo'], { cwd: ROOT });
-  const shown = blockOf('npm run demo');
+  const shown = blockOf(DEMO);
   expect(comparable(stdout)).toEqual(comparable(shown));
   expect(comparable(shown).length).toBeGreaterThan(40);
 }, 180_000);
@@ -50,6 +52,36 @@ test('xlsnap install writes what README shows', async () => {
   } finally {
     await rm(root, { recursive: true });
   }
+});
+
+/** Every other command of README: the test that runs it as it stands there, or why none does and what shows it. */
+const SHOWN_BY: Readonly<Record<string, string>> = {
+  'npm ci': 'test/long/readme.test.ts',
+  'npm install --global "$(npm pack --silent)"': 'test/long/readme.test.ts',
+  // Changes the host it runs on: under a systemd of its own, and above into another root.
+  'xlsnap install': 'test/long/install.test.ts',
+  // The same.
+  'xlsnap uninstall': 'test/long/install.test.ts',
+  // GUEST is the reader's; on real Xen a guest has another name.
+  'virsh -c xen:///system snapshot-create-as GUEST before-upgrade': 'test/lab/install.test.ts',
+  // Runs this test.
+  'npm test': 'scripts/test.mjs',
+  // The same, with --fast.
+  'npm run test:fast': 'scripts/test.mjs',
+  // They need a pager: what is in the pages.
+  'man xlsnap': 'test/integration/docs.test.ts',
+  'man xlsnapd': 'test/integration/docs.test.ts',
+};
+
+test('every command that README shows is run as it stands there, or listed here with what shows it', () => {
+  const inBlocks = [...README.matchAll(/```console\n([\s\S]*?)\n```/g)].flatMap(([, block = '']) => {
+    const commands = [...block.matchAll(/^\$ (.*)$/gm)].map(([, command = '']) => command);
+    // What follows the demo in its block the demo itself prints.
+    return commands[0] === DEMO ? [DEMO] : commands;
+  });
+  const inText = [...README.matchAll(/`((?:npm|xlsnap|virsh|man) [^`]*)`/g)].map(([, command = '']) => command);
+  expect(new Set([...inBlocks, ...inText])).toEqual(new Set([DEMO, ...Object.keys(SHOWN_BY)]));
+  for (const file of Object.values(SHOWN_BY)) expect(existsSync(join(ROOT, file))).toBe(true);
 });
 
 test('every script that README names is in package.json', () => {
