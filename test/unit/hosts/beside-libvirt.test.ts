@@ -14,7 +14,16 @@ import type { Job, JobProgress } from '../../../src/snapshots/ports.ts';
 import { snapshotsIn } from '../../support/images.ts';
 import { refusal } from '../../support/refusal.ts';
 import { newImage } from './embedded.ts';
-import { DEFINITION, GUEST, LIVE_XML, Record, RecordedEvents, RecordedUpstream, RUNNING } from './recorded-upstream.ts';
+import {
+  DEFINITION,
+  GUEST,
+  LIVE_XML,
+  REARMED,
+  Record,
+  RecordedEvents,
+  RecordedUpstream,
+  RUNNING,
+} from './recorded-upstream.ts';
 
 const ARGS: LibxlDomainSnapshotArgs = { memory: true, memory_path: '/m/s1.save' };
 const RESULT: LibxlDomainSnapshot = { name: 's1', memory: true, memory_path: '/m/s1.save', memory_bytes: 100 };
@@ -85,16 +94,6 @@ function job(): Job & { readonly reported: JobProgress[] } {
     progress: (progress) => reported.push(progress),
   };
 }
-
-const REARMED = [
-  'expect PMSUSPENDED_MEMORY',
-  'expect STARTED_WAKEUP',
-  'lookupByUUID',
-  'pmSuspendForDuration 0',
-  'pmWakeup',
-  'expect no more PMSUSPENDED_MEMORY',
-  'expect no more STARTED_WAKEUP',
-];
 
 describe('save', () => {
   test('reads the definition, makes sure of the domain, lets libxl work, phase by phase, and re-arms libvirtd', async () => {

@@ -198,3 +198,14 @@ export const NO_LIVE_DISKS: LiveDisks = {
 
 /** The definition of the guest, as a restore is given it. */
 export const DEFINITION = parseDomain(LIVE_XML);
+
+/** How libvirtd is made to watch a domain again: it suspends it to memory and wakes it up, and clients see neither. */
+export const REARMED = [
+  'expect PMSUSPENDED_MEMORY',
+  'expect STARTED_WAKEUP',
+  'lookupByUUID',
+  'pmSuspendForDuration 0',
+  'pmWakeup',
+  'expect no more PMSUSPENDED_MEMORY',
+  'expect no more STARTED_WAKEUP',
+];
