@@ -3,12 +3,12 @@
 import { explained, throwIfCancelled } from '../errors.ts';
 import type { Domain } from '../model/domain.ts';
 import { DELETE } from '../model/flags.ts';
-import { isExternal, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
+import { isExternal, type SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotContext } from './context.ts';
 import { deletedInPart, discardData } from './discard.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { OperationJob } from './jobs.ts';
-import { afterMerge, planMerge, restated } from './layers.ts';
+import { type PlannedMerge, planMerges } from './layers.ts';
 import { otherSnapshots, standingOf } from './standing.ts';
 
 /**
@@ -27,12 +27,15 @@ export async function deleteSnapshot(
   await jobs.run(snapshots.ref, { operation: 'delete', snapshot: name, flags }, async (job) => {
     const domain = await host.lookup(snapshots.ref);
     const doomed = selection(snapshots, name, flags);
-    if (!metadataOnly) await checkMerges(context, snapshots, domain, doomed);
+    const merges = metadataOnly ? undefined : await mergesOf(context, snapshots, domain, doomed);
     await job.phase('delete');
     await moveCurrent(snapshots, doomed, name, flags);
     for (const [gone, entry] of doomed.entries()) {
       checkCancelled(job, snapshots.ref.name, { gone, all: doomed.length, entry });
-      if (!metadataOnly) await discardData(context, snapshots, domain, await snapshots.read(entry.name), job);
+      if (merges) {
+        const snapshot = await snapshots.read(entry.name);
+        await discardData(context, snapshots, { domain, snapshot, merge: merges.get(entry.name) }, job);
+      }
       await snapshots.remove(entry.name).catch((error) => {
         throw metadataOnly ? error : deletedInPart(error, domain, entry.name);
       });
@@ -68,24 +71,17 @@ function selection(snapshots: DomainSnapshots, name: string, flags: number): rea
   return flags & DELETE.CHILDREN ? [...beneath, entry] : beneath;
 }
 
-/** Goes through all merges on paper, so that the first one is not done where a later one would be refused. */
-async function checkMerges(
+/** Reads the images once, for all that go. */
+async function mergesOf(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
   doomed: readonly SnapshotEntry[],
-): Promise<void> {
-  if (!doomed.some(isExternal)) return;
-  let left: readonly SnapshotDef[] = await otherSnapshots(snapshots, new Set());
-  let standing = await standingOf(context, domain, left);
-  for (const { name } of doomed) {
-    const snapshot = left.find((def) => def.name === name);
-    left = left.filter((def) => def.name !== name);
-    if (!snapshot) continue;
-    const plan = planMerge(snapshot, left, standing);
-    left = left.map((def) => restated(def, plan) ?? def);
-    standing = afterMerge(standing, plan);
-  }
+): Promise<ReadonlyMap<string, PlannedMerge>> {
+  if (!doomed.some(isExternal)) return new Map();
+  const all = await otherSnapshots(snapshots, new Set());
+  const names = doomed.map(({ name }) => name);
+  return planMerges(names, all, await standingOf(context, domain, all));
 }
 
 /** A current snapshot among those that go with children hands over first: to the snapshot itself, as libvirt does. */

@@ -7,14 +7,20 @@ import type { SnapshotDef } from '../model/snapshot.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
-import { externalDisks, type Merge, movesOff, planMerge, restated } from './layers.ts';
+import { type Merge, movesOff, type PlannedMerge, restated } from './layers.ts';
 import { capturedDisks, memoryPathOf } from './libxl-args.ts';
 import { moveDisks } from './move-disks.ts';
 import type { Job } from './ports.ts';
-import { otherSnapshots, standingOf } from './standing.ts';
 
 /** What reaches the disks while data is taken away. */
 type Progress = Pick<Job, 'signal' | 'progress'>;
+
+interface Discarded {
+  readonly domain: Domain;
+  readonly snapshot: SnapshotDef;
+  /** Undefined for a snapshot without layers. */
+  readonly merge: PlannedMerge | undefined;
+}
 
 /**
  * Idempotent: what is already gone is no error. Refuses (84) where the domain runs on other images than an internal
@@ -24,8 +30,7 @@ type Progress = Pick<Job, 'signal' | 'progress'>;
 export async function discardData(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
-  domain: Domain,
-  snapshot: SnapshotDef,
+  { domain, snapshot, merge }: Discarded,
   job: Progress,
 ): Promise<void> {
   const { host, images, memory } = context;
@@ -38,11 +43,7 @@ export async function discardData(
       await images.delete(snapshot.name, captured);
     }
   }
-  if (externalDisks(snapshot).length > 0) {
-    const others = await otherSnapshots(snapshots, new Set([snapshot.name]));
-    const standing = await standingOf(context, domain, [snapshot, ...others]);
-    await merge(context, snapshots, domain, planMerge(snapshot, others, standing), others, job);
-  }
+  if (merge) await mergeLayers(context, snapshots, domain, merge, job);
   try {
     if (snapshot.memory.location === 'external') await memory.removeFile(snapshot.memory.file);
     else await memory.remove(domain.ref, snapshot.name);
@@ -57,12 +58,11 @@ export function deletedInPart(error: unknown, { ref }: Domain, name: string): Li
 }
 
 /** The definitions name a layer until it is merged, and the one beneath it right afterwards. */
-async function merge(
+async function mergeLayers(
   { host, images, memory }: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
-  plan: Merge,
-  others: readonly SnapshotDef[],
+  { plan, others }: PlannedMerge,
   job: Progress,
 ): Promise<void> {
   if (isActive(domain)) await host.commit(domain, plan.own, job);

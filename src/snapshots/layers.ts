@@ -136,6 +136,36 @@ export function restated(snapshot: SnapshotDef, { own, others }: Merge): Snapsho
   };
 }
 
+/** A merge, and the snapshots that there are besides the one it deletes, as they are before it. */
+export interface PlannedMerge {
+  readonly plan: Merge;
+  readonly others: readonly SnapshotDef[];
+}
+
+/**
+ * What deleting snapshots one after the other does, by name, for those that have layers: all of it goes through on paper
+ * first, so that no merge is done where a later one would be refused. `all`: the domain's snapshots.
+ */
+export function planMerges(
+  doomed: readonly string[],
+  all: readonly SnapshotDef[],
+  standing: Standing,
+): ReadonlyMap<string, PlannedMerge> {
+  const plans = new Map<string, PlannedMerge>();
+  let left = all;
+  let now = standing;
+  for (const name of doomed) {
+    const snapshot = left.find((def) => def.name === name);
+    left = left.filter((def) => def.name !== name);
+    if (!snapshot || externalDisks(snapshot).length === 0) continue;
+    const plan = planMerge(snapshot, left, now);
+    plans.set(name, { plan, others: left });
+    left = left.map((def) => restated(def, plan) ?? def);
+    now = afterMerge(now, plan);
+  }
+  return plans;
+}
+
 /** Disks that stand on a merged layer stand on the image beneath it from then on. */
 export function movesOff(merged: readonly LayerCommit[]): readonly Move[] {
   return merged.map(({ disk, top, base }) => ({ disk, from: top, to: base }));

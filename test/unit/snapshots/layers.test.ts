@@ -8,6 +8,7 @@ import {
   checkNothingStandsOn,
   movesOff,
   planMerge,
+  planMerges,
   restated,
   type Standing,
   stateOf,
@@ -159,6 +160,14 @@ describe('deleting an external snapshot', () => {
       unused: [],
     });
   });
+
+  test('is refused before the first of several where a later one would be', () => {
+    const now = standing(['o2', 'o1', 'base'], ['x', 'base']);
+    const branch = snapshot('s3', { state: 'x', overlay: 'y' });
+    const internal = snapshot('s4', { state: 'o2' });
+    expect([...planMerges(['s4', 's2'], [s1, s2, branch, internal], now).keys()]).toEqual(['s2']);
+    expect(() => planMerges(['s2', 's1'], [s1, s2, branch], now)).toThrow(/several branches/);
+  });
 });
 
 describe('a chain of deletes, on paper', () => {
@@ -174,11 +183,17 @@ describe('a chain of deletes, on paper', () => {
             snapshot(`s${index + 1}`, { state: names[index] ?? '', overlay: names[index + 1] ?? '' }),
           );
           let now = standing([...names].reverse());
+          const plans = planMerges(
+            order.map((index) => `s${index + 1}`),
+            left,
+            now,
+          );
           for (const index of order) {
             const doomed = left.find(({ name }) => name === `s${index + 1}`) as SnapshotDef;
             left = left.filter((def) => def !== doomed);
             const plan = planMerge(doomed, left, now);
             expect(plan.own.length + plan.others.length).toBe(1);
+            expect(plans.get(doomed.name)).toEqual({ plan, others: left });
             left = left.map((def) => restated(def, plan) ?? def);
             now = afterMerge(now, plan);
             const chain = chainFrom(now.tips.get('xvda'), now).map(({ path }) => path);
