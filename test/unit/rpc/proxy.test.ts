@@ -1,84 +1,33 @@
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { LibvirtError } from '../../../src/errors.ts';
+import { describe, expect, test } from '@jest/globals';
 import { LIFECYCLE } from '../../../src/model/events.ts';
 import { type Codec, nothing, string } from '../../../src/rpc/codec.ts';
-import { LifecycleHub } from '../../../src/rpc/events.ts';
-import { FrameSplitter } from '../../../src/rpc/frame-splitter.ts';
-import { decodeHeader, encodeFrame, type FrameHeader, HEADER_BYTES, STATUS, TYPE } from '../../../src/rpc/frames.ts';
+import { encodeFrame, HEADER_BYTES, STATUS, TYPE } from '../../../src/rpc/frames.ts';
 import { LIFECYCLE_EVENT, lifecycleFrame } from '../../../src/rpc/messages.ts';
 import { CONNECT, PROCEDURES as P, type Procedure } from '../../../src/rpc/procedures.ts';
 import { proxy } from '../../../src/rpc/proxy.ts';
-import { type Listener, listen } from '../../../src/rpc/server.ts';
-import { MemorySnapshots, NO_OVERLAYS } from '../../support/memory-snapshots.ts';
-import { type Frame, RawClient } from '../../support/raw-client.ts';
+import { listen } from '../../../src/rpc/server.ts';
+import { NO_OVERLAYS } from '../../support/memory-snapshots.ts';
+import { RawClient } from '../../support/raw-client.ts';
 import { rpcFixture } from '../../support/rpc-fixtures.ts';
+import {
+  answer,
+  directory,
+  domain,
+  hospitable,
+  hub,
+  listener,
+  opened,
+  snapshots,
+  theUpstream,
+  upstream,
+  upstreamSocket,
+} from './proxied.ts';
 
-const domain = { name: 'test', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: -1 };
-const MIB = 1024 * 1024;
 const SCREENSHOT = 211;
-
-let directory: string;
-let upstream: Server;
-let listener: Listener;
-let hub: LifecycleHub;
-let snapshots: MemorySnapshots;
-/** What the upstream does with each call; by default it is silent. */
-let onFrame: (frame: Frame, socket: Socket) => void;
-let upstreamSocket: Socket;
-
-beforeEach(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'xlsnap-unit-proxy-'));
-  const path = join(directory, 'upstream');
-  onFrame = () => {};
-  upstream = createServer((socket) => {
-    upstreamSocket = socket;
-    socket.on('error', () => {});
-    const splitter = new FrameSplitter({
-      begin: () => 'whole',
-      whole: (header, bytes) => onFrame({ header, bytes }, socket),
-      pass: () => {},
-    });
-    socket.on('data', (chunk) => splitter.push(chunk));
-  });
-  upstream.listen(path);
-  await once(upstream, 'listening');
-  hub = new LifecycleHub();
-  snapshots = new MemorySnapshots(hub);
-  const handler = proxy({ upstream: path, snapshots, hub, overlaid: NO_OVERLAYS });
-  listener = await listen({ path: join(directory, 'sock'), readOnly: false, mode: 0o600 }, handler);
-});
-
-afterEach(async () => {
-  await listener[Symbol.asyncDispose]();
-  upstreamSocket?.destroy();
-  upstream.close();
-  rmSync(directory, { recursive: true });
-});
-
-function answer<T>(socket: Socket, call: FrameHeader, result: Codec<T>, value: T): void {
-  socket.write(encodeFrame({ ...call, type: TYPE.REPLY }, result, value));
-}
-
-/** An upstream that lets everybody in and gives registrations the callback ID 5. */
-function hospitable({ header }: Frame, socket: Socket): void {
-  const { procedure } = header;
-  if (procedure === P.AUTH_LIST.number) answer(socket, header, P.AUTH_LIST.result, { types: [0] });
-  if (procedure === P.CONNECT_OPEN.number) answer(socket, header, nothing, undefined);
-  if (procedure === P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY.number) {
-    answer(socket, header, P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY.result, { callbackID: 5 });
-  }
-}
-
-async function opened(): Promise<RawClient> {
-  onFrame = hospitable;
-  return await RawClient.open(listener.path);
-}
+const MIB = 1024 * 1024;
 
 const streamFrame = (bytes: number): Buffer => {
   const frame = Buffer.alloc(HEADER_BYTES + bytes);
@@ -97,7 +46,7 @@ test('foreign frames arrive byte for byte, both ways, however they are cut', asy
     .map(rpcFixture)
     .concat(streamFrame(100_001));
   const there: Buffer[] = [];
-  onFrame = ({ bytes }) => there.push(bytes);
+  theUpstream.onFrame = ({ bytes }) => there.push(bytes);
   const bytes = Buffer.concat(foreign);
   for (let at = 0; at < bytes.length; at += 7_001) {
     client.socket.write(bytes.subarray(at, at + 7_001));
@@ -141,7 +90,7 @@ describe('a read-only client', () => {
       const handler = proxy({ upstream: path, upstreamReadOnly: `${path}-ro`, snapshots, hub, overlaid: NO_OVERLAYS });
       await using readOnly = await listen({ path: join(directory, 'ro'), readOnly: true, mode: 0o600 }, handler);
       const opens: number[] = [];
-      onFrame = (frame, socket) => {
+      theUpstream.onFrame = (frame, socket) => {
         if (frame.header.procedure === P.CONNECT_OPEN.number) opens.push(flagsOf(frame.bytes));
         hospitable(frame, socket);
       };
@@ -187,7 +136,7 @@ describe('a side that does not read', () => {
     expect(await stuck(client.socket)).toBeLessThan(12);
     let seen = 0;
     const all = new Promise<void>((resolve) => {
-      onFrame = ({ bytes }) => {
+      theUpstream.onFrame = ({ bytes }) => {
         if (bytes.equals(frame)) seen += 1;
         if (seen === many.length) resolve();
       };
@@ -256,7 +205,8 @@ describe('the upstream’s words', () => {
     ],
   ])('events of both sides come to a client from before 1.2.1, which has no number: %s', async (_, on, args, off) => {
     const client = await opened();
-    onFrame = ({ header }, socket) => answer(socket, header, on.result as Codec<unknown>, { registered: 0 });
+    theUpstream.onFrame = ({ header }, socket) =>
+      answer(socket, header, on.result as Codec<unknown>, { registered: 0 });
     await client.call(on as Procedure<unknown, unknown>, args);
     hub.expect(domain.uuid, LIFECYCLE.STARTED_RESTORED, LIFECYCLE.STARTED_FROM_SNAPSHOT);
     hub.expect(domain.uuid, LIFECYCLE.STOPPED_SAVED);
@@ -276,7 +226,7 @@ describe('the upstream’s words', () => {
 
   test('a reply with file descriptors becomes a refusal, and the stream stays in step', async () => {
     const client = await opened();
-    onFrame = ({ header }, socket) => {
+    theUpstream.onFrame = ({ header }, socket) => {
       socket.write(encodeFrame({ ...header, type: TYPE.REPLY_WITH_FDS }, string, ''));
       answer(socket, { ...header, serial: 77 }, nothing, undefined);
     };
@@ -298,7 +248,7 @@ describe('the upstream’s words', () => {
   test('only the reply to CONNECT_OPEN itself opens the connection', async () => {
     const client = new RawClient(listener.path);
     const asked: number[] = [];
-    onFrame = ({ header }, socket) => {
+    theUpstream.onFrame = ({ header }, socket) => {
       asked.push(header.procedure);
       if (header.procedure === P.AUTH_LIST.number) answer(socket, header, P.AUTH_LIST.result, { types: [2] });
     };
@@ -309,128 +259,5 @@ describe('the upstream’s words', () => {
     await delay(20);
     expect(asked).toEqual([P.CONNECT_OPEN.number, P.AUTH_LIST.number, P.DOMAIN_SNAPSHOT_NUM.number]);
     expect(client.frames).toEqual([]);
-  });
-});
-
-describe('undefine', () => {
-  const seen: { readonly header: FrameHeader; readonly flags: number }[] = [];
-
-  async function undefining(): Promise<RawClient> {
-    const client = await opened();
-    seen.length = 0;
-    onFrame = ({ header, bytes }, socket) => {
-      seen.push({ header: decodeHeader(bytes), flags: bytes.readUInt32BE(bytes.length - 4) });
-      answer(socket, header, nothing, undefined);
-    };
-    await snapshots.createXML(domain, '<name>s1</name>');
-    return client;
-  }
-
-  test('goes to the upstream without the flag it does not know, and forgets the snapshots', async () => {
-    const client = await undefining();
-    await client.call(P.DOMAIN_UNDEFINE_FLAGS, { domain, flags: 0x2 | 0x4 });
-    expect(seen).toMatchObject([{ header: { procedure: P.DOMAIN_UNDEFINE_FLAGS.number, serial: 2 }, flags: 0x4 }]);
-    expect(snapshots.count(domain.uuid)).toBe(0);
-  });
-
-  test('never gets there while there are snapshots', async () => {
-    const client = await undefining();
-    const detail = 'cannot delete inactive domain with 1 snapshots';
-    expect(await client.error(client.send(P.DOMAIN_UNDEFINE, { domain }))).toMatchObject({ code: 55, str2: detail });
-    expect(await client.error(client.send(P.DOMAIN_UNDEFINE_FLAGS, { domain, flags: 1 }))).toMatchObject({ code: 55 });
-    expect(seen).toEqual([]);
-  });
-
-  test('that fails there leaves the snapshots', async () => {
-    const client = await undefining();
-    onFrame = ({ header }, socket) =>
-      socket.write(encodeFrame({ ...header, type: TYPE.REPLY, status: STATUS.ERROR }, nothing, undefined));
-    const call = client.send(P.DOMAIN_UNDEFINE_FLAGS, { domain, flags: 0x2 });
-    expect((await client.reply(call)).header.status).toBe(STATUS.ERROR);
-    expect(snapshots.count(domain.uuid)).toBe(1);
-  });
-
-  test('says so when the snapshots could not be forgotten', async () => {
-    const client = await undefining();
-    snapshots.forget = async () => {
-      throw new LibvirtError('INTERNAL_ERROR', 'no space');
-    };
-    const call = client.send(P.DOMAIN_UNDEFINE_FLAGS, { domain, flags: 0x2 });
-    expect(await client.error(call)).toMatchObject({ message: 'internal error: no space' });
-  });
-});
-
-describe('what snapshots and their jobs change of other calls', () => {
-  /** A client, and the procedures of the calls that have reached the upstream since. */
-  async function watched(): Promise<{ readonly client: RawClient; readonly asked: number[] }> {
-    const client = await opened();
-    const asked: number[] = [];
-    onFrame = ({ header }, socket) => {
-      asked.push(header.procedure);
-      answer(socket, header, nothing, undefined);
-    };
-    return { client, asked };
-  }
-
-  const migrations = [
-    P.DOMAIN_MIGRATE_BEGIN3,
-    P.DOMAIN_MIGRATE_PERFORM3,
-    P.DOMAIN_MIGRATE_BEGIN3_PARAMS,
-    P.DOMAIN_MIGRATE_PERFORM3_PARAMS,
-  ];
-
-  test.each(migrations)('a domain with snapshots is not migrated: $number', async (migrate) => {
-    const { client, asked } = await watched();
-    const rest = Buffer.from('0000000100000000', 'hex');
-    await client.call(migrate, { domain, rest });
-    expect(asked).toEqual([migrate.number]);
-    await snapshots.createXML(domain, '<name>s1</name>');
-    const refused = await client.error(client.send(migrate, { domain, rest }));
-    expect(refused).toMatchObject({ code: 55, str2: 'cannot migrate domain with 1 snapshots' });
-    expect(asked).toEqual([migrate.number]);
-  });
-
-  test('a job of ours is shown and aborted here; any other is the upstream’s', async () => {
-    const { client, asked } = await watched();
-    const { DOMAIN_GET_JOB_INFO, DOMAIN_GET_JOB_STATS, DOMAIN_ABORT_JOB } = P;
-    client.send(DOMAIN_GET_JOB_INFO, { domain });
-    client.send(DOMAIN_GET_JOB_STATS, { domain, flags: 0 });
-    await client.call(DOMAIN_ABORT_JOB, { domain });
-    expect(asked.splice(0)).toEqual([163, 298, 164]);
-    let cancelled = 0;
-    const job = { operation: 'revert', snapshot: 's1', started: Date.now(), phase: 'disks', progress: undefined };
-    snapshots.jobs.set(domain.uuid, { ...job, cancel: () => (cancelled += 1) });
-    expect((await client.call(DOMAIN_GET_JOB_INFO, { domain })).type).toBe(2);
-    expect((await client.call(DOMAIN_GET_JOB_STATS, { domain, flags: 0 })).params[0]).toMatchObject({ value: 7 });
-    await client.call(DOMAIN_ABORT_JOB, { domain });
-    expect(cancelled).toBe(1);
-    expect(asked).toEqual([]);
-    await client.reply(client.send(DOMAIN_GET_JOB_STATS, { domain, flags: 1 }));
-    expect(asked).toEqual([298]);
-  });
-
-  test('who may only look does not abort', async () => {
-    onFrame = hospitable;
-    using client = await RawClient.open(listener.path, 'xen:///system', CONNECT.RO);
-    const asked: number[] = [];
-    onFrame = ({ header }) => asked.push(header.procedure);
-    const cancel = (): void => {
-      throw new Error('aborted');
-    };
-    const job = { operation: 'create', snapshot: 's1', started: 0, phase: 'saving', progress: undefined, cancel };
-    snapshots.jobs.set(domain.uuid, job);
-    client.send(P.DOMAIN_ABORT_JOB, { domain });
-    await client.call(P.DOMAIN_GET_JOB_INFO, { domain });
-    expect(asked).toEqual([P.DOMAIN_ABORT_JOB.number]);
-  });
-
-  test('capabilities come with what can be done here', async () => {
-    const client = await opened();
-    const { result } = P.CONNECT_GET_CAPABILITIES;
-    const value = '<capabilities>\n  <guest>\n    <os_type>xen</os_type>\n  </guest>\n</capabilities>\n';
-    onFrame = ({ header }, socket) => answer(socket, header, result, { value });
-    const seen = await client.call(P.CONNECT_GET_CAPABILITIES, undefined);
-    const features = "    <features>\n      <disksnapshot default='on' toggle='no'/>\n    </features>\n";
-    expect(seen.value).toBe(value.replace('  </guest>', `${features}  </guest>`));
   });
 });

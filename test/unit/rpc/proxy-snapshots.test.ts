@@ -1,0 +1,132 @@
+/** Calls that are not about snapshots, and that snapshots change. */
+
+import { describe, expect, test } from '@jest/globals';
+import { LibvirtError } from '../../../src/errors.ts';
+import { nothing } from '../../../src/rpc/codec.ts';
+import { decodeHeader, encodeFrame, type FrameHeader, STATUS, TYPE } from '../../../src/rpc/frames.ts';
+import { CONNECT, PROCEDURES as P } from '../../../src/rpc/procedures.ts';
+import { RawClient } from '../../support/raw-client.ts';
+import { answer, domain, hospitable, listener, opened, snapshots, theUpstream } from './proxied.ts';
+
+describe('undefine', () => {
+  const seen: { readonly header: FrameHeader; readonly flags: number }[] = [];
+
+  async function undefining(): Promise<RawClient> {
+    const client = await opened();
+    seen.length = 0;
+    theUpstream.onFrame = ({ header, bytes }, socket) => {
+      seen.push({ header: decodeHeader(bytes), flags: bytes.readUInt32BE(bytes.length - 4) });
+      answer(socket, header, nothing, undefined);
+    };
+    await snapshots.createXML(domain, '<name>s1</name>');
+    return client;
+  }
+
+  test('goes to the upstream without the flag it does not know, and forgets the snapshots', async () => {
+    const client = await undefining();
+    await client.call(P.DOMAIN_UNDEFINE_FLAGS, { domain, flags: 0x2 | 0x4 });
+    expect(seen).toMatchObject([{ header: { procedure: P.DOMAIN_UNDEFINE_FLAGS.number, serial: 2 }, flags: 0x4 }]);
+    expect(snapshots.count(domain.uuid)).toBe(0);
+  });
+
+  test('never gets there while there are snapshots', async () => {
+    const client = await undefining();
+    const detail = 'cannot delete inactive domain with 1 snapshots';
+    expect(await client.error(client.send(P.DOMAIN_UNDEFINE, { domain }))).toMatchObject({ code: 55, str2: detail });
+    expect(await client.error(client.send(P.DOMAIN_UNDEFINE_FLAGS, { domain, flags: 1 }))).toMatchObject({ code: 55 });
+    expect(seen).toEqual([]);
+  });
+
+  test('that fails there leaves the snapshots', async () => {
+    const client = await undefining();
+    theUpstream.onFrame = ({ header }, socket) =>
+      socket.write(encodeFrame({ ...header, type: TYPE.REPLY, status: STATUS.ERROR }, nothing, undefined));
+    const call = client.send(P.DOMAIN_UNDEFINE_FLAGS, { domain, flags: 0x2 });
+    expect((await client.reply(call)).header.status).toBe(STATUS.ERROR);
+    expect(snapshots.count(domain.uuid)).toBe(1);
+  });
+
+  test('says so when the snapshots could not be forgotten', async () => {
+    const client = await undefining();
+    snapshots.forget = async () => {
+      throw new LibvirtError('INTERNAL_ERROR', 'no space');
+    };
+    const call = client.send(P.DOMAIN_UNDEFINE_FLAGS, { domain, flags: 0x2 });
+    expect(await client.error(call)).toMatchObject({ message: 'internal error: no space' });
+  });
+});
+
+describe('what snapshots and their jobs change of other calls', () => {
+  /** A client, and the procedures of the calls that have reached the upstream since. */
+  async function watched(): Promise<{ readonly client: RawClient; readonly asked: number[] }> {
+    const client = await opened();
+    const asked: number[] = [];
+    theUpstream.onFrame = ({ header }, socket) => {
+      asked.push(header.procedure);
+      answer(socket, header, nothing, undefined);
+    };
+    return { client, asked };
+  }
+
+  const migrations = [
+    P.DOMAIN_MIGRATE_BEGIN3,
+    P.DOMAIN_MIGRATE_PERFORM3,
+    P.DOMAIN_MIGRATE_BEGIN3_PARAMS,
+    P.DOMAIN_MIGRATE_PERFORM3_PARAMS,
+  ];
+
+  test.each(migrations)('a domain with snapshots is not migrated: $number', async (migrate) => {
+    const { client, asked } = await watched();
+    const rest = Buffer.from('0000000100000000', 'hex');
+    await client.call(migrate, { domain, rest });
+    expect(asked).toEqual([migrate.number]);
+    await snapshots.createXML(domain, '<name>s1</name>');
+    const refused = await client.error(client.send(migrate, { domain, rest }));
+    expect(refused).toMatchObject({ code: 55, str2: 'cannot migrate domain with 1 snapshots' });
+    expect(asked).toEqual([migrate.number]);
+  });
+
+  test('a job of ours is shown and aborted here; any other is the upstream’s', async () => {
+    const { client, asked } = await watched();
+    const { DOMAIN_GET_JOB_INFO, DOMAIN_GET_JOB_STATS, DOMAIN_ABORT_JOB } = P;
+    client.send(DOMAIN_GET_JOB_INFO, { domain });
+    client.send(DOMAIN_GET_JOB_STATS, { domain, flags: 0 });
+    await client.call(DOMAIN_ABORT_JOB, { domain });
+    expect(asked.splice(0)).toEqual([163, 298, 164]);
+    let cancelled = 0;
+    const job = { operation: 'revert', snapshot: 's1', started: Date.now(), phase: 'disks', progress: undefined };
+    snapshots.jobs.set(domain.uuid, { ...job, cancel: () => (cancelled += 1) });
+    expect((await client.call(DOMAIN_GET_JOB_INFO, { domain })).type).toBe(2);
+    expect((await client.call(DOMAIN_GET_JOB_STATS, { domain, flags: 0 })).params[0]).toMatchObject({ value: 7 });
+    await client.call(DOMAIN_ABORT_JOB, { domain });
+    expect(cancelled).toBe(1);
+    expect(asked).toEqual([]);
+    await client.reply(client.send(DOMAIN_GET_JOB_STATS, { domain, flags: 1 }));
+    expect(asked).toEqual([298]);
+  });
+
+  test('who may only look does not abort', async () => {
+    theUpstream.onFrame = hospitable;
+    using client = await RawClient.open(listener.path, 'xen:///system', CONNECT.RO);
+    const asked: number[] = [];
+    theUpstream.onFrame = ({ header }) => asked.push(header.procedure);
+    const cancel = (): void => {
+      throw new Error('aborted');
+    };
+    const job = { operation: 'create', snapshot: 's1', started: 0, phase: 'saving', progress: undefined, cancel };
+    snapshots.jobs.set(domain.uuid, job);
+    client.send(P.DOMAIN_ABORT_JOB, { domain });
+    await client.call(P.DOMAIN_GET_JOB_INFO, { domain });
+    expect(asked).toEqual([P.DOMAIN_ABORT_JOB.number]);
+  });
+
+  test('capabilities come with what can be done here', async () => {
+    const client = await opened();
+    const { result } = P.CONNECT_GET_CAPABILITIES;
+    const value = '<capabilities>\n  <guest>\n    <os_type>xen</os_type>\n  </guest>\n</capabilities>\n';
+    theUpstream.onFrame = ({ header }, socket) => answer(socket, header, result, { value });
+    const seen = await client.call(P.CONNECT_GET_CAPABILITIES, undefined);
+    const features = "    <features>\n      <disksnapshot default='on' toggle='no'/>\n    </features>\n";
+    expect(seen.value).toBe(value.replace('  </guest>', `${features}  </guest>`));
+  });
+});
