@@ -68,6 +68,19 @@ test('imports between rooms go one way only', () => {
   expect(wrong).toEqual([]);
 });
 
+test('no file imports itself, through whatever others', () => {
+  const importsOf = new Map(sources.map((file) => [file, imports.filter((each) => each.file === file)]));
+  const reached = (file: string, seen = new Set<string>()): ReadonlySet<string> => {
+    for (const { target } of importsOf.get(file) ?? []) {
+      if (seen.has(target)) continue;
+      seen.add(target);
+      reached(target, seen);
+    }
+    return seen;
+  };
+  expect(sources.filter((file) => reached(file).has(file))).toEqual([]);
+});
+
 test('koffi, dbus-next and the XML engine are each imported in one room', () => {
   const wrong = imports.filter(({ room, target }) => target in PACKAGE_ROOMS && PACKAGE_ROOMS[target] !== room);
   expect(wrong).toEqual([]);
