@@ -70,6 +70,7 @@ const OFF: readonly Cell[] = [
 const TRANSIENT: readonly Cell[] = [
   INTERNAL,
   { memory: 'external', disks: ['internal', 'internal'] },
+  { memory: 'none', disks: ['internal', 'internal'] },
   { ...EXTERNAL, refused: /^Requested operation is not valid: .*transient domain/ },
   { ...MIXED, refused: /^Requested operation is not valid: .*transient domain/ },
   { ...DISK_ONLY, refused: /^Requested operation is not valid: .*transient domain/ },
