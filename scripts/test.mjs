@@ -15,7 +15,7 @@ const fast = process.argv.includes('--fast');
  * and the faults around the suspend, are `npm run test:lab`: under emulation they take an hour.
  */
 const MATRIX_PART =
-  'refused|guest memory external, disks external.external$|pvh guest memory none, disks internal.external|reboots|plain virsh restore';
+  'refused|guest memory external, disks external.external$|pvh guest memory none, disks internal.external|pvh? guest reboots|plain virsh restore';
 
 /** Runs jest on some projects and returns its counts. A run that gave no counts has failed as a whole. */
 function jest(name, ...args) {

@@ -119,12 +119,15 @@ export class Lab {
     return existsSync(log) ? ticksIn(readFileSync(log, 'latin1')) : [];
   }
 
-  /** The same, cut where the counter went back: [[1, 2, 3, 4], [3, 4, 5]] says that the guest was reverted to its tick 2. */
+  /**
+   * The same, cut where the counter did not go on: [[1, 2, 3, 4], [3, 4, 5], [9, 10]] says that the guest was reverted to its
+   * tick 2, and then to its tick 8 of another branch.
+   */
   tickRuns(name: string): readonly (readonly number[])[] {
     const runs: number[][] = [];
-    let last = Number.POSITIVE_INFINITY;
+    let last: number | undefined;
     for (const tick of this.ticks(name)) {
-      if (tick <= last) runs.push([]);
+      if (last === undefined || tick !== last + 1) runs.push([]);
       runs.at(-1)?.push(tick);
       last = tick;
     }
