@@ -9,6 +9,7 @@ import { deletedInPart, discardData } from './discard.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { OperationJob } from './jobs.ts';
 import { type PlannedMerge, planMerges } from './layers.ts';
+import { checkNotShared } from './shared-images.ts';
 import { otherSnapshots, standingOf } from './standing.ts';
 
 /**
@@ -81,7 +82,13 @@ async function mergesOf(
   if (!doomed.some(isExternal)) return new Map();
   const all = await otherSnapshots(snapshots, new Set());
   const names = doomed.map(({ name }) => name);
-  return planMerges(names, all, await standingOf(context, domain, all));
+  const merges = planMerges(names, all, await standingOf(context, domain, all));
+  await checkNotShared(
+    context,
+    domain,
+    [...merges.values()].map(({ plan }) => plan),
+  );
+  return merges;
 }
 
 /** A current snapshot among those that go with children hands over first: to the snapshot itself, as libvirt does. */

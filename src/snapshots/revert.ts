@@ -22,6 +22,7 @@ import type { OperationJob } from './jobs.ts';
 import { checkNothingStandsOn, externalDisks, overlaysOf } from './layers.ts';
 import { capturedDisks, memoryPathOf } from './libxl-args.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './revert-disks.ts';
+import { sharedImages } from './shared-images.ts';
 import { otherSnapshots } from './standing.ts';
 
 /**
@@ -85,7 +86,10 @@ async function planRevert(
   const tips = diskImages(await context.host.definition(domain, 'live'));
   const present = await presentOverlays(snapshot);
   const from = { tips, others, present };
-  const disks = planRevertDisks(snapshot, { ...from, suffix: await freeSuffix(snapshot, from) });
+  const planned = planRevertDisks(snapshot, { ...from, suffix: await freeSuffix(snapshot, from) });
+  const abandoned = planned.abandoned.map(({ path }) => path);
+  const shared = await sharedImages(context, domain, abandoned);
+  const disks = { ...planned, abandoned: planned.abandoned.filter(({ path }) => !shared.has(path)) };
   const { domain: live, inactiveDomain = live } = snapshot;
   if (!live || !inactiveDomain) throw lacksDefinition(domain, snapshot);
   const now = (definition: XmlElement): XmlElement =>

@@ -4,7 +4,17 @@ import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { backingChain, guestReads, guestWrites, imageReads } from '../support/embedded-disk.ts';
-import { create, diskOnly, exists, file, host, images, inactiveSource, source } from '../support/external-host.ts';
+import {
+  create,
+  defineOther,
+  diskOnly,
+  exists,
+  file,
+  host,
+  images,
+  inactiveSource,
+  source,
+} from '../support/external-host.ts';
 
 describe('deleting', () => {
   test('the newest snapshot of a running domain merges its overlay, and the guest goes on in the image beneath', async () => {
@@ -100,6 +110,21 @@ describe('deleting', () => {
     await rename(`${folder}.away`, folder);
     await host.ok('snapshot-delete', 'test', 's1');
     expect(await imageReads(file('test.qcow2'), 2)).toBe(true);
+  });
+
+  test('is refused where another domain, though it is off, stands on an image that would be merged or removed', async () => {
+    await diskOnly('s1');
+    await diskOnly('s2');
+    for (const image of ['test.qcow2', 'test.s1']) {
+      await defineOther(image);
+      expect(await host.refused('snapshot-delete', 'test', 's1')).toMatch(
+        /^Requested operation is not valid: image '.*' of domain 'test' is also what domain 'other' stands on/m,
+      );
+      await host.ok('undefine', 'other');
+    }
+    expect(await backingChain(file('test.s2'))).toEqual([file('test.s2'), file('test.s1'), file('test.qcow2')]);
+    await host.ok('snapshot-delete', 'test', 's1');
+    expect(await images()).toEqual(['test.qcow2', 'test.s2']);
   });
 
   test('of metadata alone keeps every file', async () => {

@@ -6,7 +6,17 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { backingChain, guestReads, guestWrites, imageReads } from '../support/embedded-disk.ts';
-import { create, diskOnly, exists, file, host, images, inactiveSource, source } from '../support/external-host.ts';
+import {
+  create,
+  defineOther,
+  diskOnly,
+  exists,
+  file,
+  host,
+  images,
+  inactiveSource,
+  source,
+} from '../support/external-host.ts';
 import { snapshotsIn } from '../support/images.ts';
 
 const run = promisify(execFile);
@@ -270,6 +280,14 @@ describe('reverting', () => {
     await host.ok('snapshot-delete', 'test', 's3');
     await host.ok('snapshot-delete', 'test', 's1');
     expect(await images()).toEqual(['test.qcow2']);
+  });
+
+  test('keeps the overlay that another domain stands on', async () => {
+    await diskOnly('s1');
+    await defineOther('test.s1');
+    await host.ok('snapshot-revert', 'test', 's1', '--running');
+    expect(await exists(file('test.s1'))).toBe(true);
+    await host.ok('undefine', 'other');
   });
 
   test('twice within a second is fine', async () => {

@@ -1,0 +1,51 @@
+/** Images that another domain stands on: a merge would change what that one reads, and so would their removal. */
+
+import { LibvirtError } from '../errors.ts';
+import { type Domain, isActive } from '../model/domain.ts';
+import { diskImages } from '../xml/domain-images.ts';
+import type { SnapshotContext } from './context.ts';
+import type { Merge } from './layers.ts';
+
+type Looking = Pick<SnapshotContext, 'host' | 'images'>;
+
+/**
+ * Refuses (55) merges into, or of, an image that any other domain stands on, though it be off: only who runs has its
+ * images locked. Reads only.
+ */
+export async function checkNotShared(context: Looking, domain: Domain, merges: readonly Merge[]): Promise<void> {
+  const touched = merges.flatMap(({ own, others, unused }) => [
+    ...[...own, ...others].flatMap(({ top, base }) => [top, base]),
+    ...unused,
+  ]);
+  const paths = touched.map(({ path }) => path);
+  for (const [path, other] of await sharedImages(context, domain, paths)) throw isShared(domain, other, path);
+}
+
+/** Which of these paths another domain stands on, and which domain: in any of its definitions. Reads only. */
+export async function sharedImages(
+  { host, images }: Looking,
+  domain: Domain,
+  paths: readonly string[],
+): Promise<ReadonlyMap<string, Domain>> {
+  const shared = new Map<string, Domain>();
+  if (paths.length === 0) return shared;
+  for (const other of await host.list()) {
+    if (other.ref.uuid === domain.ref.uuid) continue;
+    const definitions = [await host.definition(other, 'live')];
+    if (other.persistent && isActive(other)) definitions.push(await host.definition(other, 'persistent'));
+    for (const tip of definitions.flatMap((definition) => [...diskImages(definition).values()])) {
+      // One that cannot be read is not there, or is its own domain's trouble.
+      const chain = await images.chain(tip).catch(() => [tip]);
+      for (const { path } of chain) if (paths.includes(path)) shared.set(path, other);
+    }
+  }
+  return shared;
+}
+
+function isShared({ ref }: Domain, other: Domain, path: string): LibvirtError {
+  return new LibvirtError(
+    'OPERATION_INVALID',
+    `image '${path}' of domain '${ref.name}' is also what domain '${other.ref.name}' stands on, and merging layers would ` +
+      'change it: give that one an image of its own first, or forget the snapshot with --metadata',
+  );
+}
