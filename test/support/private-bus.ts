@@ -58,10 +58,15 @@ export class PrivateBus implements AsyncDisposable {
     if (daemon.exitCode !== null) throw new Error(`dbus-daemon ended with ${daemon.exitCode}`);
   }
 
+  /** Has it answer nothing more: what is asked of it from now on waits until it ends. */
+  stop(): void {
+    this.#daemon?.kill('SIGSTOP');
+  }
+
   async end(): Promise<void> {
     if (!this.#daemon || this.#daemon.exitCode !== null || this.#daemon.signalCode !== null) return;
     const ended = once(this.#daemon, 'exit');
-    this.#daemon.kill();
+    this.#daemon.kill('SIGKILL');
     await ended;
   }
 

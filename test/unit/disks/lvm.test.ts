@@ -1,6 +1,9 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import { LVM, requireVolume } from '../../../src/disks/lvm.ts';
 import { fakeVolumes, phy } from './fake-volumes.ts';
+
+// Each command is a process of its own; several dozen of them take their time on a busy machine.
+jest.setTimeout(60_000);
 
 const THIN = { contents: 'a1', pool: 'pool0' };
 const THICK = { contents: 'b1' };
