@@ -90,6 +90,7 @@ async function openUpstreamHost(
         snapshots,
         hub,
         overlaid: host.overlaid,
+        reverted: host.reverted,
       }),
   };
 }

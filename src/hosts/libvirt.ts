@@ -22,6 +22,7 @@ import { domainDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
 import type { Launcher } from './launch.ts';
+import { RevertedDomains } from './reverted-domains.ts';
 import type { Upstream } from './upstream.ts';
 
 /** How memory and disks of an active domain get into a snapshot and out of it. */
@@ -55,6 +56,8 @@ export class LibvirtHost implements Host {
   readonly #departures: Departures;
   readonly #mechanism: Mechanism;
   readonly #liveDisks: LiveDisks;
+  /** For clients, who ask libvirtd for the state. */
+  readonly reverted: RevertedDomains;
 
   constructor({ upstream, events, launcher, departures, mechanism, liveDisks }: LibvirtHostOptions) {
     this.#upstream = upstream;
@@ -63,6 +66,7 @@ export class LibvirtHost implements Host {
     this.#departures = departures;
     this.#mechanism = mechanism;
     this.#liveDisks = liveDisks;
+    this.reverted = new RevertedDomains(upstream);
   }
 
   async lookup({ uuid }: DomainRef): Promise<Domain> {
@@ -128,6 +132,7 @@ export class LibvirtHost implements Host {
     // Only a revert destroys a transient domain, and a revert brings it back.
     await (persistent ? stop() : this.#departures.withReturn(ref, stop));
     await this.#liveDisks.forget(ref.uuid);
+    this.reverted.add(ref.uuid, 'shutoff');
     this.#events.emit({ ...ref, id: -1 }, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
   }
 
@@ -137,6 +142,7 @@ export class LibvirtHost implements Host {
     { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
   ): Promise<void> {
     const restored = await this.#launcher.restore(ref, memoryPath, { paused, definition });
+    this.reverted.add(ref.uuid, paused ? 'paused' : 'running');
     this.#events.emit(restored, LIFECYCLE.STARTED_FROM_SNAPSHOT);
     this.#events.emit(restored, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
   }
@@ -159,8 +165,9 @@ export class LibvirtHost implements Host {
   }
 
   /** For clients, whose own calls for a definition the upstream answers. */
-  get overlaid(): { has(uuid: string): boolean; definition(xml: string): string } {
+  get overlaid(): { any(): boolean; has(uuid: string): boolean; definition(xml: string): string } {
     return {
+      any: () => this.#liveDisks.any,
       has: (uuid) => this.#liveDisks.has(uuid),
       definition: (xml) => {
         const domain = parseDomain(xml);

@@ -1,6 +1,6 @@
 /** The embedded domains as ordinary clients see them: what virsh list, start, destroy and their like need. */
 
-import type { DomainRef, DomainSummary } from '../model/domain.ts';
+import { type DomainRef, type DomainSummary, REASONS } from '../model/domain.ts';
 import { textAt } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import { XML } from '../model/flags.ts';
@@ -8,7 +8,7 @@ import { domainMemoryKib } from '../xml/domain.ts';
 import { withoutSecrets } from '../xml/domain-format.ts';
 import { writeElement } from '../xml/write.ts';
 import { readDefinition, withId } from './test-definition.ts';
-import { REASONS, type TestDomain } from './test-domain.ts';
+import type { TestDomain } from './test-domain.ts';
 import type { TestDomains } from './test-domains.ts';
 
 /** The front's DomainApi (src/rpc/domain-api.ts). */

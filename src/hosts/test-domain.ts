@@ -3,19 +3,12 @@
 import { join } from 'node:path';
 import { LibvirtError } from '../errors.ts';
 import { libxlDeviceDisk } from '../model/device-disk.ts';
-import type { Domain, DomainRef, DomainState } from '../model/domain.ts';
+import { type Domain, type DomainRef, type DomainState, REASONS } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { domainName } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import { GuestMemory } from './test-memory.ts';
 import { StorageDaemon } from './test-storage-daemon.ts';
-
-/** Details of virDomainGetState (libvirt-domain.h), per state. */
-export const REASONS = {
-  running: { booted: 1, fromSnapshot: 4, unpaused: 5 },
-  paused: { user: 1, fromSnapshot: 7 },
-  shutoff: { unknown: 0, shutdown: 1, destroyed: 2, fromSnapshot: 7 },
-} as const;
 
 /** What exists while a domain is active. */
 export interface Run {

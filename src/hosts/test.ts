@@ -12,7 +12,7 @@ import { createQcow2Image } from '../disks/qcow2.ts';
 import { systemError } from '../errors.ts';
 import { readMemoryImage } from '../libxl/memory-image.ts';
 import { checkTie, retie } from '../libxl/memory-tie.ts';
-import type { Domain, DomainRef } from '../model/domain.ts';
+import { type Domain, type DomainRef, REASONS } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { LIFECYCLE } from '../model/events.ts';
 import type {
@@ -27,7 +27,6 @@ import { withDiskImages } from '../xml/domain-images.ts';
 import { freezeGuest } from './guest-agent.ts';
 import { checkImageOwner } from './saved-image.ts';
 import { defaultDefinition } from './test-definition.ts';
-import { REASONS } from './test-domain.ts';
 import { TestDomainApi } from './test-domain-api.ts';
 import { TestDomains } from './test-domains.ts';
 import { readMemoryStream } from './test-memory.ts';

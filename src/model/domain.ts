@@ -22,6 +22,13 @@ export const DOMAIN_STATES = [
 /** A state of a domain, in the word that libvirt writes for it. */
 export type DomainState = (typeof DOMAIN_STATES)[number];
 
+/** Details of a domain's state: the numbers of virDomainRunningReason, virDomainPausedReason, virDomainShutoffReason. */
+export const REASONS = {
+  running: { booted: 1, fromSnapshot: 4, unpaused: 5 },
+  paused: { user: 1, fromSnapshot: 7 },
+  shutoff: { unknown: 0, shutdown: 1, destroyed: 2, fromSnapshot: 7 },
+} as const;
+
 /** A domain at one moment. `id` in `ref` is the libxl domid when active. */
 export interface Domain {
   readonly ref: DomainRef;
@@ -35,7 +42,7 @@ export interface Domain {
 export interface DomainSummary {
   readonly ref: DomainRef;
   readonly state: DomainState;
-  /** The detail of virDomainState (virDomainShutoffReason and its like). */
+  /** One of REASONS. */
   readonly reason: number;
   readonly persistent: boolean;
   readonly maxMemoryKib: bigint;

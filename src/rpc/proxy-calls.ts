@@ -1,7 +1,7 @@
 /** Calls that go to the upstream, but not as they came, or whose replies do not come back as they are. */
 
 import { LibvirtError } from '../errors.ts';
-import type { DomainRef } from '../model/domain.ts';
+import { DOMAIN_STATES, type DomainRef } from '../model/domain.ts';
 import { XML } from '../model/flags.ts';
 import type { ActiveJob, SnapshotApi } from '../snapshots/api.ts';
 import { announceSnapshots } from './capabilities.ts';
@@ -13,24 +13,32 @@ import { errorFrame, replyFrame } from './messages.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure, UNDEFINE } from './procedures.ts';
 import type { OverlaidDomains, ProxyContext, ProxyOptions } from './proxy-context.ts';
 
-/** Handles one call. What it cannot decode it sends on as it is: the upstream says what is wrong with it. */
-export type ProxyCall = (connection: ProxyContext, call: FrameHeader, frame: Buffer) => void | Promise<void>;
+export interface ProxyCall {
+  /** What it cannot decode it sends on as it is: the upstream says what is wrong with it. */
+  run(connection: ProxyContext, call: FrameHeader, frame: Buffer): void | Promise<void>;
+  /** False while it would change nothing: then the call passes unread. */
+  isWanted(): boolean;
+}
 
 function proxyCall<A, R>(
   procedure: Procedure<A, R>,
   run: (connection: ProxyContext, call: FrameHeader, frame: Buffer, args: A) => void | Promise<void>,
+  isWanted = () => true,
 ): [number, ProxyCall] {
   return [
     procedure.number,
-    (connection, call, frame) => {
-      let args: A;
-      try {
-        args = decodePayload(procedure.args, frame);
-      } catch {
-        connection.toUpstream(call, frame);
-        return;
-      }
-      return run(connection, call, frame, args);
+    {
+      isWanted,
+      run(connection, call, frame) {
+        let args: A;
+        try {
+          args = decodePayload(procedure.args, frame);
+        } catch {
+          connection.toUpstream(call, frame);
+          return;
+        }
+        return run(connection, call, frame, args);
+      },
     },
   ];
 }
@@ -39,8 +47,9 @@ function proxyCall<A, R>(
 export function proxyCalls({
   snapshots,
   overlaid,
+  reverted,
   upstreamUri,
-}: Pick<ProxyOptions, 'snapshots' | 'overlaid' | 'upstreamUri'>) {
+}: Pick<ProxyOptions, 'snapshots' | 'overlaid' | 'reverted' | 'upstreamUri'>) {
   return new Map([
     proxyCall(P.CONNECT_OPEN, (connection, call, _frame, { name, flags }) => {
       const asked = connection.readOnly ? flags | CONNECT.RO : flags;
@@ -82,16 +91,33 @@ export function proxyCalls({
       });
     }),
 
-    proxyCall(P.DOMAIN_GET_XML_DESC, (connection, call, frame, { domain, flags }) => {
-      if (!overlaid.has(domain.uuid) || flags & XML.INACTIVE) {
-        connection.toUpstream(call, frame);
-        return;
-      }
-      const { result } = P.DOMAIN_GET_XML_DESC;
-      connection.toUpstream(call, frame, (reply, bytes) =>
-        replyFrame(reply, result, { value: overlaid.definition(decodePayload(result, bytes).value) }),
-      );
-    }),
+    proxyCall(
+      P.DOMAIN_GET_XML_DESC,
+      (connection, call, frame, { domain, flags }) => {
+        if (!overlaid.has(domain.uuid) || flags & XML.INACTIVE) {
+          connection.toUpstream(call, frame);
+          return;
+        }
+        const { result } = P.DOMAIN_GET_XML_DESC;
+        connection.toUpstream(call, frame, (reply, bytes) =>
+          replyFrame(reply, result, { value: overlaid.definition(decodePayload(result, bytes).value) }),
+        );
+      },
+      () => overlaid.any(),
+    ),
+
+    proxyCall(
+      P.DOMAIN_GET_STATE,
+      (connection, call, frame, { domain }) => {
+        const { result } = P.DOMAIN_GET_STATE;
+        connection.toUpstream(call, frame, (reply, bytes) => {
+          const { state } = decodePayload(result, bytes);
+          const reason = reverted.reason(domain.uuid, DOMAIN_STATES[state]);
+          return reason === undefined ? bytes : replyFrame(reply, result, { state, reason });
+        });
+      },
+      () => reverted.any(),
+    ),
 
     overlaidCall(overlaid, P.DOMAIN_SAVE),
     overlaidCall(overlaid, P.DOMAIN_SAVE_FLAGS),

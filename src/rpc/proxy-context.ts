@@ -1,5 +1,6 @@
 /** What a proxied connection is made of, and what the handling of its calls may do with it. */
 
+import type { DomainState } from '../model/domain.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
 import type { EventClient, LifecycleHub } from './events.ts';
 import type { FrameHeader } from './frames.ts';
@@ -15,12 +16,23 @@ export interface ProxyOptions {
   readonly hub: LifecycleHub;
   /** Running domains whose disks stand on other images than the upstream knows. */
   readonly overlaid: OverlaidDomains;
+  /** Domains whose state has another reason than the upstream knows. */
+  readonly reverted: RevertedDomains;
 }
 
 export interface OverlaidDomains {
+  /** False while there is none. */
+  any(): boolean;
   has(uuid: string): boolean;
   /** The upstream's live definition of one of them, with the images that its disks stand on. */
   definition(xml: string): string;
+}
+
+export interface RevertedDomains {
+  /** False while there is none. */
+  any(): boolean;
+  /** The reason of the state that the upstream tells; undefined where its own is right. */
+  reason(uuid: string, state: DomainState | undefined): number | undefined;
 }
 
 /** What the proxy's own handling of a call may do with the connection. */

@@ -133,7 +133,8 @@ class ProxyConnection implements ProxyContext {
     if (!isRemoteCall(header)) return 'pass';
     this.#busyPoll.expect(this);
     const answered = this.open && this.#answers.has(header.procedure);
-    return answered || this.#calls.has(header.procedure) ? 'whole' : 'pass';
+    const wanted = this.#calls.get(header.procedure)?.isWanted() ?? false;
+    return answered || wanted ? 'whole' : 'pass';
   }
 
   #call(header: FrameHeader, frame: Buffer): void {
@@ -142,7 +143,7 @@ class ProxyConnection implements ProxyContext {
     this.#limit.run(async () => {
       try {
         if (answer) this.toClient(await answer(header, frame, this.readOnly));
-        else await call?.(this, header, frame);
+        else await call?.run(this, header, frame);
       } catch (error) {
         this.toClient(errorFrame(header, error));
       }

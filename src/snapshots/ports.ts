@@ -246,6 +246,8 @@ export interface JournalEntry {
 
 /** Which images a running domain stands on where the owner of its definition cannot know. Of one run of the domain. */
 export interface LiveDisks {
+  /** False while no domain has a record. */
+  readonly any: boolean;
   has(uuid: string): boolean;
   /** By target; empty where its definition is right. From memory. */
   of(ref: DomainRef): ReadonlyMap<string, DiskImage>;

@@ -49,6 +49,10 @@ export class LiveDiskFiles implements LiveDisks {
     return new LiveDiskFiles(dir, bootId, runs);
   }
 
+  get any(): boolean {
+    return this.#runs.size > 0;
+  }
+
   has(uuid: string): boolean {
     return this.#runs.has(uuid);
   }

@@ -13,7 +13,7 @@ import { CONNECT, PROCEDURES as P } from '../../src/rpc/procedures.ts';
 import { proxy } from '../../src/rpc/proxy.ts';
 import { type Listener, listen } from '../../src/rpc/server.ts';
 import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
-import { MemorySnapshots, NO_OVERLAYS } from '../support/memory-snapshots.ts';
+import { MemorySnapshots, NOTHING_ELSE } from '../support/memory-snapshots.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { virsh } from '../support/virsh.ts';
 
@@ -74,7 +74,7 @@ const options = () => ({
   upstreamReadOnly: `${libvirtd.socket}-ro`,
   snapshots,
   hub,
-  overlaid: NO_OVERLAYS,
+  ...NOTHING_ELSE,
 });
 
 const out = async (...args: readonly string[]): Promise<string> => {

@@ -69,7 +69,7 @@ test('a running domain is snapshot, reverted to, and its snapshot deleted', asyn
   expect(await daemon.ok('snapshot-info', 'one', 's1')).toContain('State:          running');
   expect(await readdir(join(home, 'memory', UUID))).toEqual(['s1.save']);
   expect(await daemon.ok('snapshot-revert', 'one', 's1')).toBe('Domain snapshot s1 reverted');
-  expect(await daemon.ok('domstate', 'one')).toBe('running');
+  expect(await daemon.ok('domstate', 'one', '--reason')).toBe('running (from snapshot)');
   expect(await daemon.ok('snapshot-delete', 'one', 's1')).toBe('Domain snapshot s1 deleted');
   expect(await readdir(join(home, 'memory'))).toEqual([]);
   expect(await daemon.ok('snapshot-list', 'one', '--name')).toBe('');

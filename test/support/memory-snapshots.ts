@@ -3,12 +3,15 @@
 import { LibvirtError } from '../../src/errors.ts';
 import type { DomainRef } from '../../src/model/domain.ts';
 import { LIFECYCLE } from '../../src/model/events.ts';
-import type { OverlaidDomains } from '../../src/rpc/proxy-context.ts';
+import type { ProxyOptions } from '../../src/rpc/proxy-context.ts';
 import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotRef } from '../../src/snapshots/api.ts';
 import type { LifecycleEvents } from '../../src/snapshots/ports.ts';
 
-/** For a proxy before which no domain runs on overlays. */
-export const NO_OVERLAYS: OverlaidDomains = { has: () => false, definition: (xml) => xml };
+/** For a proxy whose upstream knows of every domain what there is to know. */
+export const NOTHING_ELSE: Pick<ProxyOptions, 'overlaid' | 'reverted'> = {
+  overlaid: { any: () => false, has: () => false, definition: (xml) => xml },
+  reverted: { any: () => false, reason: () => undefined },
+};
 
 interface Kept {
   readonly name: string;

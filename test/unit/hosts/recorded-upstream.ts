@@ -189,6 +189,7 @@ export const NO_MECHANISM: LibvirtHostOptions['mechanism'] = {
 
 /** No domain stands on an overlay. */
 export const NO_LIVE_DISKS: LiveDisks = {
+  any: false,
   has: () => false,
   of: () => new Map(),
   set: async () => {},

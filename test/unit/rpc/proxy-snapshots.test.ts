@@ -6,7 +6,18 @@ import { nothing } from '../../../src/rpc/codec.ts';
 import { decodeHeader, encodeFrame, type FrameHeader, STATUS, TYPE } from '../../../src/rpc/frames.ts';
 import { CONNECT, PROCEDURES as P } from '../../../src/rpc/procedures.ts';
 import { RawClient } from '../../support/raw-client.ts';
-import { answer, domain, hospitable, listener, opened, snapshots, theUpstream } from './proxied.ts';
+import { until } from '../../support/until.ts';
+import {
+  answer,
+  domain,
+  hospitable,
+  listener,
+  opened,
+  reverted,
+  snapshots,
+  theUpstream,
+  upstreamSocket,
+} from './proxied.ts';
 
 describe('undefine', () => {
   const seen: { readonly header: FrameHeader; readonly flags: number }[] = [];
@@ -85,6 +96,28 @@ describe('what snapshots and their jobs change of other calls', () => {
     expect(refused).toMatchObject({ code: 55, str2: 'cannot migrate domain with 1 snapshots' });
     expect(asked).toEqual([migrate.number]);
   });
+
+  test('a domain that was reverted has the reason that the upstream does not know', async () => {
+    const client = await opened();
+    theUpstream.onFrame = ({ header }, socket) =>
+      answer(socket, header, P.DOMAIN_GET_STATE.result, { state: 1, reason: 3 });
+    const state = () => client.call(P.DOMAIN_GET_STATE, { domain, flags: 0 });
+    expect(await state()).toEqual({ state: 1, reason: 3 });
+    reverted.reasons.set(domain.uuid, 4);
+    expect(await state()).toEqual({ state: 1, reason: 4 });
+  });
+
+  test.each([P.DOMAIN_GET_XML_DESC, P.DOMAIN_GET_STATE])(
+    'call $number passes unread while no domain is other than the upstream knows',
+    async ({ number, args }) => {
+      const client = await opened();
+      const frame = encodeFrame({ procedure: number, type: TYPE.CALL, serial: 9 }, args, { domain, flags: 0 });
+      const came: Buffer[] = [];
+      upstreamSocket.removeAllListeners('data').on('data', (bytes) => came.push(bytes));
+      client.socket.write(frame.subarray(0, -4));
+      await until(() => Buffer.concat(came).equals(frame.subarray(0, -4)));
+    },
+  );
 
   test('a job of ours is shown and aborted here; any other is the upstream’s', async () => {
     const { client, asked } = await watched();

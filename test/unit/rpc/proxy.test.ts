@@ -9,7 +9,7 @@ import { LIFECYCLE_EVENT, lifecycleFrame } from '../../../src/rpc/messages.ts';
 import { CONNECT, PROCEDURES as P, type Procedure } from '../../../src/rpc/procedures.ts';
 import { proxy } from '../../../src/rpc/proxy.ts';
 import { listen } from '../../../src/rpc/server.ts';
-import { NO_OVERLAYS } from '../../support/memory-snapshots.ts';
+import { NOTHING_ELSE } from '../../support/memory-snapshots.ts';
 import { RawClient } from '../../support/raw-client.ts';
 import { rpcFixture } from '../../support/rpc-fixtures.ts';
 import {
@@ -87,7 +87,7 @@ describe('a read-only client', () => {
         readOnlyConnections += 1;
       });
       if (there) readOnlyUpstream.listen(`${path}-ro`);
-      const handler = proxy({ upstream: path, upstreamReadOnly: `${path}-ro`, snapshots, hub, overlaid: NO_OVERLAYS });
+      const handler = proxy({ upstream: path, upstreamReadOnly: `${path}-ro`, snapshots, hub, ...NOTHING_ELSE });
       await using readOnly = await listen({ path: join(directory, 'ro'), readOnly: true, mode: 0o600 }, handler);
       const opens: number[] = [];
       theUpstream.onFrame = (frame, socket) => {
