@@ -7,6 +7,7 @@ import { asLibvirtError, LibvirtError } from '../errors.ts';
 import { openLibvirtHost } from '../hosts/open-libvirt.ts';
 import { TestHost } from '../hosts/test.ts';
 import { LibxlHelper } from '../libxl/helper-process.ts';
+import { domainHold } from '../libxl/hold.ts';
 import { domainSnapshotRecover } from '../libxl/recover.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
 import { RpcClient } from '../rpc/client.ts';
@@ -73,7 +74,7 @@ async function openUpstreamHost(
     events: hub,
     images: new OfflineImages(),
     liveDisks: await LiveDiskFiles.open(options.stateDir, log.warning),
-    libxl: { checkDomainSnapshotSave, domainSnapshotSave, domainSnapshotRecover, qmpSocketOf },
+    libxl: { checkDomainSnapshotSave, domainSnapshotSave, domainSnapshotRecover, domainHold, qmpSocketOf },
     scratchDir: options.memoryDir,
     log: log.warning,
   });

@@ -7,6 +7,8 @@ import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
 import { groupByBackend, VOLUMES } from './backend.ts';
 import { endCommit, type NodePath, runCommit } from './commit-job.ts';
+import { isDoubled, rereadImages } from './doubled.ts';
+import { deleteLiveSnapshots, type LiveDeleteOptions } from './live-delete.ts';
 import {
   type BlockGraph,
   type DiskRoot,
@@ -14,37 +16,20 @@ import {
   freeNodeName,
   graphOf,
   hasJob,
+  listOf,
   queryBlockGraph,
   requireRoot,
-  rootsOf,
 } from './nodes.ts';
 import { checkOverlayFree, createOverlay, isBlockDevice, type Overlay, overlayOf, removeOverlay } from './overlays.ts';
 import { Qmp, QmpReplyLost } from './qmp.ts';
 import { takeBack } from './take-back.ts';
 
-export interface LiveSnapshotOptions {
-  /** QMP socket of the domain's device model; asked for where one of the disks is the device model's. */
-  monitor(): Promise<string>;
-  /** Name of the internal snapshots, the same in all images. */
-  readonly name: string;
-  /** `pdev_path` is the image that the guest writes to now. */
-  readonly disks: readonly LibxlDiskSnapshot[];
-  /** Honoured up to the first change. */
-  readonly signal: AbortSignal;
-}
+/** `disks`: whose `pdev_path` is the image that the guest writes to now. `signal`: honoured up to the first change. */
+export type LiveSnapshotOptions = LiveDeleteOptions;
 
 /** Refuses what LiveSnapshots could not do, before anything is touched. */
 export async function checkLiveSnapshots(options: LiveSnapshotOptions): Promise<void> {
   await findDisks(options);
-}
-
-/** Internal snapshots, one disk after the other. One that is not there is fine, so after a failure the same call goes on. */
-export async function deleteLiveSnapshots({ name, disks, monitor, signal }: LiveSnapshotOptions): Promise<void> {
-  const groups = await groupByBackend(disks);
-  for (const [kind, backend] of VOLUMES) await backend.delete(name, groups[kind]);
-  if (groups.qcow2.length === 0) return;
-  await using qmp = await Qmp.connect(await monitor(), signal);
-  await deleteInternal(qmp, name, groups.qcow2);
 }
 
 /**
@@ -82,10 +67,10 @@ export class LiveSnapshots {
     }
   }
 
-  /** True where one transaction takes them all; else the guest has to stand still meanwhile. */
-  get isAtomic(): boolean {
-    const { groups, served } = this.#found;
-    return groups.lvm.length + groups.zfs.length + (served.length > 0 ? 1 : 0) <= 1;
+  /** False where one transaction takes them all, and that is all there is to do; else the guest has to stand still meanwhile. */
+  get needsPause(): boolean {
+    const { groups, served, doubled } = this.#found;
+    return doubled || groups.lvm.length + groups.zfs.length + (served.length > 0 ? 1 : 0) > 1;
   }
 
   /**
@@ -148,7 +133,7 @@ export class LiveSnapshots {
     // Before the transaction no image had a snapshot of this name, so one that is there after it is its.
     const deleteTaken = async () => {
       try {
-        await deleteLiveSnapshots({ name, disks: internal, monitor, signal: NEVER });
+        await deleteLiveSnapshots({ ...this.#options, disks: internal, signal: NEVER });
       } catch (error) {
         const text = `internal snapshot '${name}' of ${listOf(internal)}: ${asLibvirtError(error).detail}`;
         throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
@@ -163,6 +148,7 @@ export class LiveSnapshots {
       else this.#sent = false;
       throw error;
     }
+    if (this.#found.doubled) await rereadImages(qmp, listOf(disks));
   }
 
   /** The overlay's node and file. A file that the guest may have written to, and cannot be merged back, stays. */
@@ -193,6 +179,8 @@ interface FoundDisks {
   readonly groups: Awaited<ReturnType<typeof groupByBackend>>;
   /** Those of the device model, in the order of the options. */
   readonly served: readonly ServedDisk[];
+  /** An internal snapshot is to be made in an image that QEMU has open twice. */
+  readonly doubled: boolean;
 }
 
 async function findDisks({ name, disks, monitor, signal }: LiveSnapshotOptions): Promise<FoundDisks> {
@@ -200,10 +188,11 @@ async function findDisks({ name, disks, monitor, signal }: LiveSnapshotOptions):
   for (const [kind, backend] of VOLUMES) await backend.checkFree(name, groups[kind]);
   for (const snapshot of groups.overlay) await checkOverlayFree(overlayOf(snapshot));
   const serving = disks.filter((snapshot) => groups.overlay.includes(snapshot) || groups.qcow2.includes(snapshot));
-  if (serving.length === 0) return { groups, served: [] };
+  if (serving.length === 0) return { groups, served: [], doubled: false };
   await using qmp = await Qmp.connect(await monitor(), signal);
   const graph = await queryBlockGraph(qmp, listOf(serving));
-  return { groups, served: serving.map((snapshot) => ({ snapshot, root: requireServable(graph, snapshot, name) })) };
+  const served = serving.map((snapshot) => ({ snapshot, root: requireServable(graph, snapshot, name) }));
+  return { groups, served, doubled: groups.qcow2.some(({ disk }) => isDoubled(graph, disk)) };
 }
 
 /** The disk's root, if a snapshot of it can be taken under this name. */
@@ -216,7 +205,7 @@ function requireServable(graph: BlockGraph, { disk, external }: LibxlDiskSnapsho
     throw new LibvirtError('OPERATION_INVALID', text);
   }
   if (external) {
-    if (root.emulated === undefined || rootsOf(graph, vdev, path).length === 1) return root;
+    if (!isDoubled(graph, disk)) return root;
     const text = `disk '${vdev}' is still used as emulated drive '${root.emulated}' beside its PV disk, and an overlay would be above one of the two only: wait until the guest has loaded its PV drivers, or take an internal snapshot`;
     throw new LibvirtError('OPERATION_INVALID', text);
   }
@@ -231,21 +220,6 @@ function requireServable(graph: BlockGraph, { disk, external }: LibxlDiskSnapsho
   return root;
 }
 
-async function deleteInternal(qmp: Qmp, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-  const graph = await queryBlockGraph(qmp, listOf(disks));
-  for (const { disk } of disks) {
-    const { node, snapshots, path } = requireRoot(graph, disk);
-    if (path !== disk.pdev_path) {
-      // libvirt's words; QEMU itself deletes from the image that the guest writes to, and no other.
-      const text = `disk image '${disk.pdev_path}' for internal snapshot '${name}' is not the same as disk image currently used by VM`;
-      throw new LibvirtError('OPERATION_UNSUPPORTED', text);
-    }
-    if (!snapshots.some((snapshot) => snapshot.name === name)) continue;
-    const subject = `internal snapshot '${name}' of disk '${disk.vdev}'`;
-    await qmp.execute('blockdev-snapshot-delete-internal-sync', { device: node, name }, subject);
-  }
-}
-
 /** Whether the guest uses it already, or nobody does: the node is gone when this returns. */
 async function removeNode(socket: string, disk: string, top: NodePath, base: NodePath): Promise<void> {
   const { attached } = await graphOf(socket, disk);
@@ -256,8 +230,4 @@ async function removeNode(socket: string, disk: string, top: NodePath, base: Nod
 
 function isExternal({ snapshot }: ServedDisk): boolean {
   return snapshot.external === true;
-}
-
-function listOf(disks: readonly LibxlDiskSnapshot[]): string {
-  return disks.map(({ disk }) => `disk '${disk.vdev}'`).join(', ');
 }

@@ -5,7 +5,7 @@
  */
 
 import { LibvirtError } from '../errors.ts';
-import type { LibxlDeviceDisk } from '../model/libxl.ts';
+import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../model/libxl.ts';
 import { Qmp } from './qmp.ts';
 
 /** A disk (`xvda`) and the node of its top image in QEMU. */
@@ -101,6 +101,11 @@ export async function deleteUnused(socket: string, disk: string, path: string): 
   for (const { node } of unused) {
     await qmp.execute('blockdev-del', { 'node-name': node }, `node '${node}' of disk '${disk}'`);
   }
+}
+
+/** For messages: `disk 'xvda', disk 'xvdb'`. */
+export function listOf(disks: readonly LibxlDiskSnapshot[]): string {
+  return disks.map(({ disk }) => `disk '${disk.vdev}'`).join(', ');
 }
 
 /** What each device or export is attached to, with the images beneath. */

@@ -1,9 +1,10 @@
 /** Snapshots of libvirtd's Xen domains by libxl itself, beside libvirtd: the guest stops for moments only. */
 
 import { commitLiveLayers } from '../disks/live-commit.ts';
-import { deleteLiveSnapshots } from '../disks/live-snapshots.ts';
+import { deleteLiveSnapshots } from '../disks/live-delete.ts';
 import { LibvirtError } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
+import type { domainHold } from '../libxl/hold.ts';
 import { checkTie, retie } from '../libxl/memory-tie.ts';
 import type { domainSnapshotRecover } from '../libxl/recover.ts';
 import type { checkDomainSnapshotSave, domainSnapshotSave, SavePhase } from '../libxl/save.ts';
@@ -26,6 +27,7 @@ export interface LibxlSnapshots {
   readonly checkDomainSnapshotSave: typeof checkDomainSnapshotSave;
   readonly domainSnapshotSave: typeof domainSnapshotSave;
   readonly domainSnapshotRecover: typeof domainSnapshotRecover;
+  readonly domainHold: typeof domainHold;
   qmpSocketOf(domid: number): Promise<string>;
 }
 
@@ -83,7 +85,8 @@ export class BesideLibvirt implements Mechanism {
     if (disks.length === 0) return;
     await checkSameDomain(this.#upstream, ref);
     const monitor = () => this.#libxl.qmpSocketOf(ref.id);
-    await deleteLiveSnapshots({ name, disks, monitor, signal: new AbortController().signal });
+    const hold = () => this.#libxl.domainHold(ref.id);
+    await deleteLiveSnapshots({ name, disks, monitor, hold, signal: new AbortController().signal });
   }
 
   async commit(

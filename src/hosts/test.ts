@@ -7,7 +7,7 @@
 import { access, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { commitLiveLayers } from '../disks/live-commit.ts';
-import { deleteLiveSnapshots } from '../disks/live-snapshots.ts';
+import { deleteLiveSnapshots } from '../disks/live-delete.ts';
 import { createQcow2Image } from '../disks/qcow2.ts';
 import { systemError } from '../errors.ts';
 import { readMemoryImage } from '../libxl/memory-image.ts';

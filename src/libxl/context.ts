@@ -37,7 +37,7 @@ export class LibxlContext implements LibxlOperations {
   readonly #lib: Libxenlight;
   readonly #ctx: Pointer;
   /** The guest that this process has stopped, how, and the unfinished image of it. */
-  #held: (Held & { readonly domid: number; readonly path: string }) | null = null;
+  #held: (Held & { readonly domid: number; readonly path?: string }) | null = null;
   /** The domain that this process has made and nobody has unpaused. */
   #created: number | null = null;
   /** Calls under way that can be aborted. */
@@ -130,6 +130,7 @@ export class LibxlContext implements LibxlOperations {
 
   async pause(domid: number): Promise<void> {
     refuseNonGuest(domid);
+    this.#held ??= { domid, mayBeSuspended: false, paused: false };
     this.#hold(domid, { paused: true });
     check('domain_pause', await this.#lib.domainPause(this.#ctx, domid, null));
   }
@@ -207,7 +208,7 @@ export class LibxlContext implements LibxlOperations {
     const held = this.#held;
     if (held && (held.mayBeSuspended || held.paused)) {
       await this.release(held.domid, held);
-      rmSync(held.path, { force: true });
+      if (held.path !== undefined) rmSync(held.path, { force: true });
     }
     if (this.#created !== null) await this.destroy(this.#created);
   }

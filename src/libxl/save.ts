@@ -17,6 +17,7 @@ import { stat } from 'node:fs/promises';
 import { checkLiveSnapshots, LiveSnapshots } from '../disks/live-snapshots.ts';
 import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { memoryPathOf, requireSavable, type Savable } from './check.ts';
+import { domainHold } from './hold.ts';
 import { PartialMemoryImage } from './memory-image.ts';
 import { tieOf } from './memory-tie.ts';
 import type { DomainConfig, Held } from './protocol.ts';
@@ -51,7 +52,8 @@ export async function checkDomainSnapshotSave(
   // Internal snapshots have one name in all images.
   const name = disks.find((disk) => disk.name !== undefined)?.name ?? '';
   const { signal } = new AbortController();
-  await checkLiveSnapshots({ monitor: () => toolstack.qmpSocketOf(domid), name, disks, signal });
+  const { monitor, hold } = guestOf(domid, toolstack);
+  await checkLiveSnapshots({ monitor, hold, name, disks, signal });
 }
 
 /**
@@ -67,12 +69,17 @@ export async function domainSnapshotSave(
 ): Promise<LibxlDomainSnapshot> {
   await using xen = toolstack.startHelper();
   const savable = await requireSavable(toolstack, xen, domid, args);
-  const monitor = () => toolstack.qmpSocketOf(domid);
-  const disks = await LiveSnapshots.prepare({ monitor, name, disks: savable.disks, signal: options.signal });
+  const { signal } = options;
+  const disks = await LiveSnapshots.prepare({ ...guestOf(domid, toolstack), name, disks: savable.disks, signal });
   const save: Save = { toolstack, xen, domid, name, args, options, savable, disks };
   const taken = memoryPathOf(args) === undefined ? await saveDisks(save) : await saveMemoryAndDisks(save);
   return { name, config: withoutDomid(savable.config), ...taken };
 }
+
+const guestOf = (domid: number, toolstack: Toolstack) => ({
+  monitor: () => toolstack.qmpSocketOf(domid),
+  hold: () => domainHold(domid, toolstack),
+});
 
 interface Save {
   readonly toolstack: Toolstack;
@@ -129,7 +136,7 @@ async function saveDisks(save: Save): Promise<Omit<LibxlDomainSnapshot, 'name'>>
   const state: SaveState = { held: RUNS, disks: save.disks };
   try {
     await options.phase('disks');
-    const pauses = !savable.info.paused && !save.disks.isAtomic;
+    const pauses = !savable.info.paused && save.disks.needsPause;
     if (pauses) {
       await options.phase('paused');
       state.held = PAUSED;

@@ -133,11 +133,21 @@ describe('an HVM guest that has not loaded its PV drivers yet', () => {
     const matrix = new MatrixGuest(lab(), 'hvm');
     await matrix.remove();
     await lab().defineGuest(matrix.guest);
+    // Written through, so that a snapshot's clusters are there to be written over.
+    await lab().must(matrix.images.map((image) => `qemu-io -c 'write -P 7 0 16M' ${image}`).join(' && '));
     await lab().ok('start', matrix.name, '--paused');
     expect(await lab().refused(...matrix.create('s1', DISK_ONLY))).toMatch(/still used as emulated drive/);
     await lab().ok(...matrix.create('s1', { memory: 'none', disks: ['internal', 'internal'] }));
+    const { inside, tips } = await matrix.look();
+    expect(inside).toEqual([['s1'], ['s1']]);
+    const taken = await matrix.hashes(tips);
+    // Its PV disks take over from the emulated ones, and know of the snapshot that was made beside them.
+    await matrix.goesBack(() => lab().ok('resume', matrix.name));
+    await matrix.goesOn(3);
     expect((await matrix.look()).inside).toEqual([['s1'], ['s1']]);
+    expect(await matrix.hashes(tips.map((tip) => `${tip} s1`))).toEqual(taken);
     await lab().ok('snapshot-delete', matrix.name, 's1');
+    await matrix.goesOn();
     await matrix.isAsBefore();
     await matrix.remove();
   });

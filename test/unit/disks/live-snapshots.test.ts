@@ -1,6 +1,7 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from '@jest/globals';
-import { checkLiveSnapshots, deleteLiveSnapshots, LiveSnapshots } from '../../../src/disks/live-snapshots.ts';
+import { deleteLiveSnapshots } from '../../../src/disks/live-delete.ts';
+import { checkLiveSnapshots, LiveSnapshots } from '../../../src/disks/live-snapshots.ts';
 import { graphOf } from '../../../src/disks/nodes.ts';
 import { LibvirtError } from '../../../src/errors.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { deleteLiveSnapshots } from '../../../src/disks/live-delete.ts';
 import { checkLiveSnapshots, LiveSnapshots } from '../../../src/disks/live-snapshots.ts';
 import { diskNode, graphOf, requireRoot } from '../../../src/disks/nodes.ts';
 import { Qmp } from '../../../src/disks/qmp.ts';
@@ -34,6 +35,7 @@ async function hvmGuest() {
     ...['-device', 'virtio-blk-pci,drive=hda-qcow2'],
   ]);
   const ended = once(child, 'exit');
+  const holds: string[] = [];
   const qmp = async (command: string, args: object = {}) => {
     await using connection = await Qmp.connect(socket, signal);
     return await connection.execute(command, args, 'test');
@@ -46,12 +48,24 @@ async function hvmGuest() {
   );
   return {
     ...{ image, socket, folder: folder.path, hda: disk('hda', image) },
+    holds,
     options: (disks: readonly ReturnType<typeof overlay>[]) => ({
       monitor: async () => socket,
+      hold: async () => {
+        holds.push('held');
+        return {
+          async [Symbol.asyncDispose]() {
+            holds.push('released');
+          },
+        };
+      },
       name: 's1',
       disks,
       signal,
     }),
+    /** The image as each of the two has it open. */
+    nodes: async () =>
+      (await graphOf(socket, 'hda')).nodes.filter(({ path, driver }) => path === image && driver === 'qcow2'),
     root: async () => requireRoot(await graphOf(socket, 'hda'), disk('hda', image).disk),
     /** As the guest's PV drivers do. */
     unplug: () => qmp('human-monitor-command', { 'command-line': 'drive_del ide0-hd0' }),
@@ -79,6 +93,20 @@ describe('a disk that is there twice', () => {
     const [result] = await snapshots.take();
     expect(result?.node).not.toBe('hda-qcow2');
     expect(await snapshotsIn(guest.image)).toEqual(['s1']);
+  });
+
+  test('is known with its snapshots to the PV disk, too, which would write over them otherwise', async () => {
+    await using guest = await hvmGuest();
+    const names = async () => (await guest.nodes()).map(({ snapshots }) => snapshots.map(({ name }) => name));
+    const snapshots = await LiveSnapshots.prepare(guest.options([guest.hda]));
+    expect(snapshots.needsPause).toBe(true);
+    await snapshots.take();
+    expect(await names()).toEqual([['s1'], ['s1']]);
+    await deleteLiveSnapshots(guest.options([guest.hda]));
+    expect(await names()).toEqual([[], []]);
+    expect(guest.holds).toEqual(['held', 'released']);
+    await guest.unplug();
+    expect((await LiveSnapshots.prepare(guest.options([guest.hda]))).needsPause).toBe(false);
   });
 
   test('gets no overlay, which would be above one of the two only; after the unplug it does', async () => {

@@ -72,6 +72,7 @@ function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): Bes
       record.write(`checkDomainSnapshotSave ${domid}`);
       if (refuse) throw refuse;
     },
+    domainHold: () => Promise.reject(new Error('no disk is open twice')),
     domainSnapshotRecover: async (domid, phase) => {
       record.write(`domainSnapshotRecover ${domid} ${phase}`);
       if (refuse) throw refuse;

@@ -180,6 +180,7 @@ describe('the mechanism is chosen by the upstream', () => {
     checkDomainSnapshotSave: async () => {},
     domainSnapshotSave: unused,
     domainSnapshotRecover: unused,
+    domainHold: unused,
     qmpSocketOf: unused,
   };
   const LIVE = { memory: true, memory_path: '/m', live: true } as const;

@@ -1,0 +1,20 @@
+/** A guest that stands still while something is done to it. */
+
+import { XEN } from './toolstack.ts';
+
+/** Pauses the domain until it is disposed of; should this process die before that, the helper lets the guest go on. */
+export async function domainHold(domid: number, toolstack = XEN): Promise<AsyncDisposable> {
+  const xen = toolstack.startHelper();
+  try {
+    await xen.pause(domid);
+  } catch (error) {
+    await xen[Symbol.asyncDispose]();
+    throw error;
+  }
+  return {
+    async [Symbol.asyncDispose]() {
+      await using _ended = xen;
+      await xen.unpause(domid);
+    },
+  };
+}
