@@ -126,10 +126,10 @@ export function proxyCalls({
     undefineCall(snapshots, overlaid, P.DOMAIN_UNDEFINE, () => 0),
     undefineCall(snapshots, overlaid, P.DOMAIN_UNDEFINE_FLAGS, ({ flags }) => flags),
 
-    migrateCall(snapshots, P.DOMAIN_MIGRATE_BEGIN3),
-    migrateCall(snapshots, P.DOMAIN_MIGRATE_PERFORM3),
-    migrateCall(snapshots, P.DOMAIN_MIGRATE_BEGIN3_PARAMS),
-    migrateCall(snapshots, P.DOMAIN_MIGRATE_PERFORM3_PARAMS),
+    migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_BEGIN3),
+    migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_PERFORM3),
+    migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_BEGIN3_PARAMS),
+    migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_PERFORM3_PARAMS),
 
     jobCall(snapshots, P.DOMAIN_GET_JOB_INFO, jobInfo),
     proxyCall(P.DOMAIN_GET_JOB_STATS, (connection, call, frame, { domain, flags }) => {
@@ -227,12 +227,16 @@ function refuseOverlaid(overlaid: OverlaidDomains, { name, uuid }: DomainRef, wh
 /** The upstream migrates what has no snapshots: they would stay behind (qemuMigrationSrcIsAllowed). */
 function migrateCall<A extends { readonly domain: DomainRef }>(
   snapshots: SnapshotApi,
+  overlaid: OverlaidDomains,
   procedure: Procedure<A, unknown>,
 ): [number, ProxyCall] {
   return proxyCall(procedure, (connection, call, frame, { domain }) => {
     const count = snapshots.count(domain.uuid);
-    if (count === 0 || !connection.open || connection.readOnly) connection.toUpstream(call, frame);
-    else throw new LibvirtError('OPERATION_INVALID', `cannot migrate domain with ${count} snapshots`);
+    if (connection.open && !connection.readOnly) {
+      if (count > 0) throw new LibvirtError('OPERATION_INVALID', `cannot migrate domain with ${count} snapshots`);
+      refuseOverlaid(overlaid, domain, 'migrated');
+    }
+    connection.toUpstream(call, frame);
   });
 }
 

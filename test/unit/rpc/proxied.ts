@@ -13,7 +13,7 @@ import { encodeFrame, type FrameHeader, TYPE } from '../../../src/rpc/frames.ts'
 import { PROCEDURES as P } from '../../../src/rpc/procedures.ts';
 import { proxy } from '../../../src/rpc/proxy.ts';
 import { type Listener, listen } from '../../../src/rpc/server.ts';
-import { MemorySnapshots, NOTHING_ELSE } from '../../support/memory-snapshots.ts';
+import { MemorySnapshots } from '../../support/memory-snapshots.ts';
 import { type Frame, RawClient } from '../../support/raw-client.ts';
 
 export const domain = { name: 'test', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: -1 };
@@ -26,6 +26,13 @@ export let snapshots: MemorySnapshots;
 /** What the upstream does with each call; by default it is silent. */
 export const theUpstream: { onFrame(frame: Frame, socket: Socket): void } = { onFrame: () => {} };
 export let upstreamSocket: Socket;
+/** UUIDs of domains on overlays: tests put them there. */
+export const overlaid = {
+  uuids: new Set<string>(),
+  any: () => overlaid.uuids.size > 0,
+  has: (uuid: string) => overlaid.uuids.has(uuid),
+  definition: (xml: string) => xml.replace('base', 'overlay'),
+};
 /** Reasons by UUID: tests put them there. */
 export const reverted = {
   reasons: new Map<string, number>(),
@@ -51,8 +58,9 @@ beforeEach(async () => {
   await once(upstream, 'listening');
   hub = new LifecycleHub();
   snapshots = new MemorySnapshots(hub);
+  overlaid.uuids.clear();
   reverted.reasons.clear();
-  const handler = proxy({ upstream: path, snapshots, hub, ...NOTHING_ELSE, reverted });
+  const handler = proxy({ upstream: path, snapshots, hub, overlaid, reverted });
   listener = await listen({ path: join(directory, 'sock'), readOnly: false, mode: 0o600 }, handler);
 });
 

@@ -13,6 +13,7 @@ import {
   hospitable,
   listener,
   opened,
+  overlaid,
   reverted,
   snapshots,
   theUpstream,
@@ -95,6 +96,30 @@ describe('what snapshots and their jobs change of other calls', () => {
     const refused = await client.error(client.send(migrate, { domain, rest }));
     expect(refused).toMatchObject({ code: 55, str2: 'cannot migrate domain with 1 snapshots' });
     expect(asked).toEqual([migrate.number]);
+  });
+
+  test('a domain on overlays that the upstream does not know is shown with them, and does not leave it', async () => {
+    const { client, asked } = await watched();
+    overlaid.uuids.add(domain.uuid);
+    const rest = Buffer.from('0000000100000000', 'hex');
+    for (const serial of [
+      client.send(P.DOMAIN_MIGRATE_PERFORM3, { domain, rest }),
+      client.send(P.DOMAIN_SAVE, { domain, rest }),
+      client.send(P.DOMAIN_UNDEFINE, { domain }),
+    ]) {
+      expect(await client.error(serial)).toMatchObject({
+        code: 55,
+        message: expect.stringMatching(/overlays of external/),
+      });
+    }
+    expect(asked).toEqual([]);
+    theUpstream.onFrame = ({ header }, socket) =>
+      answer(socket, header, P.DOMAIN_GET_XML_DESC.result, { value: '<domain>base</domain>' });
+    expect(await client.call(P.DOMAIN_GET_XML_DESC, { domain, flags: 0 })).toEqual({
+      value: '<domain>overlay</domain>',
+    });
+    const inactive = await client.call(P.DOMAIN_GET_XML_DESC, { domain, flags: 2 });
+    expect(inactive).toEqual({ value: '<domain>base</domain>' });
   });
 
   test('a domain that was reverted has the reason that the upstream does not know', async () => {
