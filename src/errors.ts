@@ -102,9 +102,17 @@ export function isLibvirtError(error: unknown, ...codes: readonly ErrorCode[]): 
   return error instanceof LibvirtError && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** Any thrown value as a LibvirtError: what is not one is an internal error that keeps its message and its cause. */
+/**
+ * Any thrown value as a LibvirtError: what is not one is an internal error that keeps its message and its cause. Where
+ * closing something has failed after another failure (`await using`), that one counts, and the other is told with it.
+ */
 export function asLibvirtError(error: unknown): LibvirtError {
   if (error instanceof LibvirtError) return error;
+  // By its name: Node 20 has no such class, and the compiler puts one of its own in its place.
+  if ((error as Partial<Error> | undefined)?.name === 'SuppressedError') {
+    const { suppressed, error: later } = error as SuppressedError;
+    return explained(suppressed, asLibvirtError(later).message);
+  }
   const text = (error as Partial<Error> | undefined)?.message ?? String(error);
   return new LibvirtError('INTERNAL_ERROR', text, { cause: error });
 }
