@@ -80,6 +80,8 @@ export function missingProgram({ name, debianPackage }: Program): string {
 
 function reasonOf(error: ProgramFailure, program: Program): string {
   if (error.code === 'ENOENT') return missingProgram(program);
+  if (error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER')
+    return `${program.name} prints more than ${MAX_OUTPUT_BYTES >> 20} MiB`;
   if (error.killed) return `${program.name} took longer than ${PROGRAM_TIMEOUT_MS / 1000} seconds`;
   return error.stderr?.trim() || error.message;
 }
