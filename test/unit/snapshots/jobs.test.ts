@@ -207,6 +207,18 @@ describe('a running job', () => {
   });
 });
 
+test('a job whose record is still being written when the daemon stops is cancelled, too', async () => {
+  const { journal } = recording();
+  const { opened, open } = gate();
+  const jobs = new Jobs({ ...journal, begin: (domain, task) => opened.then(() => journal.begin(domain, task)) });
+  const running = jobs.run(G, { operation: 'create', snapshot: 's1', flags: 0 }, async ({ signal }) => signal.reason);
+  await new Promise(setImmediate);
+  const stopped = jobs[Symbol.asyncDispose]();
+  open();
+  await stopped;
+  await expect(running).resolves.toMatchObject({ code: 'OPERATION_ABORTED' });
+});
+
 test('what is done exclusively waits its turn, and is no job to others and no record', async () => {
   const { journal, lines } = recording();
   const jobs = new Jobs(journal);
