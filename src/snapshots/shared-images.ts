@@ -1,7 +1,8 @@
 /** Images that another domain stands on: a merge would change what that one reads, and so would their removal. */
 
-import { LibvirtError } from '../errors.ts';
+import { isLibvirtError, LibvirtError } from '../errors.ts';
 import { type Domain, isActive } from '../model/domain.ts';
+import type { XmlElement } from '../model/element.ts';
 import { diskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import type { Merge } from './layers.ts';
@@ -31,8 +32,7 @@ export async function sharedImages(
   if (paths.length === 0) return shared;
   for (const other of await host.list()) {
     if (other.ref.uuid === domain.ref.uuid) continue;
-    const definitions = [await host.definition(other, 'live')];
-    if (other.persistent && isActive(other)) definitions.push(await host.definition(other, 'persistent'));
+    const definitions = await definitionsOf(host, other).catch(noneIfGone);
     for (const tip of definitions.flatMap((definition) => [...diskImages(definition).values()])) {
       // One that cannot be read is not there, or is its own domain's trouble.
       const chain = await images.chain(tip).catch(() => [tip]);
@@ -40,6 +40,17 @@ export async function sharedImages(
     }
   }
   return shared;
+}
+
+async function definitionsOf(host: Looking['host'], domain: Domain): Promise<readonly XmlElement[]> {
+  const live = await host.definition(domain, 'live');
+  return domain.persistent && isActive(domain) ? [live, await host.definition(domain, 'persistent')] : [live];
+}
+
+/** A domain that went between the list and a look at it stands on nothing. */
+function noneIfGone(error: unknown): readonly XmlElement[] {
+  if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
+  return [];
 }
 
 function isShared({ ref }: Domain, other: Domain, path: string): LibvirtError {
