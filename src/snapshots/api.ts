@@ -45,7 +45,10 @@ export interface SnapshotApi {
   job(uuid: string): ActiveJob | undefined;
   /** What was last done to this domain. It is told once, unless `keep` says that it is to be told again. */
   completedJob(uuid: string, keep: boolean): CompletedJob | undefined;
-  /** Refuses (55) to undefine an inactive domain that has snapshots, unless `metadata` says they may go. */
+  /**
+   * Refuses (55) to undefine an inactive domain that has snapshots, unless `metadata` says they may go. Waits for the job
+   * that is under way, as jobs wait for each other.
+   */
   checkUndefine(domain: DomainRef, metadata: boolean): Promise<void>;
   /** Forgets all metadata of a domain that the host no longer knows; one that still runs keeps it. Images are not touched. */
   forget(uuid: string): Promise<void>;

@@ -148,9 +148,12 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   async checkUndefine(domain: DomainRef, metadata: boolean): Promise<void> {
     const snapshots = this.#loaded.get(domain.uuid);
     if (snapshots && snapshots.ref.name !== domain.name) await this.#follow(snapshots);
-    const count = this.count(domain.uuid);
-    if (count === 0 || metadata || isActive(await this.#context.host.lookup(domain))) return;
-    throw new LibvirtError('OPERATION_INVALID', `cannot delete inactive domain with ${count} snapshots`);
+    // A job that is under way may define the domain again.
+    await this.#context.jobs.exclusive(domain, async () => {
+      const count = this.count(domain.uuid);
+      if (count === 0 || metadata || isActive(await this.#context.host.lookup(domain))) return;
+      throw new LibvirtError('OPERATION_INVALID', `cannot delete inactive domain with ${count} snapshots`);
+    });
   }
 
   /** An undefine and the event it causes may both ask; the second waits for the first. */

@@ -1,0 +1,34 @@
+import { expect, test } from '@jest/globals';
+import type { Domain } from '../../../src/model/domain.ts';
+import type { SnapshotContext } from '../../../src/snapshots/context.ts';
+import { Jobs } from '../../../src/snapshots/jobs.ts';
+import type { Journal } from '../../../src/snapshots/ports.ts';
+import { SnapshotService } from '../../../src/snapshots/service.ts';
+import { MemoryStore } from '../../support/memory-store.ts';
+
+const domain: Domain = {
+  ref: { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: -1 },
+  state: 'shutoff',
+  persistent: true,
+};
+
+test('who wants to undefine a domain waits until the job on it has ended', async () => {
+  const entry = { phase: async () => {}, plan: async () => {}, end: async () => {} };
+  const journal: Journal = { begin: async () => entry, pending: async () => [], end: async () => {} };
+  const jobs = new Jobs(journal);
+  const host = { lookup: async () => domain, list: async () => [domain], onGone: () => {}, onRenamed: () => {} };
+  const context = { host, store: new MemoryStore(), jobs, journal, log: () => {} } as unknown as SnapshotContext;
+  const service = await SnapshotService.open(context);
+  const ended: string[] = [];
+  let end = () => {};
+  const work = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const job = jobs.run(domain.ref, { operation: 'delete', snapshot: 's', flags: 0 }, () => work);
+  const asked = service.checkUndefine(domain.ref, true).then(() => ended.push('may be undefined'));
+  await new Promise(setImmediate);
+  expect(ended).toEqual([]);
+  end();
+  await Promise.all([job.then(() => ended.push('job')), asked]);
+  expect(ended).toEqual(['job', 'may be undefined']);
+});
