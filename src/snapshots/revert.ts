@@ -24,6 +24,7 @@ import { capturedDisks, memoryPathOf } from './libxl-args.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './revert-disks.ts';
 import { sharedImages } from './shared-images.ts';
 import { otherSnapshots } from './standing.ts';
+import { alsoOnFailure } from './take-back.ts';
 
 /**
  * Where a revert ends up.
@@ -195,21 +196,25 @@ async function makeOverlays(
 
 /** From here on the old state is gone: every error says what has been done and how to go on. */
 async function carryOut(
-  { host, images, events }: SnapshotContext,
+  context: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
   { snapshot, target, disks, internal, definition, persistent }: Plan,
   job: OperationJob,
 ): Promise<void> {
+  const { host, images, events } = context;
   const { name } = domain.ref;
-  const removeOverlays = (): Promise<void> => images.remove(movesOnto(disks.overlays).map(({ to }) => to));
+  const withoutOverlays = async (error: unknown): Promise<never> => {
+    const made = movesOnto(disks.overlays).map(({ to }) => to);
+    await alsoOnFailure(context, error, disks.overlays, () => images.remove(made));
+    throw error;
+  };
   try {
     if (isActive(domain)) await job.phase('destroy');
     commit(job, name);
     if (isActive(domain)) await host.destroy(domain);
   } catch (error) {
-    await removeOverlays();
-    throw error;
+    await withoutOverlays(error);
   }
   await step(
     job,
@@ -220,10 +225,7 @@ async function carryOut(
     },
     `domain '${name}' is shut off and its disks may be partly reverted to snapshot '${snapshot.name}'; ` +
       `mend the cause and run snapshot-revert again`,
-  ).catch(async (error) => {
-    await removeOverlays();
-    throw error;
-  });
+  ).catch(withoutOverlays);
   let lost: unknown;
   if (target.kind === 'restore') {
     const { memoryPath, paused } = target;

@@ -1,8 +1,9 @@
 /** Takes back a create: what it was to make is known from its parameters, how far it came does not matter. */
 
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import { movesOnto, reversed } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
-import type { LayerCommit, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { LayerCommit, LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { SnapshotContext } from './context.ts';
 import { moveDisks } from './move-disks.ts';
 import type { Job } from './ports.ts';
@@ -35,4 +36,24 @@ export async function takeBack(
   await moveDisks(host, domain, 'persistent', reversed(moves));
   if (args.memory_path === memory.path(domain.ref, name)) await memory.remove(domain.ref, name);
   else if (args.memory_path !== undefined) await memory.removeFile(args.memory_path);
+}
+
+/** Takes something back after a failure; where that fails, too, the error says so. */
+export async function alsoOnFailure(
+  { log }: SnapshotContext,
+  error: unknown,
+  disks: readonly LibxlDiskSnapshot[],
+  undo: () => Promise<void>,
+): Promise<void> {
+  try {
+    await undo();
+  } catch (left) {
+    const { code, detail } = asLibvirtError(error);
+    const overlays = disks.flatMap(({ external_path }) => external_path ?? []).map((path) => `'${path}'`);
+    const what = overlays.length > 0 ? `${overlays.join(', ')} may be left behind` : 'its data is left behind';
+    const text = `${detail}; and ${what}: ${asLibvirtError(left).detail}`;
+    // Whoever has asked may have gone.
+    log(text);
+    throw new LibvirtError(code, text, { cause: error });
+  }
 }

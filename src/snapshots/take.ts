@@ -1,6 +1,6 @@
 /** Carries a create out, in an order in which every failure can be taken back. */
 
-import { asLibvirtError, LibvirtError } from '../errors.ts';
+import { asLibvirtError, explained } from '../errors.ts';
 import { movesOnto, reversed } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
 import { LIFECYCLE } from '../model/events.ts';
@@ -18,7 +18,7 @@ import type { OperationJob } from './jobs.ts';
 import { fromLibxlSnapshot, reused } from './libxl-args.ts';
 import { moveDisks } from './move-disks.ts';
 import type { Job } from './ports.ts';
-import { takeBack } from './take-back.ts';
+import { alsoOnFailure, takeBack } from './take-back.ts';
 
 /** A snapshot to be taken, and the parameters that say where all of it goes. */
 export interface CreatePlan {
@@ -61,7 +61,8 @@ export async function take(
   try {
     await moveDisks(host, domain, 'persistent', moves);
     if (!isActive(domain)) return snapshot;
-    const taken = await saveActive(context, domain, name, { ...args, disks: reused(disks) }, flags, job);
+    const save = flags & CREATE.QUIESCE ? saveFrozen : saveActive;
+    const taken = await save(context, domain, name, { ...args, disks: reused(disks) }, flags, job);
     if (taken.timings) job.paused(pauseOf(taken.timings, args.live === true));
     return fromLibxlSnapshot(snapshot, taken);
   } catch (error) {
@@ -102,7 +103,6 @@ async function saveActive(
   job: Job,
 ): Promise<LibxlDomainSnapshot> {
   const stops = domain.state === 'running' && args.memory === true;
-  await using _frozen = flags & CREATE.QUIESCE ? await host.freeze(domain) : undefined;
   if (stops) events.emit(domain.ref, LIFECYCLE.SUSPENDED_PAUSED);
   let halts = false;
   try {
@@ -113,6 +113,43 @@ async function saveActive(
     // A host that cannot be asked now does not undo what has been taken.
     const { ref } = await host.lookup(domain.ref).catch(() => domain);
     if (stops && !halts) events.emit(ref, LIFECYCLE.RESUMED_UNPAUSED);
+  }
+}
+
+/** While the guest's file systems stand still. Where they cannot be thawed, that is an error, as in the qemu driver. */
+async function saveFrozen(
+  context: SnapshotContext,
+  domain: Domain,
+  name: string,
+  args: LibxlDomainSnapshotArgs,
+  flags: number,
+  job: Job,
+): Promise<LibxlDomainSnapshot> {
+  const frozen = await context.host.freeze(domain);
+  const thaw = async (): Promise<void> => {
+    try {
+      await frozen[Symbol.asyncDispose]();
+    } catch (error) {
+      const still = `the file systems of domain '${domain.ref.name}' may still be frozen`;
+      throw explained(error, `${still}: 'fsfreeze --unfreeze' in the guest thaws them`);
+    }
+  };
+  let taken: LibxlDomainSnapshot;
+  try {
+    taken = await saveActive(context, domain, name, args, flags, job);
+  } catch (error) {
+    await thaw().catch((left) => context.log(asLibvirtError(left).message));
+    throw error;
+  }
+  try {
+    await thaw();
+    return taken;
+  } catch (error) {
+    const internal = (args.disks ?? []).filter(({ external }) => !external);
+    await alsoOnFailure(context, error, [], async () => {
+      if (internal.length > 0) await context.host.deleteDiskSnapshots(domain, name, internal);
+    });
+    throw error;
   }
 }
 
@@ -131,8 +168,8 @@ async function prepareMemory(
 }
 
 /**
- * The live definition follows, and the metadata is written. Where that fails, or is cancelled, the snapshot is taken back: one
- * that is not listed would only hold space.
+ * The live definition follows, and the metadata is written. Where that fails, or is cancelled, the snapshot is taken
+ * back: one that is not listed would only hold space.
  */
 export async function record(
   context: SnapshotContext,
@@ -170,25 +207,5 @@ async function removeMetadata({ store }: SnapshotContext, { ref }: Domain, name:
       () => false,
     );
     if (stays) throw error;
-  }
-}
-
-/** Takes something back after a failure; where that fails, too, the error says so. */
-async function alsoOnFailure(
-  { log }: SnapshotContext,
-  error: unknown,
-  disks: readonly LibxlDiskSnapshot[],
-  undo: () => Promise<void>,
-): Promise<void> {
-  try {
-    await undo();
-  } catch (left) {
-    const { code, detail } = asLibvirtError(error);
-    const overlays = disks.flatMap(({ external_path }) => external_path ?? []).map((path) => `'${path}'`);
-    const what = overlays.length > 0 ? `${overlays.join(', ')} may be left behind` : 'its data is left behind';
-    const text = `${detail}; and ${what}: ${asLibvirtError(left).detail}`;
-    // Whoever has asked may have gone.
-    log(text);
-    throw new LibvirtError(code, text, { cause: error });
   }
 }
