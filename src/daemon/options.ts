@@ -39,7 +39,7 @@ Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
   --listen-ro PATH     socket for read-only clients (default: the same with -ro)
   --snapshot-dir DIR   snapshot metadata (default for Xen: /var/lib/libvirt/libxl/snapshot)
   --memory-dir DIR     memory images (default for Xen: /var/lib/libvirt/libxl/snapshot-memory)
-  --state-dir DIR      journal and locks (default for Xen: /var/lib/xlsnap)
+  --state-dir DIR      journal, and overlays that running guests stand on (default for Xen: /var/lib/xlsnap)
   --group NAME         group that may connect (default: libvirt, where that group exists and we are root)
   --mode OCTAL         permissions of the sockets (default: 0660)
   --dbus BUS           bus to serve on, too: system, session, an address (unix:path=PATH), or none

@@ -5,10 +5,10 @@
 export const PHASES = {
   /*
    * begun       everything is checked; nothing has been touched
-   * disks       new overlays; of a domain that is off also internal snapshots in its images
+   * disks       new overlays; without memory also the snapshots of all disks, unless the guest must stand for them
    * saving      memory into `<image>.partial`; through libvirt: virDomainSave
    * suspended   Xen: the guest is suspended in memory; it is paused, its devices made active again
-   * paused      internal snapshots of all disks in one point in time
+   * paused      the guest stands; snapshots of all disks in one point in time
    * disks-done  the guest goes on; the memory image gets its name
    * saved       through libvirt: the guest is away; internal snapshots in its images
    * restoring   through libvirt: virDomainRestore

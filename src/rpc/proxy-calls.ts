@@ -240,7 +240,7 @@ function migrateCall<A extends { readonly domain: DomainRef }>(
   });
 }
 
-/** While a job of ours runs on the domain it is the domain's; any other is the upstream's, and so is what `isOurs` is not true of. */
+/** While a job of ours runs on the domain it is the domain's; any other is the upstream's. */
 function jobCall<A extends { readonly domain: DomainRef }, R>(
   snapshots: SnapshotApi,
   procedure: Procedure<A, R>,

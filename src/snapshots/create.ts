@@ -18,7 +18,7 @@ import { type CreatePlan, record, take } from './take.ts';
 
 /**
  * Takes a snapshot and returns its name. Everything is checked before the guest is touched; on an error nothing has
- * changed. `current` of the domain becomes the parent, and the new snapshot the current one.
+ * changed, or the message says what has. `current` of the domain becomes the parent, and the new snapshot the current one.
  */
 export async function createSnapshot(
   context: SnapshotContext,

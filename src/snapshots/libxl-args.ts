@@ -70,8 +70,8 @@ function diskSnapshot(name: string, snapshot: DiskSnapshot, domainDisk: DomainDi
 }
 
 /**
- * The snapshot as the mechanism found it: when it was taken, where memory and overlays lie. Everything libvirt knows and
- * libxl does not (state, parent, definitions, disks left out) is kept from `snapshot`.
+ * The snapshot as the mechanism found it: where memory and overlays lie. All else is kept from `snapshot`: what libvirt
+ * knows and libxl does not (state, parent, definitions, disks left out), and the time at which it was asked for.
  */
 export function fromLibxlSnapshot(snapshot: SnapshotDef, result: LibxlDomainSnapshot): SnapshotDef {
   const found = new Map(result.disks?.map((disk) => [disk.disk.vdev, disk]));

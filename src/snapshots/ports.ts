@@ -95,7 +95,8 @@ export interface Host {
 
   /**
    * A new active domain from a memory image, owned as the old one was. `definition` replaces the one in the image: name
-   * and disks may be others now. Clients see STARTED/FROM_SNAPSHOT.
+   * and disks may be others now. Clients see STARTED/FROM_SNAPSHOT, then RESUMED/FROM_SNAPSHOT or, with `paused`,
+   * SUSPENDED/FROM_SNAPSHOT.
    */
   restore(
     domain: Domain,
@@ -106,7 +107,11 @@ export interface Host {
   /** Makes `definition` the persistent one. Clients hear nothing of it: when it is told, they are told by the caller. */
   define(definition: XmlElement): Promise<void>;
 
-  /** Boots an inactive domain from `definition`, which is the persistent one where it has one. Clients see RESUMED/UNPAUSED, STARTED/FROM_SNAPSHOT, as the qemu driver tells it; or paused. */
+  /**
+   * Boots an inactive domain from `definition`, which is the persistent one where it has one. Clients see
+   * RESUMED/UNPAUSED and STARTED/FROM_SNAPSHOT, as the qemu driver tells it; with `paused` STARTED/FROM_SNAPSHOT and
+   * SUSPENDED/FROM_SNAPSHOT.
+   */
   start(domain: Domain, options: { readonly paused: boolean; readonly definition: XmlElement }): Promise<void>;
 
   /** Calls back when a domain has gone for good (undefined, or a transient one that ended). */

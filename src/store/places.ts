@@ -7,7 +7,7 @@ export interface Folders {
   readonly snapshotDir: string;
   /** RAM of snapshots: `<uuid>/<snapshot>.save`. */
   readonly memoryDir: string;
-  /** The journal. */
+  /** The journal, and the records of LiveDiskFiles. */
   readonly stateDir: string;
 }
 
