@@ -29,16 +29,19 @@ export class Launcher {
     this.#events = events;
   }
 
-  /** From a memory image, under the name and with the disks of `definition`. */
+  /**
+   * From a memory image, under the name and with the disks of `definition`, which is the image's own where none is given.
+   * Without `paused` as the image says it was, where the driver's images do.
+   */
   async restore(
     { uuid }: DomainRef,
     memoryPath: string,
-    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+    { paused, definition }: { readonly paused?: boolean; readonly definition?: XmlElement },
   ): Promise<DomainRef> {
     using _hidden = hideEvents(this.#events, uuid, RESTORE_CAUSES);
-    await restoredAs(this.#upstream, memoryPath, definition, () =>
-      withFlag(paused ? SAVE_PAUSED : 0, (flags) => this.#upstream.restoreFlags(memoryPath, flags)),
-    );
+    const restore = (): Promise<void> =>
+      withFlag(paused ? SAVE_PAUSED : 0, (flags) => this.#upstream.restoreFlags(memoryPath, flags));
+    await (definition ? restoredAs(this.#upstream, memoryPath, definition, restore) : restore());
     return await this.#settle(uuid, paused);
   }
 
@@ -62,14 +65,14 @@ export class Launcher {
   }
 
   /** A driver may not know the flag, and a domain that was saved while paused comes back paused. */
-  async #settle(uuid: string, paused: boolean): Promise<DomainRef> {
+  async #settle(uuid: string, paused: boolean | undefined): Promise<DomainRef> {
     const ref = await this.#upstream.lookupByUUID(uuid);
     if (ref.id < 0) throw new LibvirtError('OPERATION_FAILED', `domain '${ref.name}' ended as soon as it was started`);
     const state = await this.#upstream.getState(ref);
     if (paused && state !== 'paused') {
       using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.SUSPENDED_PAUSED]);
       await this.#upstream.suspend(ref);
-    } else if (!paused && state === 'paused') {
+    } else if (paused === false && state === 'paused') {
       using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.RESUMED_UNPAUSED]);
       await this.#upstream.resume(ref);
     }

@@ -24,6 +24,7 @@ import { hideEvents } from './hidden-events.ts';
 import type { Launcher } from './launch.ts';
 import { RevertedDomains } from './reverted-domains.ts';
 import type { Upstream } from './upstream.ts';
+import { upstreamIdle } from './upstream-idle.ts';
 
 /** How memory and disks of an active domain get into a snapshot and out of it. */
 export type Mechanism = Pick<
@@ -90,6 +91,10 @@ export class LibvirtHost implements Host {
 
   save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
     return this.#mechanism.save(domain, name, args, job);
+  }
+
+  idle(ref: DomainRef, options: Parameters<Host['idle']>[1]): Promise<void> {
+    return upstreamIdle(this.#upstream, ref, options);
   }
 
   recover(domain: Domain, interrupted: Interruption): Promise<void> {

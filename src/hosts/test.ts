@@ -92,6 +92,8 @@ export class TestHost implements Host, AsyncDisposable {
   }
 
   /** Its domains ended with the daemon that was interrupted. */
+  async idle(): Promise<void> {}
+
   async recover(): Promise<void> {}
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {

@@ -20,6 +20,7 @@ import type {
   LibxlDomainSnapshot,
   LibxlDomainSnapshotArgs,
 } from '../model/libxl.ts';
+import type { Phase } from '../model/phases.ts';
 import type { Interruption, Job, LifecycleEvents, OfflineDisks, SavedMemory } from '../snapshots/ports.ts';
 import { diskImages, withDiskImages } from '../xml/domain-images.ts';
 import { domainDefinition } from './definition.ts';
@@ -31,9 +32,16 @@ import type { Mechanism } from './libvirt.ts';
 import { checkSavable } from './save-rules.ts';
 import { checkSavedImage } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
+import { upstreamIdle } from './upstream-idle.ts';
 
 /** virConnectGetType of the driver that tells of the pause at the beginning of its save, too. */
 const QEMU = 'QEMU';
+
+/** What libvirtd does goes on, whatever becomes of the job here. */
+const NEVER = new AbortController().signal;
+
+/** Phases of a create in which the domain may be away, and its memory image all there is of it. */
+const AWAY: ReadonlySet<Phase> = new Set<Phase>(['saving', 'saved', 'restoring']);
 
 interface ThroughLibvirtOptions {
   readonly upstream: Upstream;
@@ -108,13 +116,18 @@ export class ThroughLibvirt implements Mechanism {
     return { ...taken, memory: true, memory_path: memoryPath, memory_bytes: size };
   }
 
-  /** A domain that was saved and not restored comes back from its image; libvirtd may have ended the save without us. */
-  async recover(domain: Domain, { operation, memoryPath }: Interruption): Promise<void> {
+  /**
+   * A domain that was saved and not restored comes back from its image, as it was; libvirtd may have ended the save
+   * without us. Of one that had come back before, the image is the snapshot's.
+   */
+  async recover(domain: Domain, { operation, phase, memoryPath }: Interruption): Promise<void> {
     const scratch = this.#scratch(domain.ref);
     const path = operation === 'create' && memoryPath !== undefined ? memoryPath : scratch;
-    if (!isActive(domain) && (await imageExists(path))) {
-      const definition = await domainDefinition(this.#upstream, domain, 'persistent');
-      await this.#launcher.restore(domain.ref, path, { paused: false, definition });
+    const away = path === scratch || AWAY.has(phase);
+    if (away && !isActive(domain) && (await imageExists(path))) {
+      const definition = domain.persistent && (await domainDefinition(this.#upstream, domain, 'persistent'));
+      const back = await this.#launcher.restore(domain.ref, path, definition ? { definition } : {});
+      this.#events.emit(back, LIFECYCLE.STARTED_RESTORED);
     }
     await rm(scratch, { force: true });
   }
@@ -199,8 +212,10 @@ export class ThroughLibvirt implements Mechanism {
     try {
       await this.#departures.withReturn(ref, () => this.#upstream.saveFlags(ref, memoryPath, 0));
     } catch (error) {
-      // Where libvirtd was lost meanwhile, the image may be all that is left of the guest.
-      const now = await this.#upstream.lookupByUUID(ref.uuid).catch(() => undefined);
+      // Where libvirtd was lost meanwhile, the image may be all that is left of the guest, or still be written.
+      const now = await upstreamIdle(this.#upstream, ref, { signal: NEVER })
+        .then(() => this.#upstream.lookupByUUID(ref.uuid))
+        .catch(() => undefined);
       if (now?.id !== ref.id) throw notRestored(ref, { memoryPath }, asLibvirtError(error));
       await rm(memoryPath, { force: true });
       throw error;

@@ -26,6 +26,8 @@ export interface Upstream {
   saveImageDefineXML(file: string, xml: string, flags: number): Promise<void>;
   hasManagedSaveImage(domain: DomainRef): Promise<boolean>;
   managedSaveRemove(domain: DomainRef): Promise<void>;
+  /** The type is virDomainJobType's number, 0 where nothing runs. */
+  getJobStats(domain: DomainRef, flags: number): Promise<{ readonly type: number }>;
   pmSuspendForDuration(domain: DomainRef, target: number): Promise<void>;
   pmWakeup(domain: DomainRef): Promise<void>;
   onLifecycle(listener: (domain: DomainRef, event: LifecycleEvent) => void): void;

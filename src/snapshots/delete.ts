@@ -22,26 +22,35 @@ export async function deleteSnapshot(
   name: string,
   flags: number,
 ): Promise<void> {
-  const { host, jobs } = context;
-  const metadataOnly = (flags & DELETE.METADATA_ONLY) !== 0;
   snapshots.find(name);
-  await jobs.run(snapshots.ref, { operation: 'delete', snapshot: name, flags }, async (job) => {
-    const domain = await host.lookup(snapshots.ref);
-    const doomed = selection(snapshots, name, flags);
-    const merges = metadataOnly ? undefined : await mergesOf(context, snapshots, domain, doomed);
-    await job.phase('delete');
-    await moveCurrent(snapshots, doomed, name, flags);
-    for (const [gone, entry] of doomed.entries()) {
-      checkCancelled(job, snapshots.ref.name, { gone, all: doomed.length, entry });
-      if (merges) {
-        const snapshot = await snapshots.read(entry.name);
-        await discardData(context, snapshots, { domain, snapshot, merge: merges.get(entry.name) }, job);
-      }
-      await snapshots.remove(entry.name).catch((error) => {
-        throw metadataOnly ? error : deletedInPart(error, domain, entry.name);
-      });
+  await context.jobs.run(snapshots.ref, { operation: 'delete', snapshot: name, flags }, (job) =>
+    deleteNow(context, snapshots, { name, flags }, job),
+  );
+}
+
+/** The work of `deleteSnapshot`, for who has the domain to himself already. */
+export async function deleteNow(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  { name, flags }: { readonly name: string; readonly flags: number },
+  job: Pick<OperationJob, 'signal' | 'phase' | 'progress' | 'commit'>,
+): Promise<void> {
+  const metadataOnly = (flags & DELETE.METADATA_ONLY) !== 0;
+  const domain = await context.host.lookup(snapshots.ref);
+  const doomed = selection(snapshots, name, flags);
+  const merges = metadataOnly ? undefined : await mergesOf(context, snapshots, domain, doomed);
+  await job.phase('delete');
+  await moveCurrent(snapshots, doomed, name, flags);
+  for (const [gone, entry] of doomed.entries()) {
+    checkCancelled(job, snapshots.ref.name, { gone, all: doomed.length, entry });
+    if (merges) {
+      const snapshot = await snapshots.read(entry.name);
+      await discardData(context, snapshots, { domain, snapshot, merge: merges.get(entry.name) }, job);
     }
-  });
+    await snapshots.remove(entry.name).catch((error) => {
+      throw metadataOnly ? error : deletedInPart(error, domain, entry.name);
+    });
+  }
 }
 
 /**
@@ -49,7 +58,7 @@ export async function deleteSnapshot(
  * one may still be left unmerged while they are being merged.
  */
 function checkCancelled(
-  job: OperationJob,
+  job: Pick<OperationJob, 'signal' | 'commit'>,
   domain: string,
   { gone, all, entry }: { readonly gone: number; readonly all: number; readonly entry: SnapshotEntry },
 ): void {

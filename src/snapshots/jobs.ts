@@ -65,7 +65,7 @@ export class Jobs implements AsyncDisposable {
   /** The last of each domain, until somebody has read it. */
   readonly #completed = new Map<string, CompletedJob>();
   readonly #listeners: ((domain: DomainRef, job: JobReport) => void)[] = [];
-  #closed = false;
+  readonly #closing = new AbortController();
 
   /** `waitMs`: how long an operation waits for its turn. */
   constructor(journal: Journal, waitMs = JOB_WAIT_MS) {
@@ -98,8 +98,11 @@ export class Jobs implements AsyncDisposable {
     return this.exclusive(domain, () => this.#execute(domain, task, work));
   }
 
-  /** Runs `work` when the domain is free, and keeps it so; for what is done at once, and no job to others. */
-  async exclusive<T>(domain: DomainRef, work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `work` when the domain is free, and keeps it so; for what is no job to others. Its signal is aborted when xlsnapd
+   * stops.
+   */
+  async exclusive<T>(domain: DomainRef, work: (stopping: AbortSignal) => Promise<T>): Promise<T> {
     const before = this.#tails.get(domain.uuid) ?? Promise.resolve();
     let release = () => {};
     const done = new Promise<void>((resolve) => {
@@ -109,7 +112,7 @@ export class Jobs implements AsyncDisposable {
     this.#tails.set(domain.uuid, tail);
     try {
       await this.#turn(domain, before);
-      return await work();
+      return await work(this.#closing.signal);
     } finally {
       release();
       if (this.#tails.get(domain.uuid) === tail) this.#tails.delete(domain.uuid);
@@ -118,7 +121,7 @@ export class Jobs implements AsyncDisposable {
 
   /** Cancels what runs, refuses what waits, and resolves when all has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort(new LibvirtError('OPERATION_ABORTED', 'xlsnapd is stopping'));
     for (const job of this.#running.values()) job.stop();
     await Promise.all(this.#tails.values());
   }
@@ -128,7 +131,7 @@ export class Jobs implements AsyncDisposable {
     const late = setTimeout(this.#waitMs, 'late', { signal: waiting.signal }).catch(() => {});
     const first = await Promise.race([before, late]);
     waiting.abort();
-    if (this.#closed)
+    if (this.#closing.signal.aborted)
       throw new LibvirtError(
         'OPERATION_ABORTED',
         `xlsnapd is stopping: nothing was done to domain '${domain.name}', ask again`,

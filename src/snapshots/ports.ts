@@ -58,8 +58,14 @@ export interface Host {
   save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot>;
 
   /**
+   * Resolves when the domain's owner has ended what a daemon before us, or somebody else, has asked it to do with the
+   * domain; calls `waiting` once where that is not at once.
+   */
+  idle(ref: DomainRef, options: { readonly signal: AbortSignal; waiting(): void }): Promise<void>;
+
+  /**
    * After a crash of ours: a domain that an interrupted operation may have left stopped runs again as before, and its
-   * owner watches it. Idempotent; a domain that runs is no error.
+   * owner watches it. Idempotent; a domain that runs is no error. A transient one that is gone is given as off.
    */
   recover(domain: Domain, interrupted: Interruption): Promise<void>;
 

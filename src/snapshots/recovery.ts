@@ -2,61 +2,88 @@
 
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { movesOnto } from '../model/disk-moves.ts';
-import { type Domain, isActive } from '../model/domain.ts';
+import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
 import type { DiskImage, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { virshCommand } from '../model/virsh-command.ts';
 import { diskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
-import { deleteSnapshot } from './delete.ts';
+import { deleteNow } from './delete.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { PendingOperation } from './ports.ts';
 import { otherSnapshots } from './standing.ts';
 import { takeBack } from './take-back.ts';
 
-/** A domain's snapshots, where it is known. */
-type SnapshotsOf = (uuid: string) => DomainSnapshots | undefined;
+/** Its record is in the journal already, and nobody can cancel it. */
+const RECOVERING = {
+  signal: new AbortController().signal,
+  phase: async () => {},
+  progress: () => {},
+  commit: () => {},
+};
+
+type SnapshotsOf = (ref: DomainRef) => Promise<DomainSnapshots>;
 
 /**
  * A guest that was left stopped runs again; a create that was not recorded is taken back whole; a delete is continued; a
  * revert, which would end a domain that runs by now, is reported with the command that finishes it. All in plain words to
  * the log. What fails stays in the journal for the next start.
+ *
+ * Resolves when all of that is done, but for domains that their owner is still at work on: there it is done when that
+ * ends, and before any other operation on the domain.
  */
 export async function recover(context: SnapshotContext, snapshotsOf: SnapshotsOf): Promise<void> {
-  const records = await context.journal.pending().catch((error) => [asLibvirtError(error)]);
+  const { journal, log } = context;
+  const records = await journal.pending().catch((error) => [asLibvirtError(error)]);
   for (const pending of records) {
-    if (pending instanceof LibvirtError) {
-      context.log(pending.message);
-      continue;
-    }
-    const about = `${pending.operation} of snapshot '${pending.snapshot}' of domain '${pending.domain.name}'`;
-    const interrupted = `${about} was interrupted in phase '${pending.phase}'`;
-    try {
-      context.log(`${interrupted}: ${await finish(context, pending, snapshotsOf(pending.domain.uuid))}`);
-      await context.journal.end(pending.domain);
-    } catch (error) {
-      context.log(`${interrupted} and could not be mended: ${asLibvirtError(error).message}`);
-    }
+    if (pending instanceof LibvirtError) log(pending.message);
+    else await mend(context, pending, snapshotsOf);
   }
 }
 
+/** Resolves when the record is dealt with, or has to wait. Never rejects. */
+function mend(context: SnapshotContext, pending: PendingOperation, snapshotsOf: SnapshotsOf): Promise<void> {
+  const { host, jobs, journal, log } = context;
+  const { operation, snapshot, domain, phase } = pending;
+  const about = `${operation} of snapshot '${snapshot}' of domain '${domain.name}'`;
+  const interrupted = `${about} was interrupted in phase '${phase}'`;
+  return new Promise((resolve) => {
+    const waiting = (): void => {
+      log(`${interrupted}: it is mended as soon as libvirtd has ended what it does with the domain`);
+      resolve();
+    };
+    jobs
+      .exclusive(domain, async (stopping) => {
+        await host.idle(domain, { signal: stopping, waiting });
+        log(`${interrupted}: ${await finish(context, pending, snapshotsOf)}`);
+        await journal.end(domain);
+      })
+      .catch((error) => log(`${interrupted} and could not be mended: ${asLibvirtError(error).message}`))
+      .finally(resolve);
+  });
+}
+
+/** Undefined for a domain that is gone. */
+async function lookup(host: SnapshotContext['host'], ref: DomainRef): Promise<Domain | undefined> {
+  return await host.lookup(ref).catch((error) => {
+    if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
+    return undefined;
+  });
+}
+
 /** Mends one, and says what was done or is to be done. */
-async function finish(
-  context: SnapshotContext,
-  pending: PendingOperation,
-  snapshots: DomainSnapshots | undefined,
-): Promise<string> {
+async function finish(context: SnapshotContext, pending: PendingOperation, snapshotsOf: SnapshotsOf): Promise<string> {
   const { domain: ref, snapshot, operation, phase } = pending;
   const { host, memory } = context;
-  const domain = await host.lookup(ref).catch((error) => {
-    if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
-  });
-  if (!domain || !snapshots) {
+  if (phase === 'begun' || phase === 'validate') return 'nothing had been done yet';
+  const memoryPath = pending.args ? pending.args.memory_path : memory.path(ref, snapshot);
+  const left = (await lookup(host, ref)) ?? { ref: { ...ref, id: -1 }, state: 'shutoff', persistent: false };
+  await host.recover(left, { operation, phase, ...(memoryPath !== undefined && { memoryPath }) });
+  const domain = await lookup(host, ref);
+  if (!domain) {
     const image = memory.path(ref, snapshot);
     return `the domain is gone; where it had been saved to '${image}', 'virsh restore' of that file brings it back`;
   }
-  if (phase === 'begun' || phase === 'validate') return 'nothing had been done yet';
-  const memoryPath = pending.args ? pending.args.memory_path : memory.path(ref, snapshot);
-  await host.recover(domain, { operation, phase, ...(memoryPath !== undefined && { memoryPath }) });
+  const snapshots = await snapshotsOf(domain.ref);
   switch (operation) {
     case 'create':
       return await finishCreate(context, pending, snapshots);
@@ -86,7 +113,7 @@ async function finishCreate(
   }
   if (!args) return 'nothing had been done yet';
   await context.store.remove(snapshots.ref, snapshot);
-  await takeBack(context, domain, snapshot, args, { signal: new AbortController().signal, progress: () => {} });
+  await takeBack(context, domain, snapshot, args, RECOVERING);
   return `it was taken back; the domain is ${domain.state}`;
 }
 
@@ -134,7 +161,7 @@ async function finishDelete(
 ): Promise<string> {
   if (!snapshots.tree.has(snapshot)) return 'it had been finished';
   try {
-    await deleteSnapshot(context, snapshots, snapshot, flags);
+    await deleteNow(context, snapshots, { name: snapshot, flags }, RECOVERING);
     return 'it was finished';
   } catch (error) {
     const command = virshCommand('delete', { domain: snapshots.ref.name, snapshot, flags });

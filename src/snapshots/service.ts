@@ -35,7 +35,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     const domains = await context.host.list();
     await context.store.adopt(domains.map(({ ref }) => ref));
     await Promise.all(domains.map(({ ref }) => service.#load(ref)));
-    await recover(context, (uuid) => service.#loaded.get(uuid));
+    await recover(context, (ref) => service.#load(ref));
     const logged = (work: Promise<void>): void =>
       void work.catch((error) => context.log(asLibvirtError(error).message));
     // After the job that may be under way: a revert makes a transient domain go and brings it back.

@@ -24,16 +24,24 @@ export interface Libvirtd extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
-/**
- * The test driver's domains live as long as somebody is connected to them; `keep` (default) holds a connection of its
- * own, so that they outlast the commands of a test.
- */
-export async function startLibvirtd({ keep = true } = {}): Promise<Libvirtd> {
+interface LibvirtdOptions {
+  /** The test driver's domains live as long as somebody is connected to them; a connection of its own is held (default). */
+  readonly keep?: boolean;
+  /** Of the qemu driver, by file name. */
+  readonly config?: Readonly<Record<string, string>>;
+  /** Scripts that are found before the machine's programs. */
+  readonly programs?: Readonly<Record<string, string>>;
+}
+
+/** With the defaults, domains outlast the commands of a test. */
+export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libvirtd> {
+  const { keep = true, config: settings = {}, programs = {} } = options;
   const directory = await mkdtemp(join(tmpdir(), 'xlsnap-libvirtd-'));
   const sockets = join(directory, 'sock');
   const config = join(directory, 'libvirtd.conf');
   const log = join(directory, 'libvirtd.log');
-  const folders = ['sock', 'home', 'run', 'cache', 'data', 'config'].map((name) => join(directory, name));
+  const names = ['sock', 'home', 'run', 'cache', 'data', 'config', 'config/libvirt', 'bin'];
+  const folders = names.map((name) => join(directory, name));
   for (const folder of folders) await mkdir(folder, { mode: 0o700 });
   await writeFile(
     config,
@@ -45,6 +53,9 @@ export async function startLibvirtd({ keep = true } = {}): Promise<Libvirtd> {
       '',
     ].join('\n'),
   );
+  for (const [name, text] of Object.entries(settings)) await writeFile(join(directory, 'config/libvirt', name), text);
+  for (const [name, text] of Object.entries(programs))
+    await writeFile(join(directory, 'bin', name), text, { mode: 0o755 });
   const user = process.getuid?.() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {};
   if (user.uid !== undefined) {
     for (const path of [directory, config, ...folders]) await chown(path, user.uid, user.gid);
@@ -55,7 +66,7 @@ export async function startLibvirtd({ keep = true } = {}): Promise<Libvirtd> {
     ...user,
     stdio: 'ignore',
     env: {
-      PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+      PATH: `${join(directory, 'bin')}:/usr/sbin:/usr/bin:/sbin:/bin`,
       HOME: join(directory, 'home'),
       XDG_RUNTIME_DIR: join(directory, 'run'),
       XDG_CACHE_HOME: join(directory, 'cache'),

@@ -52,6 +52,9 @@ export class RecordedEvents implements LifecycleEvents {
   }
 }
 
+/** VIR_DOMAIN_JOB_UNBOUNDED. */
+const UNBOUNDED = 2;
+
 /** Calls that fail, by name: how often, and what with. */
 type Failures = Partial<{ [Call in keyof Upstream]: { times: number; error?: LibvirtError } }>;
 
@@ -64,6 +67,9 @@ export class RecordedUpstream implements Upstream {
   /** Whether its driver can read saved images; they are the guest's then. */
   readsImages = true;
   managedSave = false;
+  /** So many answers say that a job is under way, and then the domain is this. */
+  busy = 0;
+  refAfterJob: DomainRef | undefined = GUEST;
   /** State that a failing pmSuspendForDuration leaves behind. */
   stateAfterFailure: DomainState = 'running';
 
@@ -151,6 +157,14 @@ export class RecordedUpstream implements Upstream {
   async managedSaveRemove(): Promise<void> {
     this.#enter('managedSaveRemove');
     this.managedSave = false;
+  }
+
+  async getJobStats(): Promise<{ readonly type: number }> {
+    this.#enter('getJobStats');
+    if (this.busy === 0) return { type: 0 };
+    this.busy -= 1;
+    if (this.busy === 0) this.ref = this.refAfterJob;
+    return { type: UNBOUNDED };
   }
 
   async pmSuspendForDuration(_domain: DomainRef, target: number): Promise<void> {

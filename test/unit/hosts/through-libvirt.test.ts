@@ -10,6 +10,8 @@ import { Departures } from '../../../src/hosts/departures.ts';
 import { Launcher } from '../../../src/hosts/launch.ts';
 import { ThroughLibvirt } from '../../../src/hosts/through-libvirt.ts';
 import { encodeMemoryImageHeader } from '../../../src/libxl/memory-image.ts';
+import type { Domain } from '../../../src/model/domain.ts';
+import type { Phase } from '../../../src/model/phases.ts';
 import type { Job, OfflineDisks } from '../../../src/snapshots/ports.ts';
 import { DEFINITION, GUEST, LIVE_XML, Record, RecordedEvents, RecordedUpstream, RUNNING } from './recorded-upstream.ts';
 
@@ -88,9 +90,44 @@ describe('a save whose end is not known', () => {
     expect(existsSync(memory)).toBe(true);
   });
 
+  test('and, where the save goes on without us, waits for its end', async () => {
+    upstream.busy = 2;
+    upstream.refAfterJob = { ...GUEST, id: -1 };
+    await expect(save('Xen')).rejects.toThrow(`its memory is in '${memory}'`);
+    expect(existsSync(memory)).toBe(true);
+    expect(record.lines.filter((line) => line === 'getJobStats')).toHaveLength(3);
+  });
+
   test('removes it where the domain never went away', async () => {
     await expect(save('Xen')).rejects.toThrow('connection lost');
     expect(existsSync(memory)).toBe(false);
+  });
+});
+
+describe('after a crash, a domain that is off', () => {
+  const off: Domain = { ...RUNNING, ref: { ...GUEST, id: -1 }, state: 'shutoff' };
+  const recover = (domain: Domain, phase: Phase): Promise<void> =>
+    mechanism('Xen').recover(domain, { operation: 'create', phase, memoryPath: memory });
+  beforeEach(() => writeFile(memory, 'memory of the guest'));
+
+  test.each(['saving', 'saved', 'restoring'] as const)('comes back from the image, in phase %s', async (phase) => {
+    await recover(off, phase);
+    expect(record.lines).toContain(`restoreFlags ${memory} 0`);
+    expect(record.lines).toContain('emit STARTED_RESTORED');
+  });
+
+  test.each(['metadata', 'halt'] as const)(
+    'had come back before phase %s: the image is the snapshot’s',
+    async (phase) => {
+      await recover(off, phase);
+      expect(record.lines).toEqual([]);
+    },
+  );
+
+  test('and gone, since it was transient, comes back by what the image says', async () => {
+    await recover({ ...off, persistent: false }, 'saving');
+    expect(record.lines).toContain(`restoreFlags ${memory} 0`);
+    expect(record.lines).not.toContain('getXMLDesc 3');
   });
 });
 
