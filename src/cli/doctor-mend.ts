@@ -11,6 +11,7 @@ import type { LibxlDiskSnapshotResult } from '../model/libxl.ts';
 import type { RpcClient } from '../rpc/client.ts';
 import { removeEmptyFolder, removeFile } from '../store/atomic-file.ts';
 import type { FileJournal } from '../store/journal.ts';
+import { MemoryFiles } from '../store/memory-images.ts';
 import type { Folders } from '../store/places.ts';
 import { parseDomain } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
@@ -60,6 +61,7 @@ async function deleteOrphan(
   { snapshot: name, memoryPath }: Orphan,
   memoryDir: string,
 ): Promise<string> {
+  await new MemoryFiles(memoryDir).check(memoryPath);
   const { domainXml } = await readMemoryImage(memoryPath);
   const { mtimeMs } = await stat(memoryPath);
   const disks: LibxlDiskSnapshotResult[] = [];

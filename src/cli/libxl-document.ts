@@ -66,7 +66,7 @@ export async function documentOf(
   const memory = memoryOf(domain, snapshot, memoryDir);
   const today = parseDomain(await client.getXMLDesc(domain, XML.INACTIVE | XML.SECURE));
   const present = withDiskImages(today, imagesOfThen(disks));
-  const image = snapshot.memory_path === undefined ? undefined : await readMemoryImage(snapshot.memory_path);
+  const image = snapshot.memory_path === undefined ? undefined : await readImage(snapshot.memory_path, memoryDir);
   const definition = image ? parseDomain(image.domainXml) : present;
   const keepsInactive = image !== undefined && (await client.isPersistent(domain));
   const parent = (await client.snapshots.hasCurrent(domain, 0)) ? await client.snapshots.current(domain, 0) : undefined;
@@ -81,6 +81,11 @@ export async function documentOf(
     domain: definition,
     ...(keepsInactive && { inactiveDomain: present }),
   };
+}
+
+async function readImage(path: string, memoryDir: string): ReturnType<typeof readMemoryImage> {
+  await new MemoryFiles(memoryDir).check(path);
+  return await readMemoryImage(path);
 }
 
 /** The images that the disks stood on: layers may have come over them since. */

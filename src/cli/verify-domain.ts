@@ -36,7 +36,7 @@ export async function* verifyDomain(
   const snapshots = facts.snapshots.filter(({ name }) => only === undefined || name === only);
   const open = await openImages(facts);
   for (const snapshot of snapshots) {
-    const findings = await checkSnapshot(domain, snapshot, { format, open });
+    const findings = await checkSnapshot(domain, snapshot, { memoryDir: folders.memoryDir, format, open });
     const hashes = hash && findings.length === 0 ? await hashSnapshot(snapshot) : undefined;
     yield { snapshot: snapshot.name, findings, ...(hashes && { hashes }) };
   }

@@ -12,6 +12,7 @@ import { checkLibxlStream, readMemoryImage } from '../libxl/memory-image.ts';
 import { checkTie } from '../libxl/memory-tie.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
+import { MemoryFiles } from '../store/memory-images.ts';
 import { domainName, domainUuid, parseDomain } from '../xml/domain.ts';
 import type { CapturedDisk, SnapshotOnDisk } from './domain-facts.ts';
 import type { Finding } from './finding.ts';
@@ -28,6 +29,7 @@ export function memoryFormatOf(driver: string): MemoryFormat {
 const FOREIGN_MAGICS = ['TestGuestMagic', 'LibvirtQemudSave'] as const;
 
 interface CheckOptions {
+  readonly memoryDir: string;
   readonly format: MemoryFormat;
   /** Images that the domain's device model has open now. */
   readonly open: ReadonlySet<string>;
@@ -37,7 +39,7 @@ interface CheckOptions {
 export async function checkSnapshot(
   domain: DomainRef,
   snapshot: SnapshotOnDisk,
-  { format, open }: CheckOptions,
+  { memoryDir, format, open }: CheckOptions,
 ): Promise<readonly Finding[]> {
   const { name, memory, disks } = snapshot;
   const findings: Finding[] = [];
@@ -54,7 +56,8 @@ export async function checkSnapshot(
   if (memory) {
     const { path } = memory;
     const parts = findings.length > 0 ? [] : disks.map(({ part }) => part);
-    const problem = await problemOf(checkMemory(domain, name, path, format, parts));
+    const own = new MemoryFiles(memoryDir).check(path);
+    const problem = await problemOf(own.then(() => checkMemory(domain, name, path, format, parts)));
     const wayOut = `put '${path}' back from a backup, or give the snapshot up: ${giveUp}`;
     if (problem !== undefined) findings.push({ problem, wayOut });
   }

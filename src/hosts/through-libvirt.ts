@@ -4,7 +4,7 @@
  * long as that takes, and comes back with a new id.
  */
 
-import { rm, stat } from 'node:fs/promises';
+import { lstat, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { imageExists } from '../disks/overlays.ts';
 import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
@@ -208,6 +208,7 @@ export class ThroughLibvirt implements Mechanism {
   async #save({ ref, state }: Domain, { memoryPath }: Absence): Promise<void> {
     const pauses = this.#driver === QEMU && state === 'running';
     const caused = [LIFECYCLE.STOPPED_SAVED, ...(pauses ? [LIFECYCLE.SUSPENDED_PAUSED] : [])];
+    if (memoryPath === this.#scratch(ref)) await refuseLink(memoryPath);
     using _hidden = hideEvents(this.#events, ref.uuid, caused);
     try {
       await this.#departures.withReturn(ref, () => this.#upstream.saveFlags(ref, memoryPath, 0));
@@ -221,6 +222,13 @@ export class ThroughLibvirt implements Mechanism {
       throw error;
     }
   }
+}
+
+/** libvirtd, who may be root, would write to wherever it leads. */
+async function refuseLink(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (!found?.isSymbolicLink()) return;
+  throw new LibvirtError('OPERATION_FAILED', `'${path}' is a link, and no file of xlsnapd: remove it`);
 }
 
 async function outcome(work: () => Promise<unknown>): Promise<LibvirtError | undefined> {

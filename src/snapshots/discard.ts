@@ -80,7 +80,9 @@ async function mergeLayers(
     const disks = capturedDisks(standing ?? other);
     const path = memoryPathOf(memory, domain, standing ?? other);
     const changed = standing || disks.some(({ disk }) => rewritten.has(disk.pdev_path ?? ''));
-    if (changed && path !== undefined) await host.retie({ path, name, disks });
+    if (!changed || path === undefined) continue;
+    await memory.check(path);
+    await host.retie({ path, name, disks });
   }
   await images.remove(plan.unused);
 }

@@ -207,6 +207,11 @@ export interface MemoryImages {
   prepare(domain: DomainRef, name: string, bytes: number): Promise<void>;
   /** The same for an external memory image: its folder must be there. Refuses a file that is there, but with `reuse`. */
   prepareFile(domain: DomainRef, path: string, bytes: number, options: { readonly reuse: boolean }): Promise<void>;
+  /**
+   * Refuses (OPERATION_FAILED) a link, and whatever else is no file, in the place of one of these images, to be asked
+   * before it is read. Reads only; a missing image, and one in another folder, is no error.
+   */
+  check(path: string): Promise<void>;
   /** Takes the domain's folder away where it is empty. */
   tidy(domain: DomainRef): Promise<void>;
   /** Also what a save that was interrupted has left of it. A missing image is no error. */

@@ -76,6 +76,7 @@ async function finish(context: SnapshotContext, pending: PendingOperation, snaps
   const { host, memory } = context;
   if (phase === 'begun' || phase === 'validate') return 'nothing had been done yet';
   const memoryPath = pending.args ? pending.args.memory_path : memory.path(ref, snapshot);
+  if (memoryPath !== undefined) await memory.check(memoryPath);
   const left = (await lookup(host, ref)) ?? { ref: { ...ref, id: -1 }, state: 'shutoff', persistent: false };
   await host.recover(left, { operation, phase, ...(memoryPath !== undefined && { memoryPath }) });
   const domain = await lookup(host, ref);

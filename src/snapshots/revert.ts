@@ -166,11 +166,12 @@ function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: Snapsho
 }
 
 /** Reads everything that will be needed. Changes nothing. */
-async function validate({ host, images }: SnapshotContext, domain: Domain, plan: Plan): Promise<void> {
+async function validate({ host, images, memory }: SnapshotContext, domain: Domain, plan: Plan): Promise<void> {
   const { snapshot, target, definition } = plan;
   await images.check(snapshot.name, capturedDisks(snapshot), await openImages(host, domain));
   await images.checkFree(snapshot.name, plan.disks.overlays);
   if (target.kind !== 'restore') return;
+  await memory.check(target.memoryPath);
   const saved = { path: target.memoryPath, name: snapshot.name, disks: capturedDisks(snapshot) };
   await host.checkRestore(domain, saved, definition);
 }

@@ -1,17 +1,20 @@
 /** What is under way, on the disk: `<state dir>/journal/<uuid>.json`, one record per domain. */
 
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { DiskImage, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { isPhase } from '../model/phases.ts';
 import type { Journal, JournalEntry, PendingOperation, Task } from '../snapshots/ports.ts';
-import { isMissing, makeFolder, removeFile, UNFINISHED, writeFileAtomically } from './atomic-file.ts';
+import { isMissing, makeOwnFolder, refuseLink, removeFile, UNFINISHED, writeFileAtomically } from './atomic-file.ts';
+import { readOwnFile } from './own-file.ts';
 import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
+/** Names of some hundred disks and their images. */
+const MAX_RECORD_BYTES = 1024 * 1024;
 
 export class FileJournal implements Journal {
   readonly #dir: string;
@@ -29,7 +32,7 @@ export class FileJournal implements Journal {
       pending = { ...pending, ...change };
       await writeFileAtomically(path, `${JSON.stringify(pending)}\n`);
     };
-    await makeFolder(this.#dir, FOLDER_MODE);
+    await makeOwnFolder(this.#dir, FOLDER_MODE);
     await record({});
     const end = (): Promise<void> => this.end(domain).catch((error) => this.#log(asLibvirtError(error).message));
     return {
@@ -57,6 +60,7 @@ export class FileJournal implements Journal {
   }
 
   async #list(): Promise<readonly string[]> {
+    await refuseLink(this.#dir);
     return await readdir(this.#dir).catch((error) => {
       if (isMissing(error)) return [];
       throw systemError(error, `cannot read folder '${this.#dir}'`);
@@ -71,7 +75,7 @@ export class FileJournal implements Journal {
 /** Undefined where it has ended meanwhile. */
 async function readRecord(folder: string, name: string): Promise<PendingOperation | undefined> {
   const path = join(folder, name);
-  const text = await readFile(path, 'utf8').catch((error) => {
+  const text = await readOwnFile(path, MAX_RECORD_BYTES).catch((error) => {
     if (isMissing(error)) return undefined;
     throw systemError(error, `cannot read file '${path}'`);
   });

@@ -8,11 +8,13 @@ import { join } from 'node:path';
 import type { DomainRef } from '../model/domain.ts';
 import type { DiskImage } from '../model/libxl.ts';
 import type { LiveDisks } from '../snapshots/ports.ts';
-import { isMissing, makeFolder, removeFile, writeFileAtomically } from './atomic-file.ts';
+import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
+import { readOwnFile } from './own-file.ts';
 import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
+const MAX_RECORD_BYTES = 1024 * 1024;
 /** Random at each start of the kernel. */
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
@@ -37,13 +39,16 @@ export class LiveDiskFiles implements LiveDisks {
     const dir = join(stateDir, 'live-disks');
     const bootId = (await readFile(BOOT_ID, 'utf8')).trim();
     const runs = new Map<string, Run>();
-    const names = await readdir(dir).catch((error) => {
+    const names = await listOwn(dir).catch((error) => {
       if (!isMissing(error)) log(`cannot read folder '${dir}': ${error.message}`);
       return [];
     });
     for (const name of names.filter((candidate) => candidate.endsWith(SUFFIX))) {
       const path = join(dir, name);
-      const run = await readRun(path, bootId).catch((error: Error) => log(`cannot use '${path}': ${error.message}`));
+      const run = await readRun(path, bootId).catch((error: Error) => {
+        log(`cannot use '${path}': ${error.message}`);
+        return undefined;
+      });
       if (run) runs.set(name.slice(0, -SUFFIX.length), run);
     }
     return new LiveDiskFiles(dir, bootId, runs);
@@ -66,7 +71,7 @@ export class LiveDiskFiles implements LiveDisks {
   async set(ref: DomainRef, images: ReadonlyMap<string, DiskImage>): Promise<void> {
     const disks = new Map([...this.of(ref), ...images]);
     this.#runs.set(ref.uuid, { id: ref.id, disks });
-    await makeFolder(this.#dir, FOLDER_MODE);
+    await makeOwnFolder(this.#dir, FOLDER_MODE);
     const record = { boot: this.#bootId, id: ref.id, disks: Object.fromEntries(disks) };
     await writeFileAtomically(this.#path(ref.uuid), `${JSON.stringify(record)}\n`);
   }
@@ -85,9 +90,14 @@ export class LiveDiskFiles implements LiveDisks {
   }
 }
 
+async function listOwn(dir: string): Promise<readonly string[]> {
+  await refuseLink(dir);
+  return await readdir(dir);
+}
+
 /** Undefined for one of before the machine's start. */
 async function readRun(path: string, bootId: string): Promise<Run | undefined> {
-  const { boot, id, disks } = JSON.parse(await readFile(path, 'utf8'));
+  const { boot, id, disks } = JSON.parse(await readOwnFile(path, MAX_RECORD_BYTES));
   const images = Object.entries<DiskImage>(disks ?? {});
   if (typeof id !== 'number' || !images.every(([, image]) => typeof image.path === 'string' && image.format)) {
     throw new Error('it is no record of disks');

@@ -1,11 +1,12 @@
 /** The folder of memory images: `<memory dir>/<uuid>/<snapshot>.save`. They hold a guest's RAM: nobody else reads there. */
 
-import { chown, stat, statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { chown, lstat, stat, statfs } from 'node:fs/promises';
+import { dirname, join, relative, sep } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { MemoryImages } from '../snapshots/ports.ts';
 import { isMissing, makeFolder, makeOwnFolder, refuseLink, removeEmptyFolder, removeFile } from './atomic-file.ts';
+import { requireOwnFile } from './own-file.ts';
 import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
@@ -76,6 +77,14 @@ export class MemoryFiles implements MemoryImages {
     await requireSpace(domain, dirname(path), bytes);
   }
 
+  /** Files elsewhere are for those to choose who have named them. */
+  async check(path: string): Promise<void> {
+    const way = relative(this.#dir, path).split(sep);
+    if (way[0] === '..') return;
+    if (way.length > 1) await refuseLink(dirname(path));
+    await requireOwnFile(path, 'memory image');
+  }
+
   async removeFile(path: string): Promise<void> {
     await removeFile(path);
     await removeFile(`${path}.partial`);
@@ -106,8 +115,9 @@ export class MemoryFiles implements MemoryImages {
   }
 }
 
+/** A link is there, too, wherever it leads. */
 async function exists(path: string): Promise<boolean> {
-  return await stat(path).then(
+  return await lstat(path).then(
     () => true,
     () => false,
   );

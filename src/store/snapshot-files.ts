@@ -3,8 +3,7 @@
  * (qemuDomainSnapshotLoad, qemuDomainSnapshotWriteMetadata), so that a libvirt that one day has this driver reads them too.
  */
 
-import { constants } from 'node:fs';
-import { open, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
@@ -24,6 +23,7 @@ import {
   writeFileAtomically,
 } from './atomic-file.ts';
 import { Documents } from './documents.ts';
+import { readOwnFile } from './own-file.ts';
 import { pathSegment } from './path-segment.ts';
 
 /** libvirt's limit for a stored snapshot. */
@@ -277,11 +277,7 @@ async function* texts(
 /** A whole file of text, no longer than libvirt reads. What is no regular file (a pipe would never end) is not read. */
 async function readStored(path: string): Promise<string> {
   try {
-    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-    const { size } = await file.stat();
-    if (size > MAX_FILE_BYTES) throw new RangeError(`longer than ${MAX_FILE_BYTES} bytes`);
-    const bytes = await file.readFile();
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return await readOwnFile(path, MAX_FILE_BYTES);
   } catch (error) {
     throw systemError(error, `Failed to read snapshot file ${path}`);
   }

@@ -1,9 +1,11 @@
 /** Files that mean harm, or are damaged: refused with their names, and nothing else suffers. */
 
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { runProgram, XLSNAP } from '../support/command-line.ts';
 import { numbers } from '../support/random.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
@@ -116,6 +118,56 @@ test('links in the place of files are neither read nor written through', async (
   daemon = await Xlsnapd.start({ home });
   expect(daemon.log).toContain(`Failed to read snapshot file ${metadata('other')}`);
   expect(await daemon.ok('snapshot-list', 'test', '--name')).toBe('kept\ns2');
+});
+
+test('a link, or a pipe, in the place of a memory image is not read, and a delete takes nothing but it', async () => {
+  await daemon.ok('snapshot-create-as', 'test', 's1');
+  const elsewhere = join(outside(), 'elsewhere');
+  const path = memoryImage('s1');
+  await rename(path, elsewhere);
+  await symlink(elsewhere, path);
+  const refusal = `memory image '${path}' is a link, which may lead to any file: put the file itself there`;
+  expect(await daemon.refused('snapshot-revert', 'test', 's1')).toContain(refusal);
+  expect(await daemon.ok('domstate', 'test', '--reason')).toBe('running (booted)');
+  const verify = ['verify', 'test', '--memory-dir', join(home, 'memory')];
+  expect((await runProgram(XLSNAP, ['-c', daemon.uri, ...verify])).stdout).toContain(refusal);
+  await rm(path);
+  execFileSync('mkfifo', [path]);
+  expect(await daemon.refused('snapshot-revert', 'test', 's1')).toContain(`memory image '${path}' is no regular file`);
+  await rm(path);
+  await symlink(elsewhere, path);
+  const contents = await readFile(elsewhere);
+  await daemon.ok('snapshot-delete', 'test', 's1');
+  expect(await readdir(join(home, 'memory'))).toEqual([]);
+  expect(await readFile(elsewhere)).toEqual(contents);
+}, 60_000);
+
+test('of a snapshot without metadata, a link for its memory is not followed either', async () => {
+  await daemon.ok('snapshot-create-as', 'test', 's1');
+  await daemon.ok('snapshot-delete', 'test', 's1', '--metadata');
+  const elsewhere = join(outside(), 'elsewhere');
+  await rename(memoryImage('s1'), elsewhere);
+  await symlink(elsewhere, memoryImage('s1'));
+  const folders = ['memory', 'snapshot', 'state'].flatMap((name) => [`--${name}-dir`, join(home, name)]);
+  const doctor = ['-c', daemon.uri, 'doctor', '--fix', '--orphans', ...folders];
+  expect((await runProgram(XLSNAP, doctor)).stderr).toContain(`memory image '${memoryImage('s1')}' is a link`);
+  expect(await daemon.ok('snapshot-list', 'test', '--name')).toBe('');
+}, 60_000);
+
+test('a journal record that is a link is named, and what it leads to is not done', async () => {
+  await daemon.ok('snapshot-create-as', 'test', 'kept');
+  await daemon.stop('SIGKILL');
+  const record = join(outside(), 'record');
+  const path = join(home, `state/journal/${UUID}.json`);
+  const pending = { operation: 'delete', snapshot: 'kept', flags: 0, phase: 'delete' };
+  await writeFile(record, JSON.stringify({ domain: { name: 'test', uuid: UUID, id: 1 }, ...pending }));
+  await symlink(record, path);
+  daemon = await Xlsnapd.start({ home });
+  expect(daemon.log).toContain(`cannot read file '${path}'`);
+  expect(await daemon.ok('snapshot-list', 'test', '--name')).toBe('kept');
+  await daemon.ok('snapshot-revert', 'test', 'kept');
+  expect(await readdir(join(home, 'state/journal'))).toEqual([]);
+  expect(await readFile(record, 'utf8')).toContain('kept');
 });
 
 test('a domain whose name is a path is refused', async () => {

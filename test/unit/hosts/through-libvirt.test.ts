@@ -1,7 +1,7 @@
 /** What no real libvirtd can be made to do at will; everything else is in test/integration/host-libvirt.test.ts. */
 
 import { existsSync } from 'node:fs';
-import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -102,6 +102,14 @@ describe('a save whose end is not known', () => {
     await expect(save('Xen')).rejects.toThrow('connection lost');
     expect(existsSync(memory)).toBe(false);
   });
+});
+
+test('a link in the place of the scratch image is not written through', async () => {
+  const scratch = join(directory, `${GUEST.uuid}.save`);
+  await symlink(join(directory, 'elsewhere'), scratch);
+  const saved = mechanism('Xen').save(RUNNING, 's1', {}, job);
+  await expect(saved).rejects.toThrow(`'${scratch}' is a link, and no file of xlsnapd: remove it`);
+  expect(record.lines.filter((line) => line.startsWith('saveFlags'))).toEqual([]);
 });
 
 describe('after a crash, a domain that is off', () => {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -96,4 +96,16 @@ test('a record is one line of JSON', async () => {
   await journal.begin(domain, create);
   const [file = ''] = await readdir(join(dir, 'journal'));
   expect(await readFile(join(dir, 'journal', file), 'utf8')).toMatch(/^\{.*\}\n$/);
+});
+
+test('a link is no record, and no folder of records', async () => {
+  await journal.begin(domain, create);
+  const path = join(dir, 'journal', `${domain.uuid}.json`);
+  await rename(path, join(dir, 'elsewhere'));
+  await symlink(join(dir, 'elsewhere'), path);
+  expect(await journal.pending()).toEqual([expect.objectContaining({ detail: expect.stringContaining(`'${path}'`) })]);
+  await rename(join(dir, 'journal'), join(dir, 'other'));
+  await symlink(join(dir, 'other'), join(dir, 'journal'));
+  await expect(journal.pending()).rejects.toThrow(`'${join(dir, 'journal')}' is a link, not a folder`);
+  await expect(journal.begin(domain, create)).rejects.toThrow(`'${join(dir, 'journal')}' is a link, not a folder`);
 });

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -67,3 +67,15 @@ test.each(['', '{}', '{"id":7,"disks":{"xvda":{"path":3}}}', 'null'])(
     expect(await readdir(join(dir, 'live-disks'))).toHaveLength(1);
   },
 );
+
+test('a link in the place of a record, or of their folder, is told and not followed', async () => {
+  await (await open()).set(RUN, new Map([['xvda', OVERLAY]]));
+  const path = join(dir, 'live-disks', `${RUN.uuid}.json`);
+  await rename(path, join(dir, 'elsewhere'));
+  await symlink(join(dir, 'elsewhere'), path);
+  expect((await open()).has(RUN.uuid)).toBe(false);
+  expect(logged.join()).toContain(`cannot use '${path}'`);
+  await rename(join(dir, 'live-disks'), join(dir, 'other'));
+  await symlink(join(dir, 'other'), join(dir, 'live-disks'));
+  await expect((await open()).set(RUN, new Map())).rejects.toThrow('is a link, not a folder');
+});

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -93,4 +93,22 @@ test('a folder that has come to nothing is tidied away, one with an image stays'
   await writeFile(images.path(domain, 's1'), 'RAM');
   await images.tidy(domain);
   expect(await readdir(join(dir, 'memory', domain.uuid))).toEqual(['s1.save']);
+});
+
+test('a link in the place of an image is refused, and one that leads nowhere is no free name', async () => {
+  await images.prepare(domain, 's1', 1);
+  const path = images.path(domain, 's1');
+  await symlink(join(dir, 'nowhere'), path);
+  await expect(images.prepare(domain, 's1', 1)).rejects.toThrow(`memory image '${path}' is there already`);
+  await expect(images.check(path)).rejects.toThrow(`memory image '${path}' is a link`);
+});
+
+test('so is a folder that is one; what lies elsewhere is its owner’s to choose', async () => {
+  await mkdir(join(dir, 'elsewhere'), { recursive: true });
+  await mkdir(join(dir, 'memory'));
+  await writeFile(join(dir, 'elsewhere/s1.save'), '');
+  await symlink(join(dir, 'elsewhere'), join(dir, 'memory', domain.uuid));
+  await expect(images.check(images.path(domain, 's1'))).rejects.toThrow('is a link, not a folder');
+  await symlink(join(dir, 'elsewhere/s1.save'), join(dir, 'mine.save'));
+  await images.check(join(dir, 'mine.save'));
 });
