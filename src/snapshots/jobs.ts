@@ -164,7 +164,7 @@ export class Jobs implements AsyncDisposable {
     const entry = await this.#journal.begin(domain, task);
     this.#running.set(domain.uuid, running);
     // The others were told while its record was being written.
-    if (this.#closed) running.stop();
+    if (this.#closing.signal.aborted) running.stop();
     const report = (ended = false): void => {
       const { phase, progress } = running;
       for (const listener of this.#listeners) listener(domain, { operation, snapshot, phase, progress, ended });
