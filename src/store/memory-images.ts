@@ -1,6 +1,7 @@
 /** The folder of memory images: `<memory dir>/<uuid>/<snapshot>.save`. They hold a guest's RAM: nobody else reads there. */
 
-import { chown, lstat, stat, statfs } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { chown, lstat, open, stat, statfs } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
@@ -86,14 +87,14 @@ export class MemoryFiles implements MemoryImages {
   }
 
   async removeFile(path: string): Promise<void> {
-    await removeFile(path);
+    await removeImage(path);
     await removeFile(`${path}.partial`);
   }
 
   async remove(domain: DomainRef, name: string): Promise<void> {
     const path = this.path(domain, name);
     await refuseLink(dirname(path));
-    await removeFile(path);
+    await removeImage(path);
     await removeFile(`${path}.partial`);
     await removeEmptyFolder(dirname(path));
   }
@@ -116,6 +117,21 @@ export class MemoryFiles implements MemoryImages {
 }
 
 /** A link is there, too, wherever it leads. */
+const WRITE_NO_LINK = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/**
+ * With its space: a restored guest's device model has the image open to its end, for libxl hands the descriptor down to it,
+ * and nobody reads there any more. A file that has another name still is not emptied.
+ */
+async function removeImage(path: string): Promise<void> {
+  // What cannot be opened so is no image of ours, and is only removed.
+  await using file = await open(path, WRITE_NO_LINK).catch(() => undefined);
+  await removeFile(path);
+  const left = await file?.stat();
+  // The image is gone, and the rest is for its space alone.
+  if (left?.isFile() && left.nlink === 0) await file?.truncate().catch(() => undefined);
+}
+
 async function exists(path: string): Promise<boolean> {
   return await lstat(path).then(
     () => true,

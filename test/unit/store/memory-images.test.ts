@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -60,6 +60,22 @@ test('removing takes the image, and the folder with the last one', async () => {
   expect(await readdir(dirname(images.path(domain, 's1')))).toEqual(['s2.save']);
   await images.remove(domain, 's2');
   expect(await readdir(join(dir, 'memory'))).toEqual([]);
+});
+
+test('the space of a removed image is free, also where a device model has it open; one with another name is left whole', async () => {
+  await images.prepare(domain, 's1', 1);
+  const path = images.path(domain, 's1');
+  await writeFile(path, 'memory');
+  await using held = await open(path, 'r');
+  await images.remove(domain, 's1');
+  expect(await held.stat()).toMatchObject({ size: 0, nlink: 0 });
+
+  const [external, other] = [join(dir, 'external'), join(dir, 'other')];
+  await writeFile(external, 'memory');
+  await link(external, other);
+  await images.removeFile(external);
+  expect(await readdir(dir)).not.toContain('external');
+  expect(await readFile(other, 'utf8')).toBe('memory');
 });
 
 test('an image that is gone already is no error', async () => {
