@@ -68,7 +68,7 @@ async function storeFindings(
   { snapshotDir }: Folders,
 ): Promise<Finding[]> {
   const complaints: string[] = [];
-  const { entries } = await new SnapshotFiles(snapshotDir, (text) => complaints.push(text)).load(domain);
+  const { entries } = await new SnapshotFiles(snapshotDir, (text) => complaints.push(text)).look(domain);
   const unread = complaints.map((problem) => ({
     problem,
     wayOut: problem.includes('claiming to be current')

@@ -60,15 +60,25 @@ export class SnapshotFiles implements SnapshotStore {
   /** Every file of the domain's folder, whatever its name. The first one of a snapshot's name counts, in order of file names. */
   async load(domain: DomainRef): Promise<StoredSnapshots> {
     const folder = this.#folder(domain);
+    const names = await this.#listOwn(folder);
+    for (const file of names.filter((name) => isReplacement(name, names))) {
+      await removeFile(join(folder, file)).catch((error) => this.#log(asLibvirtError(error).message));
+    }
+    return await this.#read(domain, names);
+  }
+
+  /** What `load` gives, for those who only look while the daemon works: nothing is removed. */
+  async look(domain: DomainRef): Promise<StoredSnapshots> {
+    return await this.#read(domain, await this.#listOwn(this.#folder(domain)));
+  }
+
+  async #read(domain: DomainRef, names: readonly string[]): Promise<StoredSnapshots> {
+    const folder = this.#folder(domain);
     const files = new Map<string, string>();
     const entries: SnapshotEntry[] = [];
     const claimants: SnapshotEntry[] = [];
-    const names = await this.#listOwn(folder);
-    const left = await this.#removeLeft(folder, names);
-    for await (const [file, text] of texts(
-      folder,
-      names.filter((name) => !left.has(name)),
-    )) {
+    const whole = names.filter((name) => !isReplacement(name, names));
+    for await (const [file, text] of texts(folder, whole)) {
       const stored = this.#tryRead(join(folder, file), text);
       if (!stored) continue;
       const { entry, current } = stored;
@@ -168,15 +178,6 @@ export class SnapshotFiles implements SnapshotStore {
     return [];
   }
 
-  /** Files of writes that a crash cut off, each beside the one that it was to replace. */
-  async #removeLeft(folder: string, names: readonly string[]): Promise<ReadonlySet<string>> {
-    const left = names.filter((file) => file.endsWith(UNFINISHED) && names.includes(file.slice(0, -UNFINISHED.length)));
-    for (const file of left) {
-      await removeFile(join(folder, file)).catch((error) => this.#log(asLibvirtError(error).message));
-    }
-    return new Set(left);
-  }
-
   #tryRead(path: string, text: string | LibvirtError): ReturnType<typeof readSnapshotEntry> | undefined {
     if (text instanceof LibvirtError) {
       this.#log(text.message);
@@ -220,6 +221,11 @@ export class SnapshotFiles implements SnapshotStore {
   #fileOf(domain: DomainRef, name: string): string {
     return this.#files.get(domain.name)?.get(name) ?? ownFile(name);
   }
+}
+
+/** The file of a write under way, or that a crash cut off, beside the one that it is to replace. */
+function isReplacement(file: string, names: readonly string[]): boolean {
+  return file.endsWith(UNFINISHED) && names.includes(file.slice(0, -UNFINISHED.length));
 }
 
 function ownFile(name: string): string {

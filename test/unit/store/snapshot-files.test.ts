@@ -347,6 +347,14 @@ test('a write that fails leaves the old file', async () => {
 });
 
 describe('after a crash', () => {
+  test('who only looks removes nothing: a daemon may be writing it', async () => {
+    await put('a.xml', text('a'));
+    await put('a.xml.new', text('a').slice(0, 100));
+    expect((await files.look(domain)).entries.map(({ name }) => name)).toEqual(['a']);
+    expect((await readdir(folder())).toSorted()).toEqual(['a.xml', 'a.xml.new']);
+    expect(logged).toEqual([]);
+  });
+
   test('an unfinished file beside the one that it was to replace is not read, and goes with it', async () => {
     await put('a.xml', text('a', true));
     await put('a.xml.new', text('a').slice(0, 100));
