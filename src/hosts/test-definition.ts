@@ -1,13 +1,13 @@
 /** Definitions of embedded domains: what a client sends, and the one that is there from the start. */
 
 import { randomUUID } from 'node:crypto';
-import { type ErrorCode, LibvirtError } from '../errors.ts';
-import { childAt, childElements, element, textAt, type XmlElement } from '../model/element.ts';
-import { domainUuid, parseDomain } from '../xml/domain.ts';
+import { LibvirtError } from '../errors.ts';
+import { childElements, element, type XmlElement } from '../model/element.ts';
+import { checkDefinition, domainUuid, parseDomain } from '../xml/domain.ts';
 import { withDefaults } from '../xml/domain-defaults.ts';
 import { inactiveFormat } from '../xml/domain-format.ts';
 
-/** The domain types that libvirt knows and an embedded domain may pretend to be. */
+/** The domain types that an embedded domain may pretend to be. */
 const TYPES: readonly string[] = ['xen', 'test', 'qemu', 'kvm'];
 
 /** libvirt's own test driver has its domain under this name and UUID. */
@@ -20,20 +20,10 @@ const DEFAULT_UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
  */
 export function readDefinition(xml: string): XmlElement {
   const definition = parseDomain(xml);
-  const type = definition.attributes.type;
-  if (type === undefined) throw refusal('INTERNAL_ERROR', 'missing domain type attribute');
-  if (!TYPES.includes(type)) throw refusal('CONFIG_UNSUPPORTED', `invalid domain type ${type}`);
-  const name = textAt(definition, 'name');
-  if (name === undefined) throw refusal('XML_DETAIL', 'missing name information');
-  if (name.includes('/')) throw refusal('XML_ERROR', `name ${name} cannot contain '/'`);
-  if (textAt(definition, 'uuid') !== undefined && domainUuid(definition) === undefined) {
-    throw refusal('INTERNAL_ERROR', 'malformed uuid element');
-  }
-  if (textAt(definition, 'memory') === undefined) {
-    throw refusal('XML_ERROR', 'Memory size must be specified via <memory> or in the <numa> configuration');
-  }
-  if (textAt(definition, 'os', 'type') === undefined && childAt(definition, 'bootloader') === undefined) {
-    throw refusal('XML_ERROR', 'an os <type> must be specified');
+  checkDefinition(definition);
+  const { type = '' } = definition.attributes;
+  if (!TYPES.includes(type)) {
+    throw new LibvirtError('CONFIG_UNSUPPORTED', `invalid domain type ${type}`, { domain: 'DOMAIN' });
   }
   const uuid = domainUuid(definition);
   return inactiveFormat(withDefaults(uuid === undefined ? withUuid(definition, randomUUID()) : definition));
@@ -72,8 +62,4 @@ function withUuid(definition: XmlElement, uuid: string): XmlElement {
   const rest = childElements(definition).filter(({ name }) => name !== 'uuid');
   const children = rest.flatMap((child) => (child.name === 'name' ? [child, element('uuid', {}, [uuid])] : [child]));
   return { ...definition, children };
-}
-
-function refusal(code: ErrorCode, text: string): LibvirtError {
-  return new LibvirtError(code, text, { domain: 'DOMAIN' });
 }
