@@ -15,7 +15,7 @@
  *   OPERATION_UNSUPPORTED: what this domain or disk cannot do; DOM_EXIST: a restore would replace a domain;
  *   OPERATION_ABORTED: the signal; OPERATION_FAILED: libxl, QEMU or the file system, in their words. All that can be refused
  *   is refused before the guest is touched.
- * - **Needs**: root in Domain-0 and libxenlight 4.15 to 4.22, for the two functions that take a domid or give one. The rest
+ * - **Needs**: root in Domain-0 and libxenlight 4.15 to 4.22, for the functions that take a domid or give one. The rest
  *   works anywhere.
  * - **Source**: the RFC of 2014 (xen-devel, "libxl domain snapshot API"), with its review applied: parameters and result are
  *   two structs, a restore never destroys; libvirt's formatdomainsnapshot page (https://libvirt.org/formatsnapshot.html).

@@ -7,7 +7,6 @@ import { DU } from './du.ts';
 import { EXPORT, IMPORT } from './export.ts';
 import { type CommandGroup, helpCommand } from './help.ts';
 import { INSTALL, UNINSTALL } from './install.ts';
-
 import { SNAPSHOT_CREATE, SNAPSHOT_CREATE_AS } from './snapshot-create.ts';
 import { SNAPSHOT_DELETE } from './snapshot-delete.ts';
 import { SNAPSHOT_CURRENT, SNAPSHOT_DUMPXML } from './snapshot-dumpxml.ts';

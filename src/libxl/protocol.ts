@@ -6,19 +6,17 @@ export type Probe =
   | { readonly state: 'no-library'; readonly message: string }
   | { readonly state: 'no-xen'; readonly soname: string; readonly message: string };
 
-/** libxl_dominfo's libxl-json, without the numbers that nobody here asks for. What is absent is false, 0 or unknown. */
+/** What we ask of libxl_dominfo, in libxl-json. What is absent is false, 0 or unknown. */
 export interface DomainInfo {
   /** Absent for Domain-0, whose UUID is all zeros. */
   readonly uuid?: string;
   readonly domid?: number;
   readonly running?: boolean;
-  readonly blocked?: boolean;
   readonly paused?: boolean;
   readonly shutdown?: boolean;
   readonly dying?: boolean;
   readonly shutdown_reason?: 'poweroff' | 'reboot' | 'suspend' | 'crash' | 'watchdog' | 'soft_reset';
   readonly current_memkb?: number;
-  readonly max_memkb?: number;
   /** As Xen sees it: PVH is `hvm`, too. */
   readonly domain_type?: 'hvm' | 'pv';
 }
