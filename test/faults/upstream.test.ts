@@ -1,12 +1,11 @@
 /** Faults in the steps of snapshots that go through libvirtd: virDomainSave, the disks, virDomainRestore. */
 
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { snapshotsIn } from '../support/images.ts';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
 import type { Ran } from '../support/virsh.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 import { newImage } from '../unit/hosts/embedded.ts';
@@ -30,9 +29,7 @@ const list = (folder: string): Promise<readonly string[]> => readdir(join(home, 
 
 beforeAll(async () => {
   libvirtd = await startLibvirtd();
-  home = await mkdtemp(join(tmpdir(), 'xlf-'));
-  // libvirtd writes the memory images itself, and is not root.
-  await chmod(home, 0o755);
+  home = await folderForLibvirtd();
   steps = await StepListener.listen(join(home, 'steps'));
   await newImage(image());
   daemon = await start();

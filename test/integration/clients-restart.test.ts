@@ -1,11 +1,10 @@
 /** The upstream libvirtd goes and comes again: its clients see what libvirtd's would, and their snapshots stay. */
 
-import { chmod, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
 import { virsh } from '../support/virsh.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
@@ -38,9 +37,7 @@ async function startUpstream(): Promise<void> {
 const listening = () => virsh(daemon.uri, 'event', 'one', '--event', 'lifecycle', '--loop', '--timeout', '6');
 
 beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
-  // libvirtd writes the memory images itself, and is not root.
-  await chmod(home, 0o755);
+  home = await folderForLibvirtd();
   await startUpstream();
   daemon = await Xlsnapd.start({ home, args: ['--upstream', upstream()] });
 });

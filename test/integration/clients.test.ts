@@ -1,15 +1,14 @@
 /** Clients that are not virsh, unmodified, against the built daemon: Python, libvirt-dbus, and the helper of xen+ssh. */
 
 import { execFile } from 'node:child_process';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { nothing } from '../../src/rpc/codec.ts';
 import { PROCEDURES as P, type Procedure } from '../../src/rpc/procedures.ts';
 import { LibvirtDbus } from '../support/libvirt-dbus.ts';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
 import { PrivateBus } from '../support/private-bus.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { seeing } from '../support/seeing.ts';
@@ -135,9 +134,7 @@ describe('libvirt-dbus', () => {
   let libvirtDbus: LibvirtDbus;
 
   beforeAll(async () => {
-    home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
-    // libvirtd writes the memory images itself, and is not root.
-    await chmod(home, 0o755);
+    home = await folderForLibvirtd();
     libvirtd = await startLibvirtd();
     const args = ['--upstream', libvirtd.socket, '--upstream-uri', 'test:///default'];
     daemon = await Xlsnapd.start({ home, args });

@@ -3,13 +3,12 @@
  * same order, each on a domain of its own, have the same answers.
  */
 
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { introspected, introspectedNodes } from '../support/introspected.ts';
 import { LibvirtDbus } from '../support/libvirt-dbus.ts';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
 import { PrivateBus } from '../support/private-bus.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
@@ -41,9 +40,7 @@ let bus: PrivateBus;
 let libvirtDbus: LibvirtDbus;
 
 beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
-  // libvirtd writes the memory images itself, and is not root.
-  await chmod(home, 0o755);
+  home = await folderForLibvirtd();
   bus = await PrivateBus.start();
   libvirtDbus = await LibvirtDbus.start(bus, join(home, 'sock'));
   libvirtd = await startLibvirtd();

@@ -4,12 +4,11 @@
  */
 
 import { execFile } from 'node:child_process';
-import { chmod, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
 import { virsh } from '../support/virsh.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
@@ -34,9 +33,7 @@ const define = async (name: string, uuid: string, devices = '') => {
 
 beforeAll(async () => {
   libvirtd = await startLibvirtd();
-  home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
-  // libvirtd writes the memory images itself, and is not root.
-  await chmod(home, 0o755);
+  home = await folderForLibvirtd();
   const image = join(home, 'one.qcow2');
   await promisify(execFile)('qemu-img', ['create', '-q', '-f', 'qcow2', image, '8M']);
   daemon = await start();

@@ -4,13 +4,12 @@
  */
 
 import { execFile } from 'node:child_process';
-import { access, chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { access, chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { backingChain, imageReads } from '../support/embedded-disk.ts';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const run = promisify(execFile);
@@ -34,9 +33,7 @@ const guestReads = async (pattern: number) => imageReads((await blocks('one')) ?
 
 beforeEach(async () => {
   libvirtd = await startLibvirtd();
-  home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
-  // libvirtd writes the memory images itself, and is not root.
-  await chmod(home, 0o755);
+  home = await folderForLibvirtd();
   await mkdir(join(home, 'images'));
   await chmod(join(home, 'images'), 0o777);
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', file('one.qcow2'), '8M']);

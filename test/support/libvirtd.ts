@@ -16,6 +16,13 @@ const POLL_MS = 50;
 /** As root libvirtd would take the system's folders; as this one (nobody) it takes its own. */
 const UNPRIVILEGED = 65_534;
 
+/** A folder for an xlsnapd whose libvirtd, not root, writes the memory images itself. */
+export async function folderForLibvirtd(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
+  await chmod(folder, 0o755);
+  return folder;
+}
+
 export interface Libvirtd extends AsyncDisposable {
   readonly directory: string;
   /** There is no read-only one: a session daemon makes none. */
