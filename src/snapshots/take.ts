@@ -1,23 +1,19 @@
 /** Carries a create out, in an order in which every failure can be taken back. */
 
-import { asLibvirtError, explained } from '../errors.ts';
-import { movesOnto, reversed } from '../model/disk-moves.ts';
+import { LibvirtError } from '../errors.ts';
+import { type Move, movesOnto, reversed } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
-import { LIFECYCLE } from '../model/events.ts';
 import { CREATE } from '../model/flags.ts';
-import type {
-  LibxlDiskSnapshot,
-  LibxlDomainSnapshot,
-  LibxlDomainSnapshotArgs,
-  LibxlSnapshotTimings,
-} from '../model/libxl.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs, LibxlSnapshotTimings } from '../model/libxl.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
+import { diskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { OperationJob } from './jobs.ts';
 import { fromLibxlSnapshot, reused } from './libxl-args.ts';
 import { moveDisks } from './move-disks.ts';
 import type { Job } from './ports.ts';
+import { saveActive, saveFrozen } from './save-active.ts';
 import { alsoOnFailure, takeBack } from './take-back.ts';
 
 /** A snapshot to be taken, and the parameters that say where all of it goes. */
@@ -60,7 +56,10 @@ export async function take(
   const moves = movesOnto(overlays);
   try {
     await moveDisks(host, domain, 'persistent', moves);
-    if (!isActive(domain)) return snapshot;
+    if (!isActive(domain)) {
+      await refuseStarted(context, domain, name, moves);
+      return snapshot;
+    }
     const save = flags & CREATE.QUIESCE ? saveFrozen : saveActive;
     const taken = await save(context, domain, name, { ...args, disks: reused(disks) }, flags, job);
     if (taken.timings) job.paused(pauseOf(taken.timings, args.live === true));
@@ -70,6 +69,25 @@ export async function take(
     await alsoOnFailure(context, error, overlays, () => undoOverlays(context, domain, overlays, job));
     throw error;
   }
+}
+
+/** A domain that was off, and was started before its definition had the overlays, writes to the images beneath. */
+async function refuseStarted(
+  { host }: SnapshotContext,
+  { ref }: Domain,
+  name: string,
+  moves: readonly Move[],
+): Promise<void> {
+  const now = moves.length > 0 ? await host.lookup(ref) : undefined;
+  if (!now || !isActive(now)) return;
+  const images = diskImages(await host.definition(now, 'live'));
+  const written = moves.find(({ disk, from }) => images.get(disk)?.path === from.path);
+  if (!written) return;
+  throw new LibvirtError(
+    'OPERATION_INVALID',
+    `domain '${ref.name}' was started while snapshot '${name}' was taken, and writes to image '${written.from.path}' of ` +
+      `disk '${written.disk}': take the snapshot again`,
+  );
 }
 
 /** How long the guest stood: from the suspend on, which a live one only ends with. */
@@ -91,66 +109,6 @@ async function undoOverlays(
   const now = await context.host.lookup(ref);
   await takeBack(context, now, '', { disks: made }, { signal: new AbortController().signal, progress });
   await moveDisks(context.host, now, 'persistent', reversed(movesOnto(overlays)));
-}
-
-/** Clients see the guest stop and go on, as the qemu driver tells it: not where only disks are captured. */
-async function saveActive(
-  { host, events }: SnapshotContext,
-  domain: Domain,
-  name: string,
-  args: LibxlDomainSnapshotArgs,
-  flags: number,
-  job: Job,
-): Promise<LibxlDomainSnapshot> {
-  const stops = domain.state === 'running' && args.memory === true;
-  if (stops) events.emit(domain.ref, LIFECYCLE.SUSPENDED_PAUSED);
-  let halts = false;
-  try {
-    const taken = await host.save(domain, name, args, job);
-    halts = (flags & CREATE.HALT) !== 0;
-    return taken;
-  } finally {
-    // A host that cannot be asked now does not undo what has been taken.
-    const { ref } = await host.lookup(domain.ref).catch(() => domain);
-    if (stops && !halts) events.emit(ref, LIFECYCLE.RESUMED_UNPAUSED);
-  }
-}
-
-/** While the guest's file systems stand still. Where they cannot be thawed, that is an error, as in the qemu driver. */
-async function saveFrozen(
-  context: SnapshotContext,
-  domain: Domain,
-  name: string,
-  args: LibxlDomainSnapshotArgs,
-  flags: number,
-  job: Job,
-): Promise<LibxlDomainSnapshot> {
-  const frozen = await context.host.freeze(domain);
-  const thaw = async (): Promise<void> => {
-    try {
-      await frozen[Symbol.asyncDispose]();
-    } catch (error) {
-      const still = `the file systems of domain '${domain.ref.name}' may still be frozen`;
-      throw explained(error, `${still}: 'fsfreeze --unfreeze' in the guest thaws them`);
-    }
-  };
-  let taken: LibxlDomainSnapshot;
-  try {
-    taken = await saveActive(context, domain, name, args, flags, job);
-  } catch (error) {
-    await thaw().catch((left) => context.log(asLibvirtError(left).message));
-    throw error;
-  }
-  try {
-    await thaw();
-    return taken;
-  } catch (error) {
-    const internal = (args.disks ?? []).filter(({ external }) => !external);
-    await alsoOnFailure(context, error, [], async () => {
-      if (internal.length > 0) await context.host.deleteDiskSnapshots(domain, name, internal);
-    });
-    throw error;
-  }
 }
 
 async function prepareMemory(
