@@ -54,7 +54,11 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
     },
     images: { check: done('checked'), checkFree: async () => {}, apply: done('applied'), remove: async () => {} },
     events: { emit: () => {} },
-    memory: { path: () => '/memory', remove: async (_: DomainRef, name: string) => step(`removed ${name}`) },
+    memory: {
+      path: () => '/memory',
+      check: async () => {},
+      remove: async (_: DomainRef, name: string) => step(`removed ${name}`),
+    },
     jobs,
   } as unknown as SnapshotContext;
   const snapshots = await DomainSnapshots.load(ref, store, () => {});
