@@ -34,7 +34,10 @@ export class LiveDiskFiles implements LiveDisks {
     this.#runs = runs;
   }
 
-  /** Reads what an earlier daemon has recorded. A record that cannot be used is told to `log`, and left out. */
+  /**
+   * Reads what an earlier daemon has recorded, and removes what is from before the machine's start. A record that cannot be
+   * used is told to `log`, and left out.
+   */
   static async open(stateDir: string, log: (text: string) => void): Promise<LiveDiskFiles> {
     const dir = join(stateDir, 'live-disks');
     const bootId = (await readFile(BOOT_ID, 'utf8')).trim();
@@ -45,11 +48,13 @@ export class LiveDiskFiles implements LiveDisks {
     });
     for (const name of names.filter((candidate) => candidate.endsWith(SUFFIX))) {
       const path = join(dir, name);
-      const run = await readRun(path, bootId).catch((error: Error) => {
-        log(`cannot use '${path}': ${error.message}`);
-        return undefined;
-      });
-      if (run) runs.set(name.slice(0, -SUFFIX.length), run);
+      try {
+        const run = await readRun(path, bootId);
+        if (run) runs.set(name.slice(0, -SUFFIX.length), run);
+        else await removeFile(path);
+      } catch (error) {
+        log(`cannot use '${path}': ${(error as Error).message}`);
+      }
     }
     return new LiveDiskFiles(dir, bootId, runs);
   }

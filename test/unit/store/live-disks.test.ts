@@ -48,12 +48,13 @@ test('it is forgotten with the run, also by looking at which runs there are', as
   await disks.forget(RUN.uuid);
 });
 
-test('after the machine has started anew a record is of no account', async () => {
+test('after the machine has started anew a record is of no account, and goes', async () => {
   await (await open()).set(RUN, new Map([['xvda', OVERLAY]]));
   const path = join(dir, 'live-disks', `${RUN.uuid}.json`);
   await writeFile(path, JSON.stringify({ boot: 'another', id: 7, disks: { xvda: OVERLAY } }));
   expect((await open()).of(RUN).size).toBe(0);
   expect(logged).toEqual([]);
+  expect(await readdir(join(dir, 'live-disks'))).toEqual([]);
 });
 
 test.each(['', '{}', '{"id":7,"disks":{"xvda":{"path":3}}}', 'null'])(
