@@ -200,33 +200,21 @@ async function carryOut(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
-  { snapshot, target, disks, internal, definition, persistent }: Plan,
+  plan: Plan,
   job: OperationJob,
 ): Promise<void> {
   const { host, images, events } = context;
+  const { snapshot, target, disks, definition, persistent } = plan;
   const { name } = domain.ref;
-  const withoutOverlays = async (error: unknown): Promise<never> => {
+  try {
+    await endOld(host, domain, job);
+    await putDisksBack(images, snapshots, domain, plan, job);
+  } catch (error) {
+    // Nobody has written to them yet.
     const made = movesOnto(disks.overlays).map(({ to }) => to);
     await alsoOnFailure(context, error, disks.overlays, () => images.remove(made));
     throw error;
-  };
-  try {
-    if (isActive(domain)) await job.phase('destroy');
-    commit(job, name);
-    if (isActive(domain)) await host.destroy(domain);
-  } catch (error) {
-    await withoutOverlays(error);
   }
-  await step(
-    job,
-    'disks',
-    async () => {
-      await images.apply(snapshot.name, internal);
-      if (disks.overlays.length > 0) await snapshots.put(disks.snapshot, false);
-    },
-    `domain '${name}' is shut off and its disks may be partly reverted to snapshot '${snapshot.name}'; ` +
-      `mend the cause and run snapshot-revert again`,
-  ).catch(withoutOverlays);
   let lost: unknown;
   if (target.kind === 'restore') {
     const { memoryPath, paused } = target;
@@ -276,12 +264,36 @@ async function carryOut(
   if (left) throw explained(left, situation);
 }
 
-function commit(job: OperationJob, domain: string): void {
+/** The point of no return, and the end of the old domain, where it is active. */
+async function endOld(host: SnapshotContext['host'], domain: Domain, job: OperationJob): Promise<void> {
+  const { name } = domain.ref;
+  if (isActive(domain)) await job.phase('destroy');
   try {
     job.commit();
   } catch (error) {
-    throw explained(error, `domain '${domain}' is as it was`);
+    throw explained(error, `domain '${name}' is as it was`);
   }
+  if (!isActive(domain)) return;
+  await orExplain(host.destroy(domain), `domain '${name}' may be shut off by now; its disks are as they were`);
+}
+
+async function putDisksBack(
+  images: SnapshotContext['images'],
+  snapshots: DomainSnapshots,
+  { ref }: Domain,
+  { snapshot, disks, internal }: Plan,
+  job: OperationJob,
+): Promise<void> {
+  await step(
+    job,
+    'disks',
+    async () => {
+      await images.apply(snapshot.name, internal);
+      if (disks.overlays.length > 0) await snapshots.put(disks.snapshot, false);
+    },
+    `domain '${ref.name}' is shut off and its disks may be partly reverted to snapshot '${snapshot.name}'; ` +
+      `mend the cause and run snapshot-revert again`,
+  );
 }
 
 /** A phase and what is done in it; an error of either says what state things are in. */
