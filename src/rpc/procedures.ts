@@ -90,7 +90,7 @@ const nodeModel: Codec<readonly number[]> = {
   read: (reader) => Array.from({ length: 32 }, () => reader.int()),
 };
 
-/** Keys are the names of remote_protocol.x without `REMOTE_PROC_`. */
+/** Keys are the names of remote_protocol.x without `REMOTE_PROC_`, in the order of their numbers. */
 export const PROCEDURES = {
   CONNECT_OPEN: procedure(1, struct({ name: optional(string), flags: uint }), nothing),
   CONNECT_CLOSE: procedure(2, nothing, nothing),
@@ -156,6 +156,7 @@ export const PROCEDURES = {
   DOMAIN_ABORT_JOB: procedure(164, domainOnly, nothing, prevents('DOMAIN', 'virDomainAbortJob')),
   CONNECT_DOMAIN_EVENT_REGISTER_ANY: procedure(167, eventOnly, nothing),
   CONNECT_DOMAIN_EVENT_DEREGISTER_ANY: procedure(168, eventOnly, nothing),
+  DOMAIN_MANAGED_SAVE: procedure(182, domainAndRest, nothing),
   DOMAIN_HAS_MANAGED_SAVE_IMAGE: procedure(183, domainFlags, number),
   DOMAIN_SNAPSHOT_CREATE_XML: procedure(
     185,
@@ -186,24 +187,17 @@ export const PROCEDURES = {
     nothing,
     prevents('DOMAIN_SNAPSHOT', 'virDomainSnapshotDelete'),
   ),
-  DOMAIN_MANAGED_SAVE: procedure(182, domainAndRest, nothing),
   DOMAIN_CREATE_WITH_FLAGS: procedure(196, domainFlags, oneDomain, prevents('DOMAIN', 'virDomainCreateWithFlags')),
   DOMAIN_IS_UPDATED: procedure(202, domainOnly, number),
   DOMAIN_GET_STATE: procedure(212, domainFlags, struct({ state: int, reason: int })),
   DOMAIN_MIGRATE_BEGIN3: procedure(213, domainAndRest, nothing),
   DOMAIN_MIGRATE_PERFORM3: procedure(216, domainAndRest, nothing),
-  DOMAIN_RENAME: procedure(
-    358,
-    struct({ domain, newName: optional(string), flags: uint }),
-    number,
-    prevents('DOMAIN', 'virDomainRename'),
-  ),
   DOMAIN_UNDEFINE_FLAGS: procedure(231, domainFlags, nothing, prevents('DOMAIN', 'virDomainUndefineFlags')),
+  DOMAIN_SAVE_FLAGS: procedure(232, domainAndRest, nothing),
   DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing, prevents('DOMAIN', 'virDomainDestroyFlags')),
   DOMAIN_SNAPSHOT_GET_PARENT: procedure(244, snapshotFlags, oneSnapshot),
   DOMAIN_SNAPSHOT_NUM_CHILDREN: procedure(246, snapshotFlags, number),
   DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES: procedure(247, struct({ snapshot, maxnames: int, flags: uint }), names),
-  DOMAIN_SAVE_FLAGS: procedure(232, domainAndRest, nothing),
   DOMAIN_SHUTDOWN_FLAGS: procedure(258, domainFlags, nothing, prevents('DOMAIN', 'virDomainShutdownFlags')),
   DOMAIN_GET_METADATA: procedure(265, struct({ domain, type: int, uri: optional(string), flags: uint }), text),
   DOMAIN_SNAPSHOT_IS_CURRENT: procedure(271, snapshotFlags, number),
@@ -229,6 +223,12 @@ export const PROCEDURES = {
     struct({ xml: string, flags: uint }),
     oneDomain,
     prevents('DOMAIN', 'virDomainDefineXMLFlags'),
+  ),
+  DOMAIN_RENAME: procedure(
+    358,
+    struct({ domain, newName: optional(string), flags: uint }),
+    number,
+    prevents('DOMAIN', 'virDomainRename'),
   ),
   CONNECT_REGISTER_CLOSE_CALLBACK: procedure(360, nothing, nothing),
   CONNECT_UNREGISTER_CLOSE_CALLBACK: procedure(361, nothing, nothing),
