@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
-import { virsh } from '../support/virsh.ts';
+import { until } from '../support/until.ts';
+import { type Ran, virsh } from '../support/virsh.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
 
 let home: string;
@@ -34,7 +35,18 @@ async function startUpstream(): Promise<void> {
     expect((await virsh(direct, ...words)).stderr).toBe('');
 }
 
-const listening = () => virsh(daemon.uri, 'event', 'one', '--event', 'lifecycle', '--loop', '--timeout', '6');
+/** What virsh's registration takes after its connection, with time to spare: nobody tells when it is there. */
+const REGISTERED_MS = 500;
+
+/** A client that hears events when this resolves. */
+async function listening(): Promise<{ readonly heard: Promise<Ran> }> {
+  const connections = () => daemon.log.split('client connected').length;
+  const before = connections();
+  const heard = virsh(daemon.uri, 'event', 'one', '--event', 'lifecycle', '--loop', '--timeout', '10');
+  await until(() => connections() > before);
+  await delay(REGISTERED_MS);
+  return { heard };
+}
 
 beforeAll(async () => {
   home = await folderForLibvirtd();
@@ -50,18 +62,16 @@ afterAll(async () => {
 
 test('clients are disconnected, the next ones are told why, and all goes on when it is back', async () => {
   await daemon.ok('snapshot-create-as', 'one', 'kept');
-  const waiting = listening();
-  await delay(500);
+  const waiting = await listening();
   await libvirtd[Symbol.asyncDispose]();
-  expect((await waiting).stderr).toMatch(/Disconnected from .* due to end of file/);
+  expect((await waiting.heard).stderr).toMatch(/Disconnected from .* due to end of file/);
   expect(await daemon.refused('snapshot-list', 'one')).toContain(`Failed to connect socket to '${upstream()}'`);
   await daemon.logged(`Failed to connect socket to '${upstream()}'`);
 
   await startUpstream();
   expect(await daemon.ok('snapshot-list', 'one', '--name')).toBe('kept');
   expect(await daemon.ok('snapshot-create-as', 'one', 'after')).toBe('Domain snapshot after created');
-  const heard = listening();
-  await delay(500);
+  const { heard } = await listening();
   expect(await daemon.ok('snapshot-revert', 'one', 'kept')).toBe('Domain snapshot kept reverted');
   expect((await heard).stdout).toMatch(/Stopped Snapshot[\s\S]*Started Snapshot/);
   expect(await daemon.ok('snapshot-current', 'one', '--name')).toBe('kept');
