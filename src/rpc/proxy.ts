@@ -172,9 +172,14 @@ class ProxyConnection implements ProxyContext {
     }
     const awaited = this.#awaited.get(header.serial);
     this.#awaited.delete(header.serial);
-    const next = awaited?.then(header, frame) ?? frame;
-    if (next instanceof Promise) void next.then((reply) => this.toClient(reply));
-    else this.toClient(next);
+    const refuse = (error: unknown): void => this.toClient(errorFrame(header, error));
+    try {
+      const next = awaited?.then(header, frame) ?? frame;
+      if (next instanceof Promise) void next.then((reply) => this.toClient(reply), refuse);
+      else this.toClient(next);
+    } catch (error) {
+      refuse(error);
+    }
   }
 
   #event(header: FrameHeader, frame: Buffer): void {

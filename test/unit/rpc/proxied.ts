@@ -26,6 +26,7 @@ export let snapshots: MemorySnapshots;
 /** What the upstream does with each call; by default it is silent. */
 export const theUpstream: { onFrame(frame: Frame, socket: Socket): void } = { onFrame: () => {} };
 export let upstreamSocket: Socket;
+const clients: RawClient[] = [];
 /** UUIDs of domains on overlays: tests put them there. */
 export const overlaid = {
   uuids: new Set<string>(),
@@ -65,6 +66,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  // A listener that ends waits a while for its clients.
+  for (const client of clients.splice(0)) client[Symbol.dispose]();
   await listener[Symbol.asyncDispose]();
   upstreamSocket?.destroy();
   upstream.close();
@@ -87,5 +90,7 @@ export function hospitable({ header }: Frame, socket: Socket): void {
 
 export async function opened(): Promise<RawClient> {
   theUpstream.onFrame = hospitable;
-  return await RawClient.open(listener.path);
+  const client = await RawClient.open(listener.path);
+  clients.push(client);
+  return client;
 }

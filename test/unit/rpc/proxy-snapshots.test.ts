@@ -122,6 +122,15 @@ describe('what snapshots and their jobs change of other calls', () => {
     expect(inactive).toEqual({ value: '<domain>base</domain>' });
   });
 
+  test('a reply that cannot be understood is an error of that call, and the connection goes on', async () => {
+    const client = await opened();
+    reverted.reasons.set(domain.uuid, 4);
+    theUpstream.onFrame = ({ header }, socket) => answer(socket, header, nothing, undefined);
+    const refused = await client.error(client.send(P.DOMAIN_GET_STATE, { domain, flags: 0 }));
+    expect(refused.message).toContain('decode');
+    await client.call(P.DOMAIN_RESUME, { domain });
+  });
+
   test('a domain that was reverted has the reason that the upstream does not know', async () => {
     const client = await opened();
     theUpstream.onFrame = ({ header }, socket) =>
