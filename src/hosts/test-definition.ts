@@ -12,7 +12,7 @@ const TYPES: readonly string[] = ['xen', 'test', 'qemu', 'kvm'];
 
 /** libvirt's own test driver has its domain under this name and UUID. */
 const DEFAULT_NAME = 'test';
-const DEFAULT_UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
+export const DEFAULT_UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 
 /**
  * Reads a definition as virDomainDefineXML does: libvirt's first checks in its words, a UUID where there is none. It is

@@ -7,20 +7,24 @@ import { LIFECYCLE, type LifecycleEvent } from '../model/events.ts';
 import type { LifecycleEvents } from '../snapshots/ports.ts';
 import { domainName, domainUuid, renamed } from '../xml/domain.ts';
 import { type StartOptions, TestDomain } from './test-domain.ts';
+import { KeptDefinition } from './test-kept-definition.ts';
 
 /** How a domain is to start, apart from what this set of domains knows itself. */
 type Start = Omit<StartOptions, 'folder' | 'id'> & { readonly event: LifecycleEvent };
 
 export class TestDomains implements AsyncDisposable {
   readonly #folder: string;
+  readonly #kept: KeptDefinition;
   readonly #events: LifecycleEvents;
   readonly #byUuid = new Map<string, TestDomain>();
   readonly #goneListeners: ((ref: DomainRef) => void)[] = [];
   readonly #renamedListeners: ((ref: DomainRef) => void)[] = [];
   #lastId = 0;
 
-  constructor(folder: string, events: LifecycleEvents) {
+  /** `first`: the definition of the domain that is there from the start, where no earlier run has left another. */
+  constructor(folder: string, events: LifecycleEvents, first: XmlElement) {
     this.#folder = folder;
+    this.#kept = new KeptDefinition(folder, first);
     this.#events = events;
   }
 
@@ -50,10 +54,21 @@ export class TestDomains implements AsyncDisposable {
     const known = this.#named(definition);
     const domain = known ?? this.#add(definition);
     const updated = known?.persistent === true;
-    domain.definition = definition;
     domain.persistent = true;
+    this.setDefinition(domain, definition);
     if (told === 'heard') this.emit(domain, updated ? LIFECYCLE.DEFINED_UPDATED : LIFECYCLE.DEFINED_ADDED);
     return domain;
+  }
+
+  /** What the domain starts from next: also the next time that this host is there. */
+  setDefinition(domain: TestDomain, definition: XmlElement): void {
+    domain.definition = definition;
+    if (domain.persistent) this.#kept.write(domain.uuid, definition);
+  }
+
+  /** Of the domain that is there from the start, as an earlier run has left it. */
+  get keptDefinition(): XmlElement | undefined {
+    return this.#kept.read();
   }
 
   /** A running domain loses its definition and goes when it ends; another one goes at once. */
@@ -63,6 +78,7 @@ export class TestDomains implements AsyncDisposable {
     }
     domain.persistent = false;
     domain.definition = domain.liveDefinition;
+    this.#kept.remove(domain.uuid);
     this.emit(domain, LIFECYCLE.UNDEFINED_REMOVED);
     this.#dropIfGone(domain);
   }
@@ -76,7 +92,7 @@ export class TestDomains implements AsyncDisposable {
     }
     if (name.includes('/')) throw new LibvirtError('XML_ERROR', `name ${name} cannot contain '/'`);
     this.emit(domain, LIFECYCLE.UNDEFINED_RENAMED);
-    domain.definition = renamed(domain.definition, name);
+    this.setDefinition(domain, renamed(domain.definition, name));
     this.emit(domain, LIFECYCLE.DEFINED_RENAMED);
     for (const listener of this.#renamedListeners) listener(domain.ref);
   }

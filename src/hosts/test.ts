@@ -23,7 +23,7 @@ import type {
   LibxlDomainSnapshotArgs,
 } from '../model/libxl.ts';
 import type { Host, Job, LifecycleEvents, SavedMemory } from '../snapshots/ports.ts';
-import { withDiskImages } from '../xml/domain-images.ts';
+import { diskImages, withDiskImages } from '../xml/domain-images.ts';
 import { freezeGuest } from './guest-agent.ts';
 import { checkImageOwner } from './saved-image.ts';
 import { defaultDefinition } from './test-definition.ts';
@@ -54,11 +54,11 @@ export class TestHost implements Host, AsyncDisposable {
     this.#domains = domains;
   }
 
-  /** Starts with one persistent running domain, `test`, whose disk keeps what earlier runs of this host left in it. */
+  /** Starts with one persistent running domain, `test`, with the definition and the disk that earlier runs have left. */
   static async open({ stateDir, events }: TestHostOptions): Promise<TestHost> {
     const folder = resolve(stateDir);
     await makeFolder(folder);
-    const host = new TestHost(new TestDomains(folder, events));
+    const host = new TestHost(new TestDomains(folder, events, defaultDefinition(join(folder, 'test.qcow2'))));
     try {
       await endLeftovers(folder);
       await host.#startDefault(join(folder, 'test.qcow2'));
@@ -116,7 +116,7 @@ export class TestHost implements Host, AsyncDisposable {
   async setDisks({ ref }: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {
     const domain = this.#domains.find(ref);
     if (which === 'live') domain.liveDefinition = withDiskImages(domain.liveDefinition, images);
-    else domain.definition = withDiskImages(domain.definition, images);
+    else this.#domains.setDefinition(domain, withDiskImages(domain.definition, images));
   }
 
   async freeze({ ref }: Domain): Promise<AsyncDisposable> {
@@ -189,9 +189,25 @@ export class TestHost implements Host, AsyncDisposable {
       () => true,
     );
     if (missing) await createQcow2Image(image, IMAGE_BYTES);
-    const { ref } = this.#domains.define(defaultDefinition(image));
+    const kept = this.#domains.keptDefinition;
+    const { ref } = this.#domains.define(kept ?? defaultDefinition(image));
+    // What was cut off may have left an image that is not there any more: first the definition has to follow.
+    if (kept && !(await areThere(kept))) return;
     await this.domainApi.create(ref, { paused: false });
   }
+}
+
+async function areThere(definition: XmlElement): Promise<boolean> {
+  const paths = [...diskImages(definition).values()].map(({ path }) => path);
+  const found = await Promise.all(
+    paths.map((path) =>
+      access(path).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  );
+  return found.every((there) => there);
 }
 
 async function makeFolder(folder: string): Promise<void> {

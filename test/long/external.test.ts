@@ -18,6 +18,7 @@ import {
   source,
 } from '../support/external-host.ts';
 import { snapshotsIn } from '../support/images.ts';
+import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const run = promisify(execFile);
 
@@ -183,8 +184,9 @@ describe('a full external snapshot', () => {
   });
 
   test('refuses to replace a file with content', async () => {
-    expect(await host.refused('snapshot-create-as', 'test', 's1', '--memspec', file('test.qcow2'))).toContain(
-      `external memory snapshot file '${file('test.qcow2')}' already exists`,
+    await writeFile(file('taken'), 'something');
+    expect(await host.refused('snapshot-create-as', 'test', 's1', '--memspec', file('taken'))).toContain(
+      `external memory snapshot file '${file('taken')}' already exists`,
     );
     expect(await images()).toEqual(['test.qcow2']);
   });
@@ -347,4 +349,15 @@ describe('reverting', () => {
     expect(await host.refused('snapshot-revert', 'test', 's2')).toContain(file('other.qcow2'));
     expect(await source()).toBe(file('other.s2'));
   });
+});
+
+test('the domain of the embedded host stands on its overlay again when xlsnapd was killed', async () => {
+  await guestWrites(host, 1);
+  await diskOnly('s1');
+  await guestWrites(host, 2);
+  await host.stop('SIGKILL');
+  await using next = await Xlsnapd.start({ home: host.home });
+  expect(await guestReads(next, 2)).toBe(true);
+  await next.ok('snapshot-revert', 'test', 's1', '--running');
+  expect(await guestReads(next, 1)).toBe(true);
 });
