@@ -65,12 +65,14 @@ export class OfflineImages {
   async check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
     const groups = await groupByBackend(disks);
     for (const [kind, backend] of INTERNAL) await backend.check(name, groups[kind], open);
-    for (const { disk } of groups.overlay) {
+    // An internal snapshot, too, may need what lies beneath its image.
+    for (const snapshot of [...groups.overlay, ...groups.qcow2]) {
+      const { disk, external } = snapshot;
       const image = imageOf(disk);
       try {
         const { broken } = await imageChain(image);
         if (broken) throw broken;
-        if (!open.has(image.path)) await imageInfo(image, { share: false });
+        if (external && !open.has(image.path)) await imageInfo(image, { share: false });
       } catch (error) {
         const text = `image '${image.path}' of disk '${disk.vdev}' cannot be used: ${(error as LibvirtError).detail}`;
         throw new LibvirtError('OPERATION_INVALID', text, { cause: error });
@@ -84,10 +86,13 @@ export class OfflineImages {
     });
   }
 
-  async chain(image: DiskImage): Promise<readonly DiskImage[]> {
+  async chain(image: DiskImage, merged: ReadonlySet<string> = new Set()): Promise<readonly DiskImage[]> {
     const { layers, broken } = await imageChain(image);
-    if (broken) throw broken;
-    return layers.map(({ path, format }) => ({ path, format }));
+    const chain = layers.map(({ path, format }) => ({ path, format }));
+    if (!broken) return chain;
+    const next = layers.at(-1)?.backing;
+    if (next && merged.has(next.path) && !(await imageExists(next.path))) return [...chain, next];
+    throw broken;
   }
 
   async rebase(image: DiskImage, base: DiskImage): Promise<void> {

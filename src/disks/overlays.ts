@@ -5,7 +5,7 @@ import { access, open, rm, stat } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DiskImage, LibxlDiskSnapshot } from '../model/libxl.ts';
-import { imageInfo } from './image-info.ts';
+import { imageChain, imageInfo } from './image-info.ts';
 import { runProgram } from './program.ts';
 import { QEMU_IMG, syncFile } from './qemu-img.ts';
 import { takeBack } from './take-back.ts';
@@ -108,6 +108,10 @@ async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
 async function adoptOverlay(overlay: Overlay, base: Base): Promise<void> {
   const { disk, path } = overlay;
   const failure = `cannot use existing file '${path}' for disk '${disk}'`;
+  for (const layer of (await imageChain(base)).layers) {
+    if (!(await isSameFile(layer.path, path))) continue;
+    throw unsupported(`${failure}: the disk itself stands on it`);
+  }
   const { virtualBytes, backing } = await imageInfo(overlay, { share: false, failure });
   if (virtualBytes !== base.bytes) {
     throw unsupported(`${failure}: it is a disk of ${virtualBytes} bytes, not of ${base.bytes}`);
@@ -149,6 +153,11 @@ export async function imageExists(path: string): Promise<boolean> {
 
 export async function isBlockDevice(path: string): Promise<boolean> {
   return (await statOf(path))?.isBlockDevice() ?? false;
+}
+
+async function isSameFile(one: string, other: string): Promise<boolean> {
+  const [a, b] = [await statOf(one), await statOf(other)];
+  return a !== undefined && a.dev === b?.dev && a.ino === b.ino;
 }
 
 function statOf(path: string): Promise<Stats | undefined> {

@@ -141,11 +141,13 @@ export class LibvirtHost implements Host {
     this.#events.emit({ ...ref, id: -1 }, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
   }
 
+  /** Memory that libvirtd has saved would go on over what the guest writes from now on: it is dropped. */
   async restore(
-    { ref }: Domain,
+    { ref, managedSave }: Domain,
     memoryPath: string,
     { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
   ): Promise<void> {
+    if (managedSave) await this.#upstream.managedSaveRemove(ref);
     const restored = await this.#launcher.restore(ref, memoryPath, { paused, definition });
     this.reverted.add(ref.uuid, paused ? 'paused' : 'running');
     this.#events.emit(restored, LIFECYCLE.STARTED_FROM_SNAPSHOT);

@@ -13,7 +13,11 @@ import { checkCapture } from './capture-rules.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { OperationJob } from './jobs.ts';
+import { externalDisks, overlaysOf } from './layers.ts';
 import { toSnapshotArgs } from './libxl-args.ts';
+import { checkNoManagedSave } from './managed-save.ts';
+import { checkMemoryFile } from './memory-file.ts';
+import { sharedImages } from './shared-images.ts';
 import { type CreatePlan, record, take } from './take.ts';
 
 /**
@@ -39,6 +43,9 @@ export async function createSnapshot(
   return await jobs.run(domain.ref, { operation: 'create', snapshot: request.name, flags }, async (job) => {
     const now = await host.lookup(ref);
     const plan = await planOf(context, snapshots, now, request, flags);
+    if (externalDisks(plan.snapshot).length > 0) checkNoManagedSave(now, 'an external snapshot');
+    await checkMemoryFile(context, snapshots, plan.snapshot);
+    if (flags & CREATE.REUSE_EXT) await checkReused(context, now, plan);
     await context.images.checkFree(
       request.name,
       (plan.args.disks ?? []).filter(({ external }) => external),
@@ -50,6 +57,17 @@ export async function createSnapshot(
     if (flags & CREATE.HALT && isActive(now)) await halt(context, await host.lookup(ref), request.name, job);
     return request.name;
   });
+}
+
+/** A file that the user gives as overlay is rewritten: refused where another domain stands on it, though it be off. */
+async function checkReused(context: SnapshotContext, domain: Domain, { snapshot }: CreatePlan): Promise<void> {
+  const paths = externalDisks(snapshot).flatMap((disk) => overlaysOf(snapshot, disk).map(({ path }) => path));
+  for (const [path, other] of await sharedImages(context, domain, paths)) {
+    throw new LibvirtError(
+      'CONFIG_UNSUPPORTED',
+      `cannot use existing file '${path}' as overlay of domain '${domain.ref.name}': domain '${other.ref.name}' stands on it`,
+    );
+  }
 }
 
 async function halt({ host }: SnapshotContext, domain: Domain, name: string, job: OperationJob): Promise<void> {

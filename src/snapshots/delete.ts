@@ -6,9 +6,10 @@ import { DELETE } from '../model/flags.ts';
 import { isExternal, type SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotContext } from './context.ts';
 import { deletedInPart, discardData } from './discard.ts';
-import type { DomainSnapshots } from './domain-snapshots.ts';
+import { checkOwner, type DomainSnapshots } from './domain-snapshots.ts';
 import type { OperationJob } from './jobs.ts';
 import { type PlannedMerge, planMerges } from './layers.ts';
+import { checkNoManagedSave } from './managed-save.ts';
 import { checkNotShared } from './shared-images.ts';
 import { otherSnapshots, standingOf } from './standing.ts';
 
@@ -38,6 +39,7 @@ export async function deleteNow(
   const metadataOnly = (flags & DELETE.METADATA_ONLY) !== 0;
   const domain = await context.host.lookup(snapshots.ref);
   const doomed = selection(snapshots, name, flags);
+  if (!metadataOnly) for (const each of doomed) checkOwner(snapshots.ref, await snapshots.read(each.name));
   const merges = metadataOnly ? undefined : await mergesOf(context, snapshots, domain, doomed);
   await job.phase('delete');
   await moveCurrent(snapshots, doomed, name, flags);
@@ -92,11 +94,9 @@ async function mergesOf(
   const all = await otherSnapshots(snapshots, new Set());
   const names = doomed.map(({ name }) => name);
   const merges = planMerges(names, all, await standingOf(context, domain, all));
-  await checkNotShared(
-    context,
-    domain,
-    [...merges.values()].map(({ plan }) => plan),
-  );
+  const plans = [...merges.values()].map(({ plan }) => plan);
+  if (plans.some(({ own, others }) => own.length + others.length > 0)) checkNoManagedSave(domain, 'merging layers');
+  await checkNotShared(context, domain, plans);
   return merges;
 }
 

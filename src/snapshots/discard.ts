@@ -11,6 +11,7 @@ import { type Merge, movesOff, type PlannedMerge, restated } from './layers.ts';
 import { capturedDisks, memoryPathOf } from './libxl-args.ts';
 import { moveDisks } from './move-disks.ts';
 import type { Job } from './ports.ts';
+import { whileMarked } from './unfinished-delete.ts';
 
 /** What reaches the disks while data is taken away. */
 type Progress = Pick<Job, 'signal' | 'progress'>;
@@ -43,13 +44,31 @@ export async function discardData(
       await images.delete(snapshot.name, captured);
     }
   }
-  if (merge) await mergeLayers(context, snapshots, domain, merge, job);
+  if (merge) {
+    const inPart = (error: unknown) => deletedInPart(error, domain, snapshot.name);
+    await whileMarked(
+      snapshots,
+      snapshot,
+      merge.plan,
+      () => mergeLayers(context, snapshots, domain, merge, job),
+      inPart,
+    );
+  }
   try {
-    if (snapshot.memory.location === 'external') await memory.removeFile(snapshot.memory.file);
-    else await memory.remove(domain.ref, snapshot.name);
+    if (snapshot.memory.location === 'external') {
+      const { file } = snapshot.memory;
+      if (!isNamedElsewhere(snapshots, snapshot, file)) await memory.removeFile(file);
+    } else await memory.remove(domain.ref, snapshot.name);
   } catch (error) {
     throw deletedInPart(error, domain, snapshot.name);
   }
+}
+
+/** A snapshot that was cloned or redefined may share its memory with another one. */
+function isNamedElsewhere({ tree }: DomainSnapshots, { name }: SnapshotDef, file: string): boolean {
+  return tree
+    .all()
+    .some(({ name: other, memory }) => other !== name && memory.location === 'external' && memory.file === file);
 }
 
 /** Such a snapshot is still listed, and cannot be reverted to. */

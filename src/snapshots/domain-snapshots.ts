@@ -4,10 +4,25 @@ import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import { entryOf, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
 import { SnapshotTree } from '../model/tree.ts';
+import { domainUuid } from '../xml/domain.ts';
 import type { SnapshotStore } from './ports.ts';
 
 /** Hears that a snapshot has come or gone, by its name. */
 type OnChange = (kind: 'created' | 'deleted', domain: DomainRef, name: string) => void;
+
+/**
+ * Refuses a snapshot of another domain: the folder bears the domain's name alone, and one that was undefined behind our
+ * back may have left it to its namesake. Nothing of it is this domain's to change.
+ */
+export function checkOwner({ name, uuid }: DomainRef, snapshot: SnapshotDef): void {
+  const owner = snapshot.domain && domainUuid(snapshot.domain);
+  if (owner === undefined || owner === uuid) return;
+  throw new LibvirtError(
+    'OPERATION_INVALID',
+    `snapshot '${snapshot.name}' is of a domain with uuid ${owner}, not of domain '${name}', whose uuid is ${uuid}: ` +
+      'delete it with --metadata, which keeps its data',
+  );
+}
 
 export class DomainSnapshots {
   readonly tree: SnapshotTree<SnapshotEntry>;

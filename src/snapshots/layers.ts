@@ -7,6 +7,7 @@
 import { dirname } from 'node:path';
 import { LibvirtError } from '../errors.ts';
 import type { Move } from '../model/disk-moves.ts';
+import type { SnapshotLocation } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import type { DiskImage, LayerCommit } from '../model/libxl.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
@@ -50,13 +51,18 @@ export function externalDisks({ disks }: SnapshotDef): readonly string[] {
   return disks.flatMap(({ name, location }) => (location === 'external' ? [name] : []));
 }
 
+/** Where the disk's state went; undefined for a disk that the snapshot does not know. */
+export function locationOf({ disks }: SnapshotDef, disk: string): SnapshotLocation | undefined {
+  return disks.find(({ name }) => name === disk)?.location;
+}
+
 /** The image that is the disk's state in the snapshot. */
 export function stateOf({ domain }: SnapshotDef, disk: string): DiskImage | undefined {
   return domain && diskImages(domain).get(disk);
 }
 
 /** An image and those beneath it, from the top. */
-export function chainFrom(image: DiskImage | undefined, { backing }: Standing): readonly DiskImage[] {
+export function chainFrom(image: DiskImage | undefined, { backing }: Pick<Standing, 'backing'>): readonly DiskImage[] {
   const chain: DiskImage[] = [];
   for (let here = image; here && !chain.includes(here); here = backing.get(here.path)) chain.push(here);
   return chain;
@@ -90,23 +96,38 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
   const doubtful = isParted ? overlays : tip?.path === base?.path ? unused : [];
   const left = doubtful.find(({ path }) => standing.backing.has(path));
   if (left) throw disksParted(snapshot, disk, tip, left);
+  const isOnState = ({ path }: DiskImage): boolean => !!base && standing.backing.get(path)?.path === base.path;
+  const foreign = unused.find((image) => !standing.missing.has(image.path) && !isOnState(image));
+  if (foreign) throw notOnState(snapshot, disk, foreign);
   if (!base) return nothing;
+  // It is the state of another snapshot, too, and has to stay as it is.
+  if (others.some((other) => externalDisks(other).includes(disk) && stateOf(other, disk)?.path === base.path)) {
+    return nothing;
+  }
   // An overlay of ours whose file is gone was merged by a delete that did not come to its end.
   const isMerged = ({ path }: DiskImage): boolean =>
     !standing.backing.has(path) && overlays.some((overlay) => overlay.path === path);
   const standsOn = (image: DiskImage, on: DiskImage): boolean => standing.backing.get(image.path)?.path === on.path;
   const tops = [...needed.values()].filter((image) => standsOn(image, base) || isMerged(image));
-  const [top] = tops;
+  // A delete that was interrupted may have put the guest's layer on the base by then, and others not yet.
+  const isBegun = snapshot.disks.some(({ name, deleteInProgress }) => name === disk && deleteInProgress);
+  const merged = isBegun ? tops.find(isMerged) : undefined;
+  const top = merged ?? tops[0];
   if (!top) return nothing;
   // Where its folder may only be unmounted, or the base is gone as well, nobody can tell.
   const isElsewhere = standing.missing.has(base.path) || dirname(top.path) !== dirname(base.path);
-  if (isMerged(top) && isElsewhere) throw overlayMissing(snapshot, disk, top);
-  if (tops.length > 1 || (tip?.path === base.path && !isMerged(top))) throw severalBranches(snapshot, disk, base);
+  if (isMerged(top) && isElsewhere) throw imageMissing(snapshot, disk, `overlay '${top.path}'`);
+  if (standing.missing.has(base.path)) throw imageMissing(snapshot, disk, `image '${base.path}'`);
+  if (!merged && (tops.length > 1 || (tip?.path === base.path && !isMerged(top)))) {
+    throw severalBranches(snapshot, disk, base);
+  }
 
   const place = own.findIndex(({ path }) => path === top.path);
   const above = own[place - 1];
   const layer: LayerCommit = { disk, top, base, ...(above && { above }) };
-  const rebased = [...needed.values()].filter((image) => standsOn(image, top) && image.path !== above?.path);
+  // Also what nobody needs yet: it goes with its own snapshot, and has to be readable until then.
+  const known = byPath([...needed.values(), ...others.flatMap((other) => overlaysOf(other, disk))]);
+  const rebased = [...known.values()].filter((image) => standsOn(image, top) && image.path !== above?.path);
   return {
     own: place >= 0 ? [layer] : [],
     others: place >= 0 ? [] : [layer],
@@ -182,38 +203,28 @@ export function afterMerge({ tips, next, backing, missing }: Standing, merge: Me
     tips: moved(tips),
     next: moved(next),
     backing: new Map(left.map(([path, beneath]) => [path, merged.get(beneath.path) ?? beneath])),
-    missing,
+    missing: new Set([...missing, ...gone]),
   };
-}
-
-/**
- * Refuses (84) to put an internal snapshot's contents back into an image that other snapshots' layers stand on: it would
- * change what they show.
- */
-export function checkNothingStandsOn(snapshot: SnapshotDef, others: readonly SnapshotDef[]): void {
-  for (const { name: disk, location } of snapshot.disks) {
-    const image = location === 'internal' ? stateOf(snapshot, disk) : undefined;
-    const above = others.find(
-      (other) => externalDisks(other).includes(disk) && image && stateOf(other, disk)?.path === image.path,
-    );
-    if (!image || !above) continue;
-    throw new LibvirtError(
-      'OPERATION_UNSUPPORTED',
-      `revert to internal snapshot '${snapshot.name}' would change image '${image.path}' of disk '${disk}', which ` +
-        `external snapshot '${above.name}' stands on: delete that one first`,
-    );
-  }
 }
 
 function byPath(images: readonly DiskImage[]): ReadonlyMap<string, DiskImage> {
   return new Map(images.map((image) => [image.path, image]));
 }
 
-function overlayMissing({ name }: SnapshotDef, disk: string, { path }: DiskImage): LibvirtError {
+function imageMissing({ name }: SnapshotDef, disk: string, image: string): LibvirtError {
   return new LibvirtError(
     'OPERATION_INVALID',
-    `overlay '${path}' of disk '${disk}' and snapshot '${name}' is missing: bring it back (is its file system mounted?), ` +
+    `${image} of disk '${disk}' and snapshot '${name}' is missing: bring it back (is its file system mounted?), ` +
       'or forget the snapshot with --metadata',
+  );
+}
+
+/** Whoever has redefined the snapshot, or put another file in the overlay's place, may still want that file. */
+function notOnState({ name }: SnapshotDef, disk: string, { path }: DiskImage): LibvirtError {
+  return new LibvirtError(
+    'OPERATION_UNSUPPORTED',
+    `deletion of external snapshot '${name}' would remove image '${path}' of disk '${disk}', which does not stand on the ` +
+      "snapshot's image: forget the snapshot with --metadata, which keeps all images",
   );
 }
 

@@ -168,8 +168,11 @@ export interface OfflineDisks {
   check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void>;
   /** Merges each layer into the one beneath, and removes its file. A layer whose file is gone is done: idempotent. */
   commit(layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void>;
-  /** The image and those beneath it, from the top; the last one has no backing image. Reads only, also while in use. */
-  chain(image: DiskImage): Promise<readonly DiskImage[]>;
+  /**
+   * The image and those beneath it, from the top; the last one has no backing image, or is not there and one of `merged`
+   * (paths). Reads only, also while in use.
+   */
+  chain(image: DiskImage, merged?: ReadonlySet<string>): Promise<readonly DiskImage[]>;
   /** `image` gets `base` as its backing image, which has the same contents as the former one: nothing is copied. */
   rebase(image: DiskImage, base: DiskImage): Promise<void>;
   /** Overlays that nothing needs any more. A missing file is no error. */

@@ -4,6 +4,7 @@
  * stays as it is.
  */
 
+import { basename, dirname, join } from 'node:path';
 import { LibvirtError } from '../errors.ts';
 import { libxlDeviceDisk } from '../model/device-disk.ts';
 import type { DiskImage, LibxlDiskSnapshot } from '../model/libxl.ts';
@@ -44,9 +45,11 @@ export function planRevertDisks(snapshot: SnapshotDef, { tips, others, present, 
     const tip = tips.get(disk);
     if (location !== 'internal' && !external.has(disk) && tip && stateOf(snapshot, disk)) images.set(disk, tip);
     if (!external.has(disk)) continue;
-    const path = `${stem(snapshot, disk)}.${suffix}`;
-    const clash = fresh.find(({ target }) => target?.path === path);
-    if (clash) throw collision(disk, clash.name);
+    const base = stem(snapshot, disk);
+    // Images that differ in their last extension alone: the disk's name tells their overlays apart.
+    const short = withEnding(base, suffix);
+    const isTaken = fresh.some(({ target }) => target?.path === short);
+    const path = isTaken ? withEnding(base, `${disk}.${suffix}`) : short;
     fresh.push({ name: disk, location: 'external', target: { type: 'file', format: 'qcow2', path } });
     images.set(disk, { path, format: 'qcow2' });
   }
@@ -94,6 +97,16 @@ function overlaysToMake({ domain }: SnapshotDef, fresh: readonly DiskSnapshot[])
   });
 }
 
+/** What a file system takes for a file's name. */
+const NAME_BYTES = 255;
+
+/** `/d/a` and `1700` give `/d/a.1700`; a name that would be too long is cut before its ending. */
+function withEnding(path: string, ending: string): string {
+  const name = [...basename(path)];
+  while (Buffer.byteLength(`${name.join('')}.${ending}`) > NAME_BYTES) name.pop();
+  return join(dirname(path), `${name.join('')}.${ending}`);
+}
+
 /** `/d/a.qcow2` gives `/d/a`. Beside a block device there is no place: there it is the snapshot's own overlay's. */
 function stem(snapshot: SnapshotDef, disk: string): string {
   const { domain } = snapshot;
@@ -104,12 +117,5 @@ function stem(snapshot: SnapshotDef, disk: string): string {
   throw new LibvirtError(
     'OPERATION_UNSUPPORTED',
     `source disk for '${disk}' is not a regular file, reverting to snapshot is not supported`,
-  );
-}
-
-function collision(disk: string, other: string): LibvirtError {
-  return new LibvirtError(
-    'CONFIG_UNSUPPORTED',
-    `cannot generate external snapshot name for disk '${disk}': collision with disk '${other}'`,
   );
 }

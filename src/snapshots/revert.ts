@@ -17,11 +17,12 @@ import { renamed } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import { diskImages, withDiskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
-import type { DomainSnapshots } from './domain-snapshots.ts';
+import { checkOwner, type DomainSnapshots } from './domain-snapshots.ts';
 import type { OperationJob } from './jobs.ts';
-import { checkNothingStandsOn, externalDisks, overlaysOf } from './layers.ts';
+import { externalDisks, overlaysOf } from './layers.ts';
 import { capturedDisks, memoryPathOf } from './libxl-args.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './revert-disks.ts';
+import { checkInternalImages, checkLayers, checkRevert, hasMovedOn, lacksDefinition } from './revert-rules.ts';
 import { sharedImages } from './shared-images.ts';
 import { otherSnapshots } from './standing.ts';
 import { alsoOnFailure } from './take-back.ts';
@@ -54,10 +55,14 @@ export async function revertToSnapshot(
   await context.jobs.run(snapshots.ref, { operation: 'revert', snapshot: name, flags }, async (job) => {
     const domain = await context.host.lookup(snapshots.ref);
     const snapshot = await snapshots.read(snapshots.find(name).name);
+    checkOwner(snapshots.ref, snapshot);
     checkRevert(domain, snapshot, flags);
     await job.phase('validate');
     const plan = await planRevert(context, snapshots, domain, snapshot, flags);
     await validate(context, domain, plan);
+    await checkLayers(context, snapshot, plan.others, flags);
+    // Its document will name the new overlays: whether it can be written is seen while the guest still runs.
+    if (plan.disks.overlays.length > 0) await snapshots.put(snapshot, false);
     await makeOverlays(context, domain, plan, job);
     await carryOut(context, snapshots, domain, plan, job);
   });
@@ -68,6 +73,8 @@ interface Plan {
   readonly snapshot: SnapshotDef;
   readonly target: Target;
   readonly disks: RevertDisks;
+  /** The domain's other snapshots, where layers may matter. */
+  readonly others: readonly SnapshotDef[];
   /** Whose contents are put back. */
   readonly internal: readonly LibxlDiskSnapshot[];
   /** The domain's live definition afterwards, and its persistent one. */
@@ -82,9 +89,9 @@ async function planRevert(
   snapshot: SnapshotDef,
   flags: number,
 ): Promise<Plan> {
-  const others = await otherSnapshots(snapshots, new Set([snapshot.name]));
-  checkNothingStandsOn(snapshot, others);
   const tips = diskImages(await context.host.definition(domain, 'live'));
+  const others = await otherSnapshots(snapshots, new Set([snapshot.name]), { unlayered: hasMovedOn(snapshot, tips) });
+  await checkInternalImages(context, domain, snapshot, { tips, others });
   const present = await presentOverlays(snapshot);
   const from = { tips, others, present };
   const planned = planRevertDisks(snapshot, { ...from, suffix: await freeSuffix(snapshot, from) });
@@ -99,6 +106,7 @@ async function planRevert(
     snapshot,
     target: targetOf(context, domain, snapshot, flags),
     disks,
+    others,
     internal: capturedDisks(snapshot).filter(({ external }) => !external),
     definition: now(live),
     persistent: now(inactiveDomain),
@@ -119,27 +127,6 @@ async function presentOverlays(snapshot: SnapshotDef): Promise<ReadonlySet<strin
   const paths = externalDisks(snapshot).flatMap((disk) => overlaysOf(snapshot, disk).map(({ path }) => path));
   const found = await Promise.all(paths.map((path) => lstat(path).catch(() => undefined)));
   return new Set(paths.filter((_, index) => found[index] !== undefined));
-}
-
-/** The qemu driver's checks, in its order. */
-function checkRevert(domain: Domain, snapshot: SnapshotDef, flags: number): void {
-  const wakesUp = snapshot.state === 'running' || snapshot.state === 'paused';
-  if (!domain.persistent && !wakesUp && !(flags & (REVERT.RUNNING | REVERT.PAUSED))) {
-    const text = 'transient domain needs to request run or pause to revert to inactive snapshot';
-    throw new LibvirtError('OPERATION_INVALID', text);
-  }
-  if (!snapshot.domain) throw lacksDefinition(domain, snapshot);
-  if (domain.managedSave && !wakesUp && !(flags & REVERT.FORCE)) {
-    const advice = 'removal of existing managed saved state strongly recommended to avoid corruption';
-    throw new LibvirtError('SNAPSHOT_REVERT_RISKY', `snapshot without memory state, ${advice}`);
-  }
-}
-
-function lacksDefinition(domain: Domain, { name }: SnapshotDef): LibvirtError {
-  return new LibvirtError(
-    'SNAPSHOT_REVERT_RISKY',
-    `snapshot '${name}' lacks domain '${domain.ref.name}' rollback info`,
-  );
 }
 
 function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: SnapshotDef, flags: number): Target {

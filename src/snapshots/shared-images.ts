@@ -5,6 +5,7 @@ import { type Domain, isActive } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { diskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
+import { byFileKey, fileKey } from './file-key.ts';
 import type { Merge } from './layers.ts';
 
 type Looking = Pick<SnapshotContext, 'host' | 'images'>;
@@ -22,21 +23,29 @@ export async function checkNotShared(context: Looking, domain: Domain, merges: r
   for (const [path, other] of await sharedImages(context, domain, paths)) throw isShared(domain, other, path);
 }
 
-/** Which of these paths another domain stands on, and which domain: in any of its definitions. Reads only. */
+/**
+ * Which of these paths another domain stands on, and which domain: in any of its definitions. `beneath`: only those that
+ * its disks are overlays of. Reads only.
+ */
 export async function sharedImages(
   { host, images }: Looking,
   domain: Domain,
   paths: readonly string[],
+  where: 'anywhere' | 'beneath' = 'anywhere',
 ): Promise<ReadonlyMap<string, Domain>> {
   const shared = new Map<string, Domain>();
-  if (paths.length === 0) return shared;
+  const files = await byFileKey(paths);
+  if (files.size === 0) return shared;
   for (const other of await host.list()) {
     if (other.ref.uuid === domain.ref.uuid) continue;
     const definitions = await definitionsOf(host, other).catch(noneIfGone);
     for (const tip of definitions.flatMap((definition) => [...diskImages(definition).values()])) {
       // One that cannot be read is not there, or is its own domain's trouble.
       const chain = await images.chain(tip).catch(() => [tip]);
-      for (const { path } of chain) if (paths.includes(path)) shared.set(path, other);
+      for (const { path } of where === 'beneath' ? chain.slice(1) : chain) {
+        const file = files.get(await fileKey(path));
+        if (file !== undefined) shared.set(file, other);
+      }
     }
   }
   return shared;

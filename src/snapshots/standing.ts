@@ -7,21 +7,29 @@ import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
 import { diskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import { byFileKey, fileKey } from './file-key.ts';
 import { externalDisks, overlaysOf, type Standing, stateOf } from './layers.ts';
 
-/** The domain's snapshots but for those named: each is a file to be read, and none is where there is no layer at all. */
+/**
+ * The domain's snapshots but for those named: each is a file to be read, and none is where no snapshot has a layer, unless
+ * `unlayered` ones are asked for, too.
+ */
 export async function otherSnapshots(
   snapshots: DomainSnapshots,
   without: ReadonlySet<string>,
+  { unlayered = false }: { readonly unlayered?: boolean } = {},
 ): Promise<readonly SnapshotDef[]> {
-  if (!snapshots.tree.all().some(isExternal)) return [];
+  if (!unlayered && !snapshots.tree.all().some(isExternal)) return [];
   const names = snapshots.tree.all().flatMap(({ name }) => (without.has(name) ? [] : [name]));
   const defs: SnapshotDef[] = [];
   for (const name of names) defs.push(await snapshots.read(name));
   return defs;
 }
 
-/** `defs`: whose images are looked at besides the domain's. Images that are not there have no image beneath them. */
+/**
+ * `defs`: whose images are looked at besides the domain's. Images that are not there have no image beneath them. A header
+ * may still name an overlay that an interrupted delete has merged; other names of a file are those of the definitions.
+ */
 export async function standingOf(
   { host, images }: Pick<SnapshotContext, 'host' | 'images'>,
   domain: Domain,
@@ -35,23 +43,39 @@ export async function standingOf(
     ...defs.flatMap((def) => stateOf(def, disk) ?? []),
     ...defs.flatMap((def) => overlaysOf(def, disk)),
   ]);
+  const missing = new Set<string>();
+  for (const image of known) if (await isMissing(image)) missing.add(image.path);
+  const overlays = [...disks].flatMap((disk) => defs.flatMap((def) => overlaysOf(def, disk)));
+  const merged = new Set(overlays.flatMap(({ path }) => (missing.has(path) ? [path] : [])));
+  const there = known.filter(({ path }) => !missing.has(path));
+  return { tips, next, backing: await backingOf(images, there, { merged }), missing };
+}
+
+/**
+ * The image beneath, by path, of these and all that they stand on. `merged`: paths that are not there, and may be named.
+ * Other names of a file that is among `names` (by default these images) are theirs.
+ */
+export async function backingOf(
+  images: SnapshotContext['images'],
+  known: readonly DiskImage[],
+  { merged, names = known }: { readonly merged?: ReadonlySet<string>; readonly names?: readonly DiskImage[] } = {},
+): Promise<ReadonlyMap<string, DiskImage>> {
+  const named = await byFileKey(names.map(({ path }) => path));
   const backing = new Map<string, DiskImage>();
   const seen = new Set<string>();
-  const missing = new Set<string>();
   for (const image of known) {
     if (seen.has(image.path)) continue;
-    if (await isMissing(image)) {
-      missing.add(image.path);
-      continue;
+    const [top = image, ...beneath] = await images.chain(image, merged);
+    let above = top;
+    for (const layer of beneath) {
+      const here = { ...layer, path: named.get(await fileKey(layer.path)) ?? layer.path };
+      seen.add(above.path);
+      backing.set(above.path, here);
+      above = here;
     }
-    const chain = await images.chain(image);
-    chain.forEach((layer, index) => {
-      const beneath = chain[index + 1];
-      seen.add(layer.path);
-      if (beneath) backing.set(layer.path, beneath);
-    });
+    seen.add(above.path);
   }
-  return { tips, next, backing, missing };
+  return backing;
 }
 
 async function isMissing({ path }: DiskImage): Promise<boolean> {

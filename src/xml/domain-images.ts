@@ -7,12 +7,14 @@ import { domainDisks } from './domain-disks.ts';
 
 /**
  * By target (`xvda`): the disks that stand on a local file or block device, of all or of one kind of device. A disk
- * without a format is raw.
+ * without a format is raw, and so is one without a driver, as in libxlMakeDisk.
  */
 export function diskImages(domain: XmlElement, only?: DomainDisk['device']): ReadonlyMap<string, DiskImage> {
   return new Map(
-    domainDisks(domain).flatMap(({ target, device, path, format = 'raw' }) =>
-      path !== undefined && (only === undefined || device === only) ? [[target, { path, format }] as const] : [],
+    domainDisks(domain).flatMap(({ target, device, path, driver, format = 'raw' }) =>
+      path !== undefined && (only === undefined || device === only)
+        ? [[target, { path, format: driver === undefined ? 'raw' : format }] as const]
+        : [],
     ),
   );
 }

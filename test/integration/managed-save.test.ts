@@ -63,4 +63,19 @@ test('one that boots the domain drops it: the guest would go on from there', asy
 test('a revert to a snapshot with memory needs no --force', async () => {
   await xlsnapd.ok('snapshot-revert', 'd', 'run');
   expect(await xlsnapd.ok('domstate', 'd')).toBe('running');
+  // At a later start it would go on over what the guest has written since.
+  expect(await managedSave()).toBe('no');
+});
+
+test('disks are not moved onto overlays, nor off them, beneath memory that goes on with the images of then', async () => {
+  const refusal = /while domain 'd' has managed saved state, which goes on with the images of then, is not supported/;
+  expect(await xlsnapd.refused('snapshot-create-as', 'd', 'ext', '--disk-only')).toMatch(refusal);
+  await xlsnapd.ok('managedsave-remove', 'd');
+  await xlsnapd.ok('snapshot-create-as', 'd', 'ext', '--disk-only');
+  await xlsnapd.ok('start', 'd');
+  await xlsnapd.ok('managedsave', 'd');
+  expect(await xlsnapd.refused('snapshot-delete', 'd', 'ext')).toMatch(refusal);
+  expect(await managedSave()).toBe('yes');
+  await xlsnapd.ok('managedsave-remove', 'd');
+  await xlsnapd.ok('snapshot-delete', 'd', 'ext');
 });

@@ -31,7 +31,7 @@ export async function defineOther(image: string): Promise<void> {
     path,
     `<domain type='xen'><name>other</name><memory unit='MiB'>1</memory>
       <os><type machine='xenpvh'>xenpvh</type><kernel>/boot/vmlinuz</kernel></os><devices>
-        <disk type='file'><driver type='qcow2'/><source file='${file(image)}'/><target dev='xvda' bus='xen'/></disk>
+        <disk type='file'><driver name='qemu' type='qcow2'/><source file='${file(image)}'/><target dev='xvda' bus='xen'/></disk>
       </devices></domain>`,
   );
   await host.ok('define', path);

@@ -5,7 +5,6 @@ import type { SnapshotDef } from '../../../src/model/snapshot.ts';
 import {
   afterMerge,
   chainFrom,
-  checkNothingStandsOn,
   movesOff,
   planMerge,
   planMerges,
@@ -14,6 +13,7 @@ import {
   stateOf,
 } from '../../../src/snapshots/layers.ts';
 import { planRevertDisks } from '../../../src/snapshots/revert-disks.ts';
+import { checkNothingStandsOn, misplacedLayer } from '../../../src/snapshots/revert-layers.ts';
 import { parseDomain } from '../../../src/xml/domain.ts';
 
 const image = (name: string): DiskImage => ({ path: `/d/${name}`, format: 'qcow2' });
@@ -149,7 +149,44 @@ describe('deleting an external snapshot', () => {
     // Its definition was put back to the image of before; what was written since is in the overlay alone.
     expect(() => planMerge(s1, [], standing(['base'], ['o1', 'base']))).toThrow(/disk 'xvda' .* is '\/d\/base' now/);
     // Nothing is there to be lost.
-    expect(planMerge(s1, [], standing(['other'], ['base'])).own).toEqual([]);
+    const gone = { ...standing(['other'], ['base']), missing: new Set(['/d/o1']) };
+    expect(planMerge(s1, [], gone).own).toEqual([]);
+  });
+
+  test('merges nothing into an image that is another snapshot’s state, too', () => {
+    const twin = snapshot('s3', { state: 'base', overlay: 'o3' });
+    expect(planMerge(s1, [twin], standing(['o3', 'base'], ['o1', 'base']))).toEqual({
+      own: [],
+      others: [],
+      rebased: [],
+      unused: [image('o1')],
+    });
+  });
+
+  test('is refused where it would remove a file that does not stand on the snapshot’s image', () => {
+    const redefined = snapshot('s1', { state: 'base', overlay: 'precious' });
+    for (const chains of [
+      [['o1', 'base']],
+      [
+        ['o1', 'base'],
+        ['precious', 'x'],
+      ],
+    ]) {
+      expect(() => planMerge(redefined, [], standing(...chains))).toThrow(
+        /would remove image '\/d\/precious' of disk 'xvda', which does not stand on .*--metadata/,
+      );
+    }
+  });
+
+  test('is refused while the image beneath is not there', () => {
+    const now = { ...standing(['o1', 'base']), missing: new Set(['/d/base']) };
+    expect(() => planMerge(s1, [], now)).toThrow(/image '\/d\/base' of disk 'xvda' .* is missing/);
+  });
+
+  test('takes along overlays that only another snapshot names', () => {
+    const reverted = snapshot('s2', { state: 'o1', overlay: 'old', reverted: 'o2' });
+    const { rebased } = planMerge(s1, [reverted], standing(['o2', 'o1', 'base'], ['old', 'o1', 'base']));
+    expect(rebased).toEqual([{ image: image('old'), base: image('base') }]);
   });
 
   test('leaves disks alone that the snapshot did not capture by an overlay', () => {
@@ -210,16 +247,47 @@ describe('a chain of deletes, on paper', () => {
 describe('reverting to an internal snapshot', () => {
   const internal = snapshot('s1', { state: 'base' });
 
-  test('is refused where an external snapshot stands on its image', () => {
-    const above = snapshot('s2', { state: 'base', overlay: 'o2' });
-    expect(() => checkNothingStandsOn(internal, [above])).toThrow(
-      /revert to internal snapshot 's1' would change image '\/d\/base' of disk 'xvda', which external snapshot 's2' stands on/,
+  test.each([
+    ['an external snapshot stands on its image', { state: 'base', overlay: 'o2' }, 'external'],
+    ['one stands on it further down', { state: 'o1', overlay: 'o2' }, 'external'],
+    ['another is inside a layer above it', { state: 'o1' }, 'internal'],
+  ])('is refused where %s', (_, other, kind) => {
+    const now = standing(['o2', 'o1', 'base']);
+    expect(() => checkNothingStandsOn(internal, [snapshot('s2', other)], now)).toThrow(
+      `revert to internal snapshot 's1' would change image '/d/base' of disk 'xvda', which ${kind} snapshot 's2' stands on`,
     );
   });
 
-  test('is fine where others are in other images, or internal in the same', () => {
-    const others = [snapshot('s2', { state: 'base' }), snapshot('s3', { state: 'o2', overlay: 'o3' })];
-    expect(() => checkNothingStandsOn(internal, others)).not.toThrow();
+  test('is fine where others are in other images, internal in the same, or have left the disk out', () => {
+    const others = [
+      snapshot('s2', { state: 'base' }),
+      snapshot('s3', { state: 'o2', overlay: 'o3' }),
+      snapshot('s4', { state: 'o1', location: 'no' }),
+    ];
+    expect(() => checkNothingStandsOn(internal, others, standing(['base'], ['o1', 'base']))).not.toThrow();
+  });
+});
+
+describe('the layers beneath an external snapshot', () => {
+  const s1 = snapshot('s1', { state: 'base', overlay: 'o1' });
+  const s2 = snapshot('s2', { state: 'o1', overlay: 'o2' });
+
+  test('stand on what they were made above', () => {
+    expect(misplacedLayer(s2, [s1, s2], standing(['o2', 'o1', 'base']))).toBeUndefined();
+    expect(misplacedLayer(s2, [s2], standing(['o2', 'o1', 'x']))).toBeUndefined();
+  });
+
+  test.each([
+    ['another image', ['o2', 'o1', 'x', 'base'], image('x')],
+    ['none', ['o2', 'o1'], undefined],
+  ])('are told where they stand on %s', (_, chain, beneath) => {
+    expect(misplacedLayer(s2, [s1, s2], standing(chain))).toEqual({
+      disk: 'xvda',
+      layer: image('o1'),
+      beneath,
+      owner: s1,
+      expected: image('base'),
+    });
   });
 });
 

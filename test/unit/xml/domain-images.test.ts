@@ -58,3 +58,9 @@ describe('the images of a definition', () => {
     expect(writeElement(withDiskImages(before, same))).toBe(writeElement(before));
   });
 });
+
+test('without a driver a disk is raw, whatever format is named: so libvirt hands it to libxl', () => {
+  const domain = parseDomain(`<domain><devices><disk type='file'><driver type='qcow2'/><source file='/d/a'/>
+    <target dev='xvda' bus='xen'/></disk></devices></domain>`);
+  expect([...diskImages(domain)]).toEqual([['xvda', { path: '/d/a', format: 'raw' }]]);
+});
