@@ -19,7 +19,9 @@ import {
   type Known,
   memoryFindings,
   metadataFindings,
+  type Orphan,
 } from './doctor-rules.ts';
+import { foundVolumes, volumeFindings } from './doctor-volumes.ts';
 import { type DomainFacts, domainFacts } from './domain-facts.ts';
 import { orNone } from './session.ts';
 import { storedItems } from './stored-items.ts';
@@ -32,6 +34,7 @@ export async function examine(
   // Files before snapshots: what a snapshot has written and then lists is listed when that is asked.
   const memory = await storedItems(folders.memoryDir, 2);
   const metadata = await storedItems(folders.snapshotDir, 2);
+  const volumes = await foundVolumes(client);
   const domains = await allDomains(client, folders);
   const records = await journal.records();
   const known: Known = { domains, records, working: await working(client, records), now: Date.now() };
@@ -46,8 +49,14 @@ export async function examine(
       images,
       ofMemory.flatMap(({ orphan }) => orphan ?? []),
     ),
+    ...volumeFindings(volumes, known).filter(({ orphan }) => !isOf(orphan, ofMemory)),
     ...(await overlayFindings(images)),
   ];
+}
+
+/** What is spoken of with its memory, and deleted with it. */
+function isOf(orphan: Orphan | undefined, ofMemory: readonly DoctorFinding[]): boolean {
+  return ofMemory.some((other) => other.orphan?.uuid === orphan?.uuid && other.orphan?.snapshot === orphan?.snapshot);
 }
 
 async function allDomains(client: RpcClient, { memoryDir }: Folders): Promise<readonly DomainFacts[]> {

@@ -1,13 +1,14 @@
 /** Removes what a finding is about, where that may be done. */
 
 import { stat } from 'node:fs/promises';
+import { volumeSnapshotsOf } from '../disks/backend.ts';
 import { imageInfo } from '../disks/image-info.ts';
-import { asLibvirtError } from '../errors.ts';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import { readMemoryImage } from '../libxl/memory-image.ts';
 import { libxlDeviceDisk } from '../model/device-disk.ts';
 import type { DomainDisk, DomainRef } from '../model/domain.ts';
 import { CREATE, DELETE } from '../model/flags.ts';
-import type { LibxlDiskSnapshotResult } from '../model/libxl.ts';
+import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot } from '../model/libxl.ts';
 import type { RpcClient } from '../rpc/client.ts';
 import { removeEmptyFolder, removeFile } from '../store/atomic-file.ts';
 import type { FileJournal } from '../store/journal.ts';
@@ -18,6 +19,7 @@ import { domainDisks } from '../xml/domain-disks.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
 import { type DoctorFinding, hasRecord, type Orphan } from './doctor-rules.ts';
 import { documentOf } from './libxl-document.ts';
+import { orNone } from './session.ts';
 
 /** What has been done, or why it could not be. Neither: the finding is not for the doctor to mend. */
 export interface Mended {
@@ -53,22 +55,16 @@ export async function mend(
 
 /**
  * The snapshot is defined again and then deleted by the daemon, who can do that while the domain runs: its memory, and in
- * the images of that time the internal snapshots of its name. What fails leaves it without metadata again.
+ * the images of that time the internal snapshots of its name, or the volumes. What fails leaves it without metadata again.
  */
-async function deleteOrphan(
-  client: RpcClient,
-  domain: DomainRef,
-  { snapshot: name, memoryPath }: Orphan,
-  memoryDir: string,
-): Promise<string> {
-  await new MemoryFiles(memoryDir).check(memoryPath);
-  const { domainXml } = await readMemoryImage(memoryPath);
-  const { mtimeMs } = await stat(memoryPath);
-  const disks: LibxlDiskSnapshotResult[] = [];
-  for (const disk of domainDisks(parseDomain(domainXml))) {
-    if (await isInside(name, disk)) disks.push({ disk: libxlDeviceDisk(disk), name });
-  }
-  const struct = { name, memory: true, memory_path: memoryPath, creation_time: Math.floor(mtimeMs / 1000), disks };
+async function deleteOrphan(client: RpcClient, domain: DomainRef, orphan: Orphan, memoryDir: string): Promise<string> {
+  const { snapshot: name, memoryPath, disks: volumes } = orphan;
+  const known = await client.snapshots.lookupByName(domain, name, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'));
+  if (known)
+    throw new LibvirtError('OPERATION_INVALID', `snapshot '${name}' of domain '${domain.name}' has metadata now`);
+  const struct = volumes
+    ? { name, disks: volumes.map((disk) => ({ disk, name })) }
+    : await ofMemory(name, memoryPath, memoryDir);
   const document = writeSnapshot(await documentOf(client, domain, struct, memoryDir), { secure: true });
   const snapshot = await client.snapshots.createXML(domain, document, CREATE.REDEFINE);
   try {
@@ -77,11 +73,27 @@ async function deleteOrphan(
     await client.snapshots.delete(snapshot, DELETE.METADATA_ONLY);
     throw error;
   }
-  return `Deleted snapshot ${name} of domain ${domain.name} with its memory ${memoryPath}`;
+  const what = volumes ? 'from its volumes' : `with its memory ${memoryPath}`;
+  return `Deleted snapshot ${name} of domain ${domain.name} ${what}`;
 }
 
-async function isInside(name: string, { path, format }: DomainDisk): Promise<boolean> {
-  if (path === undefined || format !== 'qcow2') return false;
+async function ofMemory(name: string, memoryPath: string, memoryDir: string): Promise<LibxlDomainSnapshot> {
+  await new MemoryFiles(memoryDir).check(memoryPath);
+  const { domainXml } = await readMemoryImage(memoryPath);
+  const { mtimeMs } = await stat(memoryPath);
+  const disks: LibxlDiskSnapshotResult[] = [];
+  for (const disk of domainDisks(parseDomain(domainXml))) {
+    if (await isInside(name, disk)) disks.push({ disk: libxlDeviceDisk(disk), name });
+  }
+  return { name, memory: true, memory_path: memoryPath, creation_time: Math.floor(mtimeMs / 1000), disks };
+}
+
+async function isInside(name: string, disk: DomainDisk): Promise<boolean> {
+  const { path, format } = disk;
+  if (path === undefined) return false;
+  if (format !== 'qcow2') {
+    return (await volumeSnapshotsOf(libxlDeviceDisk(disk))).some(({ snapshot }) => snapshot === name);
+  }
   const info = await imageInfo({ path, format }).catch(() => undefined);
   return info?.snapshots.some((snapshot) => snapshot.name === name) ?? false;
 }

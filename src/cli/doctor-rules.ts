@@ -4,6 +4,7 @@
  */
 
 import { LibvirtError } from '../errors.ts';
+import type { LibxlDeviceDisk } from '../model/libxl.ts';
 import type { Operation } from '../model/phases.ts';
 import { virshCommand } from '../model/virsh-command.ts';
 import type { FileJournal } from '../store/journal.ts';
@@ -20,12 +21,11 @@ interface Removal {
   readonly uuid: string | undefined;
 }
 
-/** RAM of a snapshot whose metadata is gone. */
-export interface Orphan {
-  readonly uuid: string;
-  readonly snapshot: string;
-  readonly memoryPath: string;
-}
+/** What is left of a snapshot whose metadata is gone: its RAM and what belongs to that, or snapshot volumes of its disks. */
+export type Orphan = { readonly uuid: string; readonly snapshot: string } & (
+  | { readonly memoryPath: string; readonly disks?: undefined }
+  | { readonly disks: readonly LibxlDeviceDisk[]; readonly memoryPath?: undefined }
+);
 
 export interface DoctorFinding extends Finding {
   /** `note`: worth knowing, and nothing wrong. */

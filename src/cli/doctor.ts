@@ -17,7 +17,8 @@ export const DOCTOR = command({
   description:
     'Lists operations that were interrupted and are not mended, and files, images and snapshots that belong to nothing. ' +
     'Fails where something is wrong. --fix removes what is certainly left over: files that were never finished, and empty ' +
-    'folders. --orphans, with it, deletes snapshots whose memory is there and whose metadata is not. Nothing is removed of a ' +
+    'folders. --orphans, with it, deletes snapshots whose metadata is gone: those whose memory is there, and those that ' +
+    'volumes of LVM and ZFS have. Nothing is removed of a ' +
     'domain that an operation runs on. Locks end with their process: none can be left.',
   options: [
     { name: 'fix', type: 'bool', help: 'remove what is certainly left over' },

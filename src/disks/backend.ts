@@ -4,13 +4,13 @@ import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../model/libxl.ts';
 import { LVM, requireVolume } from './lvm.ts';
 import { isBlockDevice } from './overlays.ts';
-import type { VolumeSnapshots } from './volume-snapshots.ts';
+import type { ListedVolumeSnapshots, VolumeSnapshot } from './volume-snapshots.ts';
 import { ZFS, zvolOf } from './zfs.ts';
 
 /** `overlay` is external; the others are internal snapshots. */
 export type SnapshotBackend = 'overlay' | 'qcow2' | 'lvm' | 'zfs';
 
-export const VOLUMES: readonly (readonly ['lvm' | 'zfs', VolumeSnapshots])[] = [
+export const VOLUMES: readonly (readonly ['lvm' | 'zfs', ListedVolumeSnapshots])[] = [
   ['lvm', LVM],
   ['zfs', ZFS],
 ];
@@ -32,6 +32,13 @@ export async function groupByBackend(
     groups[found.backend].push(snapshot);
   }
   return groups;
+}
+
+/** Snapshots of ours that the disk's own volume has; none where the disk is on no volume, or it cannot be read. */
+export async function volumeSnapshotsOf(disk: LibxlDeviceDisk): Promise<readonly VolumeSnapshot[]> {
+  const found = await backendOf({ disk, name: '' });
+  const volumes = VOLUMES.find(([kind]) => 'backend' in found && found.backend === kind)?.[1];
+  return (await volumes?.list(disk).catch(() => [])) ?? [];
 }
 
 /** Why no snapshot of this kind can be made of the disk, for a message; undefined where one can. Touches nothing. */

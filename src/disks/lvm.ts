@@ -6,15 +6,20 @@
 import { createHash } from 'node:crypto';
 import { LibvirtError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
-import { escapeName } from './escape-name.ts';
+import { escapeName, unescapeName } from './escape-name.ts';
 import { runLongProgram, runProgram } from './program.ts';
 import { takeBack } from './take-back.ts';
-import type { VolumeSnapshots } from './volume-snapshots.ts';
+import type { ListedVolumeSnapshots } from './volume-snapshots.ts';
 
 const LVM2 = { debianPackage: 'lvm2' };
 
 /** The device mapper's names have 127 characters; LVM adds up to five of its own (`-real`). */
 const MAX_DEVICE_NAME = 122;
+
+/** `vm.xlsnap.before+20upgrade` */
+const INFIX = '.xlsnap.';
+const PLAIN = /[A-Za-z0-9.-]/;
+const MARK = '+';
 
 /** A volume as `lvs --binary` reports it; a flag of a volume that is not active may be unknown. */
 interface Volume {
@@ -40,7 +45,7 @@ interface LogicalVolume {
 /** The volumes of its group, by name. */
 type Group = ReadonlyMap<string, Volume>;
 
-export const LVM: VolumeSnapshots = {
+export const LVM: ListedVolumeSnapshots = {
   async create(name, disks) {
     await LVM.checkFree(name, disks);
     const made: (() => Promise<void>)[] = [];
@@ -79,6 +84,15 @@ export const LVM: VolumeSnapshots = {
     }
   },
 
+  async list(disk) {
+    const volume = volumeOf({ disk });
+    const prefix = `${volume.lv}${INFIX}`;
+    return [...(await groupOf(volume)).keys()].flatMap((lv) => {
+      const snapshot = lv.startsWith(prefix) ? unescapeName(lv.slice(prefix.length), PLAIN, MARK) : undefined;
+      return snapshot === undefined ? [] : [{ snapshot, volume: `${volume.vg}/${lv}` }];
+    });
+  },
+
   async check(name, disks, open) {
     for (const snapshot of disks) {
       const volume = volumeOf(snapshot);
@@ -110,7 +124,7 @@ function parsePath(path: string): { readonly vg: string; readonly lv: string } |
   return { vg: mappedVg.replaceAll('--', '-'), lv: mappedLv.replaceAll('--', '-') };
 }
 
-function volumeOf({ disk }: LibxlDiskSnapshot): LogicalVolume {
+function volumeOf({ disk }: Pick<LibxlDiskSnapshot, 'disk'>): LogicalVolume {
   const volume = parsePath(disk.pdev_path ?? '');
   if (!volume) throw new LibvirtError('CONFIG_UNSUPPORTED', `disk '${disk.vdev}' is no logical volume`);
   return { disk: disk.vdev, ...volume };
@@ -118,7 +132,7 @@ function volumeOf({ disk }: LibxlDiskSnapshot): LogicalVolume {
 
 /** `vm.xlsnap.before+20upgrade`, or a digest where that would be too long. */
 function snapshotName({ vg, lv }: LogicalVolume, name: string): string {
-  const readable = `${lv}.xlsnap.${escapeName(name, /[A-Za-z0-9.-]/, '+')}`;
+  const readable = `${lv}${INFIX}${escapeName(name, PLAIN, MARK)}`;
   if (`${vg}-${readable}`.replaceAll('-', '--').length <= MAX_DEVICE_NAME) return readable;
   return `xlsnap-${createHash('sha256').update(`${lv}/${name}`).digest('hex').slice(0, 32)}`;
 }

@@ -2,15 +2,20 @@
 
 import { LibvirtError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
-import { escapeName } from './escape-name.ts';
+import { escapeName, unescapeName } from './escape-name.ts';
 import { type Program, runProgram } from './program.ts';
 import { takeBack } from './take-back.ts';
-import type { VolumeSnapshots } from './volume-snapshots.ts';
+import type { ListedVolumeSnapshots } from './volume-snapshots.ts';
 
 const ZFS_PROGRAM: Program = { name: 'zfs', debianPackage: 'zfsutils-linux' };
 
 /** ZFS_MAX_DATASET_NAME_LEN, without the NUL. */
 const MAX_NAME_BYTES = 255;
+
+/** `pool/vm@xlsnap.before:20upgrade` */
+const INFIX = '@xlsnap.';
+const PLAIN = /[A-Za-z0-9._-]/;
+const MARK = ':';
 
 const ZVOL_FOLDER = '/dev/zvol/';
 
@@ -19,7 +24,7 @@ interface Zvol {
   readonly dataset: string;
 }
 
-export const ZFS: VolumeSnapshots = {
+export const ZFS: ListedVolumeSnapshots = {
   async create(name, disks) {
     await ZFS.checkFree(name, disks);
     const all = disks.map(zvolOfDisk);
@@ -63,6 +68,15 @@ export const ZFS: VolumeSnapshots = {
     }
   },
 
+  async list(disk) {
+    const zvol = zvolOfDisk({ disk });
+    const prefix = `${zvol.dataset}${INFIX}`;
+    return (await snapshotsOf(zvol)).flatMap((volume) => {
+      const snapshot = volume.startsWith(prefix) ? unescapeName(volume.slice(prefix.length), PLAIN, MARK) : undefined;
+      return snapshot === undefined ? [] : [{ snapshot, volume }];
+    });
+  },
+
   async check(name, disks) {
     for (const zvol of disks.map(zvolOfDisk)) await requireLatest(zvol, name, 'OPERATION_INVALID');
   },
@@ -73,7 +87,7 @@ export function zvolOf(path: string): string | undefined {
   return path.startsWith(ZVOL_FOLDER) ? path.slice(ZVOL_FOLDER.length) : undefined;
 }
 
-function zvolOfDisk({ disk }: LibxlDiskSnapshot): Zvol {
+function zvolOfDisk({ disk }: Pick<LibxlDiskSnapshot, 'disk'>): Zvol {
   const dataset = zvolOf(disk.pdev_path ?? '');
   if (dataset === undefined) throw new LibvirtError('CONFIG_UNSUPPORTED', `disk '${disk.vdev}' is no ZFS volume`);
   return { disk: disk.vdev, dataset };
@@ -84,7 +98,7 @@ function poolOf({ dataset }: Zvol): string {
 }
 
 function snapshotName({ disk, dataset }: Zvol, name: string): string {
-  const full = `${dataset}@xlsnap.${escapeName(name, /[A-Za-z0-9._-]/, ':')}`;
+  const full = `${dataset}${INFIX}${escapeName(name, PLAIN, MARK)}`;
   if (Buffer.byteLength(full) <= MAX_NAME_BYTES) return full;
   const text = `snapshot name '${name}' is too long for disk '${disk}': ZFS allows ${MAX_NAME_BYTES} bytes for '${full}'`;
   throw new LibvirtError('CONFIG_UNSUPPORTED', text);

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
 import { snapshotsIn } from '../support/images.ts';
 import { Xlsnapd } from '../support/xlsnapd.ts';
+import { fakeVolumes } from '../unit/disks/fake-volumes.ts';
 import { qemuImg } from '../unit/hosts/embedded.ts';
 
 /** Each command is a program of its own, and the machine may be busy. */
@@ -115,6 +116,45 @@ test('snapshots in images, and layers over them, that nobody names are reported 
   expect(status).toBe(0);
   expect(await snapshotsIn(image())).toEqual(['s1', 'foreign']);
   expect(await readdir(at('state'))).toContain('layer');
+});
+
+test('snapshot volumes of LVM and ZFS without metadata are reported, and deleted only where that is asked for', async () => {
+  await using volumes = await fakeVolumes({
+    'tank/a': { contents: 'a' },
+    'vg/vm': { contents: 'b' },
+    'vg/vm.backup': { contents: 'b', origin: 'vm' },
+    'tank/a@nightly': { contents: 'a' },
+  });
+  await daemon.stop();
+  daemon = await Xlsnapd.start({ home });
+  const xml = at('v.xml');
+  const block = (dev: string, target: string) =>
+    `<disk type='block' device='disk'><driver name='phy' type='raw'/><source dev='${dev}'/><target dev='${target}'/></disk>`;
+  await writeFile(
+    xml,
+    `<domain type='test'><name>v</name><memory>4096</memory><os><type>hvm</type></os><devices>
+     ${block('/dev/zvol/tank/a', 'xvda')}${block('/dev/vg/vm', 'xvdb')}</devices></domain>`,
+  );
+  await daemon.ok('define', xml);
+  for (const name of ['kept', 'gone 1', 'gone2']) await daemon.ok('snapshot-create-as', 'v', name);
+  const before = Object.keys(await volumes.volumes());
+  expect((await doctor()).stdout).toBe('No problems found\n\n');
+  for (const name of ['gone 1', 'gone2']) await daemon.ok('snapshot-delete', 'v', name, '--metadata');
+  const { stdout, stderr } = await doctor('--fix');
+  for (const [name, zvol, lv] of [
+    ['gone 1', 'gone:201', 'gone+201'],
+    ['gone2', 'gone2', 'gone2'],
+  ]) {
+    const found = `'tank/a@xlsnap.${zvol}', 'vg/vm.xlsnap.${lv}': of a snapshot '${name}' of domain 'v' that has no metadata`;
+    expect(stdout).toContain(found);
+  }
+  expect(stderr).toBe('error: 2 problems found\n');
+  expect(Object.keys(await volumes.volumes())).toEqual(before);
+  const fixed = await doctor('--fix', '--orphans');
+  expect(fixed.stdout).toContain('Deleted snapshot gone 1 of domain v from its volumes');
+  expect(fixed.status).toBe(0);
+  expect(Object.keys(await volumes.volumes())).toEqual(before.filter((name) => !name.includes('gone')));
+  expect((await daemon.ok('snapshot-list', 'v', '--name')).trim()).toBe('kept');
 });
 
 test('an operation that was interrupted is told in plain words, and keeps --fix away from its domain', async () => {

@@ -6,6 +6,7 @@ import {
   memoryFindings,
   metadataFindings,
 } from '../../../src/cli/doctor-rules.ts';
+import { volumeFindings } from '../../../src/cli/doctor-volumes.ts';
 import type { StoredItem } from '../../../src/cli/stored-items.ts';
 import { LibvirtError } from '../../../src/errors.ts';
 import { domainOf, factsOf, UUID } from '../../support/snapshot-facts.ts';
@@ -110,6 +111,27 @@ describe('metadata', () => {
     const findings = metadataFindings(items, known(), isDocument);
     expect(removals(findings)).toEqual(['/s/empty']);
     expect(problems(findings)[0]).toContain("a domain 'gone' that is not there");
+  });
+});
+
+describe('snapshot volumes', () => {
+  const volume = (snapshot: string, vdev: string) => ({
+    ...{ snapshot, volume: `vg/${vdev}.xlsnap.${snapshot}`, domain: { name: 'vm', uuid: UUID, id: 1 } },
+    disk: { vdev, pdev_path: `/dev/vg/${vdev}` },
+  });
+
+  test('of one snapshot are one finding', () => {
+    const found = [volume('s2', 'xvda'), volume('s3', 'xvda'), volume('s2', 'xvdb')];
+    const findings = volumeFindings(found, known());
+    expect(problems(findings)).toEqual([
+      "'vg/xvda.xlsnap.s2', 'vg/xvdb.xlsnap.s2': of a snapshot 's2' of domain 'vm' that has no metadata",
+      "'vg/xvda.xlsnap.s3': of a snapshot 's3' of domain 'vm' that has no metadata",
+    ]);
+    expect(findings[0]?.orphan).toEqual({ uuid: UUID, snapshot: 's2', disks: [found[0]?.disk, found[2]?.disk] });
+  });
+
+  test('of a domain with a record are the record’s business', () => {
+    expect(volumeFindings([volume('s2', 'xvda')], known({ records: [record('create')] }))).toEqual([]);
   });
 });
 

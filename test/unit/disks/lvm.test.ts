@@ -213,3 +213,15 @@ describe('which device is a logical volume', () => {
     await expect(requireVolume(path)).rejects.toThrow(text);
   });
 });
+
+test('snapshots of ours are told from their names, but for a name that had to become a digest', async () => {
+  await using lvm = await group();
+  const names = ['s1', 'before upgrade', 'a+b/ü', 'x'.repeat(200)];
+  for (const name of names) await LVM.create(name, thick);
+  await LVM.create('other', thin);
+  await lvm.change('vg/thick.xlsnap.no+t', { contents: '' });
+  await lvm.change('vg/thick.xlsnap-old', { contents: '' });
+  const listed = await LVM.list(phy('xvdb', '/dev/vg/thick').disk);
+  expect(listed.map(({ snapshot }) => snapshot)).toEqual(names.slice(0, 3));
+  expect(listed[1]?.volume).toBe('vg/thick.xlsnap.before+20upgrade');
+});

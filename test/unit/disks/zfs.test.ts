@@ -95,3 +95,14 @@ test('deleting destroys the snapshot; one that is gone is no error', async () =>
   await ZFS.delete('s1', disks);
   expect(Object.keys(await zfs.volumes())).toEqual(['tank/a', 'tank/b', 'fast/c']);
 });
+
+test('snapshots of ours are told from their names, and nobody else’s', async () => {
+  await using zfs = await pools();
+  const names = ['s1', 'before upgrade', 'a@b/ü:'];
+  for (const name of names) await ZFS.create(name, disks.slice(0, 1));
+  await ZFS.create('other', disks.slice(1, 2));
+  for (const name of ['nightly', 'xlsnap.no:t']) await zfs.change(`tank/a@${name}`, { contents: '' });
+  const listed = await ZFS.list(phy('xvda', '/dev/zvol/tank/a').disk);
+  expect(listed.map(({ snapshot }) => snapshot)).toEqual(names);
+  expect(listed[1]?.volume).toBe('tank/a@xlsnap.before:20upgrade');
+});
