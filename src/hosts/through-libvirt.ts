@@ -7,6 +7,7 @@
 import { lstat, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { imageExists } from '../disks/overlays.ts';
+import { syncFile } from '../disks/qemu-img.ts';
 import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
 import { memoryPathOf } from '../libxl/check.ts';
 import { movesOnto } from '../model/disk-moves.ts';
@@ -102,7 +103,11 @@ export class ThroughLibvirt implements Mechanism {
     const overlays = movesOnto(disks);
     await this.#whileAway(domain, {
       memoryPath: memoryPath ?? this.#scratch(domain.ref),
-      work: () => this.#takeDisks(name, disks, job),
+      work: async () => {
+        // libvirtd has written it, and not all of its drivers make it durable; a failure here takes all of it back.
+        if (memoryPath !== undefined) await syncFile(memoryPath);
+        await this.#takeDisks(name, disks, job);
+      },
       images: new Map(overlays.map(({ disk, to }) => [disk, to])),
       ...(disks.length > 0 && { leaves: `snapshot '${name}' is left in its images` }),
     });

@@ -1,11 +1,18 @@
 /** What is on stable storage, in which order, before success is reported: the daemon's own system calls, as strace sees them. */
 
 import { execFile } from 'node:child_process';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Interference } from '../faults/interference.ts';
 import { UUID, World } from '../faults/world.ts';
+import { startLibvirtd } from '../support/libvirtd.ts';
+import { Xlsnapd } from '../support/xlsnapd.ts';
+import { newImage } from '../unit/hosts/embedded.ts';
+
+const ONE = '11111111-2222-3333-4444-777777777777';
 
 let world: World;
 
@@ -17,10 +24,10 @@ afterAll(async () => {
   await world[Symbol.asyncDispose]();
 });
 
-/** The calls of the daemon, and of what it starts, until the client has its answer: `fsync <path>`, `rename <from> <to>`. */
-async function callsOf(work: () => Promise<void>): Promise<readonly string[]> {
+/** The calls of a daemon, and of what it starts, until the client has its answer: `fsync <path>`, `rename <from> <to>`. */
+async function callsOf(work: () => Promise<void>, pid = world.daemon.pid): Promise<readonly string[]> {
   const calls = ['fsync', 'fdatasync', 'rename', 'unlink'];
-  const watching = await Interference.begin(world.daemon.pid, { calls, paths: [] }, join(world.home, 'strace'));
+  const watching = await Interference.begin(pid, { calls, paths: [] }, join(world.home, 'strace'));
   await work();
   const lines = await watching.seen();
   await watching.end();
@@ -55,6 +62,32 @@ test('memory and metadata of a snapshot are, each file before its name, and its 
     `fsync ${join(world.home, 'state/journal')}`,
   ]);
 });
+
+test('so is memory that libvirtd has written', async () => {
+  await using libvirtd = await startLibvirtd();
+  const home = await mkdtemp(join(tmpdir(), 'xlsnapd-'));
+  // libvirtd writes the memory images itself, and is not root.
+  await chmod(home, 0o755);
+  await using daemon = await Xlsnapd.start({ home, args: ['--upstream', libvirtd.socket] });
+  await newImage(join(home, 'a.qcow2'));
+  const xml = join(home, 'one.xml');
+  await writeFile(
+    xml,
+    `<domain type='test'><name>one</name><uuid>${ONE}</uuid><memory>4096</memory><os><type>hvm</type></os><devices>
+     <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${join(home, 'a.qcow2')}'/><target dev='vda'/></disk>
+     </devices></domain>`,
+  );
+  await daemon.ok('create', xml);
+  const calls = await callsOf(() => daemon.ok('snapshot-create-as', 'one', 's1').then(() => {}), daemon.pid);
+  const metadata = join(home, 'snapshot/one/s1.xml');
+  expectInOrder(calls, [
+    `fsync ${join(home, 'memory', ONE, 's1.save')}`,
+    `fsync ${join(home, 'memory', ONE)}`,
+    `fsync ${join(home, 'a.qcow2')}`,
+    `rename ${metadata}.new ${metadata}`,
+  ]);
+  await rm(home, { recursive: true });
+}, 60_000);
 
 test('so are images that nobody has open', async () => {
   await world.destroy();
