@@ -1,5 +1,6 @@
-// npm run bench:lab: snapshots on real Xen, beside what libxl and libvirtd do alone with the same guest in the same boot.
-// `--quick`: two rounds. The host is emulated: only the ratios mean something. Limits are shown, not held.
+// npm run bench:lab: snapshots on real Xen, beside what xl and libvirtd do alone with the same guest in the same boot.
+// The host is emulated, so only ratios mean something; and it starts programs slowly, some 40 times slower than a machine:
+// what starts many, as a revert does, has a larger ratio here. Limits are shown, not held. `--quick`: two rounds, not five.
 
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,10 +12,10 @@ if (!process.argv.includes('--no-setup')) {
   build();
 }
 
-const ROUNDS = process.argv.includes('--quick') ? 2 : 7;
+const ROUNDS = process.argv.includes('--quick') ? 2 : 5;
 const RAM_MIB = 512;
 const GUEST = 'bench';
-const DISKS = ['xvda', 'xvdb'].map((disk) => `/var/lib/libvirt/images/${GUEST}-${disk}.qcow2`);
+const DISK = `/var/lib/libvirt/images/${GUEST}.qcow2`;
 const MEMORY = '/var/lib/libvirt/libxl/snapshot-memory';
 const XL_IMAGE = `${MEMORY}/xl.save`;
 const OURS = 'virsh -c xen:///system';
@@ -50,25 +51,29 @@ async function watched(image, command) {
   return JSON.parse(await dom0(`${WATCH} "$(${OURS} domid ${GUEST})" ${image} ${command}`));
 }
 
-/** Milliseconds from a guest that is off to one that runs. */
-async function restored(command) {
-  await dom0(`${OURS} destroy ${GUEST}`);
+/** Milliseconds of a command in dom0. */
+async function timed(command) {
   return Number(await dom0(`t=\${EPOCHREALTIME/./}; ${command} >&2; echo $(((\${EPOCHREALTIME/./} - t) / 1000))`));
 }
 
+/** Milliseconds from a guest that is off to one that runs. */
+async function restored(command) {
+  await dom0(`${OURS} destroy ${GUEST}`);
+  return await timed(command);
+}
+
 async function setUp() {
-  const images = DISKS.map((path) => `qemu-img create -q -f qcow2 ${path} 16M`).join(' && ');
-  await dom0(`start_libvirtd && start_xlsnapd /run/libvirt/virtxend-sock && ${images}`);
-  await dom0(`define_guest ${GUEST} pvh ${RAM_MIB} ${DISKS.map((path) => `qcow2:${path}`).join(' ')}`);
-  await dom0(`${OURS} start ${GUEST} && wait_tick ${GUEST} 1`);
+  await dom0(`start_libvirtd && start_xlsnapd /run/libvirt/virtxend-sock && qemu-img create -q -f qcow2 ${DISK} 16M`);
+  await dom0(`define_guest ${GUEST} pvh ${RAM_MIB} qcow2:${DISK}`);
+  await dom0(`${OURS} start ${GUEST} && wait_tick ${GUEST} 1`); // from now on there is a log of its ticks
   return await dom0(`${OURS} domuuid ${GUEST}`);
 }
 
-/** One of each, side by side: what else the machine does hits all. */
+/** One of each, and another one first each time. */
 async function round(number, uuid) {
   const [plain, live] = [`plain${number}`, `live${number}`];
   const imageOf = (name) => `${MEMORY}/${uuid}/${name}.save`;
-  const result = {};
+  const result = { program: await timed(`qemu-img info -U ${DISK}`) };
   const saves = [
     async () => {
       result.xl = await watched(XL_IMAGE, `bash -c 'xl save -p ${GUEST} ${XL_IMAGE} && xl unpause ${GUEST}'`);
@@ -93,7 +98,8 @@ async function round(number, uuid) {
   for (const steps of [saves, starts]) {
     for (const n of steps.keys()) await steps[(n + number) % steps.length]();
   }
-  await dom0(`${OURS} snapshot-delete ${GUEST} ${plain}`);
+  // A restored guest's QEMU has the image open, which libvirtd has handed down to it: its space is free when the guest has ended.
+  await dom0(`${OURS} destroy ${GUEST} && ${OURS} snapshot-delete ${GUEST} ${plain} && ${OURS} start ${GUEST}`);
   return result;
 }
 
@@ -128,14 +134,14 @@ function table(rounds) {
     'guest stands, to xl save -p, xl unpause',
     ms,
     ({ xl }) => all(xl),
-    ({ plain }) => plain.stops[0],
+    ({ plain }) => all(plain),
     '≤ 1.10',
   );
   row(
     'guest stands, --live, to the same',
     ms,
     ({ xl }) => all(xl),
-    ({ live }) => live.stops[0],
+    ({ live }) => all(live),
     '≤ 0.25',
   );
   row(
@@ -165,6 +171,7 @@ function table(rounds) {
     ({ revert }) => revert,
     '≤ 1.15',
   );
+  alone('  a revert starts three programs a disk, each', ms, ({ program }) => program);
   row(
     `image, to ${RAM_MIB} MiB of RAM`,
     (value) => `${(value / 1024 ** 2).toFixed(1)} MiB`,
@@ -177,11 +184,12 @@ function table(rounds) {
 try {
   const uuid = await setUp();
   const rounds = [];
-  for (let number = 1; number <= ROUNDS; number += 1) {
+  for (let number = 0; number <= ROUNDS; number += 1) {
     rounds.push(await round(number, uuid));
-    process.stderr.write(`${number}/${ROUNDS} ${JSON.stringify(rounds.at(-1))}\n`);
+    process.stderr.write(`round ${number} of ${ROUNDS}: ${JSON.stringify(rounds.at(-1))}\n`);
   }
-  table(rounds);
+  // The first is for nothing: memory that the host touches for the first time, programs that are read for the first time.
+  table(rounds.slice(1));
 } finally {
   await host[Symbol.asyncDispose]();
 }
