@@ -98,7 +98,7 @@ async function round(number, uuid) {
   for (const steps of [saves, starts]) {
     for (const n of steps.keys()) await steps[(n + number) % steps.length]();
   }
-  // A restored guest's QEMU has the image open, which libvirtd has handed down to it: its space is free when the guest has ended.
+  // Each round is of a guest that was booted, not restored.
   await dom0(`${OURS} destroy ${GUEST} && ${OURS} snapshot-delete ${GUEST} ${plain} && ${OURS} start ${GUEST}`);
   return result;
 }
