@@ -2,7 +2,7 @@
 
 import { LibvirtError } from '../errors.ts';
 import type { LayerCommit } from '../model/libxl.ts';
-import { type Commit, endCommit, findCommit, followCommit, runCommit } from './commit-job.ts';
+import { type Commit, endCommit, findCommit, followCommit, type NodePath, runCommit } from './commit-job.ts';
 import { type CommitWatch, forEachLayer, type LayersWatch } from './layers.ts';
 import { chainsOf, deleteUnused, graphOf, hasJob } from './nodes.ts';
 import { holdsData, imageExists, refuseSnapshotLoss, removeImage } from './overlays.ts';
@@ -57,6 +57,8 @@ async function findLayer(socket: string, { disk, top, base, above }: LayerCommit
     // An overlay that was made, and that the guest never came to write to.
     const onBase = above === undefined && chains.some((each) => each[0]?.path === base.path);
     if (onBase && !(await holdsData(top))) return undefined;
+    // Merged by a commit whose end nobody has seen: the one above stands on the base already.
+    if (above && chains.some((each) => isOn(each, above.path, base.path))) return undefined;
     throw refuse('the device model does not use it');
   }
   if (hasJob(root)) throw refuse('a block job is active');
@@ -67,4 +69,8 @@ async function findLayer(socket: string, { disk, top, base, above }: LayerCommit
   if ((at === 0) !== (above === undefined)) throw refuse(`the guest writes to '${root.path}'`);
   refuseSnapshotLoss(disk, top.path, topNode.snapshots);
   return { disk, root: root.node, top: topNode, base: baseNode };
+}
+
+function isOn(chain: readonly NodePath[], path: string, beneath: string): boolean {
+  return chain.some((node, index) => node.path === path && chain[index + 1]?.path === beneath);
 }

@@ -109,9 +109,10 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
     !standing.backing.has(path) && overlays.some((overlay) => overlay.path === path);
   const standsOn = (image: DiskImage, on: DiskImage): boolean => standing.backing.get(image.path)?.path === on.path;
   const tops = [...needed.values()].filter((image) => standsOn(image, base) || isMerged(image));
-  // A delete that was interrupted may have put the guest's layer on the base by then, and others not yet.
+  // Once merged, the layer above stands on the base; a delete that was interrupted may have come no further.
   const isBegun = snapshot.disks.some(({ name, deleteInProgress }) => name === disk && deleteInProgress);
-  const merged = isBegun ? tops.find(isMerged) : undefined;
+  const isOurs = ({ path }: DiskImage): boolean => overlays.some((overlay) => overlay.path === path);
+  const merged = isBegun && tops.length > 1 ? tops.find(isOurs) : undefined;
   const top = merged ?? tops[0];
   if (!top) return nothing;
   // Where its folder may only be unmounted, or the base is gone as well, nobody can tell.
@@ -122,7 +123,8 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
     throw severalBranches(snapshot, disk, base);
   }
 
-  const place = own.findIndex(({ path }) => path === top.path);
+  const onBase = merged ? own.findIndex(({ path }) => path === base.path) : -1;
+  const place = onBase > 0 ? onBase : own.findIndex(({ path }) => path === top.path);
   const above = own[place - 1];
   const layer: LayerCommit = { disk, top, base, ...(above && { above }) };
   // Also what nobody needs yet: it goes with its own snapshot, and has to be readable until then.

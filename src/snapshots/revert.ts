@@ -14,7 +14,6 @@ import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import type { Phase } from '../model/phases.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
 import { renamed } from '../xml/domain.ts';
-import { domainDisks } from '../xml/domain-disks.ts';
 import { diskImages, withDiskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
 import { checkOwner, type DomainSnapshots } from './domain-snapshots.ts';
@@ -67,6 +66,8 @@ export async function revertToSnapshot(
     await carryOut(context, snapshots, domain, plan, job);
   });
 }
+
+type Looking = Pick<SnapshotContext, 'host' | 'images'>;
 
 /** Everything that is decided before anything is touched. */
 interface Plan {
@@ -155,7 +156,7 @@ function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: Snapsho
 /** Reads everything that will be needed. Changes nothing. */
 async function validate({ host, images, memory }: SnapshotContext, domain: Domain, plan: Plan): Promise<void> {
   const { snapshot, target, definition } = plan;
-  await images.check(snapshot.name, capturedDisks(snapshot), await openImages(host, domain));
+  await images.check(snapshot.name, capturedDisks(snapshot), await openImages({ host, images }, domain));
   await images.checkFree(snapshot.name, plan.disks.overlays);
   if (target.kind !== 'restore') return;
   await memory.check(target.memoryPath);
@@ -163,10 +164,17 @@ async function validate({ host, images, memory }: SnapshotContext, domain: Domai
   await host.checkRestore(domain, saved, definition);
 }
 
-/** Images that the domain has open itself: they are free once it has ended. */
-async function openImages(host: SnapshotContext['host'], domain: Domain): Promise<ReadonlySet<string>> {
+/**
+ * Images that the domain has open itself: they are free once it has ended. Those beneath an overlay, too: nobody else
+ * writes to them meanwhile, and after a merge that failed its device model may still hold them for writing.
+ */
+async function openImages({ host, images }: Looking, domain: Domain): Promise<ReadonlySet<string>> {
   if (!isActive(domain)) return new Set();
-  return new Set(domainDisks(await host.definition(domain, 'live')).flatMap(({ path }) => path ?? []));
+  const open = new Set<string>();
+  for (const tip of diskImages(await host.definition(domain, 'live')).values()) {
+    for (const { path } of await images.chain(tip).catch(() => [tip])) open.add(path);
+  }
+  return open;
 }
 
 /** New overlays are made while the old domain still runs: where one cannot be made, nothing has changed. */
@@ -179,7 +187,7 @@ async function makeOverlays(
   if (disks.overlays.length === 0) return;
   await job.plan({ memory: false, disks: disks.overlays }, disks.abandoned);
   await job.phase('overlays');
-  await images.create(snapshot.name, disks.overlays, await openImages(host, domain));
+  await images.create(snapshot.name, disks.overlays, await openImages({ host, images }, domain));
 }
 
 /** From here on the old state is gone: every error says what has been done and how to go on. */

@@ -27,7 +27,13 @@ export async function whileMarked(
   const disks = snapshot.disks.map((disk) =>
     marked.has(disk.name) ? { ...disk, deleteInProgress: true as const } : disk,
   );
-  await snapshots.put({ ...snapshot, disks }, false);
+  try {
+    await snapshots.put({ ...snapshot, disks }, false);
+  } catch (error) {
+    // It may be in the file by now, and nothing has been begun.
+    await snapshots.put(snapshot, false).catch(() => {});
+    throw error;
+  }
   try {
     await merge();
   } catch (error) {

@@ -206,7 +206,12 @@ export class World implements AsyncDisposable {
     const documents = [await client.getXMLDesc(domain, 0), await client.getXMLDesc(domain, XML.INACTIVE)];
     for (const name of await this.listed()) documents.push(await this.describe(name));
     const id = await this.#run();
-    const own = ['test.qcow2', 'journal', ...(id === undefined ? [] : RUN_FILES.map((suffix) => `${id}.${suffix}`))];
+    const own = [
+      'test.qcow2',
+      'definition.xml',
+      'journal',
+      ...(id === undefined ? [] : RUN_FILES.map((suffix) => `${id}.${suffix}`)),
+    ];
     const named = (path: string) => documents.some((text) => text.includes(`'${path}'`));
     const state = (await list(join(this.home, 'state'))).filter((name) => !own.includes(name));
     const home = (await list(this.home)).filter((name) => name.endsWith('.mem'));

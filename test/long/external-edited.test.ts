@@ -179,33 +179,43 @@ describe('a delete', () => {
     expect(await guestReads(host, 1)).toBe(true);
   });
 
-  test('that was cut off when one of two branches had been put on the image beneath goes on', async () => {
-    await guestWrites(host, 1);
-    await diskOnly('s0');
-    await guestWrites(host, 2);
-    await diskOnly('s1');
-    await guestWrites(host, 3);
-    await diskOnly('s2');
-    await host.ok('snapshot-revert', 'test', 's1');
-    const own = (await source()) ?? '';
-    await run('qemu-img', ['commit', '-q', '-d', '-f', 'qcow2', file('test.s0')]);
-    await run('qemu-img', ['rebase', '-u', '-f', 'qcow2', '-b', file('test.qcow2'), '-F', 'qcow2', own]);
-    await rm(file('test.s0'));
-    const xml = (await host.ok('snapshot-dumpxml', 'test', 's0')).replace(
-      "<disk name='xvda' snapshot='external' type='file'>",
-      '$&<snapshotDeleteInProgress/>',
-    );
-    await writeFile(file('s0.xml'), xml);
-    await host.ok('snapshot-create', 'test', file('s0.xml'), '--redefine');
-    await host.ok('snapshot-delete', 'test', 's0');
-    for (const [name, pattern] of [
-      ['s2', 3],
-      ['s1', 2],
-    ] as const) {
-      await host.ok('snapshot-revert', 'test', name, '--running');
-      expect(await guestReads(host, pattern)).toBe(true);
-    }
-  });
+  test.each([
+    ['the guest is off and the merged file is there', false, true],
+    ['the guest is off and the merged file is gone', false, false],
+    ['the guest runs and the merged file is there', true, true],
+    ['the guest runs and the merged file is gone', true, false],
+  ])(
+    'that was cut off when one of two branches stood on the image beneath goes on where %s',
+    async (_, runs, there) => {
+      await guestWrites(host, 1);
+      await diskOnly('s0');
+      await guestWrites(host, 2);
+      await diskOnly('s1');
+      await guestWrites(host, 3);
+      await diskOnly('s2');
+      await host.ok('snapshot-revert', 'test', 's1');
+      const own = (await source()) ?? '';
+      await run('qemu-img', ['commit', '-q', '-d', '-f', 'qcow2', file('test.s0')]);
+      await run('qemu-img', ['rebase', '-u', '-f', 'qcow2', '-b', file('test.qcow2'), '-F', 'qcow2', own]);
+      if (!there) await rm(file('test.s0'));
+      const xml = (await host.ok('snapshot-dumpxml', 'test', 's0')).replace(
+        "<disk name='xvda' snapshot='external' type='file'>",
+        '$&<snapshotDeleteInProgress/>',
+      );
+      await writeFile(file('s0.xml'), xml);
+      await host.ok('snapshot-create', 'test', file('s0.xml'), '--redefine');
+      if (runs) await host.ok('start', 'test');
+      await host.ok('snapshot-delete', 'test', 's0');
+      expect(await exists(file('test.s0'))).toBe(false);
+      for (const [name, pattern] of [
+        ['s2', 3],
+        ['s1', 2],
+      ] as const) {
+        await host.ok('snapshot-revert', 'test', name, '--running');
+        expect(await guestReads(host, pattern)).toBe(true);
+      }
+    },
+  );
 
   test('that was cut off in the middle of an image leaves nothing to be reverted to, and can be run again', async () => {
     await guestWrites(host, 1);

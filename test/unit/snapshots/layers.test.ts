@@ -183,6 +183,14 @@ describe('deleting an external snapshot', () => {
     expect(() => planMerge(s1, [], now)).toThrow(/image '\/d\/base' of disk 'xvda' .* is missing/);
   });
 
+  test('goes on where the layer above stood on the base already, and the merged one was there', () => {
+    const state = snapshot('s1', { state: 'base', overlay: 'o1' });
+    const begun = { ...state, disks: state.disks.map((disk) => ({ ...disk, deleteInProgress: true as const })) };
+    const now = standing(['o2', 'base'], ['o1', 'base']);
+    expect(() => planMerge(state, [s2], now)).toThrow(/several branches/);
+    expect(planMerge(begun, [s2], now).own).toEqual([layer('o1', 'base', 'o2')]);
+  });
+
   test('takes along overlays that only another snapshot names', () => {
     const reverted = snapshot('s2', { state: 'o1', overlay: 'old', reverted: 'o2' });
     const { rebased } = planMerge(s1, [reverted], standing(['o2', 'o1', 'base'], ['old', 'o1', 'base']));
