@@ -47,7 +47,7 @@ export async function checkSnapshot(
   for (const disk of disks) {
     const problem = await problemOf(checkDisk(name, disk, open));
     if (problem === undefined) continue;
-    const isGone = problem.includes(`has no internal snapshot '${name}'`);
+    const isGone = / has no (internal )?snapshot '|: it has overflowed/.test(problem);
     const wayOut = isGone
       ? `the disk's contents of that moment are gone: ${giveUp}`
       : `put the image back in its place (is its file system mounted?), or forget the snapshot: ${giveUp} --metadata`;

@@ -2,7 +2,8 @@
 
 import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../model/libxl.ts';
-import { LVM, requireVolume } from './lvm.ts';
+import { requireVolume } from './logical-volumes.ts';
+import { LVM } from './lvm.ts';
 import { isBlockDevice } from './overlays.ts';
 import type { ListedVolumeSnapshots, VolumeSnapshot } from './volume-snapshots.ts';
 import { ZFS, zvolOf } from './zfs.ts';

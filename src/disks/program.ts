@@ -60,7 +60,7 @@ async function execute(
   output?: (text: string) => void,
 ): Promise<string> {
   const running = promisify(execFile)(program.name, args, {
-    env: { ...process.env, LC_ALL: 'C' },
+    env: { ...process.env, LC_ALL: 'C', LVM_SUPPRESS_FD_WARNINGS: '1' },
     maxBuffer: MAX_OUTPUT_BYTES,
     ...options,
   });

@@ -19,6 +19,10 @@ def option(args, name):
     return args[args.index(name) + 1] if name in args else None
 
 
+def options(args, name):
+    return [args[i + 1] for i, arg in enumerate(args) if arg == name]
+
+
 def named(args):
     return [arg for i, arg in enumerate(args) if not arg.startswith("-") and (i == 0 or args[i - 1] not in VALUED)]
 
@@ -43,10 +47,14 @@ def lvs(args):
             "lv_name": name,
             "pool_lv": volume.get("pool", ""),
             "lv_tags": ",".join(volume.get("tags", [])),
-            "lv_device_open": "1" if volume.get("open") else "0",
+            "lv_device_open": "-1" if volume.get("inactive") else "1" if volume.get("open") else "0",
             "lv_snapshot_invalid": "1" if volume.get("invalid") else "-1",
+            "lv_merging": "1" if volume.get("merging") else "0",
+            "lv_kernel_major": "-1",
+            "lv_kernel_minor": "-1",
         }
         for name, volume in found
+        if not any(other.get("merging") == f"{vg}/{name}" for other in volumes.values())
     ]
     print(json.dumps({"report": [{"lv": report}]}))
 
@@ -57,13 +65,16 @@ def lvcreate(args):
     made = {key: value for key, value in need(origin).items() if key in ("contents", "pool")}
     if ("pool" in made) == ("-l" in args):
         die("Please specify either size or extents with snapshots.")
-    put(f"{vg}/{option(args, '-n')}", {**made, "origin": lv})
+    put(f"{vg}/{option(args, '-n')}", {**made, "origin": lv, "tags": options(args, "--addtag")})
 
 
 def lvrename(args):
     vg, old, new = named(args)
     put(f"{vg}/{new}", need(f"{vg}/{old}"))
     del volumes[f"{vg}/{old}"]
+    for name, volume in volumes.items():
+        if name.startswith(f"{vg}/") and volume.get("origin") == old:
+            volume["origin"] = new
 
 
 def lvremove(args):
@@ -73,15 +84,23 @@ def lvremove(args):
 
 def lvconvert(args):
     name = named(args)[-1]
-    snapshot = need(name)
-    need(f"{name.split('/')[0]}/{snapshot['origin']}")["contents"] = snapshot["contents"]
-    del volumes[name]
+    origin = need(f"{name.split('/')[0]}/{need(name)['origin']}")
+    origin["merging"] = name
+    merge(origin)
+
+
+def merge(origin):
+    """Not while it is open."""
+    if "merging" in origin and not origin.get("open"):
+        origin["contents"] = volumes.pop(origin.pop("merging"))["contents"]
 
 
 def lvchange(args):
     volume = need(named(args)[-1])
-    tags = [tag for tag in volume.get("tags", []) if tag != option(args, "--deltag")]
-    volume["tags"] = tags + ([option(args, "--addtag")] if "--addtag" in args else [])
+    tags = [tag for tag in volume.get("tags", []) if tag not in options(args, "--deltag")]
+    volume["tags"] = tags + options(args, "--addtag")
+    if "--refresh" in args:
+        merge(volume)
 
 
 def zfs(args):
@@ -115,8 +134,9 @@ def main():
         fails = f"{word} {nth}" in state["fail"]
     if not fails:
         PROGRAMS[program](args)
-    with open(FILE, "w") as file:
-        json.dump(state, file)
+    if program != "lvs":
+        with open(FILE, "w") as file:
+            json.dump(state, file)
     if fails:
         die(f"{word}: made to fail")
 

@@ -9,7 +9,8 @@ const TICK_TIMEOUT_MS = 240_000;
 const POLL_MS = 100;
 
 interface LabDisk {
-  readonly format: 'qcow2' | 'raw';
+  /** `phy`: a block device that is there already, served by the kernel. */
+  readonly format: 'qcow2' | 'raw' | 'phy';
   /** In dom0, whose files are in RAM and gone with the host. */
   readonly path: string;
 }
@@ -101,7 +102,8 @@ export class Lab {
   }
 
   async #makeGuest(command: string, { name, type, memoryMiB, disks }: LabGuest): Promise<void> {
-    const create = disks.map(({ format, path }) => line('qemu-img', 'create', '-q', '-f', format, path, '16M'));
+    const files = disks.filter(({ format }) => format !== 'phy');
+    const create = files.map(({ format, path }) => line('qemu-img', 'create', '-q', '-f', format, path, '16M'));
     const images = disks.map(({ format, path }) => `${format}:${path}`);
     await this.must([...create, line(command, name, type, String(memoryMiB), ...images)].join(' && '));
   }

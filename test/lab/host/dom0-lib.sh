@@ -33,10 +33,11 @@ start_libvirtd() {
 stop_libvirtd() { end_program libvirtd; }
 
 # guest_xml NAME pv|pvh|hvm MEMORY_MIB [FORMAT:IMAGE...]: the libvirt domain of a counting guest, its disks xvda, xvdb, …
+# phy:DEVICE is a block device that the kernel's blkback serves.
 # Without ACPI a PVH guest finds no interrupt controller and stands still before its first word. Of an HVM guest the device
 # model loads the kernel, and takes none but a bzImage.
 guest_xml() {
-  local name=$1 type=$2 memory=$3 machine=xenpvh os=xenpvh loader='' kernel=$GUEST_KERNEL disk letter=a
+  local name=$1 type=$2 memory=$3 machine=xenpvh os=xenpvh loader='' kernel=$GUEST_KERNEL disk letter=a kind source driver
   shift 3
   [ "$type" = pv ] && machine=xenpv os=linux
   [ "$type" = hvm ] && machine=xenfv os=hvm kernel=$GUEST_BZIMAGE loader="<loader type='rom'>/usr/lib/xen-4.17/boot/hvmloader</loader>"
@@ -55,7 +56,9 @@ guest_xml() {
   <devices>
 XML
   for disk in "$@"; do
-    echo "    <disk type='file' device='disk'><driver name='qemu' type='${disk%%:*}'/><source file='${disk#*:}'/><target dev='xvd$letter' bus='xen'/></disk>"
+    kind=file source=file driver="name='qemu' type='${disk%%:*}'"
+    [[ $disk == phy:* ]] && kind=block source=dev driver="name='phy' type='raw'"
+    echo "    <disk type='$kind' device='disk'><driver $driver/><source $source='${disk#*:}'/><target dev='xvd$letter' bus='xen'/></disk>"
     letter=$(tr a-y b-z <<< "$letter")
   done
   printf "    <console type='pty'><target type='xen'/></console>\n  </devices>\n</domain>\n"
@@ -117,4 +120,11 @@ ended() { ! kill -0 "$1"; }
 # disk_hash IMAGE [SNAPSHOT]: of all that a guest sees of the image now, or of what it saw at its internal snapshot.
 disk_hash() {
   qemu-img convert -U ${2:+-l "snapshot.name=$2"} -O raw "$1" /run/lab/raw && sha256sum < /run/lab/raw | cut -c 1-64
+}
+
+# make_volume_group NAME MIB: of LVM, on a loop file in RAM. There is no udev, for which LVM would wait, and none of its daemons.
+make_volume_group() {
+  modprobe -a loop dm-mod dm-snapshot dm-thin-pool xen-blkback || return
+  echo 'devices { use_devicesfile=0 } activation { udev_sync=0 udev_rules=0 monitoring=0 } global { use_lvmpolld=0 }' > /etc/lvm/lvm.conf
+  truncate -s "$2M" "/run/lab/$1.pv" && vgcreate -qq "$1" "$(losetup --find --show "/run/lab/$1.pv")"
 }

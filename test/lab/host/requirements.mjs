@@ -27,6 +27,8 @@ const PARTS = {
     present,
   ],
   virsh: ['/usr/bin/virsh', 'libvirt-clients', present],
+  lvm: ['/usr/sbin/lvm', 'lvm2', present],
+  thinCheck: ['/usr/sbin/thin_check', 'thin-provisioning-tools', present],
 };
 
 /** The Debian packages that the lab needs. */

@@ -4,7 +4,7 @@
  * order, and what comes of an interruption.
  */
 
-import { copyFile, readFile, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { scratchFolder } from '../hosts/embedded.ts';
 
@@ -15,7 +15,10 @@ interface FakeVolume {
   readonly origin?: string;
   readonly tags?: readonly string[];
   readonly open?: boolean;
+  readonly inactive?: boolean;
   readonly invalid?: boolean;
+  /** The snapshot that is being merged into it. */
+  readonly merging?: string;
 }
 
 interface State {
@@ -37,7 +40,10 @@ export async function fakeVolumes(volumes: Readonly<Record<string, FakeVolume>>)
   const program = join(folder.path, 'program');
   await copyFile(PROGRAM, program);
   for (const name of PROGRAMS) await symlink(program, join(folder.path, name));
-  const write = (state: State) => writeFile(file, JSON.stringify(state));
+  const write = async (state: State) => {
+    await writeFile(`${file}.new`, JSON.stringify(state));
+    await rename(`${file}.new`, file);
+  };
   const read = async (): Promise<State> => JSON.parse(await readFile(file, 'utf8')) as State;
   await write({ volumes, fail: [], log: [] });
   const { PATH } = process.env;

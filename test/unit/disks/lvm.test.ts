@@ -1,5 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, jest, test } from '@jest/globals';
-import { LVM, requireVolume } from '../../../src/disks/lvm.ts';
+import { requireVolume } from '../../../src/disks/logical-volumes.ts';
+import { LVM } from '../../../src/disks/lvm.ts';
 import { fakeVolumes, phy } from './fake-volumes.ts';
 
 // Each command is a process of its own; several dozen of them take their time on a busy machine.
@@ -92,6 +94,14 @@ describe('reverting a thin volume', () => {
     ]);
   });
 
+  test('keeps the volume’s tags', async () => {
+    await using lvm = await group();
+    await LVM.create('s1', thin);
+    await lvm.change('vg/thin', { tags: ['backup', 'xen1'] });
+    await LVM.apply('s1', thin);
+    expect((await lvm.volumes())['vg/thin']?.tags).toEqual(['backup', 'xen1']);
+  });
+
   test.each(['lvcreate 1', 'lvrename 1', 'lvrename 2', 'lvremove 1'])('goes on after a failure of %s', async (fail) => {
     await using lvm = await group();
     await LVM.create('s1', thin);
@@ -133,9 +143,17 @@ describe('reverting a thick volume', () => {
       expect(await lvm.contents('vg/thick.xlsnap.s1')).toBe('b1');
     }
     expect((await lvm.volumes())['vg/thick']?.tags).toEqual([]);
+    expect((await lvm.log()).slice(1, 7)).toEqual([
+      'lvchange --addtag xlsnap.revert.thick.xlsnap.s1 -- vg/thick',
+      'lvrename -- vg thick thick.xlsnap-old',
+      'lvconvert -y --merge -- vg/thick.xlsnap.s1',
+      'lvcreate -y -s -l 100%ORIGIN -n thick.xlsnap.s1 -- vg/thick.xlsnap-old',
+      'lvrename -- vg thick.xlsnap-old thick',
+      'lvchange --deltag xlsnap.revert.thick.xlsnap.s1 -- vg/thick',
+    ]);
   });
 
-  test.each(['lvchange 1', 'lvconvert 1', 'lvcreate 1', 'lvchange 2'])(
+  test.each(['lvchange 1', 'lvrename 1', 'lvconvert 1', 'lvcreate 1', 'lvrename 2', 'lvchange 2'])(
     'goes on after a failure of %s',
     async (fail) => {
       await using lvm = await group();
@@ -151,6 +169,64 @@ describe('reverting a thick volume', () => {
       expect((await lvm.volumes())['vg/thick']?.tags).toEqual([]);
     },
   );
+
+  test('that has failed before anything is merged leaves the volume to the guest', async () => {
+    await using lvm = await group();
+    await LVM.create('s1', thick);
+    await lvm.fail('lvconvert 1');
+    await expect(LVM.apply('s1', thick)).rejects.toThrow('made to fail');
+    expect(await lvm.contents('vg/thick')).toBe('b1');
+  });
+
+  const merged = () => ({
+    'vg/thick.xlsnap-old': { contents: 'of s1', tags: ['backup', 'xlsnap.revert.thick.xlsnap.s1'] },
+    'vg/thick.xlsnap.s2': { contents: 'of s2', origin: 'thick.xlsnap-old' },
+  });
+
+  test('to another snapshot first takes anew what an interrupted attempt has merged', async () => {
+    await using lvm = await fakeVolumes(merged());
+    await LVM.check('s2', thick, new Set());
+    await LVM.apply('s2', thick);
+    const volumes = await lvm.volumes();
+    expect(volumes['vg/thick']).toMatchObject({ contents: 'of s2', tags: ['backup'] });
+    expect(volumes['vg/thick.xlsnap.s1']?.contents).toBe('of s1');
+    expect(volumes['vg/thick.xlsnap.s2']?.contents).toBe('of s2');
+  });
+
+  test('that was interrupted is given up by deleting the snapshot, and by no other deletion', async () => {
+    await using lvm = await fakeVolumes(merged());
+    await LVM.delete('s2', thick);
+    expect(await lvm.contents('vg/thick')).toBeUndefined();
+    await LVM.delete('s1', thick);
+    expect(await lvm.volumes()).toEqual({ 'vg/thick': { contents: 'of s1', tags: ['backup'] } });
+  });
+
+  test('goes on where LVM has put the merge off; until then the snapshot is not deleted', async () => {
+    const [origin, snapshot] = ['vg/thick.xlsnap-old', 'vg/thick.xlsnap.s1'];
+    await using lvm = await fakeVolumes({
+      [origin]: { contents: 'b2', tags: ['xlsnap.revert.thick.xlsnap.s1'], merging: snapshot },
+      [snapshot]: { contents: 'b1', origin: 'thick.xlsnap-old' },
+      'vg/thin': THIN,
+      'vg/thin.xlsnap.s1': THIN,
+    });
+    await expect(LVM.delete('s1', disks)).rejects.toThrow(
+      "cannot delete snapshot 's1' of disk 'xvdb': it is being merged into 'vg/thick.xlsnap-old': revert to it first",
+    );
+    await LVM.apply('s1', disks);
+    expect(await lvm.contents('vg/thick')).toBe('b1');
+    expect(await lvm.contents(snapshot)).toBe('b1');
+  });
+});
+
+test('reverting waits for a volume that is closed late', async () => {
+  await using lvm = await group();
+  await LVM.create('s1', thin);
+  await lvm.change('vg/thin', { contents: 'a2', open: true });
+  const reverted = LVM.apply('s1', thin);
+  await delay(1_000);
+  await lvm.change('vg/thin', { open: false });
+  await reverted;
+  expect(await lvm.contents('vg/thin')).toBe('a1');
 });
 
 test('reverting is refused while one of the volumes is in use, and none is touched', async () => {
@@ -168,6 +244,12 @@ describe('checking refuses with code 55', () => {
   test.each([
     ['a snapshot that is not there', 's2', {}, "volume 'vg/thick' of disk 'xvdb' has no snapshot 's2'"],
     ['one that has overflowed', 's1', { 'vg/thick.xlsnap.s1': { invalid: true } }, 'is invalid: it has overflowed'],
+    [
+      'a volume that is not active',
+      's1',
+      { 'vg/thick': { inactive: true } },
+      'is not active: activate it (lvchange -ay',
+    ],
     ['a volume that somebody else uses', 's1', { 'vg/thick': { open: true } }, 'is in use by somebody else'],
   ])('%s', async (_, name, changes, text) => {
     await using lvm = await group();
