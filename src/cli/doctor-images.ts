@@ -3,7 +3,7 @@
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { imageInfo } from '../disks/image-info.ts';
-import { isQcow2Image } from '../disks/qcow2.ts';
+import { isQcow2Image } from '../disks/qcow2-table.ts';
 import type { FoundImage } from './disk-images.ts';
 import type { DoctorFinding, Orphan } from './doctor-rules.ts';
 import type { DomainFacts } from './domain-facts.ts';

@@ -57,7 +57,7 @@ export async function* verifyDomain(
 /** What the domain's device model has open: while it runs, its images and all beneath them. */
 async function openImages({ domain, images }: DomainFacts): Promise<ReadonlySet<string>> {
   if (!isActive({ ref: domain })) return new Set();
-  const chains = await Promise.all([...images.values()].map(imageChain));
+  const chains = await Promise.all([...images.values()].map((image) => imageChain(image)));
   return new Set(chains.flatMap(({ layers }) => layers.map(({ path }) => path)));
 }
 

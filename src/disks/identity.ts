@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import { systemError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import { groupByBackend, type SnapshotBackend } from './backend.ts';
-import { imageInfo } from './image-info.ts';
+import { readSnapshotTable } from './qcow2-table.ts';
 
 /** By the storage that has the snapshot. A volume's snapshot is told by its name alone: nobody else makes one of it. */
 const IDENTITIES: Readonly<Record<SnapshotBackend, (snapshot: LibxlDiskSnapshot, name: string) => Promise<string>>> = {
@@ -37,8 +37,7 @@ async function frozenImage(vdev: string, path: string): Promise<string> {
 }
 
 async function internalSnapshot({ disk }: LibxlDiskSnapshot, name: string): Promise<string> {
-  const image = { path: disk.pdev_path ?? '', format: 'qcow2' };
-  const failure = `cannot read image '${image.path}' of disk '${disk.vdev}'`;
-  const { snapshots } = await imageInfo(image, { failure });
+  const path = disk.pdev_path ?? '';
+  const snapshots = await readSnapshotTable(path, `cannot read image '${path}' of disk '${disk.vdev}'`);
   return snapshots.find((snapshot) => snapshot.name === name)?.identity ?? 'none';
 }

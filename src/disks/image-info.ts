@@ -81,7 +81,11 @@ export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Pr
   };
 }
 
-export async function imageChain(top: DiskImage): Promise<ImageChain> {
+/** `share`: of the top alone; those beneath are read whoever writes to them. */
+export async function imageChain(
+  top: DiskImage,
+  { share = true }: Pick<ReadOptions, 'share'> = {},
+): Promise<ImageChain> {
   const layers: ImageInfo[] = [];
   for (let image: DiskImage | undefined = top; image; image = layers.at(-1)?.backing) {
     const { path } = image;
@@ -89,7 +93,7 @@ export async function imageChain(top: DiskImage): Promise<ImageChain> {
       return { layers, broken: new LibvirtError('OPERATION_FAILED', `image '${path}' is its own backing image`) };
     }
     try {
-      layers.push(await imageInfo(image));
+      layers.push(await imageInfo(image, { share: share || layers.length > 0 }));
     } catch (error) {
       return { layers, broken: asLibvirtError(error) };
     }

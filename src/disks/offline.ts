@@ -67,12 +67,11 @@ export class OfflineImages {
     for (const [kind, backend] of INTERNAL) await backend.check(name, groups[kind], open);
     // An internal snapshot, too, may need what lies beneath its image.
     for (const snapshot of [...groups.overlay, ...groups.qcow2]) {
-      const { disk, external } = snapshot;
+      const { disk } = snapshot;
       const image = imageOf(disk);
       try {
-        const { broken } = await imageChain(image);
+        const { broken } = await imageChain(image, { share: open.has(image.path) });
         if (broken) throw broken;
-        if (external && !open.has(image.path)) await imageInfo(image, { share: false });
       } catch (error) {
         const text = `image '${image.path}' of disk '${disk.vdev}' cannot be used: ${(error as LibvirtError).detail}`;
         throw new LibvirtError('OPERATION_INVALID', text, { cause: error });

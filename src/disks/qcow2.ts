@@ -3,14 +3,12 @@
 import { open, rm } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DiskImage, LibxlDiskSnapshot } from '../model/libxl.ts';
-import { type ImageSnapshot, imageInfo } from './image-info.ts';
+import type { ImageSnapshot } from './image-info.ts';
 import { runProgram } from './program.ts';
+import { readSnapshotTable } from './qcow2-table.ts';
 import { imageOptions, QEMU_IMG, syncFile } from './qemu-img.ts';
 import { takeBack } from './take-back.ts';
 import type { VolumeSnapshots } from './volume-snapshots.ts';
-
-/** The first bytes of an image; its version follows (docs/interop/qcow2.txt of QEMU). */
-const QCOW2_MAGIC = Buffer.from('QFI\xfb', 'latin1');
 
 /** A disk's image. */
 interface Image extends DiskImage {
@@ -55,10 +53,10 @@ export const QCOW2: VolumeSnapshots = {
     }
   },
 
-  async check(name, disks, open) {
+  async check(name, disks) {
     for (const image of disks.map(imageOf)) {
       try {
-        await requireSnapshot(image, name, open.has(image.path));
+        await requireSnapshot(image, name);
       } catch (error) {
         throw new LibvirtError('OPERATION_INVALID', (error as LibvirtError).detail, { cause: error });
       }
@@ -82,31 +80,17 @@ export async function createQcow2Image(path: string, bytes: number): Promise<voi
   }
 }
 
-/** True for a file that begins as a qcow2 image of a version that QEMU knows; false for any other, and for none. Rejects for one that cannot be read. */
-export async function isQcow2Image(path: string): Promise<boolean> {
-  try {
-    await using file = await open(path, 'r');
-    const { buffer } = await file.read(Buffer.alloc(QCOW2_MAGIC.length + 4), 0);
-    const version = buffer.readUInt32BE(QCOW2_MAGIC.length);
-    return buffer.subarray(0, QCOW2_MAGIC.length).equals(QCOW2_MAGIC) && (version === 2 || version === 3);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw systemError(error, `cannot read image '${path}'`);
-  }
-}
-
 function imageOf({ disk }: LibxlDiskSnapshot): Image {
   return { disk: disk.vdev, path: disk.pdev_path ?? '', format: 'qcow2' };
 }
 
-async function findSnapshot(image: Image, name: string, share = true): Promise<ImageSnapshot | undefined> {
-  const failure = `cannot read image '${image.path}' of disk '${image.disk}'`;
-  return (await imageInfo(image, { share, failure })).snapshots.find((snapshot) => snapshot.name === name);
+async function findSnapshot({ path, disk }: Image, name: string): Promise<ImageSnapshot | undefined> {
+  const snapshots = await readSnapshotTable(path, `cannot read image '${path}' of disk '${disk}'`);
+  return snapshots.find((snapshot) => snapshot.name === name);
 }
 
-/** `share`: also of an image that another QEMU writes to; without it, that is refused. */
-async function requireSnapshot(image: Image, name: string, share = true): Promise<ImageSnapshot> {
-  const found = await findSnapshot(image, name, share);
+async function requireSnapshot(image: Image, name: string): Promise<ImageSnapshot> {
+  const found = await findSnapshot(image, name);
   if (found) return found;
   const text = `image '${image.path}' of disk '${image.disk}' has no internal snapshot '${name}'`;
   throw new LibvirtError('OPERATION_FAILED', text);

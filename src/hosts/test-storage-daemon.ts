@@ -8,7 +8,7 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DiskNode, diskNode } from '../disks/nodes.ts';
 import type { Program } from '../disks/program.ts';
-import { isQcow2Image } from '../disks/qcow2.ts';
+import { isQcow2Image } from '../disks/qcow2-table.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { LibxlDeviceDisk } from '../model/libxl.ts';
 import { DaemonProcess, endLeftover } from './test-daemon-process.ts';
