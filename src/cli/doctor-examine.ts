@@ -1,6 +1,6 @@
 /** Gathers all that the doctor judges by, and lets the rules speak. Reads only. */
 
-import { readFileSync } from 'node:fs';
+import { lstatSync, readFileSync } from 'node:fs';
 import { LibvirtError } from '../errors.ts';
 import { XML } from '../model/flags.ts';
 import type { DiskImage } from '../model/libxl.ts';
@@ -97,6 +97,8 @@ async function allImages(client: RpcClient, domains: readonly DomainFacts[]): Pr
 
 function isDocument(path: string): boolean {
   try {
+    // A pipe of that name would be waited for.
+    if (!lstatSync(path).isFile()) return false;
     readSnapshotEntry(readFileSync(path, 'utf8'));
     return true;
   } catch {

@@ -16,6 +16,7 @@
 import { stat } from 'node:fs/promises';
 import { checkLiveSnapshots, LiveSnapshots } from '../disks/live-snapshots.ts';
 import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import { memoryImageBytes } from '../model/memory-size.ts';
 import { memoryPathOf, requireSavable, type Savable } from './check.ts';
 import { domainHold } from './hold.ts';
 import { PartialMemoryImage } from './memory-image.ts';
@@ -26,9 +27,6 @@ import { type SaveState, undoSave } from './undo.ts';
 
 /** The phases above; `disks` where no memory is saved. */
 export type SavePhase = 'saving' | 'suspended' | 'paused' | 'disks-done' | 'disks';
-
-/** Bytes of an image to bytes of RAM. */
-const IMAGE_FACTOR = 1.02;
 
 /** What a save needs besides its parameters, and whom it tells of its progress. */
 export interface SaveOptions {
@@ -172,8 +170,8 @@ async function reportProgress({ savable, options }: Save, image: PartialMemoryIm
     ({ size }) => size,
     () => 0,
   );
-  const ram = (savable.info.current_memkb ?? 0) * 1024;
-  if (done > 0) options.progress({ done, total: Math.ceil(Math.max(done, ram) * IMAGE_FACTOR) });
+  const ramKib = Math.max(done / 1024, savable.info.current_memkb ?? 0);
+  if (done > 0) options.progress({ done, total: memoryImageBytes(ramKib) });
 }
 
 /** A domid must not be asked for again: libxl keeps one from being used twice within a minute. */

@@ -11,7 +11,7 @@ import type { OperationJob } from './jobs.ts';
 import { type PlannedMerge, planMerges } from './layers.ts';
 import { checkNoManagedSave } from './managed-save.ts';
 import { checkNotShared } from './shared-images.ts';
-import { otherSnapshots, standingOf } from './standing.ts';
+import { layeredSnapshots, standingOf } from './standing.ts';
 
 /**
  * Data goes before metadata, leaves before their parents: whatever stops it, what is still listed is complete or can be
@@ -91,7 +91,7 @@ async function mergesOf(
   doomed: readonly SnapshotEntry[],
 ): Promise<ReadonlyMap<string, PlannedMerge>> {
   if (!doomed.some(isExternal)) return new Map();
-  const all = await otherSnapshots(snapshots, new Set());
+  const all = await layeredSnapshots(snapshots);
   const names = doomed.map(({ name }) => name);
   const merges = planMerges(names, all, await standingOf(context, domain, all));
   const plans = [...merges.values()].map(({ plan }) => plan);

@@ -10,7 +10,7 @@ import type { SnapshotContext } from './context.ts';
 import { deleteNow } from './delete.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { PendingOperation } from './ports.ts';
-import { otherSnapshots } from './standing.ts';
+import { layeredSnapshots } from './standing.ts';
 import { takeBack } from './take-back.ts';
 
 /** Its record is in the journal already, and nobody can cancel it. */
@@ -148,7 +148,7 @@ async function removeUnused(
     definitions.flatMap((definition) => [...diskImages(definition).values()].map(({ path }) => path)),
   );
   await images.remove(movesOnto(disks).flatMap(({ to }) => (standing.has(to.path) ? [] : [to])));
-  for (const snapshot of await otherSnapshots(snapshots, new Set())) {
+  for (const snapshot of await layeredSnapshots(snapshots)) {
     for (const { target } of [...snapshot.disks, ...snapshot.revertDisks]) standing.add(target?.path ?? '');
     if (snapshot.domain) for (const { path } of diskImages(snapshot.domain).values()) standing.add(path);
   }

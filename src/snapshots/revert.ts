@@ -23,7 +23,7 @@ import { capturedDisks, memoryPathOf } from './libxl-args.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './revert-disks.ts';
 import { checkInternalImages, checkLayers, checkRevert, hasMovedOn, lacksDefinition } from './revert-rules.ts';
 import { sharedImages } from './shared-images.ts';
-import { otherSnapshots } from './standing.ts';
+import { layeredSnapshots } from './standing.ts';
 import { alsoOnFailure } from './take-back.ts';
 
 /**
@@ -91,7 +91,7 @@ async function planRevert(
   flags: number,
 ): Promise<Plan> {
   const tips = diskImages(await context.host.definition(domain, 'live'));
-  const others = await otherSnapshots(snapshots, new Set([snapshot.name]), { unlayered: hasMovedOn(snapshot, tips) });
+  const others = await layeredSnapshots(snapshots, { besides: snapshot.name, unlayered: hasMovedOn(snapshot, tips) });
   await checkInternalImages(context, domain, snapshot, { tips, others });
   const present = await presentOverlays(snapshot);
   const from = { tips, others, present };

@@ -11,16 +11,15 @@ import { byFileKey, fileKey } from './file-key.ts';
 import { externalDisks, overlaysOf, type Standing, stateOf } from './layers.ts';
 
 /**
- * The domain's snapshots but for those named: each is a file to be read, and none is where no snapshot has a layer, unless
- * `unlayered` ones are asked for, too.
+ * The domain's snapshots, where one of them has a layer, or `unlayered` ones are asked for, too; else none: each is a file
+ * to be read. `besides`: the one that is left out.
  */
-export async function otherSnapshots(
+export async function layeredSnapshots(
   snapshots: DomainSnapshots,
-  without: ReadonlySet<string>,
-  { unlayered = false }: { readonly unlayered?: boolean } = {},
+  { besides, unlayered = false }: { readonly besides?: string; readonly unlayered?: boolean } = {},
 ): Promise<readonly SnapshotDef[]> {
   if (!unlayered && !snapshots.tree.all().some(isExternal)) return [];
-  const names = snapshots.tree.all().flatMap(({ name }) => (without.has(name) ? [] : [name]));
+  const names = snapshots.tree.all().flatMap(({ name }) => (name === besides ? [] : [name]));
   const defs: SnapshotDef[] = [];
   for (const name of names) defs.push(await snapshots.read(name));
   return defs;

@@ -5,6 +5,7 @@ import { type Move, movesOnto, reversed } from '../model/disk-moves.ts';
 import { type Domain, isActive } from '../model/domain.ts';
 import { CREATE } from '../model/flags.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs, LibxlSnapshotTimings } from '../model/libxl.ts';
+import { memoryImageBytes } from '../model/memory-size.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
 import { diskImages } from '../xml/domain-images.ts';
 import type { SnapshotContext } from './context.ts';
@@ -22,9 +23,6 @@ export interface CreatePlan {
   readonly args: LibxlDomainSnapshotArgs;
   readonly memoryKib: number;
 }
-
-/** Bytes to keep free beyond the guest's RAM: libvirt's header, page records and device state (measured: 1.6 % of RAM). */
-const IMAGE_OVERHEAD = { share: 0.02, bytes: 2 * 1024 * 1024 } as const;
 
 /**
  * Carries the snapshot out. New overlays are made, and the persistent definition points at them, before anything is
@@ -118,7 +116,7 @@ async function prepareMemory(
   memoryKib: number,
   flags: number,
 ): Promise<void> {
-  const bytes = Math.ceil(memoryKib * 1024 * (1 + IMAGE_OVERHEAD.share)) + IMAGE_OVERHEAD.bytes;
+  const bytes = memoryImageBytes(memoryKib);
   if (asked.location === 'internal') await memory.prepare(ref, name, bytes);
   if (asked.location === 'external') {
     await memory.prepareFile(ref, asked.file, bytes, { reuse: (flags & CREATE.REUSE_EXT) !== 0 });
