@@ -18,6 +18,7 @@ const MAX_OUTPUT_BYTES = 64 << 20;
 interface ProgramFailure extends Error {
   readonly code?: number | string;
   readonly killed?: boolean;
+  readonly signal?: NodeJS.Signals | null;
   readonly stderr?: string;
 }
 
@@ -83,5 +84,7 @@ function reasonOf(error: ProgramFailure, program: Program): string {
   if (error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER')
     return `${program.name} prints more than ${MAX_OUTPUT_BYTES >> 20} MiB`;
   if (error.killed) return `${program.name} took longer than ${PROGRAM_TIMEOUT_MS / 1000} seconds`;
-  return error.stderr?.trim() || error.message;
+  const said = error.stderr?.trim();
+  if (said) return said;
+  return `${program.name} ${error.signal ? `was ended by ${error.signal}` : `failed with status ${error.code}`}`;
 }

@@ -5,6 +5,8 @@ const SHELL = { name: 'sh', debianPackage: 'dash' };
 
 test.each([
   ['echo it has failed >&2; exit 3', 'sh', 'it has failed'],
+  ['kill -9 $$', 'sh', 'sh was ended by SIGKILL'],
+  ['exit 7', 'sh', 'sh failed with status 7'],
   ['exec cat /dev/zero', 'sh', 'sh prints more than 64 MiB'],
   ['', 'no-such-program', "'no-such-program' is not installed (Debian package dash)"],
 ])('the error of "%s" by %s says what the matter is', async (script, name, reason) => {
