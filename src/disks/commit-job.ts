@@ -67,7 +67,10 @@ export async function followCommit(
       if (job.error === undefined) return;
       await execute(socket, disk, 'job-dismiss', { id: job.id });
       throwIfCancelled(signal);
-      throw new LibvirtError('OPERATION_FAILED', `image '${topPath}' of disk '${disk}' cannot be merged: ${job.error}`);
+      // One that could not be synced QEMU gives up until it opens it anew (raw_co_flush_to_disk).
+      const advice = 'if that stays so, shut the guest off first';
+      const text = `image '${topPath}' of disk '${disk}' cannot be merged: ${job.error}; ${advice}`;
+      throw new LibvirtError('OPERATION_FAILED', text);
     }
     if (signal.aborted && !cancelled) {
       cancelled = true;

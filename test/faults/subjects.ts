@@ -65,7 +65,7 @@ export async function furnish(world: World): Promise<void> {
 
 /** The same state again, after whatever has happened. */
 export async function tidy(world: World): Promise<void> {
-  for (const name of await world.listed()) if (name !== 'base' && name !== 'cold') await world.delete(name);
+  for (const name of await world.listed()) if (name !== 'base' && name !== 'cold') await world.deleteAsTold(name);
   await world.revert('base');
   await world.mark(NOW);
 }

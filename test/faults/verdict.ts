@@ -55,7 +55,7 @@ export async function complaints(seen: Case): Promise<readonly Complaint[]> {
   }
   // Those beneath overlays can only be reverted to when the overlays have gone.
   for (const name of made)
-    await world.delete(name).catch((error: Error) => found.push({ kind: 'stuck', text: error.message }));
+    await world.deleteAsTold(name).catch((error: Error) => found.push({ kind: 'stuck', text: error.message }));
   for (const name of ALWAYS.filter((name) => listed.includes(name))) {
     found.push(...of('lost', await wrongContents(world, name)));
   }
