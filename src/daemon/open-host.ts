@@ -10,6 +10,7 @@ import { LibxlHelper } from '../libxl/helper-process.ts';
 import { domainHold } from '../libxl/hold.ts';
 import { domainSnapshotRecover } from '../libxl/recover.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
+import type { SystemCalls } from '../libxl/system.ts';
 import { RpcClient } from '../rpc/client.ts';
 import type { LifecycleHub } from '../rpc/events.ts';
 import { proxy } from '../rpc/proxy.ts';
@@ -40,6 +41,7 @@ interface OpenedHost {
 interface Surroundings {
   readonly hub: LifecycleHub;
   readonly log: Log;
+  readonly system: SystemCalls;
   /** Whatever is opened goes in here. */
   readonly opened: Opened;
 }
@@ -63,7 +65,7 @@ async function openTestHost(options: DaemonOptions, { hub, opened }: Surrounding
 async function openUpstreamHost(
   options: DaemonOptions,
   path: string,
-  { hub, log, opened }: Surroundings,
+  { hub, log, system, opened }: Surroundings,
 ): Promise<OpenedHost> {
   const uri = options.upstreamUri ?? options.connect;
   const upstream = opened.use(await connectUpstream(path, uri));
@@ -88,6 +90,7 @@ async function openUpstreamHost(
         upstream: path,
         upstreamReadOnly: readOnlySocketOf(path),
         ...(options.upstreamUri !== undefined && { upstreamUri: options.upstreamUri }),
+        sendBuffer: system.sendBuffer,
         snapshots,
         hub,
         overlaid: host.overlaid,

@@ -1,8 +1,8 @@
 /** Who connects, and why a connection breaks: access is a matter of the sockets' modes, and nobody else keeps it. */
 
-import type { Socket } from 'node:net';
 import { isLibvirtError } from '../errors.ts';
 import type { SystemCalls } from '../libxl/system.ts';
+import { descriptorOf } from '../rpc/inlet.ts';
 import type { ConnectionHandler } from '../rpc/server.ts';
 import { bounded } from './bounded.ts';
 import type { Log } from './log.ts';
@@ -26,10 +26,4 @@ export function logged(
     });
     handler(socket, readOnly);
   };
-}
-
-/** Node does not document it, and has had it since it began: undefined on the day it no longer does. */
-function descriptorOf(socket: Socket): number | undefined {
-  const { _handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } };
-  return _handle?.fd !== undefined && _handle.fd >= 0 ? _handle.fd : undefined;
 }

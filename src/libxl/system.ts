@@ -4,6 +4,7 @@ import { openFfi } from './ffi.ts';
 
 /** socket(7), unix(7) on Linux. */
 const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
 const SO_PEERCRED = 17;
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
@@ -20,6 +21,8 @@ interface PeerCredentials {
 export interface SystemCalls {
   /** Who connected a UNIX socket: as it was then. Undefined where the kernel does not say. */
   peerCredentials(fd: number): PeerCredentials | undefined;
+  /** Bytes that a socket takes before it makes its writer wait; the kernel gives at most net.core.wmem_max. */
+  sendBuffer(fd: number, bytes: number): void;
   /** One datagram to a UNIX socket; a leading `@` is an abstract one. False where it could not be sent. */
   sendDatagram(address: string, text: string): boolean;
 }
@@ -28,6 +31,7 @@ export async function openSystemCalls(): Promise<SystemCalls> {
   const koffi = await openFfi();
   const libc = koffi.load(null);
   const getsockopt = libc.func('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']);
+  const setsockopt = libc.func('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint32']);
   const socket = libc.func('socket', 'int', ['int', 'int', 'int']);
   const sendto = libc.func('sendto', 'int64', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32']);
   const close = libc.func('close', 'int', ['int']);
@@ -38,6 +42,11 @@ export async function openSystemCalls(): Promise<SystemCalls> {
       length.writeInt32LE(UCRED_BYTES);
       if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ucred, length) !== 0) return undefined;
       return { pid: ucred.readInt32LE(0), uid: ucred.readUInt32LE(4), gid: ucred.readUInt32LE(8) };
+    },
+    sendBuffer(fd, bytes) {
+      const size = Buffer.alloc(4);
+      size.writeInt32LE(bytes);
+      setsockopt(fd, SOL_SOCKET, SO_SNDBUF, size, size.length);
     },
     sendDatagram(address, text) {
       const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);

@@ -7,27 +7,38 @@ import { type FrameSink, FrameSplitter } from './frame-splitter.ts';
 /** Bytes of our own answers and events that may wait for a side before it is left alone. What is passed on waits read by read. */
 const HIGH_WATER_BYTES = 1024 * 1024;
 
-/** The most that is read at a time, as in Node's own streams. Four times as much makes no stream faster. */
-const READ_BYTES = 64 * 1024;
+/** The most that is read at a time: a frame of a stream (VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX). Memory is taken as it is filled. */
+const READ_BYTES = 256 * 1024;
 
 /** Node does not document the handle, and has had it since it began. */
-type Accepted = Socket & { _handle?: object | null };
+type Accepted = Socket & { _handle?: { readonly fd?: number } | null };
+
+/** Of a socket that is connected; undefined on the day that Node no longer tells. */
+export function descriptorOf({ _handle }: Accepted): number | undefined {
+  return _handle?.fd !== undefined && _handle.fd >= 0 ? _handle.fd : undefined;
+}
 
 const NOTHING = Buffer.alloc(0);
 
+/** Reads whose bytes may wait to be written elsewhere while the next one is under way. */
+const AHEAD = 3;
+
 /**
- * Reads into one buffer over and over; not while bytes of it wait to be written elsewhere. Node's streams take a new one for
- * every read, and a stream of gigabytes then is gigabytes for the garbage collector.
+ * Reads into the same few buffers over and over; into none whose bytes wait to be written elsewhere. Node's streams take a
+ * new one for every read, and a stream of gigabytes then is gigabytes for the garbage collector.
  */
 export class Inlet {
   /** Nothing is read from it before `start`. */
   readonly socket: Socket;
   #take: (chunk: Buffer) => void = () => {};
-  #held = false;
+  /** Of which the last `#waiting` that were read into hold bytes that wait, and `#at` is the next one. */
+  readonly #buffers: Buffer[] = [];
+  #at = 0;
+  #waiting = 0;
 
   private constructor(open: (options: SocketConstructorOpts & ConnectOpts) => Socket) {
     const onread = {
-      buffer: Buffer.allocUnsafeSlow(READ_BYTES),
+      buffer: () => this.#buffer(),
       callback: (length: number, buffer: Uint8Array) => {
         this.#take((buffer as Buffer).subarray(0, length));
         return true;
@@ -66,7 +77,7 @@ export class Inlet {
     this.#take = (chunk) => {
       try {
         splitter.push(chunk);
-        if (into && into.writableLength > 0) this.#hold(into, regulate);
+        if (into && into.writableLength > 0) this.#wait(into, regulate);
         regulate();
       } catch (error) {
         this.socket.destroy(asLibvirtError(error));
@@ -80,17 +91,23 @@ export class Inlet {
 
   /** Reads on, or leaves what comes in the kernel until it can be taken. */
   flow(on: boolean): void {
-    const flow = on && !this.#held;
+    const flow = on && this.#waiting < AHEAD;
     if (flow && this.socket.isPaused()) this.socket.resume();
     if (!flow && !this.socket.isPaused()) this.socket.pause();
   }
 
-  /** Until all that has been passed on is written. */
-  #hold(into: Socket, regulate: () => void): void {
-    this.#held = true;
+  /** What has been read last is in use until all that has been passed on so far is written. */
+  #wait(into: Socket, regulate: () => void): void {
+    this.#waiting += 1;
     into.write(NOTHING, () => {
-      this.#held = false;
+      this.#waiting -= 1;
       regulate();
     });
+  }
+
+  #buffer(): Buffer {
+    if (this.#waiting > 0) this.#at = (this.#at + 1) % (AHEAD + 1);
+    this.#buffers[this.#at] ??= Buffer.allocUnsafeSlow(READ_BYTES);
+    return this.#buffers[this.#at] as Buffer;
   }
 }

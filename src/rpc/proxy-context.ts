@@ -12,6 +12,8 @@ export interface ProxyOptions {
   readonly upstreamReadOnly?: string;
   /** Opened in place of the URI that the client names. */
   readonly upstreamUri?: string;
+  /** Has a socket take this many bytes before its writer waits. */
+  readonly sendBuffer: (fd: number, bytes: number) => void;
   readonly snapshots: SnapshotApi;
   readonly hub: LifecycleHub;
   /** Running domains whose disks stand on other images than the upstream knows. */

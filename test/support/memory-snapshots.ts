@@ -8,7 +8,8 @@ import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotRef } from '../../sr
 import type { LifecycleEvents } from '../../src/snapshots/ports.ts';
 
 /** For a proxy whose upstream knows of every domain what there is to know. */
-export const NOTHING_ELSE: Pick<ProxyOptions, 'overlaid' | 'reverted'> = {
+export const NOTHING_ELSE: Pick<ProxyOptions, 'overlaid' | 'reverted' | 'sendBuffer'> = {
+  sendBuffer: () => {},
   overlaid: { any: () => false, has: () => false, definition: (xml) => xml },
   reverted: { any: () => false, reason: () => undefined },
 };

@@ -31,6 +31,28 @@ test('a connection says who made it', async () => {
   server.close();
 });
 
+test('a socket that may hold more takes more before its writer waits', async () => {
+  const path = join(directory, 'deep');
+  const server = createServer({ pauseOnConnect: true }).listen(path);
+  await once(server, 'listening');
+  const taken = async (bytes?: number): Promise<number> => {
+    const client = connect(path) as Socket & { readonly _handle: { readonly fd: number } };
+    await once(client, 'connect');
+    if (bytes !== undefined) system.sendBuffer(client._handle.fd, bytes);
+    const chunk = Buffer.alloc(16 * 1024);
+    for (let count = 0; ; count += 1) {
+      client.write(chunk);
+      if (client.writableLength === 0) continue;
+      client.destroy();
+      return count;
+    }
+  };
+  const usual = await taken();
+  expect(await taken(1024 * 1024)).toBeGreaterThan(1.5 * usual);
+  expect(await taken(16 * 1024)).toBeLessThan(usual / 2);
+  server.close();
+});
+
 test('what is no socket says nothing', () => {
   expect(system.peerCredentials(openSync('/dev/null', 'r'))).toBeUndefined();
   expect(system.peerCredentials(-1)).toBeUndefined();

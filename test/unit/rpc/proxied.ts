@@ -13,7 +13,7 @@ import { encodeFrame, type FrameHeader, TYPE } from '../../../src/rpc/frames.ts'
 import { PROCEDURES as P } from '../../../src/rpc/procedures.ts';
 import { proxy } from '../../../src/rpc/proxy.ts';
 import { type Listener, listen } from '../../../src/rpc/server.ts';
-import { MemorySnapshots } from '../../support/memory-snapshots.ts';
+import { MemorySnapshots, NOTHING_ELSE } from '../../support/memory-snapshots.ts';
 import { type Frame, RawClient } from '../../support/raw-client.ts';
 
 export const domain = { name: 'test', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: -1 };
@@ -61,7 +61,7 @@ beforeEach(async () => {
   snapshots = new MemorySnapshots(hub);
   overlaid.uuids.clear();
   reverted.reasons.clear();
-  const handler = proxy({ upstream: path, snapshots, hub, overlaid, reverted });
+  const handler = proxy({ upstream: path, snapshots, hub, ...NOTHING_ELSE, overlaid, reverted });
   listener = await listen({ path: join(directory, 'sock'), readOnly: false, mode: 0o600 }, handler);
 });
 
