@@ -3,15 +3,15 @@
 import { availableParallelism } from 'node:os';
 
 /** A libvirtd answers what it knows by heart within this, and clients ask for that one call after another. */
-const AWAKE_MS = 0.1;
+const AWAKE_MS = 0.08;
 
 /** Connections that have had frames within this time of each other keep the processors busy by themselves. */
 const APART_MS = 10;
 
 /**
- * Has the event loop look for bytes again at once, for a tenth of a millisecond after a frame, instead of sleeping: what
- * Linux calls busy polling (net.core.busy_poll). Only where there is a processor to spare: with one client at work, and
- * more than one processor.
+ * Has the event loop look for bytes again at once, for a moment after a frame, instead of sleeping: what Linux calls busy
+ * polling (net.core.busy_poll). Only where there is a processor to spare: with one client at work, and more than one
+ * processor.
  */
 export class BusyPoll {
   readonly #spare: boolean;
