@@ -16,6 +16,7 @@ import {
   removeOverlay,
 } from './overlays.ts';
 import { QCOW2 } from './qcow2.ts';
+import { hasBackingImage } from './qcow2-table.ts';
 import { takeBack } from './take-back.ts';
 import type { VolumeSnapshots } from './volume-snapshots.ts';
 
@@ -65,11 +66,12 @@ export class OfflineImages {
   async check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
     const groups = await groupByBackend(disks);
     for (const [kind, backend] of INTERNAL) await backend.check(name, groups[kind], open);
-    // An internal snapshot, too, may need what lies beneath its image.
     for (const snapshot of [...groups.overlay, ...groups.qcow2]) {
-      const { disk } = snapshot;
+      const { disk, external } = snapshot;
       const image = imageOf(disk);
       try {
+        // An internal snapshot, too, may need what lies beneath its image. Else there is nothing that check has not read.
+        if (!external && open.has(image.path) && !(await hasBackingImage(image.path))) continue;
         const { broken } = await imageChain(image, { share: open.has(image.path) });
         if (broken) throw broken;
       } catch (error) {

@@ -7,8 +7,8 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { ImageSnapshot } from './image-info.ts';
 
-/** Of the header: how many snapshots there are, and where their table begins. */
-const HEADER = { bytes: 72, count: 60, table: 64 } as const;
+/** Of the header: where the backing image's name is (0: there is none), how many snapshots there are, where their table is. */
+const HEADER = { bytes: 72, backing: 8, count: 60, table: 64 } as const;
 /** The first bytes of an image; its version follows. */
 const MAGIC = Buffer.from('QFI\xfb', 'latin1');
 /** Of an entry, before its extra data, its id and its name; entries begin at multiples of 8. */
@@ -36,10 +36,7 @@ export async function isQcow2Image(path: string): Promise<boolean> {
  * the message of an error.
  */
 export async function readSnapshotTable(path: string, failure: string): Promise<readonly ImageSnapshot[]> {
-  try {
-    await using file = await open(path, 'r');
-    const header = await readAt(file, 0, HEADER.bytes);
-    if (!isHeader(header)) throw damaged('Image is not in qcow2 format');
+  return await reading(path, failure, async (file, header) => {
     const count = header.readUInt32BE(HEADER.count);
     if (count > LIMITS.snapshots) throw damaged(`it claims to have ${count} internal snapshots`);
     const snapshots: ImageSnapshot[] = [];
@@ -50,6 +47,26 @@ export async function readSnapshotTable(path: string, failure: string): Promise<
       at = end;
     }
     return snapshots;
+  });
+}
+
+/** True for an image that another one lies beneath. */
+export async function hasBackingImage(path: string): Promise<boolean> {
+  return await reading(path, `cannot read image '${path}'`, async (_file, header) => {
+    return header.readBigUInt64BE(HEADER.backing) !== 0n;
+  });
+}
+
+async function reading<T>(
+  path: string,
+  failure: string,
+  read: (file: FileHandle, header: Buffer) => Promise<T>,
+): Promise<T> {
+  try {
+    await using file = await open(path, 'r');
+    const header = await readAt(file, 0, HEADER.bytes);
+    if (!isHeader(header)) throw damaged('Image is not in qcow2 format');
+    return await read(file, header);
   } catch (error) {
     if (error instanceof LibvirtError) throw new LibvirtError(error.code, `${failure}: ${error.detail}`);
     throw systemError(error, failure);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { imageInfo } from '../../../src/disks/image-info.ts';
-import { readSnapshotTable } from '../../../src/disks/qcow2-table.ts';
+import { hasBackingImage, readSnapshotTable } from '../../../src/disks/qcow2-table.ts';
 import { newImage, scratchFolder } from '../hosts/embedded.ts';
 
 const run = promisify(execFile);
@@ -43,6 +43,12 @@ test.each(['1.1', '0.10'])('of version %s: every snapshot is as qemu-img tells i
   const snapshots = await read();
   expect(snapshots.map(({ name }) => name)).toEqual(['before upgrade', 'ü', '1', 'x'.repeat(240)]);
   expect(snapshots).toEqual(await asQemuReads());
+});
+
+test('an overlay is told from an image that nothing lies beneath', async () => {
+  const overlay = join(folder.path, 'b.qcow2');
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', path, '-F', 'qcow2', overlay]);
+  expect([await hasBackingImage(path), await hasBackingImage(overlay)]).toEqual([false, true]);
 });
 
 describe('refused, with the reason', () => {
