@@ -68,6 +68,8 @@ const SHOWN_BY: Readonly<Record<string, string>> = {
   'npm test': 'scripts/test.mjs',
   // The same, with --fast.
   'npm run test:fast': 'scripts/test.mjs',
+  // Runs what npm test runs a part of, for an hour.
+  'npm run test:lab': 'scripts/test-lab.mjs',
   // They need a pager: what is in the pages.
   'man xlsnap': 'test/integration/docs.test.ts',
   'man xlsnapd': 'test/integration/docs.test.ts',
