@@ -171,7 +171,7 @@ function table(rounds) {
     ({ revert }) => revert,
     '≤ 1.15',
   );
-  alone('  a revert starts a program a disk, each', ms, ({ program }) => program);
+  alone('  a revert starts two programs a disk, each', ms, ({ program }) => program);
   row(
     `image, to ${RAM_MIB} MiB of RAM`,
     (value) => `${(value / 1024 ** 2).toFixed(1)} MiB`,

@@ -4,7 +4,6 @@ import { stat } from 'node:fs/promises';
 import { volumeSnapshotsOf } from '../disks/backend.ts';
 import { imageInfo } from '../disks/image-info.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
-import { readMemoryImage } from '../libxl/memory-image.ts';
 import { libxlDeviceDisk } from '../model/device-disk.ts';
 import type { DomainDisk, DomainRef } from '../model/domain.ts';
 import { CREATE, DELETE } from '../model/flags.ts';
@@ -12,13 +11,12 @@ import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot } from '../model/libx
 import type { RpcClient } from '../rpc/client.ts';
 import { removeEmptyFolder, removeFile } from '../store/atomic-file.ts';
 import type { FileJournal } from '../store/journal.ts';
-import { MemoryFiles } from '../store/memory-images.ts';
 import type { Folders } from '../store/places.ts';
 import { parseDomain } from '../xml/domain.ts';
 import { domainDisks } from '../xml/domain-disks.ts';
 import { writeSnapshot } from '../xml/snapshot-write.ts';
 import { type DoctorFinding, hasRecord, type Orphan } from './doctor-rules.ts';
-import { documentOf } from './libxl-document.ts';
+import { documentOf, readImage } from './libxl-document.ts';
 import { orNone } from './session.ts';
 
 /** What has been done, or why it could not be. Neither: the finding is not for the doctor to mend. */
@@ -78,8 +76,7 @@ async function deleteOrphan(client: RpcClient, domain: DomainRef, orphan: Orphan
 }
 
 async function ofMemory(name: string, memoryPath: string, memoryDir: string): Promise<LibxlDomainSnapshot> {
-  await new MemoryFiles(memoryDir).check(memoryPath);
-  const { domainXml } = await readMemoryImage(memoryPath);
+  const { domainXml } = await readImage(memoryPath, memoryDir);
   const { mtimeMs } = await stat(memoryPath);
   const disks: LibxlDiskSnapshotResult[] = [];
   for (const disk of domainDisks(parseDomain(domainXml))) {

@@ -83,7 +83,8 @@ export async function documentOf(
   };
 }
 
-async function readImage(path: string, memoryDir: string): ReturnType<typeof readMemoryImage> {
+/** A memory image, if it is no link in a folder of ours. */
+export async function readImage(path: string, memoryDir: string): ReturnType<typeof readMemoryImage> {
   await new MemoryFiles(memoryDir).check(path);
   return await readMemoryImage(path);
 }

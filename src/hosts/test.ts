@@ -4,10 +4,11 @@
  * snapshots.
  */
 
-import { access, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { commitLiveLayers } from '../disks/live-commit.ts';
 import { deleteLiveSnapshots } from '../disks/live-delete.ts';
+import { imageExists } from '../disks/overlays.ts';
 import { createQcow2Image } from '../disks/qcow2.ts';
 import { systemError } from '../errors.ts';
 import { readMemoryImage } from '../libxl/memory-image.ts';
@@ -91,9 +92,8 @@ export class TestHost implements Host, AsyncDisposable {
     return domain.exclusive(() => saveRun(domain.run, name, args, job));
   }
 
-  /** Its domains ended with the daemon that was interrupted. */
+  // Its domains ended with the daemon that was interrupted: nobody is at work on them, and none was left stopped.
   async idle(): Promise<void> {}
-
   async recover(): Promise<void> {}
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
@@ -184,11 +184,7 @@ export class TestHost implements Host, AsyncDisposable {
   }
 
   async #startDefault(image: string): Promise<void> {
-    const missing = await access(image).then(
-      () => false,
-      () => true,
-    );
-    if (missing) await createQcow2Image(image, IMAGE_BYTES);
+    if (!(await imageExists(image))) await createQcow2Image(image, IMAGE_BYTES);
     const kept = this.#domains.keptDefinition;
     const { ref } = this.#domains.define(kept ?? defaultDefinition(image));
     // What was cut off may have left an image that is not there any more: first the definition has to follow.
@@ -198,15 +194,8 @@ export class TestHost implements Host, AsyncDisposable {
 }
 
 async function areThere(definition: XmlElement): Promise<boolean> {
-  const paths = [...diskImages(definition).values()].map(({ path }) => path);
-  const found = await Promise.all(
-    paths.map((path) =>
-      access(path).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  );
+  const images = [...diskImages(definition).values()];
+  const found = await Promise.all(images.map(({ path }) => imageExists(path)));
   return found.every((there) => there);
 }
 

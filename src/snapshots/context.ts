@@ -14,3 +14,6 @@ export interface SnapshotContext {
   /** Plain words for the administrator's log. */
   readonly log: (text: string) => void;
 }
+
+/** What it takes to look at domains and at how their images stand. */
+export type Looking = Pick<SnapshotContext, 'host' | 'images'>;

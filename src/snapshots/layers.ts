@@ -105,13 +105,12 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
     return nothing;
   }
   // An overlay of ours whose file is gone was merged by a delete that did not come to its end.
-  const isMerged = ({ path }: DiskImage): boolean =>
-    !standing.backing.has(path) && overlays.some((overlay) => overlay.path === path);
+  const isOurs = ({ path }: DiskImage): boolean => overlays.some((overlay) => overlay.path === path);
+  const isMerged = (image: DiskImage): boolean => !standing.backing.has(image.path) && isOurs(image);
   const standsOn = (image: DiskImage, on: DiskImage): boolean => standing.backing.get(image.path)?.path === on.path;
   const tops = [...needed.values()].filter((image) => standsOn(image, base) || isMerged(image));
   // Once merged, the layer above stands on the base; a delete that was interrupted may have come no further.
   const isBegun = snapshot.disks.some(({ name, deleteInProgress }) => name === disk && deleteInProgress);
-  const isOurs = ({ path }: DiskImage): boolean => overlays.some((overlay) => overlay.path === path);
   const merged = isBegun && tops.length > 1 ? tops.find(isOurs) : undefined;
   const top = merged ?? tops[0];
   if (!top) return nothing;

@@ -5,13 +5,11 @@ import type { Domain } from '../model/domain.ts';
 import { REVERT } from '../model/flags.ts';
 import type { DiskImage } from '../model/libxl.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
-import type { SnapshotContext } from './context.ts';
+import type { Looking } from './context.ts';
 import { externalDisks, overlaysOf, type Standing, stateOf } from './layers.ts';
 import { checkNothingStandsOn, internalImages, misplacedLayer } from './revert-layers.ts';
 import { sharedImages } from './shared-images.ts';
 import { backingOf } from './standing.ts';
-
-type Looking = Pick<SnapshotContext, 'host' | 'images'>;
 
 /** The qemu driver's checks, in its order. */
 export function checkRevert(domain: Domain, snapshot: SnapshotDef, flags: number): void {

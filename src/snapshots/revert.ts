@@ -15,7 +15,7 @@ import type { Phase } from '../model/phases.ts';
 import type { SnapshotDef } from '../model/snapshot.ts';
 import { renamed } from '../xml/domain.ts';
 import { diskImages, withDiskImages } from '../xml/domain-images.ts';
-import type { SnapshotContext } from './context.ts';
+import type { Looking, SnapshotContext } from './context.ts';
 import { checkOwner, type DomainSnapshots } from './domain-snapshots.ts';
 import type { OperationJob } from './jobs.ts';
 import { externalDisks, overlaysOf } from './layers.ts';
@@ -58,16 +58,15 @@ export async function revertToSnapshot(
     checkRevert(domain, snapshot, flags);
     await job.phase('validate');
     const plan = await planRevert(context, snapshots, domain, snapshot, flags);
-    await validate(context, domain, plan);
+    const open = await openImages(context, domain);
+    await validate(context, domain, plan, open);
     await checkLayers(context, snapshot, plan.others, flags);
     // Its document will name the new overlays: whether it can be written is seen while the guest still runs.
     if (plan.disks.overlays.length > 0) await snapshots.put(snapshot, false);
-    await makeOverlays(context, domain, plan, job);
+    await makeOverlays(context, plan, open, job);
     await carryOut(context, snapshots, domain, plan, job);
   });
 }
-
-type Looking = Pick<SnapshotContext, 'host' | 'images'>;
 
 /** Everything that is decided before anything is touched. */
 interface Plan {
@@ -154,9 +153,14 @@ function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: Snapsho
 }
 
 /** Reads everything that will be needed. Changes nothing. */
-async function validate({ host, images, memory }: SnapshotContext, domain: Domain, plan: Plan): Promise<void> {
+async function validate(
+  { host, images, memory }: SnapshotContext,
+  domain: Domain,
+  plan: Plan,
+  open: ReadonlySet<string>,
+): Promise<void> {
   const { snapshot, target, definition } = plan;
-  await images.check(snapshot.name, capturedDisks(snapshot), await openImages({ host, images }, domain));
+  await images.check(snapshot.name, capturedDisks(snapshot), open);
   await images.checkFree(snapshot.name, plan.disks.overlays);
   if (target.kind !== 'restore') return;
   await memory.check(target.memoryPath);
@@ -179,15 +183,15 @@ async function openImages({ host, images }: Looking, domain: Domain): Promise<Re
 
 /** New overlays are made while the old domain still runs: where one cannot be made, nothing has changed. */
 async function makeOverlays(
-  { host, images }: SnapshotContext,
-  domain: Domain,
+  { images }: SnapshotContext,
   { snapshot, disks }: Plan,
+  open: ReadonlySet<string>,
   job: OperationJob,
 ): Promise<void> {
   if (disks.overlays.length === 0) return;
   await job.plan({ memory: false, disks: disks.overlays }, disks.abandoned);
   await job.phase('overlays');
-  await images.create(snapshot.name, disks.overlays, await openImages({ host, images }, domain));
+  await images.create(snapshot.name, disks.overlays, open);
 }
 
 /** From here on the old state is gone: every error says what has been done and how to go on. */

@@ -4,11 +4,9 @@ import { isLibvirtError, LibvirtError } from '../errors.ts';
 import { type Domain, isActive } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import { diskImages } from '../xml/domain-images.ts';
-import type { SnapshotContext } from './context.ts';
+import type { Looking } from './context.ts';
 import { byFileKey, fileKey } from './file-key.ts';
 import type { Merge } from './layers.ts';
-
-type Looking = Pick<SnapshotContext, 'host' | 'images'>;
 
 /**
  * Refuses (55) merges into, or of, an image that any other domain stands on, though it be off: only who runs has its

@@ -5,7 +5,7 @@ import type { Domain } from '../model/domain.ts';
 import type { DiskImage } from '../model/libxl.ts';
 import { isExternal, type SnapshotDef } from '../model/snapshot.ts';
 import { diskImages } from '../xml/domain-images.ts';
-import type { SnapshotContext } from './context.ts';
+import type { Looking } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import { byFileKey, fileKey } from './file-key.ts';
 import { externalDisks, overlaysOf, type Standing, stateOf } from './layers.ts';
@@ -30,7 +30,7 @@ export async function layeredSnapshots(
  * may still name an overlay that an interrupted delete has merged; other names of a file are those of the definitions.
  */
 export async function standingOf(
-  { host, images }: Pick<SnapshotContext, 'host' | 'images'>,
+  { host, images }: Looking,
   domain: Domain,
   defs: readonly SnapshotDef[],
 ): Promise<Standing> {
@@ -55,7 +55,7 @@ export async function standingOf(
  * Other names of a file that is among `names` (by default these images) are theirs.
  */
 export async function backingOf(
-  images: SnapshotContext['images'],
+  images: Looking['images'],
   known: readonly DiskImage[],
   { merged, names = known }: { readonly merged?: ReadonlySet<string>; readonly names?: readonly DiskImage[] } = {},
 ): Promise<ReadonlyMap<string, DiskImage>> {
