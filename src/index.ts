@@ -43,6 +43,6 @@ export type {
   LibxlSnapshotTimings,
 } from './model/libxl.ts';
 export type { DiskSnapshot, DiskTarget, MemorySnapshot, SnapshotDef, SnapshotState } from './model/snapshot.ts';
-export { readSnapshot } from './xml/snapshot-read.ts';
-export type { WriteOptions } from './xml/snapshot-write.ts';
-export { writeSnapshot } from './xml/snapshot-write.ts';
+export { readSnapshot } from './xml/snapshot/read.ts';
+export type { WriteOptions } from './xml/snapshot/write.ts';
+export { writeSnapshot } from './xml/snapshot/write.ts';

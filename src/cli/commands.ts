@@ -1,21 +1,21 @@
 /** All commands of xlsnap, in the order its help lists them. */
 
-import type { Command } from './command.ts';
-import { completionCommand } from './completion.ts';
-import { DOCTOR } from './doctor.ts';
-import { DU } from './du.ts';
-import { EXPORT, IMPORT } from './export.ts';
-import { type CommandGroup, helpCommand } from './help.ts';
-import { INSTALL, UNINSTALL } from './install.ts';
-import { SNAPSHOT_CREATE, SNAPSHOT_CREATE_AS } from './snapshot-create.ts';
-import { SNAPSHOT_DELETE } from './snapshot-delete.ts';
-import { SNAPSHOT_CURRENT, SNAPSHOT_DUMPXML } from './snapshot-dumpxml.ts';
-import { SNAPSHOT_EDIT } from './snapshot-edit.ts';
-import { SNAPSHOT_INFO, SNAPSHOT_PARENT } from './snapshot-info.ts';
-import { SNAPSHOT_LIST } from './snapshot-list.ts';
-import { SNAPSHOT_REVERT } from './snapshot-revert.ts';
-import { TREE } from './tree.ts';
-import { VERIFY } from './verify.ts';
+import type { Command } from './command-line/command.ts';
+import { completionCommand } from './command-line/completion.ts';
+import { type CommandGroup, helpCommand } from './command-line/help.ts';
+import { DOCTOR } from './doctor/doctor.ts';
+import { INSTALL, UNINSTALL } from './install/install.ts';
+import { EXPORT, IMPORT } from './libxl-json/export.ts';
+import { SNAPSHOT_CREATE, SNAPSHOT_CREATE_AS } from './snapshot/snapshot-create.ts';
+import { SNAPSHOT_DELETE } from './snapshot/snapshot-delete.ts';
+import { SNAPSHOT_CURRENT, SNAPSHOT_DUMPXML } from './snapshot/snapshot-dumpxml.ts';
+import { SNAPSHOT_EDIT } from './snapshot/snapshot-edit.ts';
+import { SNAPSHOT_INFO, SNAPSHOT_PARENT } from './snapshot/snapshot-info.ts';
+import { SNAPSHOT_LIST } from './snapshot/snapshot-list.ts';
+import { SNAPSHOT_REVERT } from './snapshot/snapshot-revert.ts';
+import { DU } from './storage/du.ts';
+import { TREE } from './tree/tree.ts';
+import { VERIFY } from './verify/verify.ts';
 
 /** virsh's own. */
 const snapshot: CommandGroup = {

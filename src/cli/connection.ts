@@ -2,8 +2,8 @@
 
 import { existsSync } from 'node:fs';
 import { LibvirtError } from '../errors.ts';
-import { RpcClient } from '../rpc/client.ts';
-import { embeddedSocket, XEN_SOCKETS } from '../rpc/places.ts';
+import { RpcClient } from '../rpc/client/client.ts';
+import { embeddedSocket, XEN_SOCKETS } from '../rpc/sockets.ts';
 import { failure } from './failure.ts';
 
 /** What a connection needs to know. */

@@ -3,10 +3,10 @@
 
 import { asLibvirtError } from '../errors.ts';
 import { VERSION } from '../version.ts';
+import { parseInvocation, USAGE } from './command-line/global-options.ts';
+import { commandHelp, groupsHelp } from './command-line/help.ts';
+import { type ParsedCommand, parseCommand, valuesOf } from './command-line/parse.ts';
 import { COMMANDS, GROUPS } from './commands.ts';
-import { commandHelp, groupsHelp } from './help.ts';
-import { parseInvocation, USAGE } from './options.ts';
-import { type ParsedCommand, parseCommand, valuesOf } from './parse.ts';
 import { INTERRUPTED, Session } from './session.ts';
 
 /** Resolves with the exit code. Rejects where the command line is refused: nothing has been done then. */

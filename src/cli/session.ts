@@ -2,8 +2,8 @@
 
 import { type ErrorCode, isLibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { RpcClient } from '../rpc/client.ts';
-import type { SnapshotRef } from '../rpc/client-snapshots.ts';
+import type { RpcClient } from '../rpc/client/client.ts';
+import type { SnapshotRef } from '../rpc/client/snapshots.ts';
 import { connect } from './connection.ts';
 import { failure } from './failure.ts';
 

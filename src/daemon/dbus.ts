@@ -4,13 +4,13 @@ import type { SocketAccess } from '../dbus/access.ts';
 import type { DomainSource } from '../dbus/objects.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
-import type { RpcClient } from '../rpc/client.ts';
-import type { LifecycleHub } from '../rpc/events.ts';
-import { decodePayload } from '../rpc/frames.ts';
-import { lifecycleMessage } from '../rpc/messages.ts';
+import type { RpcClient } from '../rpc/client/client.ts';
+import type { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
+import { decodePayload } from '../rpc/wire/frames.ts';
+import { lifecycleMessage } from '../rpc/wire/messages.ts';
 import type { SnapshotService } from '../snapshots/service.ts';
+import type { Opened } from './disposables.ts';
 import type { Log } from './log.ts';
-import type { Opened } from './opened.ts';
 
 interface DbusWiring {
   /** `system`, `session`, or the address of a bus. */

@@ -1,12 +1,12 @@
 /** The host's domains for a front without a libvirtd of its own behind it. */
 
 import type { DomainSource } from '../dbus/objects.ts';
-import type { TestHost } from '../hosts/test.ts';
-import { refuseUnknown } from '../rpc/answers.ts';
-import type { RpcClient } from '../rpc/client.ts';
-import { LIST_KNOWN } from '../rpc/domain-calls.ts';
-import { passesDomainFilter, passesSnapshotFilter, SNAPSHOT_BITS } from '../rpc/domain-filter.ts';
-import { LIBVIRT_VERSION } from '../rpc/standalone.ts';
+import type { TestHost } from '../hosts/embedded/embedded-host.ts';
+import type { RpcClient } from '../rpc/client/client.ts';
+import { refuseUnknown } from '../rpc/server/answers.ts';
+import { LIST_KNOWN } from '../rpc/server/domain-calls.ts';
+import { passesDomainFilter, passesSnapshotFilter, SNAPSHOT_BITS } from '../rpc/server/domain-filter.ts';
+import { LIBVIRT_VERSION } from '../rpc/server/standalone.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
 import type { Host } from '../snapshots/ports.ts';
 import { VERSION_NUMBER } from '../version.ts';

@@ -2,7 +2,7 @@
 /** xlsnapd: reads its options, serves until it is told to stop, and says in one line what keeps it from serving. */
 
 import { asLibvirtError } from '../errors.ts';
-import { openSystemCalls } from '../libxl/system.ts';
+import { openSystemCalls } from '../native/system-calls.ts';
 import { VERSION } from '../version.ts';
 import { openLog } from './log.ts';
 import { parseOptions, USAGE } from './options.ts';

@@ -1,29 +1,29 @@
 /** Who owns the domains, by the URI and the upstream: a libvirtd with or without libxl beside it, or ourselves. */
 
 import { stat } from 'node:fs/promises';
-import { OfflineImages } from '../disks/offline.ts';
-import { qmpSocketOf } from '../disks/qmp.ts';
+import { OfflineImages } from '../disks/offline-snapshots.ts';
+import { qmpSocketOf } from '../disks/qemu/qmp.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
-import { openLibvirtHost } from '../hosts/open-libvirt.ts';
-import { TestHost } from '../hosts/test.ts';
-import { LibxlHelper } from '../libxl/helper-process.ts';
+import { TestHost } from '../hosts/embedded/embedded-host.ts';
+import { openLibvirtHost } from '../hosts/libvirt/choose-mechanism.ts';
+import { LibxlHelper } from '../libxl/helper/client.ts';
 import { domainHold } from '../libxl/hold.ts';
 import { domainSnapshotRecover } from '../libxl/recover.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
-import type { SystemCalls } from '../libxl/system.ts';
-import { RpcClient } from '../rpc/client.ts';
-import type { LifecycleHub } from '../rpc/events.ts';
-import { proxy } from '../rpc/proxy.ts';
-import type { ConnectionHandler } from '../rpc/server.ts';
-import { standalone } from '../rpc/standalone.ts';
+import type { SystemCalls } from '../native/system-calls.ts';
+import { RpcClient } from '../rpc/client/client.ts';
+import { proxy } from '../rpc/proxy/proxy.ts';
+import type { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
+import type { ConnectionHandler } from '../rpc/server/server.ts';
+import { standalone } from '../rpc/server/standalone.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
 import type { Host } from '../snapshots/ports.ts';
 import { LiveDiskFiles } from '../store/live-disks.ts';
-import type { ImageWriter } from '../store/memory-images.ts';
+import type { ImageWriter } from '../store/memory-folder.ts';
 import { VERSION_NUMBER } from '../version.ts';
+import type { Opened } from './disposables.ts';
 import { type DomainsOf, embeddedDomains, upstreamDomains } from './domain-source.ts';
 import type { Log } from './log.ts';
-import type { Opened } from './opened.ts';
 import { type DaemonOptions, readOnlySocketOf } from './options.ts';
 
 interface OpenedHost {

@@ -4,8 +4,8 @@ import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LibvirtError } from '../errors.ts';
-import { embeddedHome, embeddedSocket, XEN_SOCKETS } from '../rpc/places.ts';
-import { defaultFolders } from '../store/places.ts';
+import { embeddedHome, embeddedSocket, XEN_SOCKETS } from '../rpc/sockets.ts';
+import { defaultFolders } from '../store/default-folders.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 
 export interface DaemonOptions {

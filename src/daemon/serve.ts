@@ -3,24 +3,24 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { OfflineImages } from '../disks/offline.ts';
+import { OfflineImages } from '../disks/offline-snapshots.ts';
 import { LibvirtError, systemError } from '../errors.ts';
-import type { SystemCalls } from '../libxl/system.ts';
-import { LifecycleHub } from '../rpc/events.ts';
-import { type ConnectionHandler, listen, listenAtFd } from '../rpc/server.ts';
+import type { SystemCalls } from '../native/system-calls.ts';
+import { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
+import { type ConnectionHandler, listen, listenAtFd } from '../rpc/server/server.ts';
 import { Jobs } from '../snapshots/jobs.ts';
 import { SnapshotService } from '../snapshots/service.ts';
 import { lockFolders } from '../store/folder-lock.ts';
 import { FileJournal } from '../store/journal.ts';
-import { MemoryFiles } from '../store/memory-images.ts';
+import { MemoryFiles } from '../store/memory-folder.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
 import { openDbus } from './dbus.ts';
+import { Opened } from './disposables.ts';
+import { reporting } from './fault-test-steps.ts';
 import type { Log } from './log.ts';
+import { logged } from './log-clients.ts';
 import { openHost } from './open-host.ts';
-import { Opened } from './opened.ts';
 import type { DaemonOptions } from './options.ts';
-import { logged } from './peers.ts';
-import { reporting } from './step-reports.ts';
 import type { ActivatedSocket } from './systemd.ts';
 
 /** Names the socket of a fault test. */

@@ -2,11 +2,11 @@
 
 import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../model/libxl.ts';
-import { requireVolume } from './logical-volumes.ts';
-import { LVM } from './lvm.ts';
-import { isBlockDevice } from './overlays.ts';
-import type { ListedVolumeSnapshots, VolumeSnapshot } from './volume-snapshots.ts';
-import { ZFS, zvolOf } from './zfs.ts';
+import { isBlockDevice } from './overlays/overlays.ts';
+import { requireVolume } from './volumes/logical-volumes.ts';
+import { LVM } from './volumes/lvm.ts';
+import type { ListedVolumeSnapshots, VolumeSnapshot } from './volumes/volume-snapshots.ts';
+import { ZFS, zvolOf } from './volumes/zfs.ts';
 
 /** `overlay` is external; the others are internal snapshots. */
 export type SnapshotBackend = 'overlay' | 'qcow2' | 'lvm' | 'zfs';

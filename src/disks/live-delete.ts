@@ -3,9 +3,9 @@
 import { LibvirtError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import { groupByBackend, VOLUMES } from './backend.ts';
-import { isDoubled, rereadImages } from './doubled.ts';
-import { type BlockGraph, listOf, queryBlockGraph, requireRoot } from './nodes.ts';
-import { Qmp } from './qmp.ts';
+import { type BlockGraph, listOf, queryBlockGraph, requireRoot } from './qemu/block-graph.ts';
+import { isDoubled, rereadImages } from './qemu/opened-twice.ts';
+import { Qmp } from './qemu/qmp.ts';
 
 export interface LiveDeleteOptions {
   /** QMP socket of the domain's device model; asked for where one of the disks is the device model's. */

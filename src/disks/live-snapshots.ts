@@ -6,9 +6,16 @@
 import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
 import { groupByBackend, VOLUMES } from './backend.ts';
-import { endCommit, type NodePath, runCommit } from './commit-job.ts';
-import { isDoubled, rereadImages } from './doubled.ts';
 import { deleteLiveSnapshots, type LiveDeleteOptions } from './live-delete.ts';
+import { endCommit, type NodePath, runCommit } from './overlays/commit-job.ts';
+import {
+  checkOverlayFree,
+  createOverlay,
+  isBlockDevice,
+  type Overlay,
+  overlayOf,
+  removeOverlay,
+} from './overlays/overlays.ts';
 import {
   type BlockGraph,
   type DiskRoot,
@@ -19,10 +26,10 @@ import {
   listOf,
   queryBlockGraph,
   requireRoot,
-} from './nodes.ts';
-import { checkOverlayFree, createOverlay, isBlockDevice, type Overlay, overlayOf, removeOverlay } from './overlays.ts';
-import { Qmp, QmpReplyLost } from './qmp.ts';
-import { takeBack } from './take-back.ts';
+} from './qemu/block-graph.ts';
+import { isDoubled, rereadImages } from './qemu/opened-twice.ts';
+import { Qmp, QmpReplyLost } from './qemu/qmp.ts';
+import { takeBack } from './undo-all.ts';
 
 /** `disks`: whose `pdev_path` is the image that the guest writes to now. `signal`: honoured up to the first change. */
 export type LiveSnapshotOptions = LiveDeleteOptions;

@@ -5,7 +5,7 @@
 
 import { randomInt } from 'node:crypto';
 import { createConnection, type Socket } from 'node:net';
-import { linesOf } from '../disks/socket-lines.ts';
+import { linesOf } from '../disks/qemu/socket-lines.ts';
 import { LibvirtError } from '../errors.ts';
 import { childAt, childElements, type XmlElement } from '../model/element.ts';
 

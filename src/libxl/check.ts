@@ -2,13 +2,14 @@
 
 import { refusalOf } from '../disks/backend.ts';
 import { LibvirtError } from '../errors.ts';
+import { memoryPathOf } from '../memory/image-path.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { requireFreeSpace } from './free-space.ts';
-import type { DomainConfig, DomainInfo } from './protocol.ts';
+import type { DomainConfig, DomainInfo } from './helper/protocol.ts';
 import type { LibxlSession, Toolstack } from './toolstack.ts';
 
 /** Of libxl_device_pci. */
-interface PciAddress {
+export interface PciAddress {
   readonly domain?: number;
   readonly bus?: number;
   readonly dev?: number;
@@ -16,7 +17,7 @@ interface PciAddress {
 }
 
 /** What we read of libxl_domain_config. */
-interface ConfigFacts {
+export interface ConfigFacts {
   readonly b_info?: { readonly vnuma_nodes?: readonly unknown[] };
   readonly disks?: readonly LibxlDeviceDisk[];
   readonly pcidevs?: readonly PciAddress[];
@@ -28,15 +29,6 @@ export interface Savable {
   readonly config: DomainConfig;
   /** The disks to capture, with what libxl knows of where their backends run. */
   readonly disks: readonly LibxlDiskSnapshot[];
-}
-
-/** Where the RAM goes, or undefined for disks alone. `memory` by default follows `memory_path`. */
-export function memoryPathOf({ memory, memory_path }: LibxlDomainSnapshotArgs): string | undefined {
-  if (memory === false) return undefined;
-  if (memory === true && memory_path === undefined) {
-    throw new LibvirtError('INVALID_ARG', 'a snapshot with memory needs a memory_path');
-  }
-  return memory_path;
 }
 
 /** The domain, if it can be snapshotted with these parameters. Reads only. */
@@ -69,7 +61,7 @@ export async function requireSavable(
   return { info, config, disks };
 }
 
-async function requireAlive(xen: LibxlSession, domid: number): Promise<DomainInfo> {
+export async function requireAlive(xen: LibxlSession, domid: number): Promise<DomainInfo> {
   const info = await xen.domainInfo(domid);
   if (!info) throw new LibvirtError('NO_DOMAIN', `no domain with matching id '${domid}'`);
   if (!info.dying && !info.shutdown) return info;
@@ -77,7 +69,7 @@ async function requireAlive(xen: LibxlSession, domid: number): Promise<DomainInf
   throw new LibvirtError('OPERATION_INVALID', `Domain '${domid}' cannot be snapshotted: it is ${state}`);
 }
 
-interface MemoryFacts {
+export interface MemoryFacts {
   readonly toolstack: Toolstack;
   readonly xen: LibxlSession;
   readonly domid: number;
@@ -86,7 +78,7 @@ interface MemoryFacts {
   readonly live: boolean;
 }
 
-async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
+export async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
   const { toolstack, xen, domid, info, config, live } = facts;
   if (info.paused) {
     const text = `Domain '${domid}' has to be running because libxenlight will suspend it`;
@@ -115,7 +107,7 @@ async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
  * True for a guest that tells what it can do (docs/misc/xenstore-paths of Xen) and leaves suspending out. One that tells
  * nothing may be an old Linux, or an HVM guest without PV drivers, which Xen suspends unasked.
  */
-async function lacksSuspend({ readXenstore }: Toolstack, domid: number): Promise<boolean> {
+export async function lacksSuspend({ readXenstore }: Toolstack, domid: number): Promise<boolean> {
   const path = `/local/domain/${domid}`;
   const isSet = async (key: string) => ((await readXenstore(`${path}/${key}`)) ?? '') !== '';
   if ((await isSet('control/feature-suspend')) || (await isSet('device/suspend/event-channel'))) return false;
@@ -123,7 +115,7 @@ async function lacksSuspend({ readXenstore }: Toolstack, domid: number): Promise
 }
 
 /** The caller's disks know their images; where their backends run is libxl's to know. */
-function disksOf(
+export function disksOf(
   { disks: known = [] }: ConfigFacts,
   { disks = [] }: LibxlDomainSnapshotArgs,
 ): readonly LibxlDiskSnapshot[] {
@@ -138,7 +130,7 @@ function disksOf(
   });
 }
 
-function pciAddress({ domain = 0, bus = 0, dev = 0, func = 0 }: PciAddress): string {
+export function pciAddress({ domain = 0, bus = 0, dev = 0, func = 0 }: PciAddress): string {
   const hex = (value: number, digits: number) => value.toString(16).padStart(digits, '0');
   return `${hex(domain, 4)}:${hex(bus, 2)}:${hex(dev, 2)}.${func}`;
 }

@@ -4,7 +4,7 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import { memoryImageBytes } from '../model/memory-size.ts';
-import type { DomainInfo } from './protocol.ts';
+import type { DomainInfo } from './helper/protocol.ts';
 
 /**
  * While a guest runs, pages that it changes are written again, in up to five passes. What it will write cannot be known; a

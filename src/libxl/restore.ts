@@ -1,9 +1,9 @@
 /** libxl_domain_snapshot_restore: a new domain out of a snapshot. The disks are the caller's to put back first. */
 
 import { LibvirtError, throwIfCancelled } from '../errors.ts';
+import { checkLibxlStream, readMemoryImage } from '../memory/image-file.ts';
+import { checkTie } from '../memory/tie.ts';
 import type { LibxlDomainSnapshot } from '../model/libxl.ts';
-import { checkLibxlStream, readMemoryImage } from './memory-image.ts';
-import { checkTie } from './memory-tie.ts';
 import { type LibxlSession, XEN } from './toolstack.ts';
 
 /** How a domain comes back. */

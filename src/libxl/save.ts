@@ -15,13 +15,14 @@
 
 import { stat } from 'node:fs/promises';
 import { checkLiveSnapshots, LiveSnapshots } from '../disks/live-snapshots.ts';
+import { PartialMemoryImage } from '../memory/image-file.ts';
+import { memoryPathOf } from '../memory/image-path.ts';
+import { tieOf } from '../memory/tie.ts';
 import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { memoryImageBytes } from '../model/memory-size.ts';
-import { memoryPathOf, requireSavable, type Savable } from './check.ts';
+import { requireSavable, type Savable } from './check.ts';
+import type { DomainConfig, Held } from './helper/protocol.ts';
 import { domainHold } from './hold.ts';
-import { PartialMemoryImage } from './memory-image.ts';
-import { tieOf } from './memory-tie.ts';
-import type { DomainConfig, Held } from './protocol.ts';
 import { type LibxlSession, type MemoryProgress, type Toolstack, XEN } from './toolstack.ts';
 import { type SaveState, undoSave } from './undo.ts';
 

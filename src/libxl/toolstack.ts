@@ -1,8 +1,8 @@
 /** What save and restore do their work with: on Xen the helper process, the guest's own QEMU, and xenstore. */
 
 import { type Program, runProgram } from '../disks/program.ts';
-import { qmpSocketOf } from '../disks/qmp.ts';
-import { LibxlHelper } from './helper-process.ts';
+import { qmpSocketOf } from '../disks/qemu/qmp.ts';
+import { LibxlHelper } from './helper/client.ts';
 
 const XENSTORE_READ: Program = { name: 'xenstore-read', debianPackage: 'xenstore-utils' };
 

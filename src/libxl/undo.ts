@@ -2,8 +2,8 @@
 
 import type { LiveSnapshots } from '../disks/live-snapshots.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
-import type { PartialMemoryImage } from './memory-image.ts';
-import type { Held } from './protocol.ts';
+import type { PartialMemoryImage } from '../memory/image-file.ts';
+import type { Held } from './helper/protocol.ts';
 import type { LibxlSession, Toolstack } from './toolstack.ts';
 
 /** How far a save has come. */

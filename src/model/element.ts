@@ -1,6 +1,6 @@
 /**
  * An XML element as plain data. Definitions of domains travel through the whole project in this form: read once, never
- * edited in place, written by one writer (src/xml/write.ts). Names keep their prefix (`libosinfo:os`); attributes keep
+ * edited in place, written by one writer (src/xml/engine/write.ts). Names keep their prefix (`libosinfo:os`); attributes keep
  * their order; text is unescaped. Comments and processing instructions are not kept, as libvirt keeps none.
  */
 export interface XmlElement {

@@ -1,9 +1,3 @@
-/**
- * The structs in which mechanism and policy meet: one for the parameters of a snapshot, one for the result, as the
- * review of the 2014 RFC asked. Field names and JSON conventions are libxl's (`*_to_json`: default-valued fields are
- * omitted, enums are strings); src/libxl/structs.ts writes and reads that form. The IDL is schemas/libxl_snapshot.idl.
- */
-
 /** libxl_device_disk as libxl's own to_json prints it: what is absent has libxl's default. */
 export interface LibxlDeviceDisk {
   readonly backend_domid?: number;
@@ -36,22 +30,6 @@ export interface LibxlDiskSnapshot {
   readonly external_path?: string;
   /** The overlay is there already, made by the caller with the right backing image. Default: it must not be. */
   readonly external_reuse?: boolean;
-}
-
-/** An image file or block device, and QEMU's name of its format: stated, never probed. */
-export interface DiskImage {
-  readonly path: string;
-  readonly format: string;
-}
-
-/** An overlay to be merged into the image beneath it, and then removed. */
-export interface LayerCommit {
-  /** `xvda`. */
-  readonly disk: string;
-  readonly top: DiskImage;
-  readonly base: DiskImage;
-  /** The layer that has `top` as its backing image; absent where `top` is what the guest writes to. */
-  readonly above?: DiskImage;
 }
 
 /** Parameters of domainSnapshotSave. The caller supplies every path. */

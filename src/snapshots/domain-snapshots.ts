@@ -4,7 +4,7 @@ import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import { entryOf, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
 import { SnapshotTree } from '../model/tree.ts';
-import { domainUuid } from '../xml/domain.ts';
+import { domainUuid } from '../xml/domain/domain.ts';
 import type { SnapshotStore } from './ports.ts';
 
 /** Hears that a snapshot has come or gone, by its name. */

@@ -4,16 +4,11 @@
  */
 
 import type { LibvirtError } from '../errors.ts';
+import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { Domain, DomainRef } from '../model/domain.ts';
 import type { XmlElement } from '../model/element.ts';
 import type { LifecycleEvent } from '../model/events.ts';
-import type {
-  DiskImage,
-  LayerCommit,
-  LibxlDiskSnapshot,
-  LibxlDomainSnapshot,
-  LibxlDomainSnapshotArgs,
-} from '../model/libxl.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Operation, Phase } from '../model/phases.ts';
 import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
 

@@ -1,17 +1,18 @@
 /** What a daemon does at its start about operations that its predecessor did not finish. */
 
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
-import { movesOnto } from '../model/disk-moves.ts';
+import type { DiskImage } from '../model/disk-image.ts';
+import { movesOnto } from '../model/disk-image.ts';
 import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
-import type { DiskImage, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { virshCommand } from '../model/virsh-command.ts';
-import { diskImages } from '../xml/domain-images.ts';
+import { diskImages } from '../xml/domain/images.ts';
+import { layeredSnapshots } from './chains/read-chains.ts';
 import type { SnapshotContext } from './context.ts';
-import { deleteNow } from './delete.ts';
+import { takeBack } from './create/undo.ts';
+import { deleteNow } from './delete/delete.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { PendingOperation } from './ports.ts';
-import { layeredSnapshots } from './standing.ts';
-import { takeBack } from './take-back.ts';
 
 /** Its record is in the journal already, and nobody can cancel it. */
 const RECOVERING = {

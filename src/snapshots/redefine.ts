@@ -4,13 +4,14 @@ import { LibvirtError } from '../errors.ts';
 import { alignDisks } from '../model/align.ts';
 import { CREATE } from '../model/flags.ts';
 import { isExternal, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
-import { checkAbiStability } from '../xml/abi-stability.ts';
-import { domainUuid } from '../xml/domain.ts';
-import { domainDisks } from '../xml/domain-disks.ts';
-import { readSnapshot } from '../xml/snapshot-read.ts';
+import { checkAbiStability } from '../xml/abi/stability.ts';
+import { domainDisks } from '../xml/domain/disks.ts';
+import { domainUuid } from '../xml/domain/domain.ts';
+import { readSnapshot } from '../xml/snapshot/read.ts';
+import { regularFiles } from './chains/files.ts';
 import type { SnapshotContext } from './context.ts';
-import { checkName, regularFiles } from './create.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
+import { checkName } from './name-rules.ts';
 
 /** Adds a snapshot's metadata, or replaces that of the same name in place: children stay, `current` only moves when asked. */
 export async function redefineSnapshot(

@@ -3,17 +3,17 @@
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { type DomainRef, isActive } from '../model/domain.ts';
 import { CREATE, XML } from '../model/flags.ts';
-import { validateSnapshot } from '../xml/validate.ts';
+import { validateSnapshot } from '../xml/engine/validate.ts';
 import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotChange, SnapshotRef } from './api.ts';
 import type { SnapshotContext } from './context.ts';
-import { createSnapshot } from './create.ts';
-import { deleteSnapshot } from './delete.ts';
+import { createSnapshot } from './create/create.ts';
+import { deleteSnapshot } from './delete/delete.ts';
 import { DomainSnapshots } from './domain-snapshots.ts';
 import { checkFlags, type DriverFunction } from './flag-rules.ts';
 import { countOfDomain, currentOf, listOfDomain, listOfSnapshot, parentOf } from './list.ts';
 import { recover } from './recovery.ts';
 import { redefineSnapshot } from './redefine.ts';
-import { revertToSnapshot } from './revert.ts';
+import { revertToSnapshot } from './revert/revert.ts';
 
 export class SnapshotService implements SnapshotApi, AsyncDisposable {
   readonly #context: SnapshotContext;

@@ -3,8 +3,9 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
+import type { DiskImage } from '../model/disk-image.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { DiskImage, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { isPhase } from '../model/phases.ts';
 import type { Journal, JournalEntry, PendingOperation, Task } from '../snapshots/ports.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, UNFINISHED, writeFileAtomically } from './atomic-file.ts';

@@ -5,8 +5,8 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { DiskImage } from '../model/disk-image.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { DiskImage } from '../model/libxl.ts';
 import type { LiveDisks } from '../snapshots/ports.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
 import { readOwnFile } from './own-file.ts';

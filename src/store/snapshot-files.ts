@@ -9,9 +9,9 @@ import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotStore, StoredSnapshots } from '../snapshots/ports.ts';
-import { domainUuid } from '../xml/domain.ts';
-import { readSnapshot, readSnapshotEntry } from '../xml/snapshot-read.ts';
-import { writeSnapshot } from '../xml/snapshot-write.ts';
+import { domainUuid } from '../xml/domain/domain.ts';
+import { readSnapshot, readSnapshotEntry } from '../xml/snapshot/read.ts';
+import { writeSnapshot } from '../xml/snapshot/write.ts';
 import {
   isMissing,
   makeOwnFolder,

@@ -1,7 +1,7 @@
 // Reading and writing a snapshot document of 20 KiB.
 
-import { readSnapshot } from '../../dist/xml/snapshot-read.js';
-import { writeSnapshot } from '../../dist/xml/snapshot-write.js';
+import { readSnapshot } from '../../dist/xml/snapshot/read.js';
+import { writeSnapshot } from '../../dist/xml/snapshot/write.js';
 
 const SIZE = 20 * 1024;
 

@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LibxlContext } from '../../dist/libxl/context.js';
+import { LibxlContext } from '../../dist/libxl/helper/context.js';
 
 const LOOK_MS = 10;
 /** Looks cost time of the only CPU: few while the image of a guest that stands is written. */

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DomainRef } from '../../src/model/domain.ts';
 import { DELETE } from '../../src/model/flags.ts';
-import { RpcClient } from '../../src/rpc/client.ts';
-import { snapshotsIn } from '../support/images.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
-import { newImage } from '../unit/hosts/embedded.ts';
+import { RpcClient } from '../../src/rpc/client/client.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
+import { newImage } from '../support/hosts/embedded.ts';
 
 interface SoakOptions {
   /** Each a create, a revert and a delete. */

@@ -4,11 +4,11 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { snapshotsIn } from '../support/images.ts';
-import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
+import { newImage } from '../support/hosts/embedded.ts';
 import type { Ran } from '../support/virsh.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
-import { newImage } from '../unit/hosts/embedded.ts';
 import { StepListener } from './steps.ts';
 
 const UUID = '11111111-2222-3333-4444-777777777777';

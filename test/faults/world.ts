@@ -4,13 +4,13 @@ import { mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Qmp } from '../../src/disks/qmp.ts';
+import { Qmp } from '../../src/disks/qemu/qmp.ts';
 import type { DomainRef, DomainState } from '../../src/model/domain.ts';
 import { CREATE, XML } from '../../src/model/flags.ts';
-import { RpcClient } from '../../src/rpc/client.ts';
-import { snapshotsIn } from '../support/images.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
-import { hasPattern, nbdUri, writePattern } from '../unit/hosts/embedded.ts';
+import { RpcClient } from '../../src/rpc/client/client.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
+import { hasPattern, nbdUri, writePattern } from '../support/hosts/embedded.ts';
 import { StepListener } from './steps.ts';
 
 const URI = 'test:///default';

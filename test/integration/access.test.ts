@@ -8,8 +8,8 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { virsh } from '../support/virsh.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../dist/daemon/main.js');
 const WAIT_MS = 20_000;

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
-import { snapshotsIn } from '../support/images.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
-import { fakeVolumes } from '../unit/disks/fake-volumes.ts';
-import { qemuImg } from '../unit/hosts/embedded.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { fakeVolumes } from '../support/disks/fake-volumes.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
+import { qemuImg } from '../support/hosts/embedded.ts';
 
 /** Each command is a program of its own, and the machine may be busy. */
 const TEST_TIMEOUT_MS = 60_000;

@@ -8,8 +8,8 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { DOMAIN_SNAPSHOT, fromLibxlJson } from '../../src/libxl/structs.ts';
 import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
-import { definitionOf, newImage } from '../unit/hosts/embedded.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { definitionOf, newImage } from '../support/hosts/embedded.ts';
 
 /** Each command is a program of its own, and the machine may be busy. */
 const TEST_TIMEOUT_MS = 60_000;

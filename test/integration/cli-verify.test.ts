@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals';
 import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
-import { startLibvirtd } from '../support/libvirtd.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
-import { definitionOf, newImage } from '../unit/hosts/embedded.ts';
+import { startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { definitionOf, newImage } from '../support/hosts/embedded.ts';
 
 /** Each command is a program of its own, and the machine may be busy. */
 const TEST_TIMEOUT_MS = 60_000;

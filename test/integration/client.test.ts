@@ -7,8 +7,8 @@ import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import type { DomainRef } from '../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../src/model/events.ts';
 import { DELETE, LIST, XML } from '../../src/model/flags.ts';
-import { RpcClient } from '../../src/rpc/client.ts';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { RpcClient } from '../../src/rpc/client/client.ts';
+import { type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
 import { refusal } from '../support/refusal.ts';
 import { virsh } from '../support/virsh.ts';
 

@@ -4,10 +4,10 @@ import { rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { until } from '../support/until.ts';
 import { type Ran, virsh } from '../support/virsh.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
 
 let home: string;
 let libvirtd: Libvirtd;

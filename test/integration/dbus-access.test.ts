@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { PrivateBus } from '../support/daemons/private-bus.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { describeUnless } from '../support/describe-unless.ts';
-import { PrivateBus } from '../support/private-bus.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
 
 /** Our policy file's rules, as `xlsnap install` would write them for this group. */
 const POLICY = readFileSync(resolve(import.meta.dirname, '../../packaging/org.xlsnap.conf'), 'utf8')

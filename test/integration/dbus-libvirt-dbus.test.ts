@@ -6,11 +6,11 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { LibvirtDbus } from '../support/daemons/libvirt-dbus.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { PrivateBus } from '../support/daemons/private-bus.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { introspected, introspectedNodes } from '../support/introspected.ts';
-import { LibvirtDbus } from '../support/libvirt-dbus.ts';
-import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
-import { PrivateBus } from '../support/private-bus.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
 
 /** One of the two: who is called, and the domain that is its own. */
 interface Side {

@@ -5,8 +5,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { PrivateBus } from '../support/private-bus.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
+import { PrivateBus } from '../support/daemons/private-bus.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 
 const CONNECT = '/org/libvirt/Test';
 const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';

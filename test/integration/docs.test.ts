@@ -6,8 +6,8 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, jest, test } from '@jest/globals';
 import { withCommands } from '../../scripts/man.mjs';
+import { commandHelp } from '../../src/cli/command-line/help.ts';
 import { COMMANDS, GROUPS } from '../../src/cli/commands.ts';
-import { commandHelp } from '../../src/cli/help.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 jest.setTimeout(60_000);

@@ -8,9 +8,9 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Interference } from '../faults/interference.ts';
 import { UUID, World } from '../faults/world.ts';
-import { startLibvirtd } from '../support/libvirtd.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
-import { newImage } from '../unit/hosts/embedded.ts';
+import { startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { newImage } from '../support/hosts/embedded.ts';
 
 const ONE = '11111111-2222-3333-4444-777777777777';
 

@@ -3,13 +3,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { decodePayload, STATUS } from '../../src/rpc/frames.ts';
-import { remoteError } from '../../src/rpc/messages.ts';
-import { PROCEDURES } from '../../src/rpc/procedures.ts';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
-import { RawClient } from '../support/raw-client.ts';
+import { decodePayload, STATUS } from '../../src/rpc/wire/frames.ts';
+import { remoteError } from '../../src/rpc/wire/messages.ts';
+import { PROCEDURES } from '../../src/rpc/wire/procedures.ts';
+import { type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { RawClient } from '../support/rpc/raw-client.ts';
 import { virsh } from '../support/virsh.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const UUID = '11111111-2222-3333-4444-777777777777';
 const DOMAIN = { name: 'd', uuid: UUID, id: -1 };

@@ -5,8 +5,20 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { Domain } from '../../src/model/domain.ts';
 import { LIFECYCLE } from '../../src/model/events.ts';
-import { snapshotsIn } from '../support/images.ts';
-import { args, clientSees, host, image, job, libvirtd, now, open, revert, run, UUID } from '../support/libvirt-host.ts';
+import {
+  args,
+  clientSees,
+  host,
+  image,
+  job,
+  libvirtd,
+  now,
+  open,
+  revert,
+  run,
+  UUID,
+} from '../support/daemons/libvirt-host.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
 
 const { STOPPED_FROM_SNAPSHOT, STARTED_FROM_SNAPSHOT, RESUMED_FROM_SNAPSHOT, SUSPENDED_FROM_SNAPSHOT } = LIFECYCLE;
 

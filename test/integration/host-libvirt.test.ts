@@ -4,12 +4,11 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { OfflineImages } from '../../src/disks/offline.ts';
+import { OfflineImages } from '../../src/disks/offline-snapshots.ts';
 import { LibvirtError } from '../../src/errors.ts';
 import { textAt } from '../../src/model/element.ts';
 import { LIFECYCLE } from '../../src/model/events.ts';
-import { parseDomain, renamed } from '../../src/xml/domain.ts';
-import { snapshotsIn } from '../support/images.ts';
+import { parseDomain, renamed } from '../../src/xml/domain/domain.ts';
 import {
   args,
   clientSees,
@@ -33,7 +32,8 @@ import {
   settled,
   UUID,
   xmlOf,
-} from '../support/libvirt-host.ts';
+} from '../support/daemons/libvirt-host.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
 import { refusal } from '../support/refusal.ts';
 import { until } from '../support/until.ts';
 

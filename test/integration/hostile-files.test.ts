@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { runProgram, XLSNAP } from '../support/command-line.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { numbers } from '../support/random.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 const SEED = 7;

@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import type { Ran } from '../support/virsh.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 /** The device model may be too quick to be caught; then the snapshot is there and is taken again. */

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { snapshotsIn } from '../support/images.ts';
-import { runXlsnapd, Xlsnapd } from '../support/xlsnapd.ts';
+import { runXlsnapd, Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
 
 const run = promisify(execFile);
 const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';

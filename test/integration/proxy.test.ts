@@ -5,16 +5,16 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { LIFECYCLE } from '../../src/model/events.ts';
-import { nothing, struct, uint } from '../../src/rpc/codec.ts';
-import { type EventClient, LifecycleHub } from '../../src/rpc/events.ts';
-import { decodePayload, TYPE } from '../../src/rpc/frames.ts';
-import { domain, LIFECYCLE_EVENT, lifecycleMessage } from '../../src/rpc/messages.ts';
-import { CONNECT, PROCEDURES as P } from '../../src/rpc/procedures.ts';
-import { proxy } from '../../src/rpc/proxy.ts';
-import { type Listener, listen } from '../../src/rpc/server.ts';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
-import { MemorySnapshots, NOTHING_ELSE } from '../support/memory-snapshots.ts';
-import { RawClient } from '../support/raw-client.ts';
+import { proxy } from '../../src/rpc/proxy/proxy.ts';
+import { type EventClient, LifecycleHub } from '../../src/rpc/server/lifecycle-hub.ts';
+import { type Listener, listen } from '../../src/rpc/server/server.ts';
+import { nothing, struct, uint } from '../../src/rpc/wire/codec.ts';
+import { decodePayload, TYPE } from '../../src/rpc/wire/frames.ts';
+import { domain, LIFECYCLE_EVENT, lifecycleMessage } from '../../src/rpc/wire/messages.ts';
+import { CONNECT, PROCEDURES as P } from '../../src/rpc/wire/procedures.ts';
+import { type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { MemorySnapshots, NOTHING_ELSE } from '../support/fakes/snapshots-in-memory.ts';
+import { RawClient } from '../support/rpc/raw-client.ts';
 import { virsh } from '../support/virsh.ts';
 
 /** The test driver's own domain. */

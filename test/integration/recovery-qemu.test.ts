@@ -6,21 +6,21 @@
 import { chmod, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
-import { OfflineImages } from '../../src/disks/offline.ts';
-import { openLibvirtHost } from '../../src/hosts/open-libvirt.ts';
-import { RpcClient } from '../../src/rpc/client.ts';
-import { LifecycleHub } from '../../src/rpc/events.ts';
+import { OfflineImages } from '../../src/disks/offline-snapshots.ts';
+import { openLibvirtHost } from '../../src/hosts/libvirt/choose-mechanism.ts';
+import { RpcClient } from '../../src/rpc/client/client.ts';
+import { LifecycleHub } from '../../src/rpc/server/lifecycle-hub.ts';
 import { Jobs } from '../../src/snapshots/jobs.ts';
 import { SnapshotService } from '../../src/snapshots/service.ts';
 import { FileJournal } from '../../src/store/journal.ts';
 import { LiveDiskFiles } from '../../src/store/live-disks.ts';
-import { MemoryFiles } from '../../src/store/memory-images.ts';
+import { MemoryFiles } from '../../src/store/memory-folder.ts';
 import { SnapshotFiles } from '../../src/store/snapshot-files.ts';
-import { snapshotsIn } from '../support/images.ts';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
+import { newImage } from '../support/hosts/embedded.ts';
 import { until } from '../support/until.ts';
 import { virsh } from '../support/virsh.ts';
-import { newImage } from '../unit/hosts/embedded.ts';
 
 jest.setTimeout(120_000);
 

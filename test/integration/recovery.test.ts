@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { CREATE, DELETE, REVERT } from '../../src/model/flags.ts';
-import { snapshotsIn } from '../support/images.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
 
 const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 

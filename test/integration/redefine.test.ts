@@ -4,9 +4,9 @@ import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
-import { newImage } from '../unit/hosts/embedded.ts';
+import { type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { newImage } from '../support/hosts/embedded.ts';
 
 const UUID = '11111111-2222-3333-4444-777777777777';
 

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { runXlsnapd, Xlsnapd } from '../support/xlsnapd.ts';
+import { runXlsnapd, Xlsnapd } from '../support/daemons/xlsnapd.ts';
 
 let home: string;
 

@@ -4,11 +4,11 @@ import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeF
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { newImage } from '../support/hosts/embedded.ts';
 import { until } from '../support/until.ts';
 import { virsh } from '../support/virsh.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
-import { newImage } from '../unit/hosts/embedded.ts';
 
 const ORACLE_STORED = join(import.meta.dirname, '../../../shared/corpus/oracle-stored');
 /** Some twenty commands, on a busy machine. */

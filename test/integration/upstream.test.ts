@@ -8,9 +8,9 @@ import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { virsh } from '../support/virsh.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
 
 const UUID = '11111111-2222-3333-4444-777777777777';
 

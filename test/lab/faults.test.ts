@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, test } from '@jest/globals';
-import { LAB_TEST_TIMEOUT_MS, type LabGuest, type TextResult, useLab } from '../support/lab.ts';
+import { LAB_TEST_TIMEOUT_MS, type LabGuest, type TextResult, useLab } from '../support/lab/lab.ts';
 
 const lab = useLab(async (host) => {
   await host.sh(`virsh -c xen:///system destroy ${guest.name}; virsh -c xen:///system undefine ${guest.name}`);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { type LabGuest, useLab } from '../support/lab.ts';
+import { type LabGuest, useLab } from '../support/lab/lab.ts';
 
 const lab = useLab();
 

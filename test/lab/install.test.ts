@@ -1,7 +1,7 @@
 /** `xlsnap install` on a real Xen host with a real systemd: afterwards the plain virsh has snapshots. */
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { LAB_TEST_TIMEOUT_MS, type LabGuest, useLab } from '../support/lab.ts';
+import { LAB_TEST_TIMEOUT_MS, type LabGuest, useLab } from '../support/lab/lab.ts';
 
 const lab = useLab();
 

@@ -1,7 +1,7 @@
 /** Snapshots of a guest whose disks are logical volumes, one thin and one thick, served by the kernel (blkback). */
 
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { LAB_TEST_TIMEOUT_MS, type LabGuest, useLab } from '../support/lab.ts';
+import { LAB_TEST_TIMEOUT_MS, type LabGuest, useLab } from '../support/lab/lab.ts';
 
 const guest: LabGuest = {
   name: 'g-lvm',

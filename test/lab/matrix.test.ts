@@ -1,8 +1,8 @@
 /** Every kind of snapshot on every type of guest, on real Xen: taken, reverted to, deleted; then the guest reboots and ends. */
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { useLab } from '../support/lab.ts';
-import { type Cell, MatrixGuest } from '../support/matrix-guest.ts';
+import { useLab } from '../support/lab/lab.ts';
+import { type Cell, MatrixGuest } from '../support/lab/matrix-guest.ts';
 
 const lab = useLab((host) => host.stopXlsnapd());
 

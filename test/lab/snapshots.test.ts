@@ -1,7 +1,7 @@
 /** Snapshots of running guests on real Xen: libvirtd owns them, xlsnapd stands before it, plain virsh asks. */
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { LAB_TEST_TIMEOUT_MS, type LabGuest, useLab } from '../support/lab.ts';
+import { LAB_TEST_TIMEOUT_MS, type LabGuest, useLab } from '../support/lab/lab.ts';
 
 const lab = useLab();
 

@@ -6,12 +6,12 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { DomainRef } from '../../src/model/domain.ts';
 import { CREATE } from '../../src/model/flags.ts';
-import { decodePayload, STATUS } from '../../src/rpc/frames.ts';
-import { remoteError } from '../../src/rpc/messages.ts';
-import { PROCEDURES as P } from '../../src/rpc/procedures.ts';
-import { type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
-import { RawClient } from '../support/raw-client.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
+import { decodePayload, STATUS } from '../../src/rpc/wire/frames.ts';
+import { remoteError } from '../../src/rpc/wire/messages.ts';
+import { PROCEDURES as P } from '../../src/rpc/wire/procedures.ts';
+import { type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { RawClient } from '../support/rpc/raw-client.ts';
 
 /** Hundreds of documents, each written durably. */
 const TIMEOUT_MS = 120_000;

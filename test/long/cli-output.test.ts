@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { VERSION } from '../../src/version.ts';
 import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 
 /** Each of them starts programs, on a machine that does much else. */
 const TEST_TIMEOUT_MS = 60_000;

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 
 const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 /** All lines, on two daemons; measured: 20 s on two busy cores. */

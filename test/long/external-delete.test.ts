@@ -3,7 +3,6 @@
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { backingChain, guestReads, guestWrites, imageReads } from '../support/embedded-disk.ts';
 import {
   create,
   defineOther,
@@ -14,7 +13,8 @@ import {
   images,
   inactiveSource,
   source,
-} from '../support/external-host.ts';
+} from '../support/daemons/external-host.ts';
+import { backingChain, guestReads, guestWrites, imageReads } from '../support/disks/embedded-disk.ts';
 
 describe('deleting', () => {
   test('the newest snapshot of a running domain merges its overlay, and the guest goes on in the image beneath', async () => {

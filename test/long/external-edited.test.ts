@@ -5,9 +5,9 @@ import { cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/pro
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
-import { backingChain, guestReads, guestWrites, imageReads } from '../support/embedded-disk.ts';
-import { create, defineOther, diskOnly, exists, file, host, images, source } from '../support/external-host.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
+import { create, defineOther, diskOnly, exists, file, host, images, source } from '../support/daemons/external-host.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { backingChain, guestReads, guestWrites, imageReads } from '../support/disks/embedded-disk.ts';
 
 const run = promisify(execFile);
 const newOverlay = (name: string, base: string) =>

@@ -8,9 +8,9 @@ import { access, chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { backingChain, imageReads } from '../support/embedded-disk.ts';
-import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { backingChain, imageReads } from '../support/disks/embedded-disk.ts';
 
 const run = promisify(execFile);
 const UUID = '11111111-2222-3333-4444-777777777777';

@@ -5,7 +5,6 @@ import { rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import { backingChain, guestReads, guestWrites, imageReads } from '../support/embedded-disk.ts';
 import {
   create,
   defineOther,
@@ -16,9 +15,10 @@ import {
   images,
   inactiveSource,
   source,
-} from '../support/external-host.ts';
-import { snapshotsIn } from '../support/images.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
+} from '../support/daemons/external-host.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { backingChain, guestReads, guestWrites, imageReads } from '../support/disks/embedded-disk.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
 
 const run = promisify(execFile);
 

@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { noSystemdHost, PACKAGE_THERE, SystemdHost } from '../support/daemons/systemd-host.ts';
 import { describeUnless } from '../support/describe-unless.ts';
-import { noSystemdHost, PACKAGE_THERE, SystemdHost } from '../support/systemd-host.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const XLSNAP = join(ROOT, 'dist/cli/main.js');

@@ -7,12 +7,12 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, test } from '@jest/globals';
 import { LibvirtError } from '../../src/errors.ts';
-import { defaultDefinition } from '../../src/hosts/test-definition.ts';
-import { parseDomain } from '../../src/xml/domain.ts';
-import { domainDisks } from '../../src/xml/domain-disks.ts';
-import { readSnapshot, readSnapshotEntry, readSnapshotRequest } from '../../src/xml/snapshot-read.ts';
-import { writeSnapshot } from '../../src/xml/snapshot-write.ts';
-import { writeElement } from '../../src/xml/write.ts';
+import { defaultDefinition } from '../../src/hosts/embedded/definitions.ts';
+import { domainDisks } from '../../src/xml/domain/disks.ts';
+import { parseDomain } from '../../src/xml/domain/domain.ts';
+import { writeElement } from '../../src/xml/engine/write.ts';
+import { readSnapshot, readSnapshotEntry, readSnapshotRequest } from '../../src/xml/snapshot/read.ts';
+import { writeSnapshot } from '../../src/xml/snapshot/write.ts';
 import { numbers } from '../support/random.ts';
 
 const WANTED = Number(process.env.XLSNAP_FUZZ_DOCUMENTS ?? 1_000_000);

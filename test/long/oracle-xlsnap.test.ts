@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { XLSNAP } from '../support/command-line.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { type RecordedCommand, recorded, runCase } from '../support/oracle.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
 import { DIFFERENCES, type Difference } from './oracle-differences.ts';
 
 const CASES = ['t01-basic', 't02-tree', 't04-createas', 't07-edit'];

@@ -4,9 +4,9 @@ import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { startLibvirtd } from '../support/libvirtd.ts';
+import { startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { type RecordedCommand, recorded, runCase } from '../support/oracle.ts';
-import { Xlsnapd } from '../support/xlsnapd.ts';
 import { DIFFERENCES, type Difference, type OracleHost } from './oracle-differences.ts';
 
 const CASES = ['t04-createas', 't05-redefine', 't02-tree', 't01-basic', 't07-edit'];

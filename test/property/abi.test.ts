@@ -4,9 +4,9 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { isLibvirtError, LibvirtError } from '../../src/errors.ts';
 import { element, type XmlElement, type XmlNode } from '../../src/model/element.ts';
-import { checkAbiStability } from '../../src/xml/abi-stability.ts';
-import { readSnapshot } from '../../src/xml/snapshot-read.ts';
-import { GUEST } from '../unit/xml/abi-guest.ts';
+import { checkAbiStability } from '../../src/xml/abi/stability.ts';
+import { readSnapshot } from '../../src/xml/snapshot/read.ts';
+import { GUEST } from '../support/xml/abi-guest.ts';
 
 const { domain: guest } = readSnapshot(GUEST, { internal: false }).snapshot;
 if (!guest) throw new Error('the guest is no definition');

@@ -2,12 +2,12 @@
 
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { ImagesOfDisk } from '../../src/cli/disk-images.ts';
-import type { SnapshotOnDisk } from '../../src/cli/domain-facts.ts';
-import { snapshotPicture } from '../../src/cli/svg.ts';
+import type { ImagesOfDisk } from '../../src/cli/storage/disk-images.ts';
+import type { SnapshotOnDisk } from '../../src/cli/storage/domain-facts.ts';
+import { snapshotPicture } from '../../src/cli/tree/picture.ts';
 import type { XmlElement } from '../../src/model/element.ts';
 import { childElements, textOf } from '../../src/model/element.ts';
-import { parseXml } from '../../src/xml/parse.ts';
+import { parseXml } from '../../src/xml/engine/parse.ts';
 import { diskOf, domainOf, factsOf, qcow2 } from '../support/snapshot-facts.ts';
 
 const NAMES = ['a', 'snapshot-with-a-rather-long-name', '漢字のスナップショット名前です', 'd', 'e<f>', 'é', 'g', 'h'];

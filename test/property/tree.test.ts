@@ -6,13 +6,13 @@ import { isLibvirtError } from '../../src/errors.ts';
 import type { DomainRef } from '../../src/model/domain.ts';
 import { CREATE, DELETE, LIST } from '../../src/model/flags.ts';
 import type { SnapshotContext } from '../../src/snapshots/context.ts';
-import { deleteSnapshot } from '../../src/snapshots/delete.ts';
+import { deleteSnapshot } from '../../src/snapshots/delete/delete.ts';
 import { DomainSnapshots } from '../../src/snapshots/domain-snapshots.ts';
 import { Jobs } from '../../src/snapshots/jobs.ts';
 import { listOfDomain, listOfSnapshot } from '../../src/snapshots/list.ts';
 import type { Journal } from '../../src/snapshots/ports.ts';
 import { redefineSnapshot } from '../../src/snapshots/redefine.ts';
-import { MemoryStore } from '../support/memory-store.ts';
+import { MemoryStore } from '../support/fakes/store-in-memory.ts';
 
 const REF: DomainRef = { name: 'd', uuid: '11111111-2222-3333-4444-777777777777', id: -1 };
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];

@@ -6,7 +6,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { XmlElement as LibxmlElement, ParseOption, XmlDocument } from 'libxml2-wasm';
 import type { XmlElement, XmlNode } from '../../src/model/element.ts';
-import { parseXml } from '../../src/xml/parse.ts';
+import { parseXml } from '../../src/xml/engine/parse.ts';
 
 const CORPUS = resolve(import.meta.dirname, '../../../shared/corpus');
 const OPTIONS =

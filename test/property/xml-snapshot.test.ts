@@ -9,8 +9,8 @@ import {
   type SnapshotDef,
   type SnapshotState,
 } from '../../src/model/snapshot.ts';
-import { readSnapshot, readSnapshotEntry } from '../../src/xml/snapshot-read.ts';
-import { writeSnapshot } from '../../src/xml/snapshot-write.ts';
+import { readSnapshot, readSnapshotEntry } from '../../src/xml/snapshot/read.ts';
+import { writeSnapshot } from '../../src/xml/snapshot/write.ts';
 
 const text = fc
   .string({ unit: 'grapheme', minLength: 1, maxLength: 12 })

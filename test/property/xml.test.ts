@@ -2,9 +2,9 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { LibvirtError } from '../../src/errors.ts';
 import { element, type XmlElement, type XmlNode } from '../../src/model/element.ts';
-import { parseXml } from '../../src/xml/parse.ts';
-import { readSnapshot, readSnapshotRequest } from '../../src/xml/snapshot-read.ts';
-import { writeElement } from '../../src/xml/write.ts';
+import { parseXml } from '../../src/xml/engine/parse.ts';
+import { writeElement } from '../../src/xml/engine/write.ts';
+import { readSnapshot, readSnapshotRequest } from '../../src/xml/snapshot/read.ts';
 
 /** What XML can hold and libvirt's escaping keeps: no control characters but line end and tab, no lone surrogates. */
 const text = fc

@@ -1,7 +1,7 @@
 /** What an introspection document says of an interface, whoever wrote it. */
 
 import { childElements, type XmlElement } from '../../src/model/element.ts';
-import { parseXml } from '../../src/xml/parse.ts';
+import { parseXml } from '../../src/xml/engine/parse.ts';
 
 /** An interface's members with their arguments, without what is said of them in words; undefined where it is not there. */
 export function introspected(document: string, interfaceName: string): Readonly<Record<string, unknown>> | undefined {

@@ -1,7 +1,7 @@
 /** Snapshots as the commands that show them see them. */
 
-import type { CapturedDisk, DomainFacts, SnapshotOnDisk } from '../../src/cli/domain-facts.ts';
-import type { DiskImage } from '../../src/model/libxl.ts';
+import type { CapturedDisk, DomainFacts, SnapshotOnDisk } from '../../src/cli/storage/domain-facts.ts';
+import type { DiskImage } from '../../src/model/disk-image.ts';
 
 export const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 

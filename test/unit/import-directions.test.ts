@@ -3,20 +3,28 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { expect, test } from '@jest/globals';
 
 const SRC = resolve(import.meta.dirname, '../../src');
+const UNIT = import.meta.dirname;
 
-/** Which rooms of src, or single files of them, a room may import from. Its own files, `errors.ts` and `model` are open to all but model itself. */
+/**
+ * Which rooms of src a room may import from; `room/wing` names one folder in it. A wing that has a line of its own obeys
+ * that one. Its own room, `errors.ts`, `version.ts` and `model` are open to all but model itself.
+ */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   model: [],
+  native: [],
   xml: ['model'],
   disks: ['model'],
-  libxl: ['model', 'disks'],
+  memory: ['model', 'disks'],
+  libxl: ['model', 'native', 'disks', 'memory'],
   store: ['model', 'xml', 'snapshots'],
   snapshots: ['model', 'xml'],
-  hosts: ['model', 'xml', 'snapshots', 'libxl', 'disks'],
+  hosts: ['model', 'xml', 'snapshots', 'libxl', 'disks', 'memory'],
+  'hosts/embedded': ['model', 'xml', 'snapshots', 'disks', 'memory'],
   rpc: ['model', 'snapshots'],
   dbus: ['model', 'snapshots'],
-  cli: ['model', 'xml', 'rpc', 'disks', 'libxl', 'store', 'snapshots/libxl-args.ts', 'hosts/test-memory.ts'],
-  daemon: ['model', 'xml', 'disks', 'libxl', 'store', 'snapshots', 'hosts', 'rpc', 'dbus'],
+  cli: ['model', 'xml', 'rpc', 'disks', 'memory', 'store'],
+  'cli/libxl-json': ['model', 'xml', 'libxl', 'memory', 'rpc', 'disks', 'store'],
+  daemon: ['model', 'native', 'xml', 'disks', 'memory', 'libxl', 'store', 'snapshots', 'hosts', 'rpc', 'dbus'],
 };
 
 /** Files of another room that may be imported for their types alone. */
@@ -28,7 +36,7 @@ const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The one room each of these packages may be imported in. */
-const PACKAGE_ROOMS: Readonly<Record<string, string>> = { koffi: 'libxl', 'dbus-next': 'dbus', 'libxml2-wasm': 'xml' };
+const PACKAGE_ROOMS: Readonly<Record<string, string>> = { koffi: 'native', 'dbus-next': 'dbus', 'libxml2-wasm': 'xml' };
 
 const IMPORT = /^\s*(?:import|export)\s+(type\s)?[^'"]*?from\s+['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]\s*\)/gm;
 
@@ -49,6 +57,13 @@ const imports: readonly Import[] = sources.flatMap((file) =>
   }),
 );
 
+/** The line of the table that a file goes by: its wing's, or its room's. */
+function ruleOf(file: string): string {
+  const [room = '', wing = ''] = file.split('/');
+  const both = `${room}/${wing}`;
+  return both in MAY_IMPORT ? both : room;
+}
+
 test('the rooms of src exist and every file lies in one of them', () => {
   const rooms = new Set(sources.map((file) => file.split('/')[0]));
   for (const room of rooms) expect([...Object.keys(MAY_IMPORT), 'index.ts', 'errors.ts', 'version.ts']).toContain(room);
@@ -56,16 +71,55 @@ test('the rooms of src exist and every file lies in one of them', () => {
 });
 
 test('imports between rooms go one way only', () => {
-  const wrong = imports.filter(({ room, target, typeOnly }) => {
-    const allowed = MAY_IMPORT[room];
-    const targetRoom = target.split('/')[0] ?? '';
-    if (!allowed || !target.endsWith('.ts') || target === 'errors.ts' || target === 'version.ts' || targetRoom === room)
-      return false;
-    if (!allowed.includes(targetRoom)) return !allowed.includes(target);
+  const wrong = imports.filter(({ file, room, target, typeOnly }) => {
+    const rule = ruleOf(file);
+    const allowed = MAY_IMPORT[rule];
+    const [targetRoom = '', targetWing = ''] = target.split('/');
+    if (!allowed || !target.endsWith('.ts') || target === 'errors.ts' || target === 'version.ts') return false;
+    if (targetRoom === room) return false;
+    if (!allowed.includes(targetRoom)) return !allowed.includes(`${targetRoom}/${targetWing}`);
     const restricted = targetRoom === 'snapshots' ? TYPES_ONLY[room] : undefined;
     return restricted !== undefined && !(typeOnly && restricted.includes(target));
   });
   expect(wrong).toEqual([]);
+});
+
+/** Wings of one room that must not know another of it. */
+const WINGS_APART: readonly (readonly [from: string, to: string])[] = [
+  ['hosts/embedded', 'hosts/libvirt'],
+  ['hosts/libvirt', 'hosts/embedded'],
+  ['rpc/wire', 'rpc/server'],
+  ['rpc/wire', 'rpc/proxy'],
+  ['rpc/wire', 'rpc/client'],
+  ['rpc/server', 'rpc/proxy'],
+  ['rpc/client', 'rpc/server'],
+  ['rpc/client', 'rpc/proxy'],
+  ['snapshots/create', 'snapshots/revert'],
+  ['snapshots/create', 'snapshots/delete'],
+  ['snapshots/delete', 'snapshots/revert'],
+  ['snapshots/chains', 'snapshots/create'],
+  ['snapshots/chains', 'snapshots/revert'],
+  ['snapshots/chains', 'snapshots/delete'],
+];
+
+test('wings of one room that have nothing to do with each other stay apart', () => {
+  const between = ([from, to]: readonly [string, string]) =>
+    imports.filter(({ file, target }) => file.startsWith(`${from}/`) && target.startsWith(`${to}/`));
+  expect(WINGS_APART.flatMap(between)).toEqual([]);
+});
+
+test('no folder of src has more than 15 source files', () => {
+  const folders = sources.map((file) => dirname(file));
+  const full = folders.filter((folder) => folders.filter((each) => each === folder).length > 15);
+  expect(full).toEqual([]);
+});
+
+test('test/unit has the folders of src, and no helpers', () => {
+  const unit = readdirSync(UNIT, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+  const folders = new Set(sources.map((file) => dirname(file)));
+  const rooms = new Set([...folders].map((folder) => folder.split('/')[0]));
+  expect(unit.filter((file) => !file.endsWith('.test.ts'))).toEqual([]);
+  expect(unit.filter((file) => !folders.has(dirname(file)) && !rooms.has(dirname(file)))).toEqual([]);
 });
 
 test('no file imports itself, through whatever others', () => {

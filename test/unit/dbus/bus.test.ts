@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { busSocket } from '../../../src/dbus/address.ts';
 import { Bus, type Call, type Reply, variant } from '../../../src/dbus/bus.ts';
-import { PrivateBus } from '../../support/private-bus.ts';
+import { PrivateBus } from '../../support/daemons/private-bus.ts';
 import { refusal } from '../../support/refusal.ts';
 
 let daemon: PrivateBus;

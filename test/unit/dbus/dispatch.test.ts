@@ -3,8 +3,8 @@ import type { Call, Reply } from '../../../src/dbus/bus.ts';
 import { dispatch } from '../../../src/dbus/dispatch.ts';
 import type { Served } from '../../../src/dbus/objects.ts';
 import { domainPath, placesOf, snapshotPath } from '../../../src/dbus/paths.ts';
-import { MemoryDomains } from '../../support/memory-domains.ts';
-import { MemorySnapshots } from '../../support/memory-snapshots.ts';
+import { MemoryDomains } from '../../support/fakes/domains-in-memory.ts';
+import { MemorySnapshots } from '../../support/fakes/snapshots-in-memory.ts';
 
 const places = placesOf('Test');
 const NOBODY = '11111111-2222-3333-4444-555555555555';

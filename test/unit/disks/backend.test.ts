@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import { groupByBackend, refusalOf } from '../../../src/disks/backend.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
-import { disk } from '../hosts/embedded.ts';
-import { overlay } from './device-model.ts';
-import { fakeVolumes, phy } from './fake-volumes.ts';
+import { overlay } from '../../support/disks/device-model.ts';
+import { fakeVolumes, phy } from '../../support/disks/fake-volumes.ts';
+import { disk } from '../../support/hosts/embedded.ts';
 
 const qcow2 = disk('xvda', '/images/a.qcow2');
 const raw = disk('xvda', '/images/a.raw', 'raw');

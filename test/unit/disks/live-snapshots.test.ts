@@ -2,12 +2,12 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from '@jest/globals';
 import { deleteLiveSnapshots } from '../../../src/disks/live-delete.ts';
 import { checkLiveSnapshots, LiveSnapshots } from '../../../src/disks/live-snapshots.ts';
-import { graphOf } from '../../../src/disks/nodes.ts';
+import { graphOf } from '../../../src/disks/qemu/block-graph.ts';
 import { LibvirtError } from '../../../src/errors.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
-import { snapshotsIn } from '../../support/images.ts';
-import { checkImage, hasPattern, newImage, qemuImg, writePattern } from '../hosts/embedded.ts';
-import { cuttingProxy, deviceModel, on, overlay } from './device-model.ts';
+import { cuttingProxy, deviceModel, on, overlay } from '../../support/disks/device-model.ts';
+import { snapshotsIn } from '../../support/disks/images.ts';
+import { checkImage, hasPattern, newImage, qemuImg, writePattern } from '../../support/hosts/embedded.ts';
 
 const { signal } = new AbortController();
 type Model = Awaited<ReturnType<typeof deviceModel>>;

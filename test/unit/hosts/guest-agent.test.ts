@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { freezeGuest } from '../../../src/hosts/guest-agent.ts';
-import { parseDomain } from '../../../src/xml/domain.ts';
+import { parseDomain } from '../../../src/xml/domain/domain.ts';
 
 let dir: string;
 let server: Server | undefined;

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { requireFreeSpace } from '../../../src/libxl/free-space.ts';
 import { checkDomainSnapshotSave } from '../../../src/libxl/save.ts';
-import { scratchFolder } from '../hosts/embedded.ts';
-import { FakeXen } from './fake-xen.ts';
+import { scratchFolder } from '../../support/hosts/embedded.ts';
+import { FakeXen } from '../../support/libxl/fake-xen.ts';
 
 /** A check of a save with memory, on a guest of which this is so. */
 async function check(xen: FakeXen, args: object = {}): Promise<void> {

@@ -4,8 +4,8 @@ import { describe, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../src/errors.ts';
 import { domainSnapshotRestore } from '../../../src/libxl/restore.ts';
 import { domainSnapshotSave } from '../../../src/libxl/save.ts';
-import { scratchFolder } from '../hosts/embedded.ts';
-import { FakeXen, UUID } from './fake-xen.ts';
+import { scratchFolder } from '../../support/hosts/embedded.ts';
+import { FakeXen, UUID } from '../../support/libxl/fake-xen.ts';
 
 const { signal } = new AbortController();
 

@@ -5,12 +5,12 @@ import { LibvirtError } from '../../../src/errors.ts';
 import { domainSnapshotRecover } from '../../../src/libxl/recover.ts';
 import { checkDomainSnapshotSave } from '../../../src/libxl/save.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
-import { snapshotsIn } from '../../support/images.ts';
-import { imagesInUse } from '../../support/images-in-use.ts';
-import { overlay } from '../disks/device-model.ts';
-import { fakeVolumes, phy } from '../disks/fake-volumes.ts';
-import { hasPattern, nbdUri, writePattern } from '../hosts/embedded.ts';
-import { guest } from './guest.ts';
+import { overlay } from '../../support/disks/device-model.ts';
+import { fakeVolumes, phy } from '../../support/disks/fake-volumes.ts';
+import { snapshotsIn } from '../../support/disks/images.ts';
+import { imagesInUse } from '../../support/disks/images-in-use.ts';
+import { hasPattern, nbdUri, writePattern } from '../../support/hosts/embedded.ts';
+import { guest } from '../../support/libxl/guest.ts';
 
 type Guest = Awaited<ReturnType<typeof guest>>;
 

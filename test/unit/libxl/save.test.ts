@@ -1,13 +1,13 @@
 import { stat } from 'node:fs/promises';
 import { describe, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../src/errors.ts';
-import { checkLibxlStream, readMemoryImage } from '../../../src/libxl/memory-image.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave } from '../../../src/libxl/save.ts';
+import { checkLibxlStream, readMemoryImage } from '../../../src/memory/image-file.ts';
 import type { LibxlDomainSnapshotArgs } from '../../../src/model/libxl.ts';
-import { snapshotsIn } from '../../support/images.ts';
-import { disk } from '../hosts/embedded.ts';
-import { STREAM } from './fake-xen.ts';
-import { guest, quiet, XML } from './guest.ts';
+import { snapshotsIn } from '../../support/disks/images.ts';
+import { disk } from '../../support/hosts/embedded.ts';
+import { STREAM } from '../../support/libxl/fake-xen.ts';
+import { guest, quiet, XML } from '../../support/libxl/guest.ts';
 
 /** Nothing is left: the guest runs, no file, no disk snapshot, no helper. */
 async function expectUntouched({ xen, files, images }: Awaited<ReturnType<typeof guest>>): Promise<void> {

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { type Libxenlight, openLibxenlight } from '../../../src/libxl/bindings.ts';
+import { type Libxenlight, openLibxenlight } from '../../../src/libxl/helper/bindings.ts';
 import {
   DEVICE_DISK,
   DISK_SNAPSHOT,
@@ -12,8 +12,8 @@ import {
 } from '../../../src/libxl/structs.ts';
 import { libxlDeviceDisk } from '../../../src/model/device-disk.ts';
 import type { LibxlDeviceDisk, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../../src/model/libxl.ts';
-import { parseDomain } from '../../../src/xml/domain.ts';
-import { domainDisks } from '../../../src/xml/domain-disks.ts';
+import { domainDisks } from '../../../src/xml/domain/disks.ts';
+import { parseDomain } from '../../../src/xml/domain/domain.ts';
 
 /** libvirt's own domains for its libxl driver. */
 const PAIRS = resolve(import.meta.dirname, '../../../../shared/corpus/libvirt-9.0.0/tests/libxlxml2domconfigdata');

@@ -3,8 +3,8 @@ import { join, resolve } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { libxlDeviceDisk } from '../../../src/model/device-disk.ts';
 import type { DomainDisk } from '../../../src/model/domain.ts';
-import { parseDomain } from '../../../src/xml/domain.ts';
-import { domainDisks } from '../../../src/xml/domain-disks.ts';
+import { domainDisks } from '../../../src/xml/domain/disks.ts';
+import { parseDomain } from '../../../src/xml/domain/domain.ts';
 
 /** libvirt's own pairs: a domain, and the libxl_domain_config that its driver makes of it. */
 const PAIRS = resolve(import.meta.dirname, '../../../../shared/corpus/libvirt-9.0.0/tests/libxlxml2domconfigdata');

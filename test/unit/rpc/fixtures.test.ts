@@ -2,11 +2,11 @@
 
 import { describe, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../src/errors.ts';
-import { type Codec, nothing } from '../../../src/rpc/codec.ts';
-import { decodeHeader, decodePayload, encodeFrame, HEADER_BYTES, PROGRAM, TYPE } from '../../../src/rpc/frames.ts';
-import { legacyLifecycleMessage, lifecycleMessage, remoteError } from '../../../src/rpc/messages.ts';
-import { PROCEDURES as P } from '../../../src/rpc/procedures.ts';
-import { rpcFixture, rpcFixtureNames } from '../../support/rpc-fixtures.ts';
+import { type Codec, nothing } from '../../../src/rpc/wire/codec.ts';
+import { decodeHeader, decodePayload, encodeFrame, HEADER_BYTES, PROGRAM, TYPE } from '../../../src/rpc/wire/frames.ts';
+import { legacyLifecycleMessage, lifecycleMessage, remoteError } from '../../../src/rpc/wire/messages.ts';
+import { PROCEDURES as P } from '../../../src/rpc/wire/procedures.ts';
+import { rpcFixture, rpcFixtureNames } from '../../support/rpc/fixtures.ts';
 
 const uuid = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 const test1 = { name: 'test', uuid, id: 1 };

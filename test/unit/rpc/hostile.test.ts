@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { LifecycleHub } from '../../../src/rpc/events.ts';
-import { encodeFrame, STATUS, TYPE } from '../../../src/rpc/frames.ts';
-import { PROCEDURES as P, type Procedure } from '../../../src/rpc/procedures.ts';
-import { type Listener, listen } from '../../../src/rpc/server.ts';
-import { standalone } from '../../../src/rpc/standalone.ts';
-import { MemoryDomains } from '../../support/memory-domains.ts';
-import { MemorySnapshots } from '../../support/memory-snapshots.ts';
-import { RawClient } from '../../support/raw-client.ts';
+import { LifecycleHub } from '../../../src/rpc/server/lifecycle-hub.ts';
+import { type Listener, listen } from '../../../src/rpc/server/server.ts';
+import { standalone } from '../../../src/rpc/server/standalone.ts';
+import { encodeFrame, STATUS, TYPE } from '../../../src/rpc/wire/frames.ts';
+import { PROCEDURES as P, type Procedure } from '../../../src/rpc/wire/procedures.ts';
+import { MemoryDomains } from '../../support/fakes/domains-in-memory.ts';
+import { MemorySnapshots } from '../../support/fakes/snapshots-in-memory.ts';
+import { RawClient } from '../../support/rpc/raw-client.ts';
 
 /** Connections in a run; each sends many frames. */
 const RUNS = 150;

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { PROCEDURES } from '../../../src/rpc/procedures.ts';
+import { PROCEDURES } from '../../../src/rpc/wire/procedures.ts';
 
 /** Saves and migrations change something, too: but it is the upstream that carries them out, and that refuses them. */
 const LEFT_TO_THE_UPSTREAM = [

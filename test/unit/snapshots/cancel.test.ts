@@ -5,13 +5,13 @@ import type { Domain, DomainRef } from '../../../src/model/domain.ts';
 import { DELETE } from '../../../src/model/flags.ts';
 import type { SnapshotDef } from '../../../src/model/snapshot.ts';
 import type { SnapshotContext } from '../../../src/snapshots/context.ts';
-import { deleteSnapshot } from '../../../src/snapshots/delete.ts';
+import { deleteSnapshot } from '../../../src/snapshots/delete/delete.ts';
 import { DomainSnapshots } from '../../../src/snapshots/domain-snapshots.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
 import type { Journal } from '../../../src/snapshots/ports.ts';
-import { revertToSnapshot } from '../../../src/snapshots/revert.ts';
-import { parseDomain } from '../../../src/xml/domain.ts';
-import { MemoryStore } from '../../support/memory-store.ts';
+import { revertToSnapshot } from '../../../src/snapshots/revert/revert.ts';
+import { parseDomain } from '../../../src/xml/domain/domain.ts';
+import { MemoryStore } from '../../support/fakes/store-in-memory.ts';
 
 const ref: DomainRef = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 3 };
 const definition = parseDomain(

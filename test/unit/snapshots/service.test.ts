@@ -4,7 +4,7 @@ import type { SnapshotContext } from '../../../src/snapshots/context.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
 import type { Journal } from '../../../src/snapshots/ports.ts';
 import { SnapshotService } from '../../../src/snapshots/service.ts';
-import { MemoryStore } from '../../support/memory-store.ts';
+import { MemoryStore } from '../../support/fakes/store-in-memory.ts';
 
 const domain: Domain = {
   ref: { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: -1 },

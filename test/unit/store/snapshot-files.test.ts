@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { DomainRef } from '../../../src/model/domain.ts';
 import type { SnapshotDef } from '../../../src/model/snapshot.ts';
 import { SnapshotFiles } from '../../../src/store/snapshot-files.ts';
-import { parseDomain } from '../../../src/xml/domain.ts';
-import { writeSnapshot } from '../../../src/xml/snapshot-write.ts';
+import { parseDomain } from '../../../src/xml/domain/domain.ts';
+import { writeSnapshot } from '../../../src/xml/snapshot/write.ts';
 
 const STORED = join(import.meta.dirname, '../../../../shared/corpus/oracle-stored/stored');
 const domain: DomainRef = { name: 'q1', uuid: '22222222-2222-3333-4444-777777777777', id: -1 };

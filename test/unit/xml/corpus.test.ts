@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { childAt, textAt } from '../../../src/model/element.ts';
 import type { SnapshotRequest, SnapshotState } from '../../../src/model/snapshot.ts';
-import { parseXml } from '../../../src/xml/parse.ts';
-import { readSnapshot, readSnapshotRequest } from '../../../src/xml/snapshot-read.ts';
-import { writeSnapshot } from '../../../src/xml/snapshot-write.ts';
-import { writeElement } from '../../../src/xml/write.ts';
+import { parseXml } from '../../../src/xml/engine/parse.ts';
+import { writeElement } from '../../../src/xml/engine/write.ts';
+import { readSnapshot, readSnapshotRequest } from '../../../src/xml/snapshot/read.ts';
+import { writeSnapshot } from '../../../src/xml/snapshot/write.ts';
 
 const CORPUS = join(import.meta.dirname, '../../../../shared/corpus');
 const corpus = (...path: readonly string[]): string => readFileSync(join(CORPUS, ...path), 'utf8');

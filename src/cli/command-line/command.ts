@@ -1,0 +1,66 @@
+/** What a command of xlsnap is: its place in the help, its options as virsh describes its own (vshCmdOptDef), its work. */
+
+import { failure } from '../failure.ts';
+import type { Session } from '../session.ts';
+
+/**
+ * `data` must be there, `string` may; both are also taken by their place, in the table's order. `argv` takes what is
+ * left, as often as it comes. `bool` is a flag.
+ */
+export interface OptionDef {
+  readonly name: string;
+  readonly type: 'data' | 'string' | 'argv' | 'bool';
+  readonly help: string;
+  /** A string that is taken by its name only. */
+  readonly named?: true;
+  /** What its values are, for completion. */
+  readonly completes?: 'domain' | 'snapshot' | 'command' | readonly string[];
+}
+
+/** What was given for an option; a flag that was not given is false, other options undefined. */
+type ValueOf<O extends OptionDef> = O['type'] extends 'bool'
+  ? boolean
+  : O['type'] extends 'argv'
+    ? readonly string[]
+    : O['type'] extends 'data'
+      ? string
+      : string | undefined;
+
+export type Values<Options extends readonly OptionDef[]> = {
+  readonly [O in Options[number] as O['name']]: ValueOf<O>;
+};
+
+export interface Command {
+  readonly name: string;
+  /** One line, for the list of commands. */
+  readonly help: string;
+  readonly description: string;
+  readonly options: readonly OptionDef[];
+  /** Rejects with a LibvirtError, whose message is the last line the user sees. */
+  run(values: Readonly<Record<string, unknown>>, session: Session): Promise<void>;
+}
+
+interface CommandDef<Options extends readonly OptionDef[]> extends Omit<Command, 'run'> {
+  readonly options: Options;
+  run(values: Values<Options>, session: Session): Promise<void>;
+}
+
+/** Declares a command: `run` gets its options' values by name, with the types that the table gives them. */
+export function command<const Options extends readonly OptionDef[]>(definition: CommandDef<Options>): Command {
+  return { ...definition, run: (values, session) => definition.run(values as Values<Options>, session) };
+}
+
+/** The first option of all commands about a domain. */
+export const DOMAIN = { name: 'domain', type: 'data', help: 'domain name, id or uuid', completes: 'domain' } as const;
+
+/** For every command that prints something; the text it replaces is virsh's. */
+export const JSON_OPTION = { name: 'json', type: 'bool', help: 'print JSON' } as const;
+
+/** Refuses two options at once, in virsh's words (VSH_EXCLUSIVE_OPTIONS). */
+export function exclusive(values: Readonly<Record<string, unknown>>, first: string, second: string): void {
+  if (isGiven(values[first]) && isGiven(values[second])) {
+    throw failure(`Options --${first} and --${second} are mutually exclusive`);
+  }
+}
+
+const isGiven = (value: unknown): boolean => value !== undefined && value !== false;

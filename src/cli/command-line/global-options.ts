@@ -1,0 +1,65 @@
+/** What stands before the command: virsh's own options, as far as they mean something here. */
+
+import { parseArgs } from 'node:util';
+import { defaultUri } from '../connection.ts';
+import { failure } from '../failure.ts';
+
+/** What the command line as a whole asks for. */
+export type Invocation =
+  | { readonly kind: 'help' | 'version' }
+  | {
+      readonly kind: 'command';
+      readonly uri: string;
+      readonly readOnly: boolean;
+      readonly quiet: boolean;
+      /** The command and its arguments. */
+      readonly words: readonly string[];
+    };
+
+export const USAGE = `
+xlsnap [options]... <command> [args...]
+
+  options:
+    -c | --connect=URI      hypervisor connection URI
+    -h | --help             this help
+    -q | --quiet            quiet mode
+    -r | --readonly         connect readonly
+    -v | --version          version
+  commands:
+
+`;
+
+const OPTIONS = {
+  connect: { type: 'string', short: 'c' },
+  help: { type: 'boolean', short: 'h' },
+  quiet: { type: 'boolean', short: 'q' },
+  readonly: { type: 'boolean', short: 'r' },
+  version: { type: 'boolean', short: 'v' },
+} as const;
+
+/** As they are written. */
+export const OPTION_NAMES: readonly string[] = Object.keys(OPTIONS).map((name) => `--${name}`);
+
+/** Reads options up to the first word that is none: that is the command, and all behind it is the command's. */
+export function parseInvocation(argv: readonly string[], env: NodeJS.ProcessEnv): Invocation {
+  const args = [...argv];
+  const { tokens } = parseArgs({ args, options: OPTIONS, strict: false, tokens: true });
+  const end = tokens.findIndex(({ kind }) => kind !== 'option');
+  const given = new Map<string, string | undefined>();
+  for (const token of end < 0 ? tokens : tokens.slice(0, end)) {
+    if (token.kind !== 'option') break;
+    const option = OPTIONS[token.name as keyof typeof OPTIONS];
+    const takesNone = option?.type === 'boolean' && token.value !== undefined;
+    if (!option || takesNone) throw failure(`unsupported option '${token.rawName}'. See --help.`);
+    if (option.type === 'string' && token.value === undefined) {
+      throw failure(`option '-${option.short}'/'--${token.name}' requires an argument`);
+    }
+    given.set(token.name, token.value);
+  }
+  const command = tokens[end];
+  const words = command ? args.slice(command.kind === 'positional' ? command.index : command.index + 1) : [];
+  if (given.has('version')) return { kind: 'version' };
+  if (given.has('help') || words.length === 0) return { kind: 'help' };
+  const uri = given.get('connect') || defaultUri(env);
+  return { kind: 'command', uri, readOnly: given.has('readonly'), quiet: given.has('quiet'), words };
+}

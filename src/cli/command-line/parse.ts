@@ -1,0 +1,93 @@
+/** virsh's rules for command lines (vshCommandParse): options by name or by place, and its words for what does not fit. */
+
+import { failure } from '../failure.ts';
+import type { Command, OptionDef } from './command.ts';
+
+/** An option of every command: what else is given does not matter then. */
+const HELP: OptionDef = { name: 'help', type: 'bool', help: 'print help for this function' };
+
+/** By option name: true, a string, or the strings of an argv. */
+type Given = Map<string, true | string | string[]>;
+
+export interface ParsedCommand {
+  readonly command: Command;
+  readonly given: ReadonlyMap<string, true | string | readonly string[]>;
+}
+
+/** Reads a command and its arguments. Refuses, as virsh does before it does anything. */
+export function parseCommand(commands: readonly Command[], [name, ...args]: readonly string[]): ParsedCommand {
+  const command = commands.find((known) => known.name === name);
+  if (!command) throw failure(`unknown command: '${name}'`);
+  const { given, wanting } = readArguments(command, args);
+  if (wanting) throw failure(`expected syntax: --${wanting.name} <string>`);
+  if (!given.has('help')) requireAll(command, given);
+  return { command, given };
+}
+
+/** A command line as far as it goes. */
+export interface ReadArguments {
+  readonly given: ParsedCommand['given'];
+  /** The option that came last, where its value has not come. */
+  readonly wanting: OptionDef | undefined;
+  /** The option that takes the next word without a name. */
+  readonly place: OptionDef | undefined;
+}
+
+/** Refuses what no further words could put right. */
+export function readArguments(command: Command, words: readonly string[]): ReadArguments {
+  const args = [...words];
+  const given: Given = new Map();
+  const places = command.options.filter(({ type, named }) => type !== 'bool' && !named);
+  const place = () => places.find(({ name, type }) => type === 'argv' || !given.has(name));
+  let dataOnly = false;
+  for (let arg = args.shift(); arg !== undefined; arg = args.shift()) {
+    if (!dataOnly && arg === '--') {
+      dataOnly = true;
+    } else if (!dataOnly && /^--[a-zA-Z0-9]/.test(arg)) {
+      const { option, inline } = named(command, arg, given);
+      const value = option.type === 'bool' ? flag(option, inline) : (inline ?? args.shift());
+      if (value === undefined) return { given, wanting: option, place: place() };
+      give(given, option, value);
+    } else {
+      const option = place();
+      if (!option) throw failure(`unexpected data '${arg}'`);
+      give(given, option, arg);
+    }
+  }
+  return { given, wanting: undefined, place: place() };
+}
+
+/** `--name` or `--name=value`. */
+function named(command: Command, arg: string, given: Given): { option: OptionDef; inline: string | undefined } {
+  const [, name = '', inline] = /^--([^=]*)(?:=(.*))?$/s.exec(arg) ?? [];
+  const option = [HELP, ...command.options].find((known) => known.name === name);
+  if (!option) throw failure(`command '${command.name}' doesn't support option --${name}`);
+  if (given.has(name) && option.type !== 'argv') throw failure(`option --${name} already seen`);
+  return { option, inline };
+}
+
+function flag({ name }: OptionDef, inline: string | undefined): true {
+  if (inline !== undefined) throw failure(`invalid '=' after option --${name}`);
+  return true;
+}
+
+function give(given: Given, { name, type }: OptionDef, value: true | string): void {
+  if (type !== 'argv' || value === true) given.set(name, value);
+  else given.set(name, [...((given.get(name) as string[] | undefined) ?? []), value]);
+}
+
+function requireAll({ name, options }: Command, given: ReadArguments['given']): void {
+  const missing = options.filter((option) => option.type === 'data' && !given.has(option.name));
+  if (missing.length === 0) return;
+  throw failure(missing.map((option) => `command '${name}' requires <${option.name}> option`).join('\nerror: '));
+}
+
+/** The values a command's `run` takes. An empty string is refused, where virsh refuses it: when the command runs. */
+export function valuesOf({ command, given }: ParsedCommand): Readonly<Record<string, unknown>> {
+  const values = command.options.map(({ name, type }) => {
+    const value = given.get(name) ?? { bool: false, argv: [], data: undefined, string: undefined }[type];
+    if (value === '') throw failure(`Failed to get option '${name}': Option argument is empty`);
+    return [name, value] as const;
+  });
+  return Object.fromEntries(values);
+}

@@ -1,0 +1,63 @@
+/** `xlsnap doctor`: what xlsnapd's own recovery has left, in plain words, and the way out of each. */
+
+import type { RpcClient } from '../../rpc/client/client.ts';
+import { FileJournal } from '../../store/journal.ts';
+import { command, JSON_OPTION } from '../command-line/command.ts';
+import { failure } from '../failure.ts';
+import type { Session } from '../session.ts';
+import { foldersOf, MEMORY_DIR, SNAPSHOT_DIR, STATE_DIR } from '../storage/daemon-folders.ts';
+import { findingText } from '../storage/finding.ts';
+import { examine } from './examine.ts';
+import { type DoctorFinding, journalFindings } from './file-rules.ts';
+import { type Mended, mend } from './mend.ts';
+
+export const DOCTOR = command({
+  name: 'doctor',
+  help: 'what interrupted operations have left, and the way out',
+  description:
+    'Lists operations that were interrupted and are not mended, and files, images and snapshots that belong to nothing. ' +
+    'Fails where something is wrong. --fix removes what is certainly left over: files that were never finished, and empty ' +
+    'folders. --orphans, with it, deletes snapshots whose metadata is gone: those whose memory is there, and those that ' +
+    'volumes of LVM and ZFS have. Nothing is removed of a ' +
+    'domain that an operation runs on. Locks end with their process: none can be left.',
+  options: [
+    { name: 'fix', type: 'bool', help: 'remove what is certainly left over' },
+    { name: 'orphans', type: 'bool', help: 'with --fix: delete snapshots without metadata, too' },
+    JSON_OPTION,
+    MEMORY_DIR,
+    SNAPSHOT_DIR,
+    STATE_DIR,
+  ],
+  async run(values, session) {
+    if (values.orphans && !values.fix) throw failure('--orphans goes with --fix');
+    const folders = foldersOf(values, session);
+    const journal = new FileJournal(folders.stateDir, (text) => session.error(text));
+    const client = await connected(session, journal);
+    const told: (DoctorFinding & Mended)[] = [];
+    for (const finding of await examine(client, folders, journal)) {
+      const mended = values.fix ? await mend(client, journal, folders, finding, values) : {};
+      told.push({ ...finding, ...mended });
+      if (mended.refused !== undefined) session.error(mended.refused);
+      if (values.json) continue;
+      if (mended.done === undefined) session.print(findingText(finding));
+      else session.extra(`${mended.done}\n`);
+    }
+    if (values.json) session.json(told.map(({ removal, orphan, ...finding }) => finding));
+    const problems = told.filter(({ level, done }) => level === 'problem' && done === undefined).length;
+    if (problems > 0) throw failure(problems === 1 ? '1 problem found' : `${problems} problems found`);
+    if (!values.json) session.extra('No problems found\n');
+  },
+});
+
+/** Without the daemon nothing can be told from what is in use; but what it will have to mend is on the disk. */
+async function connected(session: Session, journal: FileJournal): Promise<RpcClient> {
+  try {
+    return await session.client();
+  } catch (error) {
+    const records = await journal.records().catch(() => []);
+    for (const { problem } of journalFindings({ records, working: new Set() })) {
+      session.print(findingText({ problem, wayOut: 'start xlsnapd, which mends what it can' }));
+    }
+    throw error;
+  }
+}

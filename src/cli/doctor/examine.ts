@@ -1,0 +1,107 @@
+/** Gathers all that the doctor judges by, and lets the rules speak. Reads only. */
+
+import { lstatSync, readFileSync } from 'node:fs';
+import { LibvirtError } from '../../errors.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
+import { XML } from '../../model/flags.ts';
+import type { RpcClient } from '../../rpc/client/client.ts';
+import type { Folders } from '../../store/default-folders.ts';
+import type { FileJournal } from '../../store/journal.ts';
+import { parseDomain } from '../../xml/domain/domain.ts';
+import { diskImages } from '../../xml/domain/images.ts';
+import { readSnapshotEntry } from '../../xml/snapshot/read.ts';
+import { orNone } from '../session.ts';
+import { type FoundImage, imagesOfDisks } from '../storage/disk-images.ts';
+import { type DomainFacts, domainFacts } from '../storage/domain-facts.ts';
+import {
+  type DoctorFinding,
+  type JournalRecord,
+  journalFindings,
+  type Known,
+  memoryFindings,
+  metadataFindings,
+  type Orphan,
+} from './file-rules.ts';
+import { storedItems } from './folder-contents.ts';
+import { insideFindings, overlayFindings } from './image-rules.ts';
+import { foundVolumes, volumeFindings } from './volume-rules.ts';
+
+export async function examine(
+  client: RpcClient,
+  folders: Folders,
+  journal: FileJournal,
+): Promise<readonly DoctorFinding[]> {
+  // Files before snapshots: what a snapshot has written and then lists is listed when that is asked.
+  const memory = await storedItems(folders.memoryDir, 2);
+  const metadata = await storedItems(folders.snapshotDir, 2);
+  const volumes = await foundVolumes(client);
+  const domains = await allDomains(client, folders);
+  const records = await journal.records();
+  const known: Known = { domains, records, working: await working(client, records), now: Date.now() };
+  const ofMemory = memoryFindings(memory, known);
+  const images = await allImages(client, domains);
+  return [
+    ...journalFindings(known),
+    ...ofMemory,
+    ...metadataFindings(metadata, known, isDocument),
+    ...insideFindings(
+      domains,
+      images,
+      ofMemory.flatMap(({ orphan }) => orphan ?? []),
+    ),
+    ...volumeFindings(volumes, known).filter(({ orphan }) => !isOf(orphan, ofMemory)),
+    ...(await overlayFindings(images)),
+  ];
+}
+
+/** What is spoken of with its memory, and deleted with it. */
+function isOf(orphan: Orphan | undefined, ofMemory: readonly DoctorFinding[]): boolean {
+  return ofMemory.some((other) => other.orphan?.uuid === orphan?.uuid && other.orphan?.snapshot === orphan?.snapshot);
+}
+
+async function allDomains(client: RpcClient, { memoryDir }: Folders): Promise<readonly DomainFacts[]> {
+  const domains: DomainFacts[] = [];
+  for (const ref of await client.listAllDomains()) {
+    const facts = await domainFacts(client, ref, memoryDir).catch(orNone('NO_DOMAIN'));
+    if (facts) domains.push(facts);
+  }
+  return domains;
+}
+
+/** The domains with a record that the daemon is at work on. */
+async function working(client: RpcClient, records: readonly JournalRecord[]): Promise<ReadonlySet<string>> {
+  const uuids = new Set<string>();
+  for (const record of records) {
+    if (record instanceof LibvirtError) continue;
+    // A domain that is off and has no job is an error in libvirt.
+    const stats = await client.getJobStats(record.domain, 0).catch(() => undefined);
+    if (stats && stats.type !== 0) uuids.add(record.domain.uuid);
+  }
+  return uuids;
+}
+
+/** Of all domains, as they run and as they would start next, and of their snapshots. */
+async function allImages(client: RpcClient, domains: readonly DomainFacts[]): Promise<readonly FoundImage[]> {
+  const found = new Map<string, FoundImage>();
+  for (const facts of domains) {
+    const xml = await client.getXMLDesc(facts.domain, XML.INACTIVE).catch(orNone('NO_DOMAIN'));
+    const next = xml === undefined ? new Map<string, DiskImage>() : diskImages(parseDomain(xml), 'disk');
+    const disks = [
+      ...(await imagesOfDisks(facts)),
+      ...(await imagesOfDisks({ ...facts, snapshots: [], images: next })),
+    ];
+    for (const image of disks.flatMap(({ images }) => images)) found.set(image.path, image);
+  }
+  return [...found.values()];
+}
+
+function isDocument(path: string): boolean {
+  try {
+    // A pipe of that name would be waited for.
+    if (!lstatSync(path).isFile()) return false;
+    readSnapshotEntry(readFileSync(path, 'utf8'));
+    return true;
+  } catch {
+    return false;
+  }
+}

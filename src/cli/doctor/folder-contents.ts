@@ -1,0 +1,31 @@
+/** What lies in the daemon's folders, as plain data. */
+
+import { lstat, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemError } from '../../errors.ts';
+import { isMissing } from '../../store/atomic-file.ts';
+
+export interface StoredItem {
+  readonly path: string;
+  readonly name: string;
+  /** When it was last written to, milliseconds since the epoch. */
+  readonly changed: number;
+  /** What is in it; undefined for what is no folder. */
+  readonly inside: readonly StoredItem[] | undefined;
+}
+
+/** Sorted by name. `depth`: how many folders deep is looked; what lies deeper is not. A missing folder has nothing in it. */
+export async function storedItems(folder: string, depth: number): Promise<readonly StoredItem[]> {
+  const names = await readdir(folder).catch((error) => {
+    if (isMissing(error)) return [];
+    throw systemError(error, `cannot read folder '${folder}'`);
+  });
+  const items = names.sort().map(async (name): Promise<StoredItem | undefined> => {
+    const path = join(folder, name);
+    const found = await lstat(path).catch(() => undefined);
+    if (!found) return undefined;
+    const inside = found.isDirectory() ? (depth > 1 ? await storedItems(path, depth - 1) : []) : undefined;
+    return { path, name, changed: found.mtimeMs, inside };
+  });
+  return (await Promise.all(items)).filter((item) => item !== undefined);
+}

@@ -1,0 +1,96 @@
+/** Removes what a finding is about, where that may be done. */
+
+import { stat } from 'node:fs/promises';
+import { volumeSnapshotsOf } from '../../disks/backend.ts';
+import { imageInfo } from '../../disks/qemu/image-info.ts';
+import { asLibvirtError, LibvirtError } from '../../errors.ts';
+import { libxlDeviceDisk } from '../../model/device-disk.ts';
+import type { DomainDisk, DomainRef } from '../../model/domain.ts';
+import { CREATE, DELETE } from '../../model/flags.ts';
+import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot } from '../../model/libxl.ts';
+import type { RpcClient } from '../../rpc/client/client.ts';
+import { removeEmptyFolder, removeFile } from '../../store/atomic-file.ts';
+import type { Folders } from '../../store/default-folders.ts';
+import type { FileJournal } from '../../store/journal.ts';
+import { domainDisks } from '../../xml/domain/disks.ts';
+import { parseDomain } from '../../xml/domain/domain.ts';
+import { writeSnapshot } from '../../xml/snapshot/write.ts';
+import { documentOf, readImage } from '../libxl-json/convert.ts';
+import { orNone } from '../session.ts';
+import { type DoctorFinding, hasRecord, type Orphan } from './file-rules.ts';
+
+/** What has been done, or why it could not be. Neither: the finding is not for the doctor to mend. */
+export interface Mended {
+  readonly done?: string;
+  readonly refused?: string;
+}
+
+/** The journal is asked once more at the last moment: an operation may have begun since. `orphans`: those may go, too. */
+export async function mend(
+  client: RpcClient,
+  journal: FileJournal,
+  { memoryDir }: Folders,
+  { removal, orphan }: DoctorFinding,
+  { orphans }: { readonly orphans: boolean },
+): Promise<Mended> {
+  const target = removal ?? (orphans ? orphan : undefined);
+  if (!target) return {};
+  if (hasRecord({ records: await journal.records() }, target.uuid)) {
+    return { refused: 'an operation has begun on that domain: nothing of it is removed' };
+  }
+  try {
+    if (removal) {
+      await (removal.what === 'file' ? removeFile(removal.path) : removeEmptyFolder(removal.path));
+      return { done: `Removed ${removal.what} ${removal.path}` };
+    }
+    return orphan
+      ? { done: await deleteOrphan(client, await client.lookupByUUID(orphan.uuid), orphan, memoryDir) }
+      : {};
+  } catch (error) {
+    return { refused: asLibvirtError(error).message };
+  }
+}
+
+/**
+ * The snapshot is defined again and then deleted by the daemon, who can do that while the domain runs: its memory, and in
+ * the images of that time the internal snapshots of its name, or the volumes. What fails leaves it without metadata again.
+ */
+async function deleteOrphan(client: RpcClient, domain: DomainRef, orphan: Orphan, memoryDir: string): Promise<string> {
+  const { snapshot: name, memoryPath, disks: volumes } = orphan;
+  const known = await client.snapshots.lookupByName(domain, name, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'));
+  if (known)
+    throw new LibvirtError('OPERATION_INVALID', `snapshot '${name}' of domain '${domain.name}' has metadata now`);
+  const struct = volumes
+    ? { name, disks: volumes.map((disk) => ({ disk, name })) }
+    : await ofMemory(name, memoryPath, memoryDir);
+  const document = writeSnapshot(await documentOf(client, domain, struct, memoryDir), { secure: true });
+  const snapshot = await client.snapshots.createXML(domain, document, CREATE.REDEFINE);
+  try {
+    await client.snapshots.delete(snapshot, 0);
+  } catch (error) {
+    await client.snapshots.delete(snapshot, DELETE.METADATA_ONLY);
+    throw error;
+  }
+  const what = volumes ? 'from its volumes' : `with its memory ${memoryPath}`;
+  return `Deleted snapshot ${name} of domain ${domain.name} ${what}`;
+}
+
+async function ofMemory(name: string, memoryPath: string, memoryDir: string): Promise<LibxlDomainSnapshot> {
+  const { domainXml } = await readImage(memoryPath, memoryDir);
+  const { mtimeMs } = await stat(memoryPath);
+  const disks: LibxlDiskSnapshotResult[] = [];
+  for (const disk of domainDisks(parseDomain(domainXml))) {
+    if (await isInside(name, disk)) disks.push({ disk: libxlDeviceDisk(disk), name });
+  }
+  return { name, memory: true, memory_path: memoryPath, creation_time: Math.floor(mtimeMs / 1000), disks };
+}
+
+async function isInside(name: string, disk: DomainDisk): Promise<boolean> {
+  const { path, format } = disk;
+  if (path === undefined) return false;
+  if (format !== 'qcow2') {
+    return (await volumeSnapshotsOf(libxlDeviceDisk(disk))).some(({ snapshot }) => snapshot === name);
+  }
+  const info = await imageInfo({ path, format }).catch(() => undefined);
+  return info?.snapshots.some((snapshot) => snapshot.name === name) ?? false;
+}

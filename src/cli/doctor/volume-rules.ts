@@ -1,0 +1,54 @@
+/** Snapshot volumes of LVM and ZFS, which bear names that nobody else gives, and no metadata. */
+
+import { volumeSnapshotsOf } from '../../disks/backend.ts';
+import type { VolumeSnapshot } from '../../disks/volumes/volume-snapshots.ts';
+import { libxlDeviceDisk } from '../../model/device-disk.ts';
+import type { DomainRef } from '../../model/domain.ts';
+import { XML } from '../../model/flags.ts';
+import type { LibxlDeviceDisk } from '../../model/libxl.ts';
+import type { RpcClient } from '../../rpc/client/client.ts';
+import { domainDisks } from '../../xml/domain/disks.ts';
+import { parseDomain } from '../../xml/domain/domain.ts';
+import { orNone } from '../session.ts';
+import { type DoctorFinding, hasRecord, type Known } from './file-rules.ts';
+
+export interface FoundVolume extends VolumeSnapshot {
+  readonly domain: DomainRef;
+  readonly disk: LibxlDeviceDisk;
+}
+
+/** Of the disks of all domains, as they would start next. */
+export async function foundVolumes(client: RpcClient): Promise<readonly FoundVolume[]> {
+  const found = new Map<string, FoundVolume>();
+  for (const domain of await client.listAllDomains()) {
+    const xml = await client.getXMLDesc(domain, XML.INACTIVE).catch(orNone('NO_DOMAIN'));
+    for (const disk of xml === undefined ? [] : domainDisks(parseDomain(xml)).map(libxlDeviceDisk)) {
+      for (const each of await volumeSnapshotsOf(disk)) found.set(each.volume, { ...each, domain, disk });
+    }
+  }
+  return [...found.values()];
+}
+
+/** `found` was looked for before the snapshots in `known`: what is taken meanwhile has its metadata there. */
+export function volumeFindings(found: readonly FoundVolume[], known: Known): readonly DoctorFinding[] {
+  const named = new Set(
+    known.domains.flatMap(({ snapshots }) =>
+      snapshots.flatMap(({ name, disks }) => disks.map(({ image }) => `${image.path} ${name}`)),
+    ),
+  );
+  const orphans = found.filter(
+    ({ domain, disk, snapshot }) => !hasRecord(known, domain.uuid) && !named.has(`${disk.pdev_path} ${snapshot}`),
+  );
+  return orphans.flatMap(({ domain, snapshot }, index): DoctorFinding | [] => {
+    const volumes = orphans.filter((other) => other.domain.uuid === domain.uuid && other.snapshot === snapshot);
+    if (volumes[0] !== orphans[index]) return [];
+    const all = volumes.map(({ volume }) => `'${volume}'`).join(', ');
+    return {
+      level: 'problem',
+      problem: `${all}: of a snapshot '${snapshot}' of domain '${domain.name}' that has no metadata`,
+      wayOut:
+        'define the snapshot again (virsh snapshot-create --redefine); or xlsnap doctor --fix --orphans deletes it',
+      orphan: { uuid: domain.uuid, snapshot, disks: volumes.map(({ disk }) => disk) },
+    };
+  });
+}

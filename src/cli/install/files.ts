@@ -1,0 +1,94 @@
+/** What an installation puts into a host besides the package itself: files of packaging/ with this host's paths in them. */
+
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+
+export type Installed = InstalledFile | InstalledLink;
+
+interface InstalledFile {
+  readonly kind: 'file';
+  /** Absolute, on the host that it is for. */
+  readonly path: string;
+  readonly text: string;
+  readonly purpose: string;
+}
+
+interface InstalledLink {
+  readonly kind: 'link';
+  readonly path: string;
+  readonly target: string;
+  readonly purpose: string;
+}
+
+/** What differs from host to host. */
+interface HostFacts {
+  /** Group of the sockets. */
+  readonly group: string;
+  /** The daemon's --upstream; undefined: it looks for itself. */
+  readonly upstream: string | undefined;
+}
+
+const PACKAGING = resolve(import.meta.dirname, '../../../packaging');
+const UNITS = '/etc/systemd/system';
+const BUS_POLICIES = '/etc/dbus-1/system.d';
+
+/** Files by their place in packaging/, in the order in which they are written. */
+const FILES: readonly { readonly from: string; readonly to: string; readonly purpose: string }[] = [
+  { from: 'systemd/xlsnapd.service', to: UNITS, purpose: 'the daemon' },
+  { from: 'systemd/xlsnapd.socket', to: UNITS, purpose: 'where clients of xen:///system connect' },
+  { from: 'systemd/xlsnapd-ro.socket', to: UNITS, purpose: 'where read-only clients connect' },
+  {
+    from: 'systemd/virtxend.socket.d/xlsnapd.conf',
+    to: `${UNITS}/virtxend.socket.d`,
+    purpose: 'virtxend, where there is one, stands behind xlsnapd',
+  },
+  {
+    from: 'systemd/virtxend-ro.socket.d/xlsnapd.conf',
+    to: `${UNITS}/virtxend-ro.socket.d`,
+    purpose: 'the same for read-only clients',
+  },
+  { from: 'org.xlsnap.conf', to: BUS_POLICIES, purpose: 'who may speak with xlsnapd on the system bus' },
+];
+
+/** What `systemctl enable` would make of the units' [Install] sections. */
+const ENABLED: readonly { readonly unit: string; readonly by: string }[] = [
+  { unit: 'xlsnapd.service', by: 'multi-user.target' },
+  { unit: 'xlsnapd.socket', by: 'sockets.target' },
+  { unit: 'xlsnapd-ro.socket', by: 'sockets.target' },
+];
+
+/** The daemon of this very package, run by this very Node: neither is looked for in a PATH. */
+export function daemonCommand(upstream: string | undefined): readonly string[] {
+  const daemon = resolve(import.meta.dirname, '../../daemon/main.js');
+  return [process.execPath, daemon, ...(upstream === undefined ? [] : ['--upstream', upstream])];
+}
+
+/** Everything, in the order in which it is written; it is removed in the opposite one. */
+export async function installedOn({ group, upstream }: HostFacts): Promise<readonly Installed[]> {
+  const values: Readonly<Record<string, string>> = {
+    '@XLSNAPD@': daemonCommand(upstream).map(unitWord).join(' '),
+    '@GROUP@': group,
+  };
+  const files = await Promise.all(
+    FILES.map(async ({ from, to, purpose }): Promise<Installed> => {
+      const template = await readFile(join(PACKAGING, from), 'utf8');
+      const text = template.replaceAll(/@[A-Z]+@/g, (name) => values[name] ?? name);
+      return { kind: 'file', path: join(to, from.slice(from.lastIndexOf('/') + 1)), text, purpose };
+    }),
+  );
+  const links = ENABLED.map(
+    ({ unit, by }): Installed => ({
+      kind: 'link',
+      path: `${UNITS}/${by}.wants/${unit}`,
+      target: `${UNITS}/${unit}`,
+      purpose: `${unit} starts with the host`,
+    }),
+  );
+  return [...files, ...links];
+}
+
+/** A word of ExecStart= as systemd reads it (systemd.service(5), COMMAND LINES): itself, or quoted. */
+function unitWord(word: string): string {
+  const literal = word.replaceAll('%', '%%').replaceAll('$', '$$$$');
+  return /[\s"'\\;]/.test(literal) ? `"${literal.replace(/["\\]/g, '\\$&')}"` : literal;
+}

@@ -1,0 +1,188 @@
+/** `xlsnap install` and `xlsnap uninstall`: xlsnapd as a service of this host, and what they did, line by line. */
+
+import { existsSync } from 'node:fs';
+import { chmod, lstat, readFile, readlink, symlink } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { LibvirtError, systemError } from '../../errors.ts';
+import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '../../store/atomic-file.ts';
+import { defaultFolders } from '../../store/default-folders.ts';
+import { command, JSON_OPTION, type Values } from '../command-line/command.ts';
+import type { Session } from '../session.ts';
+import { daemonCommand, type Installed, installedOn } from './files.ts';
+import { isBooted, reload, type Systemctl, startUnits, systemctl } from './units.ts';
+
+/** Group that may use libvirt on this host, where the host has it. */
+const GROUP = 'libvirt';
+
+const ROOT = { name: 'root', type: 'string', named: true, help: 'the host is in this folder (for packages)' } as const;
+const DRY_RUN = { name: 'dry-run', type: 'bool', help: 'only say what would be done' } as const;
+
+export const INSTALL = command({
+  name: 'install',
+  help: 'make xlsnapd a service of this host',
+  description:
+    "Writes xlsnapd's systemd units and the drop-ins that give it libvirt's place for xen:///system, starts it where " +
+    'systemd runs, and says what it did. What is there already is brought up to date.',
+  options: [
+    DRY_RUN,
+    {
+      name: 'upstream',
+      type: 'string',
+      named: true,
+      help: 'socket of the libvirt daemon behind xlsnapd, where it is not to look for itself',
+    },
+    ROOT,
+    JSON_OPTION,
+  ],
+  async run(values, session) {
+    using host = new InstalledHost(values, session);
+    const { root, upstream } = values;
+    if (upstream !== undefined && !upstream.startsWith('/')) {
+      throw new LibvirtError('INVALID_ARG', `--upstream takes the absolute path of a socket, not '${upstream}'`);
+    }
+    const hasGroup = await host.hasGroup(GROUP);
+    const things = await installedOn({ group: hasGroup ? GROUP : 'root', upstream });
+    for (const thing of things) await host.put(thing);
+    if (!hasGroup) host.say('note:', `there is no group '${GROUP}' here: only root may connect to xlsnapd`);
+    if (root !== undefined) return;
+    if (isBooted()) await startUnits(host.systemctl);
+    else {
+      const line = daemonCommand(upstream).join(' ');
+      host.say('note:', `systemd does not run here: nothing was started. Without systemd, start as root: ${line}`);
+    }
+  },
+});
+
+export const UNINSTALL = command({
+  name: 'uninstall',
+  help: 'undo what install has done',
+  description:
+    'Stops xlsnapd and removes what install has written; clients of xen:///system then reach libvirt itself. Snapshots ' +
+    'stay, and it is said where they are.',
+  options: [DRY_RUN, ROOT, JSON_OPTION],
+  async run(values, session) {
+    using host = new InstalledHost(values, session);
+    const { root } = values;
+    const things = (await installedOn({ group: GROUP, upstream: undefined })).toReversed();
+    const isInstalled = (await Promise.all(things.map((thing) => host.has(thing)))).some(Boolean);
+    const asks = root === undefined && isBooted() && isInstalled;
+    if (asks) await host.systemctl('stop', 'xlsnapd.service', 'xlsnapd.socket', 'xlsnapd-ro.socket');
+    for (const thing of things) await host.remove(thing);
+    if (asks) await reload(host.systemctl);
+    await host.sayWhatStays();
+  },
+});
+
+/** In a folder of drop-ins or of links, as systemctl too makes and removes them. */
+const MADE_FOLDER = /\.(socket\.d|wants)\/[^/]+$/;
+
+/** What has been done, by the word that says so, and by the words where it only would be. */
+const STEPS = { wrote: 'would write', removed: 'would remove', ran: 'would run', kept: 'kept' } as const;
+
+type Step = keyof typeof STEPS | 'as it is:' | 'note:';
+
+/** The host that is changed, or that would be: everything that is done to it is said, at once or as JSON at the end. */
+class InstalledHost implements Disposable {
+  readonly #root: string;
+  readonly #dry: boolean;
+  readonly #session: Session;
+  readonly #json: { readonly step: string; readonly what: string; readonly purpose?: string }[] | undefined;
+  /** Runs it, and says so. */
+  readonly systemctl: Systemctl;
+
+  constructor(values: Values<readonly [typeof DRY_RUN, typeof ROOT, typeof JSON_OPTION]>, session: Session) {
+    this.#root = values.root === undefined ? '/' : resolve(values.root);
+    this.#dry = values['dry-run'];
+    this.#session = session;
+    this.#json = values.json ? [] : undefined;
+    this.systemctl = async (...words) => {
+      if (!this.#dry) await systemctl(...words);
+      this.say('ran', `systemctl ${words.join(' ')}`);
+    };
+    if (this.#root === '/' && !this.#dry && process.getuid?.() !== 0) {
+      throw new LibvirtError(
+        'OPERATION_DENIED',
+        'this writes to /etc: run it as root, or look at what it would do with --dry-run',
+      );
+    }
+  }
+
+  say(step: Step, what: string, purpose?: string): void {
+    const words = this.#dry && step in STEPS ? STEPS[step as keyof typeof STEPS] : step;
+    if (this.#json) this.#json.push({ step: words.replace(/:$/, ''), what, ...(purpose !== undefined && { purpose }) });
+    else this.#session.print(`${words} ${what}${purpose === undefined ? '' : ` (${purpose})`}\n`);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#json) this.#session.json(this.#json);
+  }
+
+  async put(thing: Installed): Promise<void> {
+    const path = this.#on(thing.path);
+    const content = thing.kind === 'file' ? thing.text : thing.target;
+    if ((await contentOf(thing, path)) === content) {
+      this.say('as it is:', thing.path, thing.purpose);
+      return;
+    }
+    if (!this.#dry) await write(thing, path);
+    this.say('wrote', thing.path, thing.purpose);
+  }
+
+  /** Removes it whatever it says by now, and the folder of a drop-in or of links when nothing else is in it. */
+  async remove(thing: Installed): Promise<void> {
+    if (!(await this.has(thing))) return;
+    if (!this.#dry) await remove(this.#on(thing.path));
+    this.say('removed', thing.path);
+  }
+
+  async has({ path }: Installed): Promise<boolean> {
+    return await lstat(this.#on(path)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async hasGroup(name: string): Promise<boolean> {
+    const groups = await readFile(this.#on('/etc/group'), 'utf8').catch(() => '');
+    return groups.split('\n').some((line) => line.startsWith(`${name}:`));
+  }
+
+  async sayWhatStays(): Promise<void> {
+    const { snapshotDir, memoryDir, stateDir } = defaultFolders('xen:///system', '');
+    for (const [folder, content] of [
+      [snapshotDir, 'metadata of snapshots'],
+      [memoryDir, 'RAM of snapshots'],
+      [stateDir, 'the journal'],
+    ] as const) {
+      if (existsSync(this.#on(folder))) this.say('kept', folder, content);
+    }
+    this.say('kept', "what snapshots have in or beside the guests' disk images");
+  }
+
+  #on(path: string): string {
+    return join(this.#root, path);
+  }
+}
+
+async function write(thing: Installed, path: string): Promise<void> {
+  await makeFolder(dirname(path), 0o755);
+  if (thing.kind === 'file') {
+    await writeFileAtomically(path, thing.text);
+    await chmod(path, 0o644);
+    return;
+  }
+  await removeFile(path);
+  await symlink(thing.target, path).catch((error) => {
+    throw systemError(error, `cannot make link '${path}'`);
+  });
+}
+
+async function remove(path: string): Promise<void> {
+  await removeFile(path);
+  if (MADE_FOLDER.test(path)) await removeEmptyFolder(dirname(path));
+}
+
+/** What is there in its place; undefined where that is nothing, or something else. */
+async function contentOf({ kind }: Installed, path: string): Promise<string | undefined> {
+  return await (kind === 'file' ? readFile(path, 'utf8') : readlink(path)).catch(() => undefined);
+}

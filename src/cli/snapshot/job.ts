@@ -1,0 +1,92 @@
+/**
+ * A call that takes its time: what it has done so far is shown on a terminal, and Ctrl-C takes it back. Both go over a
+ * connection of their own, since the first one's call is under way.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises';
+import type { DomainRef } from '../../model/domain.ts';
+import type { RpcClient } from '../../rpc/client/client.ts';
+import type { Session } from '../session.ts';
+import { progressLine, type Sample, sampleOf, summaryLine } from './progress.ts';
+
+/** How often the daemon is asked. */
+const POLL_MS = 250;
+/** VIR_DOMAIN_JOB_STATS_COMPLETED, and _KEEP_COMPLETED: others may want to read it, too. */
+const COMPLETED = 0x3;
+/** VIR_DOMAIN_JOB_NONE. */
+const NO_JOB = 0;
+
+/** Runs `work`, which is a job on the domain, with progress and Ctrl-C. What `work` rejects with, this rejects with. */
+export async function runJob<T>(session: Session, domain: DomainRef, work: () => Promise<T>): Promise<T> {
+  const ended = new AbortController();
+  using interrupts = onInterrupt(session, domain, ended.signal);
+  const job = work().finally(() => ended.abort());
+  const watched = process.stderr.isTTY && !session.quiet ? showProgress(session, domain, job, ended.signal) : undefined;
+  try {
+    return await job;
+  } finally {
+    await watched;
+    await interrupts.aborting;
+  }
+}
+
+async function showProgress(
+  session: Session,
+  domain: DomainRef,
+  job: Promise<unknown>,
+  ended: AbortSignal,
+): Promise<void> {
+  try {
+    using client = await session.connect();
+    await showBar(session, client, domain, ended);
+    await job;
+    const summary = summaryLine(await client.getJobStats(domain, COMPLETED));
+    if (summary !== undefined) session.note(summary);
+  } catch {
+    // A job that cannot be watched goes on all the same; what it fails with is told by whoever waits for it.
+  }
+}
+
+/** Until the job has ended; nothing while there is no memory to show. */
+async function showBar(session: Session, client: RpcClient, domain: DomainRef, ended: AbortSignal): Promise<void> {
+  let first: Sample | undefined;
+  while (!ended.aborted) {
+    const sample = sampleOf(await client.getJobStats(domain, 0), performance.now());
+    first ??= sample;
+    if (first && sample) session.progress(progressLine(first, sample, process.stderr.columns));
+    await delay(POLL_MS, undefined, { signal: ended }).catch(() => {});
+  }
+}
+
+interface Interrupts extends Disposable {
+  /** The abort under way, if there is one. */
+  readonly aborting: Promise<void> | undefined;
+}
+
+/** The first Ctrl-C aborts the job, the second leaves at once. */
+function onInterrupt(session: Session, domain: DomainRef, ended: AbortSignal): Interrupts {
+  let aborting: Promise<void> | undefined;
+  const interrupt = (): void => {
+    if (aborting) session.leave();
+    session.interrupted = true;
+    session.note('taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone');
+    aborting = abort(session, domain, ended).catch((error) => session.error((error as Error).message));
+  };
+  process.on('SIGINT', interrupt);
+  return {
+    get aborting() {
+      return aborting;
+    },
+    [Symbol.dispose]: () => process.off('SIGINT', interrupt),
+  };
+}
+
+/** Waits for the job to have its turn, unless it ends by itself. Rejects where the daemon says that it is too late. */
+async function abort(session: Session, domain: DomainRef, ended: AbortSignal): Promise<void> {
+  using client = await session.connect();
+  while (!ended.aborted) {
+    const { type } = await client.getJobStats(domain, 0);
+    if (type !== NO_JOB) return await client.abortJob(domain);
+    await delay(POLL_MS, undefined, { signal: ended }).catch(() => {});
+  }
+}

@@ -1,0 +1,108 @@
+/** `snapshot-create` and `snapshot-create-as`. */
+
+import { readFile } from 'node:fs/promises';
+import { systemError } from '../../errors.ts';
+import { CREATE } from '../../model/flags.ts';
+import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
+import type { Session } from '../session.ts';
+import { runJob } from './job.ts';
+import { snapshotDocument } from './snapshot-specs.ts';
+
+/** Flags that both commands have, in virsh's order. */
+const FLAGS = [
+  { name: 'no-metadata', type: 'bool', help: 'take snapshot but create no metadata' },
+  { name: 'halt', type: 'bool', help: 'halt domain after snapshot is created' },
+  { name: 'disk-only', type: 'bool', help: 'capture disk state but not vm state' },
+  { name: 'reuse-external', type: 'bool', help: 'reuse any existing external files' },
+  { name: 'quiesce', type: 'bool', help: "quiesce guest's file systems" },
+  { name: 'atomic', type: 'bool', help: 'require atomic operation' },
+  { name: 'live', type: 'bool', help: 'take a live snapshot' },
+  { name: 'validate', type: 'bool', help: 'validate the XML against the schema' },
+] as const;
+
+const BITS = {
+  redefine: CREATE.REDEFINE,
+  current: CREATE.CURRENT,
+  'no-metadata': CREATE.NO_METADATA,
+  halt: CREATE.HALT,
+  'disk-only': CREATE.DISK_ONLY,
+  'reuse-external': CREATE.REUSE_EXT,
+  quiesce: CREATE.QUIESCE,
+  atomic: CREATE.ATOMIC,
+  live: CREATE.LIVE,
+  validate: CREATE.VALIDATE,
+} as const;
+
+function flagsOf(given: Readonly<Record<string, unknown>>): number {
+  return Object.entries(BITS).reduce((flags, [name, bit]) => (given[name] ? flags | bit : flags), 0);
+}
+
+export const SNAPSHOT_CREATE = command({
+  name: 'snapshot-create',
+  help: 'Create a snapshot from XML',
+  description: 'Create a snapshot (disk and RAM) from XML',
+  options: [
+    DOMAIN,
+    { name: 'xmlfile', type: 'string', help: 'domain snapshot XML' },
+    { name: 'redefine', type: 'bool', help: 'redefine metadata for existing snapshot' },
+    { name: 'current', type: 'bool', help: 'with redefine, set current snapshot' },
+    ...FLAGS,
+    JSON_OPTION,
+  ],
+  async run(values, session) {
+    const domain = await session.domain(values.domain);
+    const xml = values.xmlfile === undefined ? '<domainsnapshot/>' : await readXml(values.xmlfile);
+    await create(session, { ...values, domain, xml, from: values.xmlfile, flags: flagsOf(values) });
+  },
+});
+
+export const SNAPSHOT_CREATE_AS = command({
+  name: 'snapshot-create-as',
+  help: 'Create a snapshot from a set of args',
+  description: 'Create a snapshot (disk and RAM) from arguments',
+  options: [
+    DOMAIN,
+    { name: 'name', type: 'string', help: 'name of snapshot' },
+    { name: 'description', type: 'string', help: 'description of snapshot' },
+    { name: 'print-xml', type: 'bool', help: 'print XML document rather than create' },
+    ...FLAGS,
+    { name: 'memspec', type: 'string', help: 'memory attributes: [file=]name[,snapshot=type]', named: true },
+    {
+      name: 'diskspec',
+      type: 'argv',
+      help: 'disk attributes: disk[,snapshot=type][,driver=type][,stype=type][,file=name]',
+    },
+    JSON_OPTION,
+  ],
+  async run(values, session) {
+    const domain = await session.domain(values.domain);
+    const xml = snapshotDocument({ ...values, diskspecs: values.diskspec });
+    if (values['print-xml'] && values.json) session.json({ xml });
+    else if (values['print-xml']) session.print(`${xml}\n`);
+    else await create(session, { ...values, domain, xml, from: undefined, flags: flagsOf(values) });
+  },
+});
+
+interface Creation {
+  readonly domain: Awaited<ReturnType<Session['domain']>>;
+  readonly xml: string;
+  /** The file that the document was read from. */
+  readonly from: string | undefined;
+  readonly flags: number;
+  readonly json: boolean;
+}
+
+async function create(session: Session, { domain, xml, from, flags, json }: Creation): Promise<void> {
+  const { snapshots } = await session.client();
+  const created = await runJob(session, domain, () => snapshots.createXML(domain, xml, flags));
+  session.done(json, created, `Domain snapshot ${created.name} created${from === undefined ? '' : ` from '${from}'`}`);
+}
+
+async function readXml(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    const what = (error as NodeJS.ErrnoException).syscall === 'open' ? 'open' : 'read';
+    throw systemError(error, `Failed to ${what} file '${path}'`);
+  }
+}

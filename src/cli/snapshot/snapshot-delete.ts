@@ -1,0 +1,38 @@
+/** `snapshot-delete`. */
+
+import { DELETE } from '../../model/flags.ts';
+import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
+import { runJob } from './job.ts';
+import { lookupSnapshot } from './snapshot-lookup.ts';
+
+export const SNAPSHOT_DELETE = command({
+  name: 'snapshot-delete',
+  help: 'Delete a domain snapshot',
+  description: 'Snapshot Delete',
+  options: [
+    DOMAIN,
+    { name: 'snapshotname', type: 'string', help: 'snapshot name', completes: 'snapshot' },
+    { name: 'current', type: 'bool', help: 'delete current snapshot' },
+    { name: 'children', type: 'bool', help: 'delete snapshot and all children' },
+    { name: 'children-only', type: 'bool', help: 'delete children but not snapshot' },
+    { name: 'metadata', type: 'bool', help: 'delete only libvirt metadata, leaving snapshot contents behind' },
+    JSON_OPTION,
+  ],
+  async run(
+    { domain: given, snapshotname, current, children, 'children-only': childrenOnly, metadata, json },
+    session,
+  ) {
+    const domain = await session.domain(given);
+    const snapshot = await lookupSnapshot(session, domain, { name: snapshotname, current });
+    const { snapshots } = await session.client();
+    const flags =
+      (children ? DELETE.CHILDREN : 0) |
+      (childrenOnly ? DELETE.CHILDREN_ONLY : 0) |
+      (metadata ? DELETE.METADATA_ONLY : 0);
+    await session.orSay(`Failed to delete snapshot ${snapshot.name}`, () =>
+      runJob(session, domain, () => snapshots.delete(snapshot, flags)),
+    );
+    const what = childrenOnly ? 'children deleted' : 'deleted';
+    session.done(json, snapshot, `Domain snapshot ${snapshot.name} ${what}\n`);
+  },
+});

@@ -1,0 +1,172 @@
+/** `snapshot-list`: tables, names and trees. */
+
+import type { DomainRef } from '../../model/domain.ts';
+import { LIST } from '../../model/flags.ts';
+import type { SnapshotCalls, SnapshotRef } from '../../rpc/client/snapshots.ts';
+import { command, DOMAIN, exclusive, JSON_OPTION } from '../command-line/command.ts';
+import { failure } from '../failure.ts';
+import { orNone, type Session } from '../session.ts';
+import { formatTable } from '../terminal/virsh-table.ts';
+import { readDocument, type SnapshotDocument } from './snapshot-document.ts';
+import { lookupSnapshot } from './snapshot-lookup.ts';
+import { type Branch, formatBranches } from './virsh-tree.ts';
+
+/** Options that are bits of the call; those of the first group cannot go with `--tree`. */
+const FILTERS = {
+  leaves: LIST.LEAVES,
+  'no-leaves': LIST.NO_LEAVES,
+  inactive: LIST.INACTIVE,
+  active: LIST.ACTIVE,
+  'disk-only': LIST.DISK_ONLY,
+  internal: LIST.INTERNAL,
+  external: LIST.EXTERNAL,
+} as const;
+const BITS = {
+  topological: LIST.TOPOLOGICAL,
+  roots: LIST.ROOTS,
+  metadata: LIST.METADATA,
+  'no-metadata': LIST.NO_METADATA,
+  descendants: LIST.DESCENDANTS,
+} as const;
+
+const EXCLUSIVE = [
+  ['tree', 'name'],
+  ['parent', 'roots'],
+  ['parent', 'tree'],
+  ['roots', 'tree'],
+  ['roots', 'from'],
+  ['roots', 'current'],
+] as const;
+
+export const SNAPSHOT_LIST = command({
+  name: 'snapshot-list',
+  help: 'List snapshots for a domain',
+  description: 'Snapshot List',
+  options: [
+    DOMAIN,
+    { name: 'parent', type: 'bool', help: 'add a column showing parent snapshot' },
+    { name: 'roots', type: 'bool', help: 'list only snapshots without parents' },
+    { name: 'leaves', type: 'bool', help: 'list only snapshots without children' },
+    { name: 'no-leaves', type: 'bool', help: 'list only snapshots that are not leaves (with children)' },
+    { name: 'metadata', type: 'bool', help: 'list only snapshots that have metadata that would prevent undefine' },
+    { name: 'no-metadata', type: 'bool', help: 'list only snapshots that have no metadata managed by libvirt' },
+    { name: 'inactive', type: 'bool', help: 'filter by snapshots taken while inactive' },
+    { name: 'active', type: 'bool', help: 'filter by snapshots taken while active (full system snapshots)' },
+    { name: 'disk-only', type: 'bool', help: 'filter by disk-only snapshots' },
+    { name: 'internal', type: 'bool', help: 'filter by internal snapshots' },
+    { name: 'external', type: 'bool', help: 'filter by external snapshots' },
+    { name: 'tree', type: 'bool', help: 'list snapshots in a tree' },
+    { name: 'from', type: 'string', help: 'limit list to children of given snapshot', completes: 'snapshot' },
+    { name: 'current', type: 'bool', help: 'limit list to children of current snapshot' },
+    { name: 'descendants', type: 'bool', help: 'with --from, list all descendants' },
+    { name: 'name', type: 'bool', help: 'list snapshot names only' },
+    { name: 'topological', type: 'bool', help: 'sort list topologically rather than by name' },
+    JSON_OPTION,
+  ],
+  async run(values, session) {
+    for (const [first, second] of EXCLUSIVE) exclusive(values, first, second);
+    const flags = flagsOf(values);
+    const domain = await session.domain(values.domain);
+    const { snapshots } = await session.client();
+    const start = await startOf(session, domain, values);
+    const found = await collect(snapshots, domain, start, flags);
+    if (values.tree) return show(session, values.json, await branches(snapshots, found, start), formatBranches);
+    if (values.name) {
+      const names = found.map(({ name }) => name);
+      return show(session, values.json, names, (all) => all.map((name) => `${name}\n`).join(''));
+    }
+    const documents = await Promise.all(found.map((snapshot) => documentOf(snapshots, snapshot)));
+    const rows = documents.filter((known) => known !== undefined);
+    show(session, values.json, rows, (all) => table(all, values.parent, session.quiet));
+  },
+});
+
+/** The same as JSON, or as text. */
+function show<T>(session: Session, json: boolean, value: T, format: (value: T) => string): void {
+  if (json) session.json(value);
+  else session.print(format(value));
+}
+
+type Given = Readonly<Record<keyof typeof FILTERS | keyof typeof BITS | 'tree' | 'current', boolean>> & {
+  readonly from: string | undefined;
+};
+
+function flagsOf(given: Given): number {
+  const clash = namesOf(FILTERS).find((name) => given.tree && given[name]);
+  if (clash) throw failure(`--${clash} and --tree are mutually exclusive`);
+  if (given.descendants && given.from === undefined && !given.current) {
+    throw failure('--descendants requires either --from or --current');
+  }
+  const bits = { ...FILTERS, ...BITS };
+  return namesOf(bits).reduce((flags, name) => (given[name] ? flags | bits[name] : flags), 0);
+}
+
+const namesOf = <T extends object>(table: T) => Object.keys(table) as (keyof T)[];
+
+async function startOf(
+  session: Session,
+  domain: DomainRef,
+  { from, current }: Given,
+): Promise<SnapshotRef | undefined> {
+  if (from === undefined && !current) return undefined;
+  return lookupSnapshot(session, domain, { name: from, current, option: 'from' });
+}
+
+async function collect(
+  snapshots: SnapshotCalls,
+  domain: DomainRef,
+  start: SnapshotRef | undefined,
+  flags: number,
+): Promise<readonly SnapshotRef[]> {
+  const found = start ? await snapshots.listAllChildren(start, flags) : await snapshots.listAll(domain, flags);
+  return flags & LIST.TOPOLOGICAL ? found : [...found].sort(byName);
+}
+
+/** strcasecmp: bytes, where only ASCII letters have a case. */
+function byName(a: { readonly name: string }, b: { readonly name: string }): number {
+  const [first, second] = [a, b].map(({ name }) =>
+    Buffer.from(name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())),
+  );
+  return Buffer.compare(first as Buffer, second as Buffer);
+}
+
+/** Where a list starts at a snapshot, the tree has this one for its root. */
+async function branches(
+  snapshots: SnapshotCalls,
+  found: readonly SnapshotRef[],
+  start: SnapshotRef | undefined,
+): Promise<readonly Branch[]> {
+  const parents = await Promise.all(
+    found.map((snapshot) => snapshots.getParent(snapshot, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'))),
+  );
+  const hanging = found.map(({ name }, at): Branch => ({ name, parent: parents[at]?.name }));
+  return start ? [...hanging, { name: start.name }].sort(byName) : hanging;
+}
+
+/** Undefined for a snapshot that was deleted since the list was made. */
+async function documentOf(snapshots: SnapshotCalls, snapshot: SnapshotRef): Promise<SnapshotDocument | undefined> {
+  const xml = await snapshots.getXMLDesc(snapshot, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'));
+  return xml === undefined ? undefined : readDocument(xml);
+}
+
+function table(all: readonly SnapshotDocument[], withParent: boolean, quiet: boolean): string {
+  const headline = ['Name', 'Creation Time', 'State', ...(withParent ? ['Parent'] : [])];
+  const rows = all.map(({ name, creationTime, state, parent = '' }) => [
+    name,
+    localTime(creationTime),
+    state,
+    ...(withParent ? [parent] : []),
+  ]);
+  return formatTable(headline, rows, { quiet });
+}
+
+/** `2026-11-24 13:44:52 +0000`. */
+function localTime(seconds: number): string {
+  const time = new Date(seconds * 1000);
+  const offset = -time.getTimezoneOffset();
+  const local = new Date(time.getTime() + offset * 60_000).toISOString();
+  const [hours, minutes] = [Math.trunc(Math.abs(offset) / 60), Math.abs(offset) % 60].map((part) =>
+    String(part).padStart(2, '0'),
+  );
+  return `${local.slice(0, 10)} ${local.slice(11, 19)} ${offset < 0 ? '-' : '+'}${hours}${minutes}`;
+}

@@ -1,0 +1,62 @@
+/** The images behind a domain's disks: those it writes to, those its snapshots name, and all that lie beneath them. */
+
+import { type ImageInfo, imageChain } from '../../disks/qemu/image-info.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
+import type { DomainFacts } from './domain-facts.ts';
+
+export interface FoundImage extends DiskImage {
+  /** Absent where the image cannot be read; `problem` says why. */
+  readonly info?: ImageInfo;
+  readonly problem?: string;
+  /** When the snapshot was taken that began this layer; 0 for an image that was there before. */
+  readonly begun: bigint;
+}
+
+export interface ImagesOfDisk {
+  /** `xvda`. */
+  readonly target: string;
+  /** Each image once. */
+  readonly images: readonly FoundImage[];
+  /** Path of the one that the domain writes to, or would when it is started. */
+  readonly active: string | undefined;
+}
+
+/** Disks in the order of the domain's; those that only snapshots still know come last. */
+export async function imagesOfDisks({ images, snapshots }: DomainFacts): Promise<readonly ImagesOfDisk[]> {
+  const captured = snapshots.flatMap(({ disks }) => disks);
+  const targets = new Set([...images.keys(), ...captured.map(({ target }) => target)]);
+  return await Promise.all(
+    [...targets].map(async (target): Promise<ImagesOfDisk> => {
+      const now = images.get(target);
+      const named = captured.filter((disk) => disk.target === target);
+      const layers = named.flatMap(({ overlay }) => (overlay && !overlay.removed ? [overlay] : []));
+      const tops = [...(now ? [now] : []), ...layers, ...named.map(({ image }) => image)];
+      const begun = new Map(
+        snapshots.flatMap(({ disks, creationTime }) =>
+          disks.flatMap(({ overlay }) => (overlay ? [[overlay.path, creationTime] as const] : [])),
+        ),
+      );
+      return { target, images: await collect(tops, begun), active: now?.path };
+    }),
+  );
+}
+
+async function collect(tops: readonly DiskImage[], begun: ReadonlyMap<string, bigint>): Promise<readonly FoundImage[]> {
+  const found = new Map<string, FoundImage>();
+  for (const top of tops) {
+    if (found.has(top.path)) continue;
+    const { layers, broken } = await imageChain(top);
+    const missing = broken && (layers.length > 0 ? layers.at(-1)?.backing : top);
+    for (const info of layers) add(found, { path: info.path, format: info.format, info }, begun);
+    if (missing) add(found, { ...missing, problem: broken.detail }, begun);
+  }
+  return [...found.values()];
+}
+
+function add(
+  found: Map<string, FoundImage>,
+  image: Omit<FoundImage, 'begun'>,
+  begun: ReadonlyMap<string, bigint>,
+): void {
+  if (!found.has(image.path)) found.set(image.path, { ...image, begun: begun.get(image.path) ?? 0n });
+}

@@ -1,0 +1,144 @@
+/** What can be seen of a domain and its snapshots: what the daemon says of them, and what lies in the files they name. */
+
+import { stat } from 'node:fs/promises';
+import type { DiskImage } from '../../model/disk-image.ts';
+import type { DomainRef, DomainState } from '../../model/domain.ts';
+import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { isExternal, type SnapshotDef } from '../../model/snapshot.ts';
+import type { RpcClient } from '../../rpc/client/client.ts';
+import { isMissing } from '../../store/atomic-file.ts';
+import { MemoryFiles } from '../../store/memory-folder.ts';
+import { parseDomain } from '../../xml/domain/domain.ts';
+import { diskImages } from '../../xml/domain/images.ts';
+import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
+import { readSnapshot } from '../../xml/snapshot/read.ts';
+
+/** st_blocks counts these, whatever the file system's own blocks are (stat(2)). */
+const STAT_BLOCK_BYTES = 512;
+
+/**
+ * internal   RAM in the daemon's folder, disks inside their images
+ * external   RAM or disks in files of their own
+ * disk-only  disks of a domain that ran, without its RAM
+ * offline    disks of a domain that was off, inside their images
+ */
+export type SnapshotKind = 'internal' | 'external' | 'disk-only' | 'offline';
+
+/** A disk's part in a snapshot. */
+export interface CapturedDisk {
+  /** `xvda`. */
+  readonly target: string;
+  /** The image that holds the disk as it was. */
+  readonly image: DiskImage;
+  /** The layer in which the guest went on; absent where the snapshot lies inside the image. */
+  readonly overlay?: Overlay;
+  /** The same as libxl has it. */
+  readonly part: LibxlDiskSnapshot;
+}
+
+/** A layer that a snapshot has begun. The snapshot is whole without it: a revert that leaves a layer behind removes it. */
+interface Overlay extends DiskImage, StoredFile {
+  readonly removed: boolean;
+}
+
+export interface StoredFile {
+  readonly path: string;
+  /** What it takes on its file system; undefined where it is not there, or not for us to see. */
+  readonly allocatedBytes: number | undefined;
+}
+
+export interface SnapshotOnDisk {
+  readonly name: string;
+  readonly parent?: string;
+  readonly creationTime: bigint;
+  readonly state: SnapshotDef['state'];
+  readonly kind: SnapshotKind;
+  readonly current: boolean;
+  readonly memory?: StoredFile;
+  readonly disks: readonly CapturedDisk[];
+}
+
+export interface DomainFacts {
+  readonly domain: DomainRef;
+  readonly state: DomainState;
+  readonly snapshots: readonly SnapshotOnDisk[];
+  /** What the domain writes to now, by target; disks without a local image are left out. */
+  readonly images: ReadonlyMap<string, DiskImage>;
+}
+
+/** `memoryDir`: where internal RAM lies. Rejects where a snapshot is deleted meanwhile. */
+export async function domainFacts(client: RpcClient, domain: DomainRef, memoryDir: string): Promise<DomainFacts> {
+  const { snapshots } = client;
+  const [state, xml, refs, hasCurrent] = await Promise.all([
+    client.getState(domain),
+    client.getXMLDesc(domain, 0),
+    snapshots.listAll(domain, 0),
+    snapshots.hasCurrent(domain, 0),
+  ]);
+  const current = hasCurrent ? (await snapshots.current(domain, 0)).name : undefined;
+  const documents = await Promise.all(refs.map((ref) => snapshots.getXMLDesc(ref, 0)));
+  const facts = documents.map(async (document) => {
+    const { snapshot } = readSnapshot(document, { internal: false });
+    return await onDisk(domain, snapshot, { current: snapshot.name === current, memoryDir });
+  });
+  return { domain, state, snapshots: await Promise.all(facts), images: diskImages(parseDomain(xml), 'disk') };
+}
+
+async function onDisk(
+  domain: DomainRef,
+  snapshot: SnapshotDef,
+  { current, memoryDir }: { readonly current: boolean; readonly memoryDir: string },
+): Promise<SnapshotOnDisk> {
+  const { name, parent, creationTime, state } = snapshot;
+  const path = memoryPath(domain, snapshot, memoryDir);
+  return {
+    ...{ name, creationTime, state, current },
+    ...(parent !== undefined && { parent }),
+    kind: kindOf(snapshot),
+    ...(path !== undefined && { memory: await storedFile(path) }),
+    disks: (await Promise.all(capturedDisks(snapshot).map((part) => captured(snapshot, part)))).flat(),
+  };
+}
+
+export function kindOf(snapshot: Pick<SnapshotDef, 'state' | 'memory' | 'disks'>): SnapshotKind {
+  if (snapshot.state === 'disk-snapshot') return 'disk-only';
+  if (isExternal(snapshot)) return 'external';
+  return snapshot.memory.location === 'internal' ? 'internal' : 'offline';
+}
+
+/** The file with the snapshot's RAM; undefined for one without. */
+export function memoryPath(domain: DomainRef, { name, memory }: SnapshotDef, memoryDir: string): string | undefined {
+  if (memory.location === 'external') return memory.file;
+  return memory.location === 'internal' ? new MemoryFiles(memoryDir).path(domain, name) : undefined;
+}
+
+async function storedFile(path: string): Promise<StoredFile> {
+  const found = await stat(path).catch(() => undefined);
+  return { path, allocatedBytes: found && found.blocks * STAT_BLOCK_BYTES };
+}
+
+async function overlayAt(path: string, format: string): Promise<Overlay> {
+  const removed = await stat(path).then(() => false, isMissing);
+  return { path, format, removed, allocatedBytes: removed ? 0 : (await storedFile(path)).allocatedBytes };
+}
+
+/** What the snapshot takes in files of its own: its RAM, and the layers it has begun. Undefined where one is not to be seen. */
+export function ownBytes({ memory, disks }: Pick<SnapshotOnDisk, 'memory' | 'disks'>): number | undefined {
+  const files = [memory, ...disks.map(({ overlay }) => overlay)].filter((file) => file !== undefined);
+  const sizes = files.map(({ allocatedBytes }) => allocatedBytes);
+  return sizes.reduce<number | undefined>(
+    (sum, size) => (sum === undefined || size === undefined ? undefined : sum + size),
+    0,
+  );
+}
+
+/** None for a disk without a local image. */
+async function captured({ domain, disks }: SnapshotDef, part: LibxlDiskSnapshot): Promise<readonly CapturedDisk[]> {
+  const target = part.disk.vdev;
+  const image = domain && diskImages(domain, 'disk').get(target);
+  if (!image) return [];
+  const { external_path: path } = part;
+  if (path === undefined) return [{ target, image, part }];
+  const format = disks.find(({ name }) => name === target)?.target?.format ?? 'qcow2';
+  return [{ target, image, part, overlay: await overlayAt(path, format) }];
+}

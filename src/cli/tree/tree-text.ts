@@ -1,0 +1,66 @@
+/** A domain's snapshots as a tree of text: one line each, with state, kind, size and age beside it. */
+
+import { ownBytes, type SnapshotKind, type SnapshotOnDisk } from '../storage/domain-facts.ts';
+import { type Cell, type Column, columns, type Style } from '../terminal/columns.ts';
+import { formatAge, formatBytes } from '../terminal/quantities.ts';
+import { type Branch, forest } from './ordered-tree.ts';
+
+interface TreeTextOptions {
+  /** Seconds since the epoch. */
+  readonly now: bigint;
+  readonly colour: boolean;
+  /** Without the heading. */
+  readonly quiet: boolean;
+}
+
+const HEADING: readonly Column[] = [
+  { title: 'Snapshot' },
+  { title: 'State' },
+  { title: 'Kind' },
+  { title: 'Size', right: true },
+  { title: 'Age', right: true },
+];
+
+const KIND_STYLES: Readonly<Record<SnapshotKind, Style>> = {
+  internal: 'green',
+  external: 'cyan',
+  'disk-only': 'yellow',
+  offline: 'dim',
+};
+
+export function treeText(snapshots: readonly SnapshotOnDisk[], { now, ...options }: TreeTextOptions): string {
+  const branches = forest(snapshots);
+  const beneath = rails(branches);
+  return columns(
+    HEADING,
+    branches.map(({ item }, at) => row(beneath[at] ?? '', item, now)),
+    options,
+  );
+}
+
+function row(rail: string, snapshot: SnapshotOnDisk, now: bigint): readonly Cell[] {
+  const { name, current, state, kind, creationTime } = snapshot;
+  const bytes = ownBytes(snapshot);
+  return [
+    { text: `${rail}${name}${current ? ' *' : ''}`, ...(current && { style: 'bold' }) },
+    { text: state },
+    { text: kind, style: KIND_STYLES[kind] },
+    { text: bytes === undefined ? '?' : formatBytes(bytes) },
+    { text: formatAge(Number(now - creationTime)) },
+  ];
+}
+
+/** What stands before each name. */
+function rails(branches: readonly Branch<unknown>[]): readonly string[] {
+  /** What its children's lines begin with, per branch. */
+  const beneath: string[] = [];
+  return branches.map(({ parent, last }) => {
+    if (parent === undefined) {
+      beneath.push('');
+      return '';
+    }
+    const above = beneath[parent] ?? '';
+    beneath.push(`${above}${last ? '   ' : '│  '}`);
+    return `${above}${last ? '└─ ' : '├─ '}`;
+  });
+}

@@ -1,0 +1,123 @@
+/** A domain's stored snapshots and its disk images: whether they agree with each other and are whole. */
+
+import { checkImage, type ImageCheck, imageChain } from '../../disks/qemu/image-info.ts';
+import { asLibvirtError } from '../../errors.ts';
+import { type DomainRef, isActive } from '../../model/domain.ts';
+import { SnapshotTree } from '../../model/tree.ts';
+import type { RpcClient } from '../../rpc/client/client.ts';
+import type { Folders } from '../../store/default-folders.ts';
+import { SnapshotFiles } from '../../store/snapshot-files.ts';
+import { imagesOfDisks } from '../storage/disk-images.ts';
+import { type DomainFacts, domainFacts, type SnapshotOnDisk } from '../storage/domain-facts.ts';
+import type { Finding } from '../storage/finding.ts';
+import { checkSnapshot, type Hashes, hashSnapshot, type MemoryFormat } from './verify-snapshot.ts';
+
+export interface Verified {
+  /** A snapshot's name; undefined for what concerns the domain's folder and images as a whole. */
+  readonly snapshot?: string;
+  readonly findings: readonly Finding[];
+  readonly hashes?: Hashes;
+}
+
+interface VerifyOptions {
+  readonly folders: Folders;
+  readonly format: MemoryFormat;
+  readonly hash: boolean;
+  /** One snapshot only. */
+  readonly only: string | undefined;
+}
+
+export async function* verifyDomain(
+  client: RpcClient,
+  domain: DomainRef,
+  { folders, format, hash, only }: VerifyOptions,
+): AsyncGenerator<Verified> {
+  const facts = await domainFacts(client, domain, folders.memoryDir);
+  const snapshots = facts.snapshots.filter(({ name }) => only === undefined || name === only);
+  const open = await openImages(facts);
+  for (const snapshot of snapshots) {
+    const findings = await checkSnapshot(domain, snapshot, { memoryDir: folders.memoryDir, format, open });
+    const hashes = hash && findings.length === 0 ? await hashSnapshot(snapshot) : undefined;
+    yield { snapshot: snapshot.name, findings, ...(hashes && { hashes }) };
+  }
+  if (only !== undefined) return;
+  const images = new Map(
+    (await imagesOfDisks(facts)).flatMap((disk) => disk.images).map((image) => [image.path, image]),
+  );
+  const findings = await storeFindings(domain, facts.snapshots, folders);
+  for (const image of images.values()) {
+    // Of one that is not there, the snapshots that need it have spoken.
+    if (!image.info) continue;
+    const check = await checkImage(image).catch(asLibvirtError);
+    findings.push(...imageFindings(image.path, check, domain));
+  }
+  yield { findings };
+}
+
+/** What the domain's device model has open: while it runs, its images and all beneath them. */
+async function openImages({ domain, images }: DomainFacts): Promise<ReadonlySet<string>> {
+  if (!isActive({ ref: domain })) return new Set();
+  const chains = await Promise.all([...images.values()].map((image) => imageChain(image)));
+  return new Set(chains.flatMap(({ layers }) => layers.map(({ path }) => path)));
+}
+
+/** The files against what the daemon lists. */
+async function storeFindings(
+  domain: DomainRef,
+  listed: readonly SnapshotOnDisk[],
+  { snapshotDir }: Folders,
+): Promise<Finding[]> {
+  const complaints: string[] = [];
+  const { entries } = await new SnapshotFiles(snapshotDir, (text) => complaints.push(text)).look(domain);
+  const unread = complaints.map((problem) => ({
+    problem,
+    wayOut: problem.includes('claiming to be current')
+      ? `say which one is: xlsnap snapshot-current ${domain.name} SNAPSHOT`
+      : 'mend the file or move it out of the folder, then restart xlsnapd: until then it is left out',
+  }));
+  const { consistent } = SnapshotTree.of(entries);
+  const unrelated = consistent
+    ? []
+    : [
+        {
+          problem: 'parents are missing or form a ring, so that the domain has no current snapshot',
+          wayOut: `give each snapshot a parent that is there: xlsnap snapshot-edit ${domain.name} SNAPSHOT`,
+        },
+      ];
+  const stored = new Set(entries.map(({ name }) => name));
+  const names = new Set(listed.map(({ name }) => name));
+  const lost = listed
+    .filter(({ name }) => !stored.has(name))
+    .map(({ name }) => ({
+      problem: `snapshot '${name}' has no file in '${snapshotDir}/${domain.name}'`,
+      wayOut: `write it anew before xlsnapd is restarted: xlsnap snapshot-edit ${domain.name} ${name}`,
+    }));
+  const unlisted = entries
+    .filter(({ name }) => !names.has(name))
+    .map(({ name }) => ({
+      problem: `snapshot '${name}' has a file and is not listed`,
+      wayOut: 'the file came while xlsnapd was running: restart xlsnapd',
+    }));
+  return [...unread, ...unrelated, ...lost, ...unlisted];
+}
+
+/** A domain that runs changes its images while they are looked at: only what must never be is told of those. */
+function imageFindings(path: string, check: ImageCheck | Error, { id }: DomainRef): readonly Finding[] {
+  const runs = id >= 0;
+  if (check instanceof Error) {
+    return [{ problem: check.message, wayOut: 'see whether the image can be read at all: qemu-img info' }];
+  }
+  if (check === 'unsupported') return [];
+  const off = runs ? 'shut the domain off, and look again: while it runs its images change. Then ' : '';
+  if (check.corruptions > 0) {
+    const wayOut = `${off}copy '${path}' away, and run qemu-img check -r all '${path}'`;
+    return [{ problem: `image '${path}' has ${check.corruptions} corruptions`, wayOut }];
+  }
+  if (check.leaks === 0 || runs) return [];
+  return [
+    {
+      problem: `image '${path}' has ${check.leaks} leaked clusters, which only cost space`,
+      wayOut: `qemu-img check -r leaks '${path}'`,
+    },
+  ];
+}

@@ -1,0 +1,150 @@
+/** Whether what a snapshot's metadata names is there, and is what it should be. Reads only. */
+
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { OfflineImages } from '../../disks/offline-snapshots.ts';
+import { diskContents } from '../../disks/qemu/disk-contents.ts';
+import { imageChain, imageInfo } from '../../disks/qemu/image-info.ts';
+import { asLibvirtError, LibvirtError } from '../../errors.ts';
+import { readMemoryStream } from '../../memory/embedded-stream.ts';
+import { checkLibxlStream, readMemoryImage } from '../../memory/image-file.ts';
+import { checkTie } from '../../memory/tie.ts';
+import type { DomainRef } from '../../model/domain.ts';
+import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { MemoryFiles } from '../../store/memory-folder.ts';
+import { domainName, domainUuid, parseDomain } from '../../xml/domain/domain.ts';
+import type { CapturedDisk, SnapshotOnDisk } from '../storage/domain-facts.ts';
+import type { Finding } from '../storage/finding.ts';
+
+/** What may be found in a memory image: on Xen a libxl stream alone, elsewhere what the driver behind the daemon saves. */
+export type MemoryFormat = 'libxl' | 'any';
+
+/** By virConnectGetType. */
+export function memoryFormatOf(driver: string): MemoryFormat {
+  return driver === 'Xen' ? 'libxl' : 'any';
+}
+
+/** How saved domains of libvirt's test and qemu drivers begin. They are those drivers' own: no more is known of them here. */
+const FOREIGN_MAGICS = ['TestGuestMagic', 'LibvirtQemudSave'] as const;
+
+interface CheckOptions {
+  readonly memoryDir: string;
+  readonly format: MemoryFormat;
+  /** Images that the domain's device model has open now. */
+  readonly open: ReadonlySet<string>;
+}
+
+/** What a revert would meet, and with the checks that it makes itself. */
+export async function checkSnapshot(
+  domain: DomainRef,
+  snapshot: SnapshotOnDisk,
+  { memoryDir, format, open }: CheckOptions,
+): Promise<readonly Finding[]> {
+  const { name, memory, disks } = snapshot;
+  const findings: Finding[] = [];
+  const giveUp = `xlsnap snapshot-delete ${domain.name} ${name}`;
+  for (const disk of disks) {
+    const problem = await problemOf(checkDisk(name, disk, open));
+    if (problem === undefined) continue;
+    const isGone = / has no (internal )?snapshot '|: it has overflowed/.test(problem);
+    const wayOut = isGone
+      ? `the disk's contents of that moment are gone: ${giveUp}`
+      : `put the image back in its place (is its file system mounted?), or forget the snapshot: ${giveUp} --metadata`;
+    findings.push({ problem, wayOut });
+  }
+  if (memory) {
+    const { path } = memory;
+    const parts = findings.length > 0 ? [] : disks.map(({ part }) => part);
+    const own = new MemoryFiles(memoryDir).check(path);
+    const problem = await problemOf(own.then(() => checkMemory(domain, name, path, format, parts)));
+    const wayOut = `put '${path}' back from a backup, or give the snapshot up: ${giveUp}`;
+    if (problem !== undefined) findings.push({ problem, wayOut });
+  }
+  return findings;
+}
+
+async function problemOf(check: Promise<void>): Promise<string | undefined> {
+  return await check.then(
+    () => undefined,
+    (error) => asLibvirtError(error).detail,
+  );
+}
+
+async function checkDisk(
+  name: string,
+  { target, image, part }: CapturedDisk,
+  open: ReadonlySet<string>,
+): Promise<void> {
+  await new OfflineImages().check(name, [part], open);
+  // An internal snapshot, too, may need what lies beneath its image.
+  const { broken } = image.format === 'qcow2' ? await imageChain(image) : {};
+  if (!broken) return;
+  const text = `disk '${target}' cannot be read: ${broken.detail}, which is beneath '${image.path}'`;
+  throw new LibvirtError('OPERATION_FAILED', text, { cause: broken });
+}
+
+/** `disks`: those that the memory has to go with. */
+async function checkMemory(
+  domain: DomainRef,
+  name: string,
+  path: string,
+  format: MemoryFormat,
+  disks: readonly LibxlDiskSnapshot[],
+): Promise<void> {
+  if (format === 'any' && (await isForeign(path))) return;
+  const image = await readMemoryImage(path);
+  const owner = parseDomain(image.domainXml);
+  if (domainUuid(owner) !== domain.uuid) {
+    const text = `memory image '${path}' belongs to domain '${domainName(owner)}' uuid ${domainUuid(owner)}`;
+    throw new LibvirtError('OPERATION_FAILED', text);
+  }
+  if (format === 'libxl') await checkLibxlStream(image);
+  else await readMemoryStream(path, image.streamOffset);
+  if (disks.length > 0) await checkTie(path, name, disks);
+}
+
+async function isForeign(path: string): Promise<boolean> {
+  try {
+    await using file = await open(path, 'r');
+    const { buffer } = await file.read(Buffer.alloc(16), 0, 16, 0);
+    return FOREIGN_MAGICS.some((magic) => buffer.toString('latin1').startsWith(magic));
+  } catch {
+    // Whoever reads it as an image of ours says why it cannot be read.
+    return false;
+  }
+}
+
+/** SHA-256 of what a snapshot holds. */
+export interface Hashes {
+  /** Of the memory image, the whole file. */
+  readonly memory?: string;
+  /**
+   * Of each disk's contents as the guest would read them, first byte to last: of `qemu-img convert -O raw`, too. Null where
+   * a volume of LVM or ZFS has the snapshot.
+   */
+  readonly disks: Readonly<Record<string, string | null>>;
+}
+
+/** Of a snapshot in which checkSnapshot found nothing. */
+export async function hashSnapshot({ name, memory, disks }: SnapshotOnDisk): Promise<Hashes> {
+  const hashes: Record<string, string | null> = {};
+  for (const disk of disks) {
+    const contents = await contentsOf(name, disk);
+    hashes[disk.target] = contents ? await sha256(contents) : null;
+  }
+  return { ...(memory && { memory: await sha256(createReadStream(memory.path)) }), disks: hashes };
+}
+
+async function contentsOf(name: string, { image, overlay }: CapturedDisk): Promise<AsyncIterable<Buffer> | undefined> {
+  if (overlay) return diskContents(image);
+  if (image.format !== 'qcow2') return undefined;
+  const { snapshots } = await imageInfo(image);
+  return diskContents(image, snapshots.find((inside) => inside.name === name)?.id);
+}
+
+async function sha256(contents: AsyncIterable<Buffer>): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const block of contents) hash.update(block);
+  return hash.digest('hex');
+}

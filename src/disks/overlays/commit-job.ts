@@ -1,0 +1,106 @@
+/**
+ * One block-commit of an active domain's device model, by node names. QEMU does the work; here it is asked now and then
+ * how far it is, by a short conversation each time: the monitor must stay free for libxl.
+ */
+
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LibvirtError, throwIfCancelled } from '../../errors.ts';
+import { deleteUnused } from '../qemu/block-graph.ts';
+import { Qmp } from '../qemu/qmp.ts';
+import type { CommitWatch } from './commit-progress.ts';
+
+const POLL_MS = 100;
+
+/** A node and the path of its image. */
+export interface NodePath {
+  readonly node: string;
+  readonly path: string;
+}
+
+/** `top` is merged into `base`, the next one beneath. `top` is `root` where the guest writes to it. */
+export interface Commit {
+  readonly disk: string;
+  readonly root: string;
+  readonly top: NodePath;
+  readonly base: NodePath;
+}
+
+/** JobInfo of QEMU's qapi/job.json. */
+interface JobInfo {
+  readonly id: string;
+  readonly status: string;
+  readonly 'current-progress': number;
+  readonly 'total-progress': number;
+  readonly error?: string;
+}
+
+/** Runs the commit until nothing is read from `top` any more; the job waits for endCommit. */
+export async function runCommit(socket: string, commit: Commit, watch: CommitWatch): Promise<void> {
+  const { disk, root, top, base } = commit;
+  throwIfCancelled(watch.signal);
+  await execute(socket, disk, 'block-commit', {
+    'job-id': jobId(disk, top.path),
+    'auto-dismiss': false,
+    device: root,
+    'base-node': base.node,
+    ...(top.node !== root && { 'top-node': top.node, 'backing-file': base.path }),
+  });
+  await followCommit(socket, disk, top.path, watch);
+}
+
+/**
+ * A commit that is under way to the same end. On an error, or a cancellation, the disk is as it was, and no job is left.
+ */
+export async function followCommit(
+  socket: string,
+  disk: string,
+  topPath: string,
+  { signal, progress }: CommitWatch,
+): Promise<void> {
+  let cancelled = false;
+  while (true) {
+    const job = await findCommit(socket, disk, topPath);
+    if (!job) throw new LibvirtError('OPERATION_FAILED', `the block job on disk '${disk}' has vanished`);
+    progress(job['current-progress'], job['total-progress']);
+    if (job.status === 'concluded') {
+      if (job.error === undefined) return;
+      await execute(socket, disk, 'job-dismiss', { id: job.id });
+      throwIfCancelled(signal);
+      // One that could not be synced QEMU gives up until it opens it anew (raw_co_flush_to_disk).
+      const advice = 'if that stays so, shut the guest off first';
+      const text = `image '${topPath}' of disk '${disk}' cannot be merged: ${job.error}; ${advice}`;
+      throw new LibvirtError('OPERATION_FAILED', text);
+    }
+    if (signal.aborted && !cancelled) {
+      cancelled = true;
+      // It may have ended meanwhile: then it is done.
+      await execute(socket, disk, 'job-cancel', { id: job.id }).catch(() => {});
+    } else if (job.status === 'ready' && !cancelled) {
+      await execute(socket, disk, 'job-complete', { id: job.id });
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+/** The job that commits this image: under way, or ended and waiting, also of an earlier run of this program. */
+export async function findCommit(socket: string, disk: string, topPath: string): Promise<JobInfo | undefined> {
+  const jobs = (await execute(socket, disk, 'query-jobs', {})) as readonly JobInfo[];
+  return jobs.find(({ id }) => id === jobId(disk, topPath));
+}
+
+/** Nothing of the job is left in QEMU, which closes the file of `top`. */
+export async function endCommit(socket: string, disk: string, topPath: string): Promise<void> {
+  await execute(socket, disk, 'job-dismiss', { id: jobId(disk, topPath) });
+  await deleteUnused(socket, disk, topPath);
+}
+
+async function execute(socket: string, disk: string, command: string, args: object): Promise<unknown> {
+  await using qmp = await Qmp.connect(socket, new AbortController().signal);
+  return await qmp.execute(command, args, `disk '${disk}'`);
+}
+
+/** The same for the same image, so that a commit is found again. */
+function jobId(disk: string, topPath: string): string {
+  return `xlsnap-${disk}-${createHash('sha256').update(topPath).digest('hex').slice(0, 16)}`;
+}

@@ -1,0 +1,52 @@
+/** A layer of an inactive domain's disk, merged into the one beneath by qemu-img. */
+
+import { LibvirtError } from '../../errors.ts';
+import type { LayerCommit } from '../../model/disk-image.ts';
+import { runLongProgram } from '../program.ts';
+import { imageInfo } from '../qemu/image-info.ts';
+import { imageOptions, QEMU_IMG, syncFile } from '../qemu/qemu-img.ts';
+import type { CommitWatch } from './commit-progress.ts';
+import { rebaseHeader, refuseSnapshotLoss, removeImage } from './overlays.ts';
+
+/** `qemu-img -p`. */
+const PERCENT = /\((\d+(?:\.\d+)?)\/100%\)/g;
+
+/**
+ * The data first, then the header of the layer above, then the file: whenever it is interrupted, the same call goes on.
+ * A cancellation is honoured while data is copied; the layers are as before then.
+ */
+export async function commitOffline(layer: LayerCommit, watch: CommitWatch): Promise<void> {
+  const { disk, top, base, above } = layer;
+  const failure = `cannot merge image '${top.path}' of disk '${disk}' into '${base.path}'`;
+  const merged = above !== undefined && (await imageInfo(above, { failure })).backing?.path === base.path;
+  if (!merged) {
+    await checkLayer(layer, failure);
+    await copyDown(layer, failure, watch);
+    await syncFile(base.path);
+    if (above) await rebaseHeader(above, base, failure);
+  }
+  await removeImage(top.path);
+}
+
+async function checkLayer({ disk, top, base, above }: LayerCommit, failure: string): Promise<void> {
+  refuseSnapshotLoss(disk, top.path, (await imageInfo(top, { share: false, failure })).snapshots);
+  for (const [image, expected] of [[top, base] as const, ...(above ? [[above, top] as const] : [])]) {
+    const { backing } = await imageInfo(image, { failure });
+    if (backing?.path === expected.path) continue;
+    const text = `${failure}: the backing image of '${image.path}' is '${backing?.path}', not '${expected.path}'`;
+    throw new LibvirtError('OPERATION_INVALID', text);
+  }
+}
+
+/** The format of the base is stated, not read from the header above it. `-d`: the overlay need not be emptied. */
+async function copyDown({ top, base }: LayerCommit, failure: string, { signal, progress }: CommitWatch): Promise<void> {
+  const options = `${imageOptions(top)},${imageOptions(base, 'backing.')}`;
+  const total = (await imageInfo(top, { failure })).allocatedBytes;
+  await runLongProgram(QEMU_IMG, ['commit', '-d', '-p', '--image-opts', options], failure, {
+    signal,
+    output: (text) => {
+      const percent = [...text.matchAll(PERCENT)].at(-1)?.[1];
+      if (percent !== undefined) progress(Math.round((total * Number(percent)) / 100), total);
+    },
+  });
+}

@@ -1,0 +1,170 @@
+/** Overlays: qcow2 files that take a disk's further writes, above an image that stays as it is from then on. */
+
+import { constants, type Stats } from 'node:fs';
+import { access, open, rm, stat } from 'node:fs/promises';
+import { dirname, isAbsolute } from 'node:path';
+import { LibvirtError, systemError } from '../../errors.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
+import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { runProgram } from '../program.ts';
+import { imageChain, imageInfo } from '../qemu/image-info.ts';
+import { QEMU_IMG, syncFile } from '../qemu/qemu-img.ts';
+import { takeBack } from '../undo-all.ts';
+
+/** libvirt's choice (qemuSnapshotPrepareDiskExternal); the first is what is made where nothing is said. */
+const OVERLAY_FORMATS = ['qcow2', 'qed'] as const;
+
+/** An external snapshot's parameters, all there. */
+export interface Overlay extends DiskImage {
+  readonly disk: string;
+  readonly reuse: boolean;
+}
+
+/** The image that an overlay goes above, and the size of the disk. */
+interface Base extends DiskImage {
+  readonly bytes: number;
+}
+
+/** The overlay that is asked for. Refuses (67) what is no overlay. */
+export function overlayOf(snapshot: LibxlDiskSnapshot): Overlay {
+  const { disk, external_path: path, external_format: format = 'qcow2', external_reuse: reuse = false } = snapshot;
+  if (!OVERLAY_FORMATS.some((each) => each === format)) {
+    throw unsupported(`external snapshot format for disk ${disk.vdev} is unsupported: ${format}`);
+  }
+  if (path === undefined || !isAbsolute(path)) {
+    throw unsupported(`external snapshot of disk '${disk.vdev}' needs the absolute path of a new file`);
+  }
+  return { disk: disk.vdev, path, format, reuse };
+}
+
+/** Refuses with libvirt's code and text a file that is in the way, or with `reuse` is not there. Reads only. */
+export async function checkOverlayFree({ disk, path, reuse }: Overlay): Promise<void> {
+  const found = await statOf(path);
+  if (reuse) {
+    if (found) return;
+    const text = `missing existing file for disk ${disk}: ${path}`;
+    throw systemError(await stat(path).catch((error: unknown) => error), text);
+  }
+  if (found && !found.isBlockDevice() && found.size > 0) {
+    const text = `external snapshot file for disk ${disk} already exists and is not a block device: ${path}`;
+    throw unsupported(text);
+  }
+  try {
+    await access(dirname(path), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw systemError(error, `cannot create external snapshot of disk '${disk}' in '${dirname(path)}'`);
+  }
+}
+
+/**
+ * Makes the overlay, or takes the one that is there, empty and above `base`. Durable when it returns. After an error
+ * nothing is left of it.
+ */
+export async function createOverlay(overlay: Overlay, base: Base): Promise<void> {
+  await checkOverlayFree(overlay);
+  if (overlay.reuse) await adoptOverlay(overlay, base);
+  else await makeOverlay(overlay, base);
+}
+
+/** What createOverlay has made is gone again. A file that was the caller's stays. */
+export async function removeOverlay({ path, reuse }: Overlay): Promise<void> {
+  if (!reuse) await removeImage(path);
+}
+
+/** Durable. A block device keeps its contents; a missing file is no error. */
+export async function removeImage(path: string): Promise<void> {
+  const found = await statOf(path);
+  if (!found || found.isBlockDevice()) return;
+  try {
+    await rm(path, { force: true });
+    await using folder = await open(dirname(path), 'r');
+    await folder.sync();
+  } catch (error) {
+    throw systemError(error, `cannot remove image '${path}'`);
+  }
+}
+
+async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
+  const { disk, path, format } = overlay;
+  const failure = `cannot create external snapshot '${path}' of disk '${disk}'`;
+  try {
+    // qemu-img would overwrite, and make it readable for all.
+    await (await open(path, (await statOf(path)) ? 'r+' : 'wx', 0o600)).close();
+  } catch (error) {
+    throw systemError(error, failure);
+  }
+  try {
+    const backing = ['-u', '-b', base.path, '-F', base.format];
+    await runProgram(QEMU_IMG, ['create', '-q', '-f', format, ...backing, '--', path, String(base.bytes)], failure);
+    await syncFile(path);
+  } catch (error) {
+    throw await takeBack([() => removeImage(path)], error);
+  }
+}
+
+/**
+ * An overlay that the caller has made. Its header is what the next start of the domain goes by, so it must name the base
+ * image; one that names none is given it. Whatever it held would replace what the guest sees: it must be empty.
+ */
+async function adoptOverlay(overlay: Overlay, base: Base): Promise<void> {
+  const { disk, path } = overlay;
+  const failure = `cannot use existing file '${path}' for disk '${disk}'`;
+  for (const layer of (await imageChain(base)).layers) {
+    if (!(await isSameFile(layer.path, path))) continue;
+    throw unsupported(`${failure}: the disk itself stands on it`);
+  }
+  const { virtualBytes, backing } = await imageInfo(overlay, { share: false, failure });
+  if (virtualBytes !== base.bytes) {
+    throw unsupported(`${failure}: it is a disk of ${virtualBytes} bytes, not of ${base.bytes}`);
+  }
+  if (backing !== undefined && backing.path !== base.path) {
+    throw unsupported(`${failure}: its backing image is '${backing.path}', not '${base.path}'`);
+  }
+  if (await holdsData(overlay)) throw unsupported(`${failure}: it is not empty`);
+  await rebaseHeader(overlay, base, failure);
+}
+
+/** Internal snapshots in a layer do not come along when it is merged: refused (67), naming them. */
+export function refuseSnapshotLoss(disk: string, path: string, snapshots: readonly { readonly name: string }[]): void {
+  if (snapshots.length === 0) return;
+  const names = snapshots.map(({ name }) => `'${name}'`).join(', ');
+  throw unsupported(
+    `image '${path}' of disk '${disk}' cannot be merged: the internal snapshots in it (${names}) would be lost; delete them first`,
+  );
+}
+
+/** The header of `image` names `base` from now on; no data is moved. Durable. */
+export async function rebaseHeader(image: DiskImage, base: DiskImage, failure: string): Promise<void> {
+  const args = ['rebase', '-q', '-u', '-f', image.format, '-b', base.path, '-F', base.format, '--', image.path];
+  await runProgram(QEMU_IMG, args, failure);
+  await syncFile(image.path);
+}
+
+/** True where the image itself, without those beneath it, has something to read. Also while it is in use. */
+export async function holdsData(image: DiskImage): Promise<boolean> {
+  const alone = { driver: image.format, file: { filename: image.path }, backing: null };
+  const args = ['map', '-U', '--output=json', `json:${JSON.stringify(alone)}`];
+  const map = await runProgram(QEMU_IMG, args, `cannot read image '${image.path}'`);
+  return (JSON.parse(map) as readonly { present?: boolean; data: boolean }[]).some((part) => part.present ?? part.data);
+}
+
+export async function imageExists(path: string): Promise<boolean> {
+  return (await statOf(path)) !== undefined;
+}
+
+export async function isBlockDevice(path: string): Promise<boolean> {
+  return (await statOf(path))?.isBlockDevice() ?? false;
+}
+
+async function isSameFile(one: string, other: string): Promise<boolean> {
+  const [a, b] = [await statOf(one), await statOf(other)];
+  return a !== undefined && a.dev === b?.dev && a.ino === b.ino;
+}
+
+function statOf(path: string): Promise<Stats | undefined> {
+  return stat(path).catch(() => undefined);
+}
+
+function unsupported(text: string): LibvirtError {
+  return new LibvirtError('CONFIG_UNSUPPORTED', text);
+}

@@ -1,0 +1,183 @@
+/**
+ * The block nodes of an active domain's disks, as its device model has them: Xen's qdisk backend, or the embedded host's
+ * storage daemon. Nothing is remembered here: snapshots and commits change which node serves a disk, so each operation
+ * asks QEMU which nodes its devices and exports are attached to, and tells the disks apart by image and node name.
+ */
+
+import { LibvirtError } from '../../errors.ts';
+import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { Qmp } from './qmp.ts';
+
+/** A disk (`xvda`) and the node of its top image in QEMU. */
+export interface DiskNode {
+  readonly disk: string;
+  readonly node: string;
+}
+
+/** An internal snapshot in an image. */
+interface NamedSnapshot {
+  readonly name: string;
+}
+
+/** An image as QEMU has opened it. */
+interface ImageNode {
+  readonly node: string;
+  /** QEMU's name of the format; that of a filter while a job works on the node. */
+  readonly driver: string;
+  readonly path: string;
+  /** Image beneath it, where there is one. */
+  readonly backing?: string;
+  readonly bytes: number;
+  readonly cache: BlockDeviceInfo['cache'];
+  readonly snapshots: readonly NamedSnapshot[];
+}
+
+/** What a disk's device is attached to: the image that the guest writes to. */
+export interface DiskRoot extends ImageNode {
+  readonly disk: string;
+  /** The emulated drive (`ide0-hd0`) that an HVM guest still uses in place of its PV disk. */
+  readonly emulated?: string;
+}
+
+/** An entry of query-named-block-nodes (BlockDeviceInfo of QEMU's qapi/block-core.json). */
+interface BlockDeviceInfo {
+  readonly 'node-name': string;
+  readonly drv: string;
+  readonly file: string;
+  readonly backing_file?: string;
+  readonly cache: { readonly direct: boolean; readonly 'no-flush': boolean };
+  readonly image: { readonly 'virtual-size': number; readonly snapshots?: readonly NamedSnapshot[] };
+}
+
+/** An entry of query-block. PV disks have no device name, emulated ones have. */
+interface BlockInfo {
+  readonly device: string;
+  readonly inserted?: { readonly 'node-name'?: string };
+}
+
+/** All nodes of one QEMU, and which of them a device or an export is attached to. */
+export interface BlockGraph {
+  readonly nodes: readonly ImageNode[];
+  readonly attached: readonly { readonly node: string; readonly device: string }[];
+}
+
+/** Protocol nodes, beneath the images. */
+const PROTOCOLS: ReadonlySet<string> = new Set(['file', 'host_device', 'host_cdrom', 'nbd', 'null-co']);
+
+/** What a job puts above or between images while it works. */
+const JOB_FILTERS: ReadonlySet<string> = new Set(['commit_top', 'mirror_top', 'backup-top', 'copy-on-read']);
+
+/** The node that QEMU's xen-block driver makes for a disk: `<vdev>-<driver>` (hw/block/xen-block.c). */
+export function diskNode(disk: LibxlDeviceDisk): DiskNode {
+  const driver = disk.format === 'vhd' ? 'vpc' : (disk.format ?? 'raw');
+  return { disk: disk.vdev, node: `${disk.vdev}-${driver}` };
+}
+
+export async function queryBlockGraph(qmp: Qmp, subject: string): Promise<BlockGraph> {
+  const infos = (await qmp.execute('query-named-block-nodes', { flat: true }, subject)) as readonly BlockDeviceInfo[];
+  const devices = (await qmp.execute('query-block', {}, subject)) as readonly BlockInfo[];
+  const exports = (await qmp.execute('query-block-exports', {}, subject)) as readonly {
+    readonly 'node-name': string;
+  }[];
+  const drives = devices.map(({ device, inserted }) => ({ device, node: inserted?.['node-name'] ?? '' }));
+  return {
+    nodes: infos.filter(({ drv }) => !PROTOCOLS.has(drv)).map(imageNode),
+    attached: [...drives, ...exports.map((each) => ({ device: '', node: each['node-name'] }))],
+  };
+}
+
+/** One short conversation that is not to be cancelled. */
+export async function graphOf(socket: string, disk: string): Promise<BlockGraph> {
+  await using qmp = await Qmp.connect(socket, new AbortController().signal);
+  return await queryBlockGraph(qmp, `disk '${disk}'`);
+}
+
+/** The nodes of an image that no device uses: its file is closed when this returns. None is no error. */
+export async function deleteUnused(socket: string, disk: string, path: string): Promise<void> {
+  const graph = await graphOf(socket, disk);
+  const used = new Set(chainsOf(graph).flat());
+  const unused = graph.nodes.filter((node) => node.path === path && !used.has(node));
+  await using qmp = await Qmp.connect(socket, new AbortController().signal);
+  for (const { node } of unused) {
+    await qmp.execute('blockdev-del', { 'node-name': node }, `node '${node}' of disk '${disk}'`);
+  }
+}
+
+/** For messages: `disk 'xvda', disk 'xvdb'`. */
+export function listOf(disks: readonly LibxlDiskSnapshot[]): string {
+  return disks.map(({ disk }) => `disk '${disk.vdev}'`).join(', ');
+}
+
+/** What each device or export is attached to, with the images beneath. */
+export function chainsOf(graph: BlockGraph): readonly (readonly ImageNode[])[] {
+  return graph.attached
+    .flatMap(({ node }) => graph.nodes.filter((each) => each.node === node))
+    .map((root) => chainOf(graph, root));
+}
+
+/** The disk as its guest uses it. Refuses a disk that QEMU does not serve. */
+export function requireRoot(graph: BlockGraph, disk: LibxlDeviceDisk): DiskRoot {
+  const root = rootsOf(graph, disk.vdev, disk.pdev_path)[0];
+  if (root) return root;
+  const text = `the device model serves no disk '${disk.vdev}' (image '${disk.pdev_path}')`;
+  throw new LibvirtError('OPERATION_FAILED', text);
+}
+
+/**
+ * The roots that may be a disk's, the one in use first. An HVM guest has an emulated drive and a PV disk on the same image
+ * until its PV drivers unplug the former: as long as QEMU lists the drive, that is the one in use.
+ */
+export function rootsOf({ nodes, attached }: BlockGraph, vdev: string, path: string | undefined): readonly DiskRoot[] {
+  const rank = (root: DiskRoot) =>
+    (root.emulated === undefined ? 0 : 4) + (root.path === path ? 2 : 0) + (isNamedAfter(root.node, vdev) ? 1 : 0);
+  return attached
+    .flatMap(({ node, device }) => {
+      const found = nodes.find((each) => each.node === node);
+      return found ? { ...found, disk: vdev, ...(device !== '' && { emulated: device }) } : [];
+    })
+    .filter((root) => root.path === path || isNamedAfter(root.node, vdev))
+    .sort((a, b) => rank(b) - rank(a));
+}
+
+/** True while a job works on what the disk is attached to. */
+export function hasJob({ driver }: ImageNode): boolean {
+  return JOB_FILTERS.has(driver);
+}
+
+/** The images beneath `root`, itself first, as far as QEMU has them open. */
+function chainOf(graph: BlockGraph, root: ImageNode): readonly ImageNode[] {
+  const beneath = graph.nodes.find((node) => node.path === root.backing && !hasJob(node));
+  return beneath && beneath.node !== root.node ? [root, ...chainOf(graph, beneath)] : [root];
+}
+
+/** A name for a new node of this disk; QEMU allows 31 characters. */
+export function freeNodeName({ nodes }: BlockGraph, disk: string): string {
+  const taken = new Set(nodes.map(({ node }) => node));
+  let n = 1;
+  while (taken.has(`${disk}-snap${n}`)) n++;
+  return `${disk}-snap${n}`;
+}
+
+/** xen-block's nodes and ours begin with the disk's name. */
+function isNamedAfter(node: string, vdev: string): boolean {
+  return node.startsWith(`${vdev}-`);
+}
+
+function imageNode(info: BlockDeviceInfo): ImageNode {
+  return {
+    node: info['node-name'],
+    driver: info.drv,
+    path: pathOf(info.file),
+    ...(info.backing_file !== undefined && { backing: info.backing_file }),
+    bytes: info.image['virtual-size'],
+    cache: info.cache,
+    snapshots: info.image.snapshots ?? [],
+  };
+}
+
+/** An overlay that is not above its image yet has no plain name in QEMU, but its options: the path is among them. */
+function pathOf(file: string): string {
+  if (!file.startsWith('json:')) return file;
+  const options = JSON.parse(file.slice('json:'.length)) as { readonly file?: { readonly filename?: string } };
+  return options.file?.filename ?? file;
+}

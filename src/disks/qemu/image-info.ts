@@ -1,0 +1,134 @@
+/** What disk images hold, by qemu-img. Reads only, and also while a device model has the image open. */
+
+import { asLibvirtError, LibvirtError } from '../../errors.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
+import { runProgram } from '../program.ts';
+import { imageOptions, QEMU_IMG } from './qemu-img.ts';
+
+/** An internal snapshot in an image's own table. */
+export interface ImageSnapshot {
+  readonly id: string;
+  readonly name: string;
+  /** RAM inside the image, bytes: 0 for snapshots of Xen guests, whose RAM lies in a file of its own. */
+  readonly vmStateBytes: number;
+  /** Seconds since the epoch. */
+  readonly creationTime: number;
+  /** Tells it from any other snapshot that the image has had under this name. */
+  readonly identity: string;
+}
+
+export interface ImageInfo extends DiskImage {
+  /** Size of the disk as a guest sees it. */
+  readonly virtualBytes: number;
+  /** What the file takes on its file system. */
+  readonly allocatedBytes: number;
+  readonly snapshots: readonly ImageSnapshot[];
+  readonly backing?: DiskImage;
+}
+
+/** An image with those beneath it, from the top; `broken` where one of them cannot be read. */
+interface ImageChain {
+  readonly layers: readonly ImageInfo[];
+  readonly broken?: LibvirtError;
+}
+
+/** An object of `qemu-img info --output=json`. */
+interface QemuImageInfo {
+  readonly 'virtual-size': number;
+  readonly 'actual-size'?: number;
+  readonly 'backing-filename'?: string;
+  readonly 'full-backing-filename'?: string;
+  readonly 'backing-filename-format'?: string;
+  readonly snapshots?: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly 'vm-state-size': number;
+    readonly 'date-sec': number;
+    readonly 'date-nsec': number;
+    readonly 'vm-clock-sec': number;
+    readonly 'vm-clock-nsec': number;
+  }[];
+}
+
+interface ReadOptions {
+  /** Also an image that somebody writes to; without it, that is refused. Default: yes. */
+  readonly share?: boolean;
+  /** Begins the message of an error. */
+  readonly failure?: string;
+}
+
+/** One image alone; those beneath it are named, not opened. */
+export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Promise<ImageInfo> {
+  const { share = true, failure = `cannot read image '${image.path}'` } = options;
+  const args = ['info', ...(share ? ['-U'] : []), '--output=json', '--image-opts', imageOptions(image)];
+  const json = await runProgram(QEMU_IMG, args, failure);
+  const info = JSON.parse(json) as QemuImageInfo;
+  const backing = info['full-backing-filename'] ?? info['backing-filename'];
+  return {
+    ...{ path: image.path, format: image.format },
+    virtualBytes: info['virtual-size'],
+    allocatedBytes: info['actual-size'] ?? 0,
+    snapshots: (info.snapshots ?? []).map((snapshot) => ({
+      id: snapshot.id,
+      name: snapshot.name,
+      vmStateBytes: snapshot['vm-state-size'],
+      creationTime: snapshot['date-sec'],
+      identity: ['id', 'date-sec', 'date-nsec', 'vm-clock-sec', 'vm-clock-nsec']
+        .map((key) => snapshot[key as keyof typeof snapshot])
+        .join(' '),
+    })),
+    ...(backing !== undefined && { backing: { path: backing, format: info['backing-filename-format'] ?? 'raw' } }),
+  };
+}
+
+/** `share`: of the top alone; those beneath are read whoever writes to them. */
+export async function imageChain(
+  top: DiskImage,
+  { share = true }: Pick<ReadOptions, 'share'> = {},
+): Promise<ImageChain> {
+  const layers: ImageInfo[] = [];
+  for (let image: DiskImage | undefined = top; image; image = layers.at(-1)?.backing) {
+    const { path } = image;
+    if (layers.some((layer) => layer.path === path)) {
+      return { layers, broken: new LibvirtError('OPERATION_FAILED', `image '${path}' is its own backing image`) };
+    }
+    try {
+      layers.push(await imageInfo(image, { share: share || layers.length > 0 }));
+    } catch (error) {
+      return { layers, broken: asLibvirtError(error) };
+    }
+  }
+  return { layers };
+}
+
+/** What `qemu-img check` has found; `unsupported` for formats that have nothing to check. */
+export type ImageCheck = { readonly corruptions: number; readonly leaks: number } | 'unsupported';
+
+/** Exit codes of `qemu-img check` that come with a report. */
+const CHECK_EXIT = { corruptions: 2, leaks: 3, unsupported: 63 } as const;
+
+/** An image that is being written to may show leaks and corruptions of a moment. */
+export async function checkImage(image: DiskImage): Promise<ImageCheck> {
+  const args = ['check', '-U', '--output=json', '--image-opts', imageOptions(image)];
+  try {
+    return checkReport(await runProgram(QEMU_IMG, args, `cannot check image '${image.path}'`));
+  } catch (error) {
+    const { code, stdout = '' } = ((error as LibvirtError).cause ?? {}) as { code?: number; stdout?: string };
+    if (code === CHECK_EXIT.unsupported) return 'unsupported';
+    if (code === CHECK_EXIT.corruptions || code === CHECK_EXIT.leaks) return checkReport(stdout);
+    throw error;
+  }
+}
+
+function checkReport(json: string): ImageCheck {
+  const { corruptions = 0, leaks = 0 } = JSON.parse(json) as { corruptions?: number; leaks?: number };
+  return { corruptions, leaks };
+}
+
+/** How large a new qcow2 image with the contents of one internal snapshot would be, bytes. */
+export async function aloneBytes(image: DiskImage, { id }: ImageSnapshot): Promise<number> {
+  const snapshot = ['-l', `snapshot.id=${id}`];
+  const args = ['measure', '-U', '-O', 'qcow2', '--output=json', ...snapshot, '--image-opts', imageOptions(image)];
+  const json = await runProgram(QEMU_IMG, args, `cannot measure snapshot ${id} of image '${image.path}'`);
+  return (JSON.parse(json) as { required: number }).required;
+}

@@ -1,0 +1,122 @@
+/**
+ * The internal snapshots of a qcow2 image, read from its own table: where a guest stands still, starting qemu-img to ask
+ * for them takes longer than all else (docs/interop/qcow2.txt of QEMU, "Snapshots").
+ */
+
+import { type FileHandle, open } from 'node:fs/promises';
+import { LibvirtError, systemError } from '../../errors.ts';
+import type { ImageSnapshot } from './image-info.ts';
+
+/** Of the header: where the backing image's name is (0: there is none), how many snapshots there are, where their table is. */
+const HEADER = { bytes: 72, backing: 8, count: 60, table: 64 } as const;
+/** The first bytes of an image; its version follows. */
+const MAGIC = Buffer.from('QFI\xfb', 'latin1');
+/** Of an entry, before its extra data, its id and its name; entries begin at multiples of 8. */
+const ENTRY = {
+  ...{ bytes: 40, align: 8 },
+  ...{ idLength: 12, nameLength: 14, dateSec: 16, dateNsec: 20, vmClock: 24, vmState: 32, extraLength: 36 },
+} as const;
+/** QCOW_MAX_SNAPSHOTS, QCOW_MAX_SNAPSHOT_EXTRA_DATA: QEMU opens no image that has more. */
+const LIMITS = { snapshots: 65_536, extra: 1024 } as const;
+const SECOND_NS = 1_000_000_000n;
+
+/** True for a file that begins as a qcow2 image of a version that QEMU knows; false for any other, and for none. Rejects for one that cannot be read. */
+export async function isQcow2Image(path: string): Promise<boolean> {
+  try {
+    await using file = await open(path, 'r');
+    return isHeader(await readAt(file, 0, MAGIC.length + 4));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw systemError(error, `cannot read image '${path}'`);
+  }
+}
+
+/**
+ * As `qemu-img info -U` has them, in the order of the table; also while a device model has the image open. `failure` begins
+ * the message of an error.
+ */
+export async function readSnapshotTable(path: string, failure: string): Promise<readonly ImageSnapshot[]> {
+  return await reading(path, failure, async (file, header) => {
+    const count = header.readUInt32BE(HEADER.count);
+    if (count > LIMITS.snapshots) throw damaged(`it claims to have ${count} internal snapshots`);
+    const snapshots: ImageSnapshot[] = [];
+    let at = Number(header.readBigUInt64BE(HEADER.table));
+    for (let n = 0; n < count; n += 1) {
+      const { snapshot, end } = await readEntry(file, at);
+      snapshots.push(snapshot);
+      at = end;
+    }
+    return snapshots;
+  });
+}
+
+/** True for an image that another one lies beneath. */
+export async function hasBackingImage(path: string): Promise<boolean> {
+  return await reading(path, `cannot read image '${path}'`, async (_file, header) => {
+    return header.readBigUInt64BE(HEADER.backing) !== 0n;
+  });
+}
+
+async function reading<T>(
+  path: string,
+  failure: string,
+  read: (file: FileHandle, header: Buffer) => Promise<T>,
+): Promise<T> {
+  try {
+    await using file = await open(path, 'r');
+    const header = await readAt(file, 0, HEADER.bytes);
+    if (!isHeader(header)) throw damaged('Image is not in qcow2 format');
+    return await read(file, header);
+  } catch (error) {
+    if (error instanceof LibvirtError) throw new LibvirtError(error.code, `${failure}: ${error.detail}`);
+    throw systemError(error, failure);
+  }
+}
+
+async function readEntry(
+  file: FileHandle,
+  at: number,
+): Promise<{ readonly snapshot: ImageSnapshot; readonly end: number }> {
+  const entry = await readAt(file, at, ENTRY.bytes);
+  const extraLength = entry.readUInt32BE(ENTRY.extraLength);
+  const idLength = entry.readUInt16BE(ENTRY.idLength);
+  const nameLength = entry.readUInt16BE(ENTRY.nameLength);
+  // No snapshot is without an id.
+  if (extraLength > LIMITS.extra || idLength === 0) throw damaged('its table of internal snapshots is damaged');
+  const rest = await readAt(file, at + ENTRY.bytes, extraLength + idLength + nameLength);
+  const id = rest.toString('utf8', extraLength, extraLength + idLength);
+  const name = rest.toString('utf8', extraLength + idLength);
+  const dateSec = entry.readUInt32BE(ENTRY.dateSec);
+  const vmClock = entry.readBigUInt64BE(ENTRY.vmClock);
+  const identity = [id, dateSec, entry.readUInt32BE(ENTRY.dateNsec), vmClock / SECOND_NS, vmClock % SECOND_NS].join(
+    ' ',
+  );
+  // The extra data begins with a wider field for it.
+  const vmStateBytes = extraLength >= 8 ? Number(rest.readBigUInt64BE(0)) : entry.readUInt32BE(ENTRY.vmState);
+  const length = ENTRY.bytes + rest.length;
+  return {
+    snapshot: { id, name, vmStateBytes, creationTime: dateSec, identity },
+    end: at + Math.ceil(length / ENTRY.align) * ENTRY.align,
+  };
+}
+
+function isHeader(bytes: Buffer): boolean {
+  const version = bytes.readUInt32BE(MAGIC.length);
+  return bytes.subarray(0, MAGIC.length).equals(MAGIC) && (version === 2 || version === 3);
+}
+
+/** Zeroes stand for what is beyond the end of the file. */
+async function readAt(file: FileHandle, position: number, bytes: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(bytes);
+  let filled = 0;
+  while (filled < bytes) {
+    const { bytesRead } = await file.read(buffer, filled, bytes - filled, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer;
+}
+
+function damaged(text: string): LibvirtError {
+  return new LibvirtError('OPERATION_FAILED', text);
+}

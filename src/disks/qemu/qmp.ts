@@ -1,0 +1,142 @@
+/**
+ * QEMU's machine protocol over its unix socket, for short conversations: connect, a few commands, leave. A QEMU socket
+ * serves one client at a time, and libxl uses the same QEMU, so a connection is never kept.
+ * https://www.qemu.org/docs/master/interop/qmp-spec.html
+ */
+
+import { access } from 'node:fs/promises';
+import { createConnection, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LibvirtError, throwIfCancelled } from '../../errors.ts';
+import { linesOf } from './socket-lines.ts';
+
+/** How long another client (libxl, xenstat) may keep us waiting for the greeting. */
+const GREETING_TIMEOUT_MS = 5_000;
+/** Pause before the next attempt when the socket's queue of waiting clients is full. */
+const RETRY_MS = 50;
+/** For one command. A snapshot copies tables, not data: seconds even for a very large image. */
+const COMMAND_TIMEOUT_MS = 60_000;
+
+/** Where libxl puts the monitors of a guest's QEMU. */
+const XEN_RUN_DIR = '/var/run/xen';
+/** The monitor made for xenstat comes first: nobody is kept waiting on it, while libxl needs its own. */
+const XEN_MONITORS = ['qmp-libxenstat', 'qmp-libxl'] as const;
+
+/** The part of a QMP message that matters here: a greeting, a reply or an event. */
+interface QmpMessage {
+  readonly QMP?: unknown;
+  readonly event?: string;
+  readonly id?: number;
+  readonly return?: unknown;
+  readonly error?: { readonly class: string; readonly desc: string };
+}
+
+/** The command was sent and its reply never came: QEMU may or may not have done it. */
+export class QmpReplyLost extends LibvirtError {}
+
+/** The monitor of a Xen guest's device model. Refuses where the guest has none (no disk served by QEMU in this domain). */
+export async function qmpSocketOf(domid: number, folder = XEN_RUN_DIR): Promise<string> {
+  const sockets = XEN_MONITORS.map((monitor) => `${folder}/${monitor}-${domid}`);
+  for (const socket of sockets) {
+    const found = await access(socket).then(
+      () => true,
+      () => false,
+    );
+    if (found) return socket;
+  }
+  throw new LibvirtError(
+    'OPERATION_FAILED',
+    `no device model serves the disks of domain ${domid}: neither ${sockets.join(' nor ')} exists`,
+  );
+}
+
+/** One conversation. `await using qmp = await Qmp.connect(socket, signal)`. */
+export class Qmp implements AsyncDisposable {
+  readonly #path: string;
+  readonly #socket: Socket;
+  readonly #lines: AsyncGenerator<string, void>;
+  #lastId = 0;
+
+  private constructor(path: string, socket: Socket) {
+    this.#path = path;
+    this.#socket = socket;
+    this.#lines = linesOf(socket);
+  }
+
+  /** Waits for its turn: the kernel accepts a second client at once, but QEMU greets it only when the first has left. */
+  static async connect(path: string, signal: AbortSignal): Promise<Qmp> {
+    const deadline = Date.now() + GREETING_TIMEOUT_MS;
+    while (true) {
+      throwIfCancelled(signal);
+      const qmp = new Qmp(path, createConnection({ path }));
+      try {
+        await qmp.#greet(deadline, signal);
+        return qmp;
+      } catch (error) {
+        await qmp[Symbol.asyncDispose]();
+        throwIfCancelled(signal);
+        if ((error as NodeJS.ErrnoException).code === 'EAGAIN' && Date.now() + RETRY_MS < deadline) {
+          await sleep(RETRY_MS);
+          continue;
+        }
+        const reason = error instanceof LibvirtError ? error.detail : (error as Error).message;
+        const text = `cannot talk to the device model at '${path}': ${reason}`;
+        throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
+      }
+    }
+  }
+
+  /**
+   * Runs a command and gives its return value. Its error names the command, what it was for (`disk 'xvda'`), and what
+   * QEMU said. A command that has been sent is not taken back: there is no signal here, but a time limit.
+   */
+  async execute(command: string, args: object, subject: string): Promise<unknown> {
+    const id = ++this.#lastId;
+    const failure = (text: string) => `${command} of ${subject} failed: ${text}`;
+    const timer = this.#destroyAfter(COMMAND_TIMEOUT_MS, `no reply within ${COMMAND_TIMEOUT_MS / 1000} seconds`);
+    let reply: QmpMessage;
+    try {
+      this.#socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`);
+      do reply = await this.#next();
+      while (reply.id !== id);
+    } catch (error) {
+      const text = `${(error as Error).message} (device model at '${this.#path}')`;
+      throw new QmpReplyLost('OPERATION_FAILED', failure(text), { cause: error });
+    } finally {
+      clearTimeout(timer);
+    }
+    if (reply.error) throw new LibvirtError('OPERATION_FAILED', failure(reply.error.desc));
+    return reply.return;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#socket.destroy();
+    await this.#lines.return();
+  }
+
+  async #greet(deadline: number, signal: AbortSignal): Promise<void> {
+    const abort = () => this.#socket.destroy(new Error('cancelled'));
+    signal.addEventListener('abort', abort, { once: true });
+    const timer = this.#destroyAfter(
+      deadline - Date.now(),
+      `no greeting within ${GREETING_TIMEOUT_MS / 1000} seconds, another client holds the monitor`,
+    );
+    try {
+      while (!(await this.#next()).QMP);
+      await this.execute('qmp_capabilities', {}, 'the monitor');
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  #destroyAfter(ms: number, reason: string): NodeJS.Timeout {
+    return setTimeout(() => this.#socket.destroy(new Error(reason)), ms);
+  }
+
+  async #next(): Promise<QmpMessage> {
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error('the device model closed the connection');
+    return JSON.parse(value) as QmpMessage;
+  }
+}

@@ -1,0 +1,153 @@
+/** Logical volumes of LVM: which one a disk is, what `lvs` reports of its group, and the commands that change one. */
+
+import { createHash } from 'node:crypto';
+import { LibvirtError } from '../../errors.ts';
+import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { runProgram } from '../program.ts';
+import { escapeName, unescapeName } from './escape-name.ts';
+
+export const LVM2 = { debianPackage: 'lvm2' };
+
+/** The device mapper's names have 127 characters; LVM adds up to five of its own (`-real`). */
+const MAX_DEVICE_NAME = 122;
+
+/** `vm.xlsnap.before+20upgrade` */
+const INFIX = '.xlsnap.';
+const PLAIN = /[A-Za-z0-9.-]/;
+const MARK = '+';
+
+/** A volume as `lvs --binary` reports it; a flag of a volume that is not active may be unknown. */
+export interface Volume {
+  readonly lv_name: string;
+  /** The pool of a thin volume; empty for a thick one. */
+  readonly pool_lv: string;
+  readonly lv_tags: string;
+  readonly lv_device_open: Flag;
+  readonly lv_snapshot_invalid: Flag;
+  /** Of an origin: a snapshot is being merged into it, or will be when it is activated next. LVM hides that snapshot. */
+  readonly lv_merging: Flag;
+  /** Of its device; `-1` where it is not active. */
+  readonly lv_kernel_major: string;
+  readonly lv_kernel_minor: string;
+}
+
+type Flag = '1' | '0' | '-1';
+
+const REPORTED: readonly (keyof Volume)[] = [
+  'lv_name',
+  'pool_lv',
+  'lv_tags',
+  'lv_device_open',
+  'lv_snapshot_invalid',
+  'lv_merging',
+  'lv_kernel_major',
+  'lv_kernel_minor',
+];
+
+/** A disk's volume. */
+export interface LogicalVolume {
+  readonly disk: string;
+  readonly vg: string;
+  readonly lv: string;
+}
+
+/** The volumes of its group, by name. */
+export type Group = ReadonlyMap<string, Volume>;
+
+/** Refuses a device that is not a logical volume, in LVM's words. */
+export async function requireVolume(path: string): Promise<void> {
+  const volume = parsePath(path);
+  if (!volume) throw new LibvirtError('OPERATION_FAILED', `'${path}' is not a volume`);
+  requireOne(await groupOf({ disk: path, ...volume }), { disk: path, ...volume });
+}
+
+/** `/dev/VG/LV`, or the device mapper's name of it, in which a hyphen of the names is doubled. */
+function parsePath(path: string): { readonly vg: string; readonly lv: string } | undefined {
+  const [, vg, lv] = /^\/dev\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
+  if (vg === undefined || lv === undefined) return undefined;
+  if (vg !== 'mapper') return { vg, lv };
+  const [, mappedVg, mappedLv] = /^((?:[^-]|--)+)-((?:[^-]|--)+)$/.exec(lv) ?? [];
+  if (mappedVg === undefined || mappedLv === undefined) return undefined;
+  return { vg: mappedVg.replaceAll('--', '-'), lv: mappedLv.replaceAll('--', '-') };
+}
+
+export function volumeOf({ disk }: Pick<LibxlDiskSnapshot, 'disk'>): LogicalVolume {
+  const volume = parsePath(disk.pdev_path ?? '');
+  if (!volume) throw new LibvirtError('CONFIG_UNSUPPORTED', `disk '${disk.vdev}' is no logical volume`);
+  return { disk: disk.vdev, ...volume };
+}
+
+/** `vm.xlsnap.before+20upgrade`, or a digest where that would be too long. */
+export function snapshotName({ vg, lv }: LogicalVolume, name: string): string {
+  const readable = `${lv}${INFIX}${escapeName(name, PLAIN, MARK)}`;
+  if (`${vg}-${readable}`.replaceAll('-', '--').length <= MAX_DEVICE_NAME) return readable;
+  return `xlsnap-${createHash('sha256').update(`${lv}/${name}`).digest('hex').slice(0, 32)}`;
+}
+
+/** The snapshot whose volume has this name; undefined for a digest, and for what is none of ours. */
+export function snapshotOf({ lv }: LogicalVolume, name: string): string | undefined {
+  const prefix = `${lv}${INFIX}`;
+  return name.startsWith(prefix) ? unescapeName(name.slice(prefix.length), PLAIN, MARK) : undefined;
+}
+
+/** What a volume is called while it is reverted: a thin one is replaced, a thick one merged into. */
+export function replacedName(lv: string): string {
+  return `${lv}.xlsnap-old`;
+}
+
+export async function groupOf({ disk, vg }: LogicalVolume): Promise<Group> {
+  const args = ['--reportformat', 'json', '--binary', '-o', REPORTED.join(','), '--', vg];
+  const json = await lvm('lvs', args, `cannot read volume group '${vg}' of disk '${disk}'`);
+  const { report } = JSON.parse(json) as { report: readonly { lv: readonly Volume[] }[] };
+  return new Map(report.flatMap(({ lv }) => lv).map((volume) => [volume.lv_name, volume]));
+}
+
+/** The volume, by its other name where a revert was interrupted. */
+export function requireOne(group: Group, { disk, vg, lv }: LogicalVolume): Volume {
+  const found = group.get(lv) ?? group.get(replacedName(lv));
+  if (found) return found;
+  throw new LibvirtError('OPERATION_FAILED', `volume group '${vg}' has no volume '${lv}' (disk '${disk}')`);
+}
+
+export function requireSnapshot(
+  group: Group,
+  volume: LogicalVolume,
+  name: string,
+  code: 'OPERATION_FAILED' | 'OPERATION_INVALID',
+): string {
+  const { disk, vg, lv } = volume;
+  const snapshot = snapshotName(volume, name);
+  const found = group.get(snapshot);
+  const of = `volume '${vg}/${lv}' of disk '${disk}'`;
+  if (!found) throw new LibvirtError(code, `${of} has no snapshot '${name}' (volume '${snapshot}')`);
+  if (found.lv_snapshot_invalid === '1') {
+    throw new LibvirtError(
+      code,
+      `snapshot '${name}' of ${of} (volume '${snapshot}') is invalid: it has overflowed and can only be deleted`,
+    );
+  }
+  return snapshot;
+}
+
+/**
+ * A thick snapshot has the size of its origin, with LVM's own tables: one that overflows is lost, and what a guest will
+ * write cannot be known. A thin one takes its space from the pool.
+ */
+export async function createSnapshot(volume: LogicalVolume, snapshot: string, failure: string): Promise<void> {
+  const { vg, lv } = volume;
+  const { pool_lv } = requireOne(await groupOf(volume), volume);
+  const size = pool_lv === '' ? ['-l', '100%ORIGIN'] : [];
+  await lvm('lvcreate', ['-y', '-s', ...size, '-n', snapshot, '--', `${vg}/${lv}`], failure);
+}
+
+export async function rename({ disk, vg }: LogicalVolume, from: string, to: string): Promise<void> {
+  await lvm('lvrename', ['--', vg, from, to], `cannot rename volume '${vg}/${from}' of disk '${disk}' to '${to}'`);
+}
+
+export async function remove({ disk, vg }: LogicalVolume, lv: string): Promise<void> {
+  await lvm('lvremove', ['-y', '--', `${vg}/${lv}`], `cannot remove volume '${vg}/${lv}' of disk '${disk}'`);
+}
+
+export function lvm(name: string, args: readonly string[], failure: string): Promise<string> {
+  return runProgram({ name, ...LVM2 }, args, failure);
+}

@@ -1,0 +1,169 @@
+/** How a logical volume goes back to its snapshot, which stays. An attempt that was interrupted can be run again. */
+
+import { setTimeout } from 'node:timers/promises';
+import { LibvirtError } from '../../errors.ts';
+import { runLongProgram } from '../program.ts';
+import {
+  createSnapshot,
+  type Group,
+  groupOf,
+  type LogicalVolume,
+  LVM2,
+  lvm,
+  remove,
+  rename,
+  replacedName,
+  requireOne,
+  requireSnapshot,
+  snapshotName,
+  type Volume,
+} from './logical-volumes.ts';
+
+/**
+ * The kernel closes a volume a little later than its guest is gone, and then udev opens it to look at it. As long as LVM
+ * itself waits for that (activation/retry_deactivation).
+ */
+const CLOSE_TIMEOUT_MS = 5_000;
+const CLOSE_POLL_MS = 200;
+
+/** On a thick volume, with the snapshot's name, from before its merge until it is taken anew: it vanishes in between. */
+const TAG = 'xlsnap.revert.';
+
+/**
+ * Snapshots that an interrupted revert has merged, or was about to. Meanwhile the volume has another name, so that no guest
+ * writes to it: what is taken anew is what was merged.
+ */
+export function unfinished(group: Group, { lv }: LogicalVolume): readonly string[] {
+  const away = group.get(replacedName(lv));
+  return group.has(lv) || !away ? [] : revertTags(away).map((tag) => tag.slice(TAG.length));
+}
+
+function revertTags(volume: Volume): readonly string[] {
+  return tagsOf(volume).filter((tag) => tag.startsWith(TAG));
+}
+
+function tagsOf({ lv_tags }: Volume): readonly string[] {
+  return lv_tags.split(',').filter((tag) => tag !== '');
+}
+
+/** Whether someone else has one that is not active open, nobody can tell; and LVM would put a merge off. */
+export function refuseInactive({ disk, vg }: LogicalVolume, { lv_name, lv_device_open }: Volume): void {
+  if (lv_device_open !== '-1') return;
+  const text = `volume '${vg}/${lv_name}' of disk '${disk}' is not active: activate it (lvchange -ay ${vg}/${lv_name})`;
+  throw new LibvirtError('OPERATION_INVALID', text);
+}
+
+/** A guest would go on with the replaced volume; and LVM would put a merge off. */
+export async function requireClosed(volume: LogicalVolume, name: string): Promise<void> {
+  const { disk, vg, lv } = volume;
+  for (const end = Date.now() + CLOSE_TIMEOUT_MS; ; await setTimeout(CLOSE_POLL_MS)) {
+    const found = requireOne(await groupOf(volume), volume);
+    refuseInactive(volume, found);
+    if (found.lv_device_open === '0') return;
+    if (Date.now() < end) continue;
+    const text = `cannot revert disk '${disk}' to snapshot '${name}': volume '${vg}/${lv}' is in use: whoever has it open must close it`;
+    throw new LibvirtError('OPERATION_FAILED', text);
+  }
+}
+
+/**
+ * The volume becomes a new snapshot of the snapshot, by two renames, with the volume's tags. Whatever an interrupted attempt
+ * has left is cleared away first.
+ */
+export async function revertThin(volume: LogicalVolume, name: string): Promise<void> {
+  const { disk, vg, lv } = volume;
+  const [replaced, fresh] = [replacedName(lv), `${lv}.xlsnap-new`];
+  const group = await groupOf(volume);
+  const snapshot = requireSnapshot(group, volume, name, 'OPERATION_FAILED');
+  const tags = tagsOf(requireOne(group, volume)).flatMap((tag) => ['--addtag', tag]);
+  if (group.has(replaced)) await (group.has(lv) ? remove(volume, replaced) : rename(volume, replaced, lv));
+  if (group.has(fresh)) await remove(volume, fresh);
+  const failure = `cannot revert disk '${disk}' to snapshot '${name}'`;
+  // -kn: it is activated as any volume, which snapshots are not.
+  await lvm('lvcreate', ['-y', '-s', '-kn', ...tags, '-n', fresh, '--', `${vg}/${snapshot}`], failure);
+  await rename(volume, lv, replaced);
+  try {
+    await rename(volume, fresh, lv);
+  } catch (error) {
+    await rename(volume, replaced, lv);
+    throw error;
+  }
+  await remove(volume, replaced);
+}
+
+/**
+ * The snapshot is merged into its origin, which uses it up, and taken anew. One that an earlier attempt has merged is taken
+ * anew first.
+ */
+export async function revertThick(volume: LogicalVolume, name: string): Promise<void> {
+  const failure = `cannot revert disk '${volume.disk}' to snapshot '${name}'`;
+  const group = await groupOf(volume);
+  const begun = unfinished(group, volume);
+  const wanted = snapshotName(volume, name);
+  if (!begun.includes(wanted)) requireSnapshot(group, volume, name, 'OPERATION_FAILED');
+  for (const snapshot of begun) await merge(volume, snapshot, failure);
+  if (!begun.includes(wanted)) await merge(volume, wanted, failure);
+}
+
+async function merge(volume: LogicalVolume, snapshot: string, failure: string): Promise<void> {
+  const { vg, lv } = volume;
+  const [group, away, tag] = [await groupOf(volume), replacedName(lv), `${TAG}${snapshot}`];
+  const origin = group.get(lv);
+  if (origin) {
+    const stale = revertTags(origin).flatMap((each) => (each === tag ? [] : ['--deltag', each]));
+    await lvm('lvchange', [...stale, '--addtag', tag, '--', `${vg}/${lv}`], failure);
+    await rename(volume, lv, away);
+  }
+  if (group.has(snapshot)) await mergeBegun(volume, snapshot, failure);
+  await requireMerged(volume, failure);
+  await createSnapshot({ ...volume, lv: away }, snapshot, failure);
+  await rename(volume, away, lv);
+  await lvm('lvchange', ['--deltag', tag, '--', `${vg}/${lv}`], failure);
+}
+
+async function mergeBegun(volume: LogicalVolume, snapshot: string, failure: string): Promise<void> {
+  const { vg, lv } = volume;
+  try {
+    // It copies back what has changed: no time limit fits.
+    await runLongProgram({ name: 'lvconvert', ...LVM2 }, ['-y', '--merge', '--', `${vg}/${snapshot}`], failure);
+  } catch (error) {
+    if ((await groupOf(volume)).has(snapshot)) await rename(volume, replacedName(lv), lv);
+    throw error;
+  }
+}
+
+/** LVM puts a merge off while the volume is open, and says that it has succeeded. Looked at anew, the volume is merged. */
+async function requireMerged(volume: LogicalVolume, failure: string): Promise<void> {
+  const { vg } = volume;
+  for (const end = Date.now() + CLOSE_TIMEOUT_MS; ; await setTimeout(CLOSE_POLL_MS)) {
+    const { lv_name, lv_merging } = requireOne(await groupOf(volume), volume);
+    if (lv_merging !== '1') return;
+    if (Date.now() >= end) {
+      throw new LibvirtError(
+        'OPERATION_FAILED',
+        `${failure}: its snapshot is still being merged into '${vg}/${lv_name}'`,
+      );
+    }
+    await lvm('lvchange', ['--refresh', '--', `${vg}/${lv_name}`], failure);
+  }
+}
+
+/** LVM would go on with the merge of a snapshot that is deleted. */
+export async function refuseMerging(volume: LogicalVolume, name: string): Promise<void> {
+  const { disk, vg, lv } = volume;
+  const [group, away] = [await groupOf(volume), replacedName(lv)];
+  if (!unfinished(group, volume).includes(snapshotName(volume, name)) || group.get(away)?.lv_merging !== '1') return;
+  const text = `cannot delete snapshot '${name}' of disk '${disk}': it is being merged into '${vg}/${away}': revert to it first`;
+  throw new LibvirtError('OPERATION_FAILED', text);
+}
+
+/** Gives an interrupted revert up, once its snapshot is gone: the volume has its name again. */
+export async function giveUp(volume: LogicalVolume, name: string): Promise<void> {
+  const { disk, vg, lv } = volume;
+  const snapshot = snapshotName(volume, name);
+  const begun = unfinished(await groupOf(volume), volume);
+  if (begun.length === 0 || begun.some((each) => each !== snapshot)) return;
+  await rename(volume, replacedName(lv), lv);
+  const failure = `cannot delete snapshot '${name}' of disk '${disk}'`;
+  await lvm('lvchange', ['--deltag', `${TAG}${snapshot}`, '--', `${vg}/${lv}`], failure);
+}

@@ -1,0 +1,65 @@
+/** Definitions of embedded domains: what a client sends, and the one that is there from the start. */
+
+import { randomUUID } from 'node:crypto';
+import { LibvirtError } from '../../errors.ts';
+import { childElements, element, type XmlElement } from '../../model/element.ts';
+import { withDefaults } from '../../xml/domain/defaults.ts';
+import { checkDefinition, domainUuid, parseDomain } from '../../xml/domain/domain.ts';
+import { inactiveFormat } from '../../xml/domain/formats.ts';
+
+/** The domain types that an embedded domain may pretend to be. */
+const TYPES: readonly string[] = ['xen', 'test', 'qemu', 'kvm'];
+
+/** libvirt's own test driver has its domain under this name and UUID. */
+const DEFAULT_NAME = 'test';
+export const DEFAULT_UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
+
+/**
+ * Reads a definition as virDomainDefineXML does: libvirt's first checks in its words, a UUID where there is none. It is
+ * kept as libvirt would print it, so that what a snapshot says of it can be given back unchanged.
+ */
+export function readDefinition(xml: string): XmlElement {
+  const definition = parseDomain(xml);
+  checkDefinition(definition);
+  const { type = '' } = definition.attributes;
+  if (!TYPES.includes(type)) {
+    throw new LibvirtError('CONFIG_UNSUPPORTED', `invalid domain type ${type}`, { domain: 'DOMAIN' });
+  }
+  const uuid = domainUuid(definition);
+  return inactiveFormat(withDefaults(uuid === undefined ? withUuid(definition, randomUUID()) : definition));
+}
+
+/** The definition of `test`, with its disk. */
+export function defaultDefinition(image: string): XmlElement {
+  const text = (name: string, value: string, attributes = {}) => element(name, attributes, [value]);
+  return element('domain', { type: 'xen' }, [
+    text('name', DEFAULT_NAME),
+    text('uuid', DEFAULT_UUID),
+    text('memory', '4096', { unit: 'KiB' }),
+    text('currentMemory', '4096', { unit: 'KiB' }),
+    text('vcpu', '1', { placement: 'static' }),
+    element('os', {}, [text('type', 'hvm', { arch: 'x86_64', machine: 'xenfv' }), element('boot', { dev: 'hd' })]),
+    element('clock', { offset: 'utc' }),
+    text('on_poweroff', 'destroy'),
+    text('on_reboot', 'restart'),
+    text('on_crash', 'destroy'),
+    element('devices', {}, [
+      element('disk', { type: 'file', device: 'disk' }, [
+        element('driver', { name: 'qemu', type: 'qcow2' }),
+        element('source', { file: image }),
+        element('target', { dev: 'xvda', bus: 'xen' }),
+      ]),
+    ]),
+  ]);
+}
+
+/** The definition as libvirt shows it while the domain runs. */
+export function withId(definition: XmlElement, id: number): XmlElement {
+  return { ...definition, attributes: { ...definition.attributes, id: String(id) } };
+}
+
+function withUuid(definition: XmlElement, uuid: string): XmlElement {
+  const rest = childElements(definition).filter(({ name }) => name !== 'uuid');
+  const children = rest.flatMap((child) => (child.name === 'name' ? [child, element('uuid', {}, [uuid])] : [child]));
+  return { ...definition, children };
+}

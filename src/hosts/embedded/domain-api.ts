@@ -1,0 +1,112 @@
+/** The embedded domains as ordinary clients see them: what virsh list, start, destroy and their like need. */
+
+import { type DomainRef, type DomainSummary, REASONS } from '../../model/domain.ts';
+import { textAt } from '../../model/element.ts';
+import { LIFECYCLE } from '../../model/events.ts';
+import { XML } from '../../model/flags.ts';
+import { domainMemoryKib } from '../../xml/domain/domain.ts';
+import { withoutSecrets } from '../../xml/domain/formats.ts';
+import { writeElement } from '../../xml/engine/write.ts';
+import { readDefinition, withId } from './definitions.ts';
+import type { TestDomain } from './domain.ts';
+import type { TestDomains } from './domains.ts';
+
+/** The front's DomainApi (src/rpc/server/domain-api.ts). */
+export class TestDomainApi {
+  /** As libvirt's own driver of this URI calls itself. */
+  readonly type = 'TEST';
+  readonly #domains: TestDomains;
+
+  constructor(domains: TestDomains) {
+    this.#domains = domains;
+  }
+
+  domains(): readonly DomainSummary[] {
+    return this.#domains.all().map(summary);
+  }
+
+  domain(ref: DomainRef): DomainSummary {
+    return summary(this.#domains.find(ref));
+  }
+
+  async xmlDesc(ref: DomainRef, flags: number): Promise<string> {
+    const domain = this.#domains.find(ref);
+    const live = domain.isActive && !(flags & XML.INACTIVE);
+    const definition = live ? withId(domain.run.definition, domain.run.id) : domain.definition;
+    return writeElement(flags & XML.SECURE ? definition : withoutSecrets(definition));
+  }
+
+  async define(xml: string): Promise<DomainRef> {
+    return this.#domains.define(readDefinition(xml)).ref;
+  }
+
+  async undefine(ref: DomainRef): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(async () => this.#domains.undefine(domain));
+  }
+
+  async rename(ref: DomainRef, name: string): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(async () => this.#domains.rename(domain, name));
+  }
+
+  async createXML(xml: string): Promise<DomainRef> {
+    const domain = await this.#domains.createTransient(readDefinition(xml), {
+      paused: false,
+      reason: REASONS.running.booted,
+      event: LIFECYCLE.STARTED_BOOTED,
+    });
+    return domain.ref;
+  }
+
+  async create(ref: DomainRef, { paused }: { readonly paused: boolean }): Promise<DomainRef> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(async () => {
+      const { definition } = domain;
+      const reason = paused ? REASONS.paused.user : REASONS.running.booted;
+      await this.#domains.start(domain, { definition, paused, reason, event: LIFECYCLE.STARTED_BOOTED });
+      if (paused) this.#domains.emit(domain, LIFECYCLE.SUSPENDED_PAUSED);
+    });
+    return domain.ref;
+  }
+
+  async destroy(ref: DomainRef): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(() => this.#domains.end(domain, REASONS.shutoff.destroyed, LIFECYCLE.STOPPED_DESTROYED));
+  }
+
+  /** The guest has no say: it is off at once. */
+  async shutdown(ref: DomainRef): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(() => this.#domains.end(domain, REASONS.shutoff.shutdown, LIFECYCLE.STOPPED_SHUTDOWN));
+  }
+
+  async suspend(ref: DomainRef): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(async () => {
+      if (await domain.pause()) this.#domains.emit(domain, LIFECYCLE.SUSPENDED_PAUSED);
+    });
+  }
+
+  async resume(ref: DomainRef): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(async () => {
+      if (domain.resume()) this.#domains.emit(domain, LIFECYCLE.RESUMED_UNPAUSED);
+    });
+  }
+}
+
+function summary(domain: TestDomain): DomainSummary {
+  const { ref, state, reason, persistent, liveDefinition: definition } = domain;
+  const maxMemoryKib = BigInt(domainMemoryKib(definition));
+  return {
+    ref,
+    state,
+    reason,
+    persistent,
+    maxMemoryKib,
+    memoryKib: maxMemoryKib,
+    vcpus: Number(textAt(definition, 'vcpu') ?? 1),
+    osType: textAt(definition, 'os', 'type') ?? 'xen',
+  };
+}

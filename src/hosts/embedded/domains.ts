@@ -1,0 +1,180 @@
+/** All embedded domains: who is there, who has which name, and what clients hear of it. */
+
+import { LibvirtError } from '../../errors.ts';
+import type { DomainRef } from '../../model/domain.ts';
+import type { XmlElement } from '../../model/element.ts';
+import { LIFECYCLE, type LifecycleEvent } from '../../model/events.ts';
+import type { LifecycleEvents } from '../../snapshots/ports.ts';
+import { domainName, domainUuid, renamed } from '../../xml/domain/domain.ts';
+import { type StartOptions, TestDomain } from './domain.ts';
+import { KeptDefinition } from './kept-definition.ts';
+
+/** How a domain is to start, apart from what this set of domains knows itself. */
+type Start = Omit<StartOptions, 'folder' | 'id'> & { readonly event: LifecycleEvent };
+
+export class TestDomains implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #kept: KeptDefinition;
+  readonly #events: LifecycleEvents;
+  readonly #byUuid = new Map<string, TestDomain>();
+  readonly #goneListeners: ((ref: DomainRef) => void)[] = [];
+  readonly #renamedListeners: ((ref: DomainRef) => void)[] = [];
+  #lastId = 0;
+
+  /** `first`: the definition of the domain that is there from the start, where no earlier run has left another. */
+  constructor(folder: string, events: LifecycleEvents, first: XmlElement) {
+    this.#folder = folder;
+    this.#kept = new KeptDefinition(folder, first);
+    this.#events = events;
+  }
+
+  all(): readonly TestDomain[] {
+    return [...this.#byUuid.values()];
+  }
+
+  /** By UUID. */
+  find({ uuid, name }: DomainRef): TestDomain {
+    const found = this.#byUuid.get(uuid);
+    // A caller that goes by the UUID alone has no name for it.
+    const named = name === '' ? '' : ` (${name})`;
+    if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching uuid '${uuid}'${named}`);
+    return found;
+  }
+
+  onGone(listener: (ref: DomainRef) => void): void {
+    this.#goneListeners.push(listener);
+  }
+
+  onRenamed(listener: (ref: DomainRef) => void): void {
+    this.#renamedListeners.push(listener);
+  }
+
+  /** Makes `definition` the one that the domain starts from next; a new domain where there is none of its UUID. */
+  define(definition: XmlElement, told: 'heard' | 'unheard' = 'heard'): TestDomain {
+    const known = this.#named(definition);
+    const domain = known ?? this.#add(definition);
+    const updated = known?.persistent === true;
+    domain.persistent = true;
+    this.setDefinition(domain, definition);
+    if (told === 'heard') this.emit(domain, updated ? LIFECYCLE.DEFINED_UPDATED : LIFECYCLE.DEFINED_ADDED);
+    return domain;
+  }
+
+  /** What the domain starts from next: also the next time that this host is there. */
+  setDefinition(domain: TestDomain, definition: XmlElement): void {
+    domain.definition = definition;
+    if (domain.persistent) this.#kept.write(domain.uuid, definition);
+  }
+
+  /** Of the domain that is there from the start, as an earlier run has left it. */
+  get keptDefinition(): XmlElement | undefined {
+    return this.#kept.read();
+  }
+
+  /** A running domain loses its definition and goes when it ends; another one goes at once. */
+  undefine(domain: TestDomain): void {
+    if (!domain.persistent && domain.isActive) {
+      throw new LibvirtError('OPERATION_INVALID', 'cannot undefine transient domain');
+    }
+    domain.persistent = false;
+    domain.definition = domain.liveDefinition;
+    this.#kept.remove(domain.uuid);
+    this.emit(domain, LIFECYCLE.UNDEFINED_REMOVED);
+    this.#dropIfGone(domain);
+  }
+
+  /** virDomainObjListRename's checks, in its order and words. */
+  rename(domain: TestDomain, name: string): void {
+    if (domain.isActive) throw new LibvirtError('OPERATION_INVALID', 'cannot rename active domain');
+    if (name === domain.ref.name) throw new LibvirtError('OPERATION_INVALID', "Can't rename domain to itself");
+    if (this.all().some(({ ref }) => ref.name === name)) {
+      throw new LibvirtError('OPERATION_INVALID', `domain with name '${name}' already exists`);
+    }
+    if (name.includes('/')) throw new LibvirtError('XML_ERROR', `name ${name} cannot contain '/'`);
+    this.emit(domain, LIFECYCLE.UNDEFINED_RENAMED);
+    this.setDefinition(domain, renamed(domain.definition, name));
+    this.emit(domain, LIFECYCLE.DEFINED_RENAMED);
+    for (const listener of this.#renamedListeners) listener(domain.ref);
+  }
+
+  /** A transient domain, or a one-time definition for a persistent one that is off. */
+  async createTransient(definition: XmlElement, start: Omit<Start, 'definition'>): Promise<TestDomain> {
+    const known = this.#named(definition);
+    if (known?.isActive) {
+      throw new LibvirtError('OPERATION_INVALID', `domain is already active as '${known.ref.name}'`);
+    }
+    const domain = known ?? this.#add(definition);
+    try {
+      await domain.exclusive(() => this.start(domain, { ...start, definition }));
+    } finally {
+      this.#dropIfGone(domain);
+    }
+    return domain;
+  }
+
+  /** Must be called within the domain's `exclusive`. */
+  async start(domain: TestDomain, { event, ...options }: Start): Promise<void> {
+    await domain.start({ ...options, folder: this.#folder, id: ++this.#lastId });
+    this.emit(domain, event);
+  }
+
+  /** Ends a domain for good: a transient one is gone. Must be called within the domain's `exclusive`. */
+  async end(domain: TestDomain, reason: number, event: LifecycleEvent): Promise<void> {
+    await this.stop(domain, reason, event);
+    this.#dropIfGone(domain);
+  }
+
+  /** Ends a domain that is about to come back. Must be called within the domain's `exclusive`. */
+  async stop(domain: TestDomain, reason: number, event: LifecycleEvent): Promise<void> {
+    await domain.stop(reason);
+    this.emit(domain, event);
+  }
+
+  emit(domain: TestDomain, event: LifecycleEvent): void {
+    this.#events.emit(domain.ref, event);
+  }
+
+  /** Ends all that run, without a word to clients: the host itself is going. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const domain of this.all()) {
+      await domain.exclusive(async () => {
+        if (domain.isActive) await domain.stop(0);
+      });
+    }
+  }
+
+  /** The domain a definition is about. Name and UUID must belong together (virDomainObjListAdd). */
+  #named(definition: XmlElement): TestDomain | undefined {
+    const uuid = uuidOf(definition);
+    const name = domainName(definition);
+    const known = this.#byUuid.get(uuid);
+    if (known && known.ref.name !== name) {
+      const text = `domain '${known.ref.name}' is already defined with uuid ${uuid}`;
+      throw new LibvirtError('OPERATION_FAILED', text, { domain: 'DOMAIN' });
+    }
+    const other = this.all().find((domain) => domain.ref.name === name);
+    if (other && other !== known) {
+      const text = `domain '${name}' already exists with uuid ${other.uuid}`;
+      throw new LibvirtError('OPERATION_FAILED', text, { domain: 'DOMAIN' });
+    }
+    return known;
+  }
+
+  #add(definition: XmlElement): TestDomain {
+    const domain = new TestDomain(uuidOf(definition), definition, false);
+    this.#byUuid.set(domain.uuid, domain);
+    return domain;
+  }
+
+  #dropIfGone(domain: TestDomain): void {
+    if (domain.persistent || domain.isActive) return;
+    this.#byUuid.delete(domain.uuid);
+    for (const listener of this.#goneListeners) listener(domain.ref);
+  }
+}
+
+function uuidOf(definition: XmlElement): string {
+  const uuid = domainUuid(definition);
+  if (uuid === undefined) throw new LibvirtError('INTERNAL_ERROR', 'malformed uuid element', { domain: 'DOMAIN' });
+  return uuid;
+}

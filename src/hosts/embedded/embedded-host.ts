@@ -1,0 +1,210 @@
+/**
+ * The embedded host, `test:///default`: no Xen, no root. Domains live in this process; their images are real, and while
+ * a domain is active a real QEMU block layer serves its disks. For demonstrations, and for the tests of whoever builds on
+ * snapshots.
+ */
+
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
+import { commitLiveLayers } from '../../disks/overlays/live-commit.ts';
+import { imageExists } from '../../disks/overlays/overlays.ts';
+import { createQcow2Image } from '../../disks/qemu/qcow2.ts';
+import { systemError } from '../../errors.ts';
+import { readMemoryStream } from '../../memory/embedded-stream.ts';
+import { readMemoryImage } from '../../memory/image-file.ts';
+import { checkTie, retie } from '../../memory/tie.ts';
+import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
+import { type Domain, type DomainRef, REASONS } from '../../model/domain.ts';
+import type { XmlElement } from '../../model/element.ts';
+import { LIFECYCLE } from '../../model/events.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import type { Host, Job, LifecycleEvents, SavedMemory } from '../../snapshots/ports.ts';
+import { diskImages, withDiskImages } from '../../xml/domain/images.ts';
+import { freezeGuest } from '../guest-agent.ts';
+import { checkImageOwner } from '../image-owner.ts';
+import { defaultDefinition } from './definitions.ts';
+import { TestDomainApi } from './domain-api.ts';
+import { TestDomains } from './domains.ts';
+import { checkSave, saveRun } from './save.ts';
+import { endLeftovers } from './storage-daemon.ts';
+
+const IMAGE_BYTES = 64 << 20;
+
+interface TestHostOptions {
+  /**
+   * Private folder for the first domain's image and the files of running domains. Made when it is not there. It must be
+   * this host's alone (the daemon locks it): another one would end its device models.
+   */
+  readonly stateDir: string;
+  readonly events: LifecycleEvents;
+}
+
+export class TestHost implements Host, AsyncDisposable {
+  /** The same domains for ordinary calls. */
+  readonly domainApi: TestDomainApi;
+  readonly #domains: TestDomains;
+
+  private constructor(domains: TestDomains) {
+    this.domainApi = new TestDomainApi(domains);
+    this.#domains = domains;
+  }
+
+  /** Starts with one persistent running domain, `test`, with the definition and the disk that earlier runs have left. */
+  static async open({ stateDir, events }: TestHostOptions): Promise<TestHost> {
+    const folder = resolve(stateDir);
+    await makeFolder(folder);
+    const host = new TestHost(new TestDomains(folder, events, defaultDefinition(join(folder, 'test.qcow2'))));
+    try {
+      await endLeftovers(folder);
+      await host.#startDefault(join(folder, 'test.qcow2'));
+      return host;
+    } catch (error) {
+      await host[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async lookup(ref: DomainRef): Promise<Domain> {
+    return this.#domains.find(ref).snapshot();
+  }
+
+  async list(): Promise<readonly Domain[]> {
+    return this.#domains.all().map((domain) => domain.snapshot());
+  }
+
+  async definition({ ref }: Domain, which: 'live' | 'persistent'): Promise<XmlElement> {
+    const domain = this.#domains.find(ref);
+    return which === 'live' ? domain.liveDefinition : domain.definition;
+  }
+
+  async checkSave({ ref }: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
+    await checkSave(this.#domains.find(ref).run, args);
+  }
+
+  async save({ ref }: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
+    const domain = this.#domains.find(ref);
+    return domain.exclusive(() => saveRun(domain.run, name, args, job));
+  }
+
+  // Its domains ended with the daemon that was interrupted: nobody is at work on them, and none was left stopped.
+  async idle(): Promise<void> {}
+  async recover(): Promise<void> {}
+
+  async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    const domain = this.#domains.find(ref);
+    const monitor = async () => domain.run.devices.qmpSocket;
+    await domain.exclusive(() => deleteLiveSnapshots({ name, disks, monitor, signal: new AbortController().signal }));
+  }
+
+  async commit(
+    { ref }: Domain,
+    layers: readonly LayerCommit[],
+    { signal, progress }: Pick<Job, 'signal' | 'progress'>,
+  ): Promise<void> {
+    if (layers.length === 0) return;
+    const domain = this.#domains.find(ref);
+    const socket = domain.run.devices.qmpSocket;
+    await domain.exclusive(() => commitLiveLayers({ socket, layers, signal, progress }));
+  }
+
+  async setDisks({ ref }: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {
+    const domain = this.#domains.find(ref);
+    if (which === 'live') domain.liveDefinition = withDiskImages(domain.liveDefinition, images);
+    else this.#domains.setDefinition(domain, withDiskImages(domain.definition, images));
+  }
+
+  async freeze({ ref }: Domain): Promise<AsyncDisposable> {
+    return await freezeGuest(this.#domains.find(ref).liveDefinition);
+  }
+
+  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory): Promise<void> {
+    await readSaved(ref, path);
+    await checkTie(path, name, disks);
+  }
+
+  retie({ path, name, disks }: SavedMemory): Promise<void> {
+    return retie(path, name, disks);
+  }
+
+  /** A transient domain stays known: what comes next is its return. */
+  async destroy({ ref }: Domain): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(() =>
+      this.#domains.stop(domain, REASONS.shutoff.fromSnapshot, LIFECYCLE.STOPPED_FROM_SNAPSHOT),
+    );
+  }
+
+  async restore(
+    { ref }: Domain,
+    memoryPath: string,
+    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+  ): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(async () => {
+      const ram = await readSaved(ref, memoryPath);
+      const reason = paused ? REASONS.paused.fromSnapshot : REASONS.running.fromSnapshot;
+      await this.#domains.start(domain, { definition, ram, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
+      this.#domains.emit(domain, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
+    });
+  }
+
+  async define(definition: XmlElement): Promise<void> {
+    this.#domains.define(definition, 'unheard');
+  }
+
+  async start(
+    { ref }: Domain,
+    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+  ): Promise<void> {
+    const domain = this.#domains.find(ref);
+    await domain.exclusive(async () => {
+      const reason = paused ? REASONS.paused.user : REASONS.running.booted;
+      if (!paused) this.#domains.emit(domain, LIFECYCLE.RESUMED_UNPAUSED);
+      await this.#domains.start(domain, { definition, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
+      if (paused) this.#domains.emit(domain, LIFECYCLE.SUSPENDED_FROM_SNAPSHOT);
+    });
+  }
+
+  onGone(listener: (ref: DomainRef) => void): void {
+    this.#domains.onGone(listener);
+  }
+
+  onRenamed(listener: (ref: DomainRef) => void): void {
+    this.#domains.onRenamed(listener);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#domains[Symbol.asyncDispose]();
+  }
+
+  async #startDefault(image: string): Promise<void> {
+    if (!(await imageExists(image))) await createQcow2Image(image, IMAGE_BYTES);
+    const kept = this.#domains.keptDefinition;
+    const { ref } = this.#domains.define(kept ?? defaultDefinition(image));
+    // What was cut off may have left an image that is not there any more: first the definition has to follow.
+    if (kept && !(await areThere(kept))) return;
+    await this.domainApi.create(ref, { paused: false });
+  }
+}
+
+async function areThere(definition: XmlElement): Promise<boolean> {
+  const images = [...diskImages(definition).values()];
+  const found = await Promise.all(images.map(({ path }) => imageExists(path)));
+  return found.every((there) => there);
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw systemError(error, `cannot create state directory '${folder}'`);
+  }
+}
+
+/** The RAM in a memory image of this domain. */
+async function readSaved(ref: DomainRef, path: string): Promise<Buffer> {
+  const { domainXml, streamOffset } = await readMemoryImage(path);
+  checkImageOwner(ref, domainXml);
+  return await readMemoryStream(path, streamOffset);
+}

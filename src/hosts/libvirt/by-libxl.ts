@@ -1,0 +1,126 @@
+/** Snapshots of libvirtd's Xen domains by libxl itself, beside libvirtd: the guest stops for moments only. */
+
+import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
+import { commitLiveLayers } from '../../disks/overlays/live-commit.ts';
+import { LibvirtError } from '../../errors.ts';
+import type { domainHold } from '../../libxl/hold.ts';
+import type { domainSnapshotRecover } from '../../libxl/recover.ts';
+import type { checkDomainSnapshotSave, domainSnapshotSave, SavePhase } from '../../libxl/save.ts';
+import { memoryPathOf } from '../../memory/image-path.ts';
+import { checkTie, retie } from '../../memory/tie.ts';
+import type { LayerCommit } from '../../model/disk-image.ts';
+import { type Domain, isActive } from '../../model/domain.ts';
+import type { XmlElement } from '../../model/element.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import type { Phase } from '../../model/phases.ts';
+import type { Interruption, Job, SavedMemory } from '../../snapshots/ports.ts';
+import { writeElement } from '../../xml/engine/write.ts';
+import { freezeGuest } from '../guest-agent.ts';
+import type { DeathWatch } from './death-watch.ts';
+import { domainDefinition } from './definition.ts';
+import type { Mechanism } from './libvirt-host.ts';
+import { checkSameDomain, checkSavable } from './save-rules.ts';
+import { checkSavedImage } from './saved-image.ts';
+import type { Upstream } from './upstream.ts';
+
+/** libxl's part: the functions of src/libxl, and where a device model listens. */
+export interface LibxlSnapshots {
+  readonly checkDomainSnapshotSave: typeof checkDomainSnapshotSave;
+  readonly domainSnapshotSave: typeof domainSnapshotSave;
+  readonly domainSnapshotRecover: typeof domainSnapshotRecover;
+  readonly domainHold: typeof domainHold;
+  qmpSocketOf(domid: number): Promise<string>;
+}
+
+interface BesideLibvirtOptions {
+  readonly upstream: Upstream;
+  readonly libxl: LibxlSnapshots;
+  readonly deathWatch: DeathWatch;
+}
+
+/** Phases in which the guest stands, or libvirtd has yet to be told that it went on. */
+const STOPS: ReadonlySet<Phase> = new Set<SavePhase>(['saving', 'suspended', 'paused', 'disks-done']);
+
+export class BesideLibvirt implements Mechanism {
+  readonly #upstream: Upstream;
+  readonly #libxl: LibxlSnapshots;
+  readonly #deathWatch: DeathWatch;
+
+  constructor({ upstream, libxl, deathWatch }: BesideLibvirtOptions) {
+    this.#upstream = upstream;
+    this.#libxl = libxl;
+    this.#deathWatch = deathWatch;
+  }
+
+  async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
+    checkPersistent(domain, args);
+    checkSavable(domain, memoryPathOf(args) === undefined ? ['running', 'paused'] : ['running']);
+    await this.#libxl.checkDomainSnapshotSave(domain.ref.id, args);
+  }
+
+  async save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
+    const domainXml = writeElement(await domainDefinition(this.#upstream, domain, 'live'));
+    await checkSameDomain(this.#upstream, domain.ref);
+    let suspended = false;
+    const phase = async (phase: SavePhase): Promise<void> => {
+      await job.phase(phase);
+      suspended = memoryPathOf(args) !== undefined;
+    };
+    try {
+      const { signal } = job;
+      const progress: Job['progress'] = (bytes) => job.progress(bytes);
+      return await this.#libxl.domainSnapshotSave(domain.ref.id, name, args, { domainXml, signal, phase, progress });
+    } finally {
+      // After a failure too: the guest may have been suspended before it.
+      if (suspended) await this.#deathWatch.rearm(domain);
+    }
+  }
+
+  async recover(domain: Domain, { phase }: Interruption): Promise<void> {
+    if (!isActive(domain) || !STOPS.has(phase)) return;
+    await this.#libxl.domainSnapshotRecover(domain.ref.id, phase);
+    await this.#deathWatch.rearm(domain);
+  }
+
+  async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    if (disks.length === 0) return;
+    await checkSameDomain(this.#upstream, ref);
+    const monitor = () => this.#libxl.qmpSocketOf(ref.id);
+    const hold = () => this.#libxl.domainHold(ref.id);
+    await deleteLiveSnapshots({ name, disks, monitor, hold, signal: new AbortController().signal });
+  }
+
+  async commit(
+    { ref }: Domain,
+    layers: readonly LayerCommit[],
+    { signal, progress }: Pick<Job, 'signal' | 'progress'>,
+  ): Promise<void> {
+    if (layers.length === 0) return;
+    await checkSameDomain(this.#upstream, ref);
+    await commitLiveLayers({ socket: await this.#libxl.qmpSocketOf(ref.id), layers, signal, progress });
+  }
+
+  async freeze(domain: Domain): Promise<AsyncDisposable> {
+    return await freezeGuest(await domainDefinition(this.#upstream, domain, 'live'));
+  }
+
+  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: XmlElement): Promise<void> {
+    await checkSavedImage(this.#upstream, ref, path, definition);
+    await checkTie(path, name, disks);
+  }
+
+  retie({ path, name, disks }: SavedMemory): Promise<void> {
+    return retie(path, name, disks);
+  }
+}
+
+/** When a transient domain's guest reboots, libvirtd starts it from the definition it had, which is that of the base. */
+function checkPersistent({ ref, persistent }: Domain, { disks = [] }: LibxlDomainSnapshotArgs): void {
+  const overlay = disks.find(({ external }) => external);
+  if (persistent || !overlay) return;
+  throw new LibvirtError(
+    'OPERATION_INVALID',
+    `external snapshot of disk '${overlay.disk.vdev}' of transient domain '${ref.name}' is not supported: after a reboot it ` +
+      'would run on the image beneath; define the domain first, or ask for an internal snapshot',
+  );
+}

@@ -1,0 +1,256 @@
+/**
+ * Snapshots by nothing but libvirt's own calls, for upstream drivers other than Xen's and where libxl cannot be used:
+ * virDomainSave, the disks while nobody has them open, virDomainRestore. Always coherent, but the guest is away for as
+ * long as that takes, and comes back with a new id.
+ */
+
+import { lstat, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { imageExists } from '../../disks/overlays/overlays.ts';
+import { syncFile } from '../../disks/qemu/qemu-img.ts';
+import { asLibvirtError, LibvirtError, throwIfCancelled } from '../../errors.ts';
+import { memoryPathOf } from '../../memory/image-path.ts';
+import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
+import { movesOnto } from '../../model/disk-image.ts';
+import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
+import type { XmlElement } from '../../model/element.ts';
+import { LIFECYCLE } from '../../model/events.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import type { Phase } from '../../model/phases.ts';
+import type { Interruption, Job, LifecycleEvents, OfflineDisks, SavedMemory } from '../../snapshots/ports.ts';
+import { diskImages, withDiskImages } from '../../xml/domain/images.ts';
+import { freezeGuest } from '../guest-agent.ts';
+import { domainDefinition } from './definition.ts';
+import type { Departures } from './departures.ts';
+import { hideEvents } from './hidden-events.ts';
+import type { Launcher } from './launch.ts';
+import type { Mechanism } from './libvirt-host.ts';
+import { checkSavable } from './save-rules.ts';
+import { checkSavedImage } from './saved-image.ts';
+import type { Upstream } from './upstream.ts';
+import { upstreamIdle } from './wait-until-idle.ts';
+
+/** virConnectGetType of the driver that tells of the pause at the beginning of its save, too. */
+const QEMU = 'QEMU';
+
+/** What libvirtd does goes on, whatever becomes of the job here. */
+const NEVER = new AbortController().signal;
+
+/** Phases of a create in which the domain may be away, and its memory image all there is of it. */
+const AWAY: ReadonlySet<Phase> = new Set<Phase>(['saving', 'saved', 'restoring']);
+
+interface ThroughLibvirtOptions {
+  readonly upstream: Upstream;
+  /** The upstream's virConnectGetType. */
+  readonly driver: string;
+  readonly events: LifecycleEvents;
+  readonly launcher: Launcher;
+  readonly departures: Departures;
+  readonly images: OfflineDisks;
+  /** Folder for the memory of a domain whose disk snapshots are being deleted. libvirtd writes there. */
+  readonly scratchDir: string;
+}
+
+/** What is done while a domain is away. */
+interface Absence {
+  readonly memoryPath: string;
+  work(): Promise<void>;
+  /** What disks are when the domain comes back, by target, once the work is done. */
+  readonly images?: ReadonlyMap<string, DiskImage>;
+  /** What the work leaves behind, for the message where the domain does not come back. */
+  readonly leaves?: string;
+}
+
+export class ThroughLibvirt implements Mechanism {
+  readonly #upstream: Upstream;
+  readonly #driver: string;
+  readonly #events: LifecycleEvents;
+  readonly #launcher: Launcher;
+  readonly #departures: Departures;
+  readonly #images: OfflineDisks;
+  readonly #scratchDir: string;
+
+  constructor(options: ThroughLibvirtOptions) {
+    this.#upstream = options.upstream;
+    this.#driver = options.driver;
+    this.#events = options.events;
+    this.#launcher = options.launcher;
+    this.#departures = options.departures;
+    this.#images = options.images;
+    this.#scratchDir = options.scratchDir;
+  }
+
+  async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
+    const { name } = domain.ref;
+    checkSavable(domain, ['running', 'paused']);
+    if (args.live === true) {
+      const text = `domain '${name}' cannot be saved live through libvirt: take the snapshot without the live flag`;
+      throw new LibvirtError('OPERATION_UNSUPPORTED', text);
+    }
+  }
+
+  async save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
+    const memoryPath = memoryPathOf(args);
+    const disks = args.disks ?? [];
+    const creation_time = Math.floor(Date.now() / 1000);
+    await job.phase('saving');
+    throwIfCancelled(job.signal);
+    const overlays = movesOnto(disks);
+    await this.#whileAway(domain, {
+      memoryPath: memoryPath ?? this.#scratch(domain.ref),
+      work: async () => {
+        // libvirtd has written it, and not all of its drivers make it durable; a failure here takes all of it back.
+        if (memoryPath !== undefined) await syncFile(memoryPath);
+        await this.#takeDisks(name, disks, job);
+      },
+      images: new Map(overlays.map(({ disk, to }) => [disk, to])),
+      ...(disks.length > 0 && { leaves: `snapshot '${name}' is left in its images` }),
+    });
+    const taken = { name, creation_time, ...(disks.length > 0 && { disks }) };
+    if (memoryPath === undefined) {
+      await rm(this.#scratch(domain.ref));
+      return taken;
+    }
+    const { size } = await stat(memoryPath);
+    job.progress({ done: size, total: size });
+    return { ...taken, memory: true, memory_path: memoryPath, memory_bytes: size };
+  }
+
+  /**
+   * A domain that was saved and not restored comes back from its image, as it was; libvirtd may have ended the save
+   * without us. Of one that had come back before, the image is the snapshot's.
+   */
+  async recover(domain: Domain, { operation, phase, memoryPath }: Interruption): Promise<void> {
+    const scratch = this.#scratch(domain.ref);
+    const path = operation === 'create' && memoryPath !== undefined ? memoryPath : scratch;
+    const away = path === scratch || AWAY.has(phase);
+    if (away && !isActive(domain) && (await imageExists(path))) {
+      const definition = domain.persistent && (await domainDefinition(this.#upstream, domain, 'persistent'));
+      const back = await this.#launcher.restore(domain.ref, path, definition ? { definition } : {});
+      this.#events.emit(back, LIFECYCLE.STARTED_RESTORED);
+    }
+    await rm(scratch, { force: true });
+  }
+
+  async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    if (disks.length > 0) await this.#betweenSaveAndRestore(ref, () => this.#images.delete(name, disks));
+  }
+
+  /** An overlay that was made and that the domain has never stood on is only removed. */
+  async commit(domain: Domain, all: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
+    if (all.length === 0) return;
+    const { ref } = domain;
+    const now = diskImages(await domainDefinition(this.#upstream, domain, 'live'));
+    const layers = all.filter(({ disk, top, above }) => above || now.get(disk)?.path === top.path);
+    await this.#images.remove(all.flatMap((layer) => (layers.includes(layer) ? [] : [layer.top])));
+    if (layers.length === 0) return;
+    const tips = layers.flatMap(({ disk, base, above }) => (above ? [] : [[disk, base] as const]));
+    await this.#betweenSaveAndRestore(ref, () => this.#images.commit(layers, job), new Map(tips));
+  }
+
+  async freeze(domain: Domain): Promise<AsyncDisposable> {
+    return await freezeGuest(await domainDefinition(this.#upstream, domain, 'live'));
+  }
+
+  checkRestore({ ref }: Domain, { path }: SavedMemory, definition: XmlElement): Promise<void> {
+    return checkSavedImage(this.#upstream, ref, path, definition);
+  }
+
+  /** libvirtd's own images are tied to nothing. */
+  async retie(): Promise<void> {}
+
+  #scratch({ uuid }: DomainRef): string {
+    return join(this.#scratchDir, `${uuid}.save`);
+  }
+
+  /** Work on the disks of an active domain that is no part of a snapshot. */
+  async #betweenSaveAndRestore(ref: DomainRef, work: () => Promise<void>, images?: Absence['images']): Promise<void> {
+    // By now it may have been away, and have come back with another id.
+    const now = await this.#upstream.lookupByUUID(ref.uuid);
+    const [state, persistent] = await Promise.all([this.#upstream.getState(now), this.#upstream.isPersistent(now)]);
+    const domain = { ref: now, state, persistent };
+    checkSavable(domain, ['running', 'paused']);
+    const memoryPath = this.#scratch(ref);
+    await this.#whileAway(domain, { memoryPath, work, ...(images && { images }) });
+    await rm(memoryPath);
+  }
+
+  async #takeDisks(name: string, disks: readonly LibxlDiskSnapshot[], job: Job): Promise<void> {
+    await job.phase('saved');
+    throwIfCancelled(job.signal);
+    const internal = disks.filter(({ external }) => !external);
+    await this.#images.create(name, internal, new Set());
+    try {
+      await job.phase('restoring');
+    } catch (error) {
+      await this.#images.delete(name, internal);
+      throw error;
+    }
+  }
+
+  /** The domain comes back in any case; when the work has failed, without a memory image left behind. */
+  async #whileAway(domain: Domain, absence: Absence): Promise<void> {
+    const { ref, state } = domain;
+    const { memoryPath, images = new Map() } = absence;
+    const definition = await domainDefinition(this.#upstream, domain, 'live');
+    await this.#save(domain, absence);
+    const failure = await outcome(() => absence.work());
+    const returning = failure ? definition : withDiskImages(definition, images);
+    const lost = await outcome(() =>
+      this.#launcher.restore(ref, memoryPath, { paused: state === 'paused', definition: returning }),
+    );
+    if (lost) throw failure ? notRestored(ref, { memoryPath }, lost, failure) : notRestored(ref, absence, lost);
+    if (!failure) return;
+    await rm(memoryPath, { force: true });
+    throw failure;
+  }
+
+  async #save({ ref, state }: Domain, { memoryPath }: Absence): Promise<void> {
+    const pauses = this.#driver === QEMU && state === 'running';
+    const caused = [LIFECYCLE.STOPPED_SAVED, ...(pauses ? [LIFECYCLE.SUSPENDED_PAUSED] : [])];
+    if (memoryPath === this.#scratch(ref)) await refuseLink(memoryPath);
+    using _hidden = hideEvents(this.#events, ref.uuid, caused);
+    try {
+      await this.#departures.withReturn(ref, () => this.#upstream.saveFlags(ref, memoryPath, 0));
+    } catch (error) {
+      // Where libvirtd was lost meanwhile, the image may be all that is left of the guest, or still be written.
+      const now = await upstreamIdle(this.#upstream, ref, { signal: NEVER })
+        .then(() => this.#upstream.lookupByUUID(ref.uuid))
+        .catch(() => undefined);
+      if (now?.id !== ref.id) throw notRestored(ref, { memoryPath }, asLibvirtError(error));
+      await rm(memoryPath, { force: true });
+      throw error;
+    }
+  }
+}
+
+/** libvirtd, who may be root, would write to wherever it leads. */
+async function refuseLink(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (!found?.isSymbolicLink()) return;
+  throw new LibvirtError('OPERATION_FAILED', `'${path}' is a link, and no file of xlsnapd: remove it`);
+}
+
+async function outcome(work: () => Promise<unknown>): Promise<LibvirtError | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    return asLibvirtError(error);
+  }
+}
+
+function notRestored(
+  { name }: DomainRef,
+  { memoryPath, leaves }: Pick<Absence, 'memoryPath' | 'leaves'>,
+  lost: LibvirtError,
+  failure?: LibvirtError,
+): LibvirtError {
+  const text = [
+    ...(failure ? [failure.detail] : []),
+    `domain '${name}' was saved and could not be restored: ${lost.detail}`,
+    `its memory is in '${memoryPath}': where the domain is off, 'virsh restore ${memoryPath}' starts it again`,
+    ...(leaves ? [leaves] : []),
+  ];
+  return new LibvirtError('OPERATION_FAILED', text.join('; '), { cause: lost });
+}

@@ -1,0 +1,84 @@
+/** Keeps libvirtd watching a domain that was suspended and resumed without it. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asLibvirtError } from '../../errors.ts';
+import type { Domain, DomainRef } from '../../model/domain.ts';
+import { LIFECYCLE } from '../../model/events.ts';
+import type { LifecycleEvents } from '../../snapshots/ports.ts';
+import { hideEvents } from './hidden-events.ts';
+import { isSameDomain } from './save-rules.ts';
+import { SUSPEND_TARGET_MEM, type Upstream } from './upstream.ts';
+
+/** A guest must not stay asleep because of one failed call. */
+const WAKEUP_ATTEMPTS = 5;
+const WAKEUP_INTERVAL_MS = 500;
+
+interface DeathWatchOptions {
+  readonly upstream: Upstream;
+  readonly events: LifecycleEvents;
+  /** Plain words for the administrator's log. */
+  readonly log: (text: string) => void;
+}
+
+/**
+ * libxl reports a domain's shutdown once for each time it is asked to, and libvirtd, which drops the report of a suspend
+ * that is not its own, asks again only in virDomainPMWakeup. Without that, the next poweroff, reboot or crash of the
+ * guest would never be noticed. So the guest is suspended once more, by libvirtd, and woken up.
+ */
+export class DeathWatch {
+  readonly #upstream: Upstream;
+  readonly #events: LifecycleEvents;
+  readonly #log: (text: string) => void;
+
+  constructor({ upstream, events, log }: DeathWatchOptions) {
+    this.#upstream = upstream;
+    this.#events = events;
+    this.#log = log;
+  }
+
+  /**
+   * Never rejects: a snapshot that has been taken stands. What could not be done is logged, with the commands that do it.
+   * Also right for a guest that a death of this daemon has left between the two steps.
+   */
+  async rearm({ ref }: Domain): Promise<void> {
+    using _hidden = hideEvents(this.#events, ref.uuid, [LIFECYCLE.PMSUSPENDED_MEMORY, LIFECYCLE.STARTED_WAKEUP]);
+    try {
+      // One that has ended needs no watch, and one that libvirtd has started since has it.
+      if (!(await isSameDomain(this.#upstream, ref))) return;
+      await this.#suspend(ref);
+    } catch (error) {
+      this.#log(
+        `libvirtd may no longer notice when domain '${ref.name}' shuts down: ${asLibvirtError(error).message}; ` +
+          `run 'virsh dompmsuspend ${ref.name} mem' and 'virsh dompmwakeup ${ref.name}', or restart libvirtd`,
+      );
+      return;
+    }
+    await this.#wakeUp(ref).catch((error) => {
+      this.#log(
+        `domain '${ref.name}' is still suspended: ${asLibvirtError(error).message}; ` +
+          `run 'virsh dompmwakeup ${ref.name}'`,
+      );
+    });
+  }
+
+  /** A call that failed may still have suspended the guest, so its state decides. */
+  async #suspend(ref: DomainRef): Promise<void> {
+    try {
+      await this.#upstream.pmSuspendForDuration(ref, SUSPEND_TARGET_MEM);
+    } catch (error) {
+      if ((await this.#upstream.getState(ref)) !== 'pmsuspended') throw error;
+    }
+  }
+
+  async #wakeUp(ref: DomainRef): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#upstream.pmWakeup(ref);
+        return;
+      } catch (error) {
+        if (attempt === WAKEUP_ATTEMPTS) throw error;
+        await sleep(WAKEUP_INTERVAL_MS);
+      }
+    }
+  }
+}

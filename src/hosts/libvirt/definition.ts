@@ -1,0 +1,20 @@
+/** A domain's definition from libvirtd, in inactive format. */
+
+import { type Domain, isActive } from '../../model/domain.ts';
+import type { XmlElement } from '../../model/element.ts';
+import { XML } from '../../model/flags.ts';
+import { parseDomain } from '../../xml/domain/domain.ts';
+import { inactiveFormat } from '../../xml/domain/formats.ts';
+import type { Upstream } from './upstream.ts';
+
+/** `live` as the domain runs now, `persistent` as it would start next; with passwords. */
+export async function domainDefinition(
+  upstream: Upstream,
+  domain: Domain,
+  which: 'live' | 'persistent',
+): Promise<XmlElement> {
+  if (which === 'live' && isActive(domain)) {
+    return inactiveFormat(parseDomain(await upstream.getXMLDesc(domain.ref, XML.SECURE)));
+  }
+  return parseDomain(await upstream.getXMLDesc(domain.ref, XML.SECURE | XML.INACTIVE));
+}

@@ -1,0 +1,91 @@
+/** Starting a domain through libvirtd so that it is surely running, or surely paused, at the end. */
+
+import { isLibvirtError, LibvirtError } from '../../errors.ts';
+import type { DomainRef } from '../../model/domain.ts';
+import type { XmlElement } from '../../model/element.ts';
+import { LIFECYCLE, type LifecycleEvent } from '../../model/events.ts';
+import type { LifecycleEvents } from '../../snapshots/ports.ts';
+import { writeElement } from '../../xml/engine/write.ts';
+import { hideEvents } from './hidden-events.ts';
+import { restoredAs } from './saved-image.ts';
+import { SAVE_PAUSED, START_PAUSED, type Upstream } from './upstream.ts';
+
+/** What libvirtd tells of a restore: the first in every driver, the others in qemu's, and only there. */
+const RESTORE_CAUSES: readonly LifecycleEvent[] = [
+  LIFECYCLE.STARTED_RESTORED,
+  LIFECYCLE.RESUMED_FROM_SNAPSHOT,
+  LIFECYCLE.SUSPENDED_RESTORED,
+];
+const START_CAUSES: readonly LifecycleEvent[] = [LIFECYCLE.STARTED_BOOTED];
+const PAUSED_START_CAUSES: readonly LifecycleEvent[] = [...START_CAUSES, LIFECYCLE.SUSPENDED_PAUSED];
+
+/** Both return the domain with its new id, and clients see nothing of it: what they are told is the caller's to say. */
+export class Launcher {
+  readonly #upstream: Upstream;
+  readonly #events: LifecycleEvents;
+
+  constructor(upstream: Upstream, events: LifecycleEvents) {
+    this.#upstream = upstream;
+    this.#events = events;
+  }
+
+  /**
+   * From a memory image, under the name and with the disks of `definition`, which is the image's own where none is given.
+   * Without `paused` as the image says it was, where the driver's images do.
+   */
+  async restore(
+    { uuid }: DomainRef,
+    memoryPath: string,
+    { paused, definition }: { readonly paused?: boolean; readonly definition?: XmlElement },
+  ): Promise<DomainRef> {
+    using _hidden = hideEvents(this.#events, uuid, RESTORE_CAUSES);
+    const restore = (): Promise<void> =>
+      withFlag(paused ? SAVE_PAUSED : 0, (flags) => this.#upstream.restoreFlags(memoryPath, flags));
+    await (definition ? restoredAs(this.#upstream, memoryPath, definition, restore) : restore());
+    return await this.#settle(uuid, paused);
+  }
+
+  /**
+   * From its persistent definition: memory that libvirtd has saved is dropped, it would go on from that. A transient
+   * domain has none, and is made anew from `transient`.
+   */
+  async start(
+    ref: DomainRef,
+    { paused, transient }: { readonly paused: boolean; readonly transient?: XmlElement },
+  ): Promise<DomainRef> {
+    using _hidden = hideEvents(this.#events, ref.uuid, paused ? PAUSED_START_CAUSES : START_CAUSES);
+    const flag = paused ? START_PAUSED : 0;
+    if (transient) {
+      await withFlag(flag, (flags) => this.#upstream.createXML(writeElement(transient), flags));
+      return await this.#settle(ref.uuid, paused);
+    }
+    if (await this.#upstream.hasManagedSaveImage(ref)) await this.#upstream.managedSaveRemove(ref);
+    await withFlag(flag, (flags) => this.#upstream.createWithFlags(ref, flags));
+    return await this.#settle(ref.uuid, paused);
+  }
+
+  /** A driver may not know the flag, and a domain that was saved while paused comes back paused. */
+  async #settle(uuid: string, paused: boolean | undefined): Promise<DomainRef> {
+    const ref = await this.#upstream.lookupByUUID(uuid);
+    if (ref.id < 0) throw new LibvirtError('OPERATION_FAILED', `domain '${ref.name}' ended as soon as it was started`);
+    const state = await this.#upstream.getState(ref);
+    if (paused && state !== 'paused') {
+      using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.SUSPENDED_PAUSED]);
+      await this.#upstream.suspend(ref);
+    } else if (paused === false && state === 'paused') {
+      using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.RESUMED_UNPAUSED]);
+      await this.#upstream.resume(ref);
+    }
+    return ref;
+  }
+}
+
+/** Drivers differ in the flags they know (the test driver: none); without the flag, `settle` has the last word. */
+async function withFlag(flag: number, call: (flags: number) => Promise<unknown>): Promise<void> {
+  try {
+    await call(flag);
+  } catch (error) {
+    if (flag === 0 || !isLibvirtError(error, 'INVALID_ARG')) throw error;
+    await call(0);
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * Domains that an upstream libvirtd owns. Whatever ends or starts one goes through libvirtd, so that the domain stays
+ * its; only how memory and disks get into a snapshot differs, and that is the mechanism's.
+ */
+
+import { isLibvirtError } from '../../errors.ts';
+import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
+import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
+import type { XmlElement } from '../../model/element.ts';
+import { LIFECYCLE } from '../../model/events.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import type { Host, Interruption, Job, LifecycleEvents, LiveDisks, SavedMemory } from '../../snapshots/ports.ts';
+import { domainName, domainUuid, parseDomain } from '../../xml/domain/domain.ts';
+import { withDiskImages } from '../../xml/domain/images.ts';
+import { writeElement } from '../../xml/engine/write.ts';
+import { domainDefinition } from './definition.ts';
+import type { Departures } from './departures.ts';
+import { hideEvents } from './hidden-events.ts';
+import type { Launcher } from './launch.ts';
+import { RevertedDomains } from './reverted-domains.ts';
+import type { Upstream } from './upstream.ts';
+import { upstreamIdle } from './wait-until-idle.ts';
+
+/** How memory and disks of an active domain get into a snapshot and out of it. */
+export type Mechanism = Pick<
+  Host,
+  'checkSave' | 'save' | 'recover' | 'deleteDiskSnapshots' | 'commit' | 'freeze' | 'checkRestore' | 'retie'
+>;
+
+export interface LibvirtHostOptions {
+  readonly upstream: Upstream;
+  readonly events: LifecycleEvents;
+  readonly launcher: Launcher;
+  readonly departures: Departures;
+  readonly mechanism: Mechanism;
+  readonly liveDisks: LiveDisks;
+}
+
+/*
+ * we do        libvirtd tells (hidden)        clients are told
+ * destroy      STOPPED/DESTROYED              STOPPED/FROM_SNAPSHOT
+ * restore      STARTED/RESTORED               STARTED/FROM_SNAPSHOT, RESUMED/FROM_SNAPSHOT
+ *   paused     STARTED/RESTORED               STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
+ * start        STARTED/BOOTED                 RESUMED/UNPAUSED, STARTED/FROM_SNAPSHOT
+ *   paused     STARTED/BOOTED                 STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
+ * define       DEFINED/ADDED or UPDATED       nothing
+ */
+export class LibvirtHost implements Host {
+  readonly #upstream: Upstream;
+  readonly #events: LifecycleEvents;
+  readonly #launcher: Launcher;
+  readonly #departures: Departures;
+  readonly #mechanism: Mechanism;
+  readonly #liveDisks: LiveDisks;
+  /** For clients, who ask libvirtd for the state. */
+  readonly reverted: RevertedDomains;
+
+  constructor({ upstream, events, launcher, departures, mechanism, liveDisks }: LibvirtHostOptions) {
+    this.#upstream = upstream;
+    this.#events = events;
+    this.#launcher = launcher;
+    this.#departures = departures;
+    this.#mechanism = mechanism;
+    this.#liveDisks = liveDisks;
+    this.reverted = new RevertedDomains(upstream);
+  }
+
+  async lookup({ uuid }: DomainRef): Promise<Domain> {
+    return this.#domain(await this.#upstream.lookupByUUID(uuid));
+  }
+
+  async list(): Promise<readonly Domain[]> {
+    const refs = await this.#upstream.listAllDomains();
+    const domains = await Promise.all(refs.map((ref) => this.#domain(ref).catch(unlessGone)));
+    return domains.filter((domain) => domain !== undefined);
+  }
+
+  async definition(domain: Domain, which: 'live' | 'persistent'): Promise<XmlElement> {
+    const definition = await domainDefinition(this.#upstream, domain, which);
+    return which === 'live' ? withDiskImages(definition, this.#liveDisks.of(domain.ref)) : definition;
+  }
+
+  checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
+    return this.#mechanism.checkSave(domain, args);
+  }
+
+  save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
+    return this.#mechanism.save(domain, name, args, job);
+  }
+
+  idle(ref: DomainRef, options: Parameters<Host['idle']>[1]): Promise<void> {
+    return upstreamIdle(this.#upstream, ref, options);
+  }
+
+  recover(domain: Domain, interrupted: Interruption): Promise<void> {
+    return this.#mechanism.recover(domain, interrupted);
+  }
+
+  deleteDiskSnapshots(domain: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    return this.#mechanism.deleteDiskSnapshots(domain, name, disks);
+  }
+
+  commit(domain: Domain, layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
+    return this.#mechanism.commit(domain, layers, job);
+  }
+
+  async setDisks(domain: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {
+    if (which === 'live') {
+      await this.#liveDisks.set(domain.ref, images);
+      return;
+    }
+    const definition = withDiskImages(await this.definition(domain, 'persistent'), images);
+    using _hidden = hideEvents(this.#events, domain.ref.uuid, [LIFECYCLE.DEFINED_UPDATED]);
+    await this.#upstream.defineXML(writeElement(definition));
+  }
+
+  freeze(domain: Domain): Promise<AsyncDisposable> {
+    return this.#mechanism.freeze(domain);
+  }
+
+  checkRestore(domain: Domain, memory: SavedMemory, definition: XmlElement): Promise<void> {
+    return this.#mechanism.checkRestore(domain, memory, definition);
+  }
+
+  retie(memory: SavedMemory): Promise<void> {
+    return this.#mechanism.retie(memory);
+  }
+
+  async destroy({ ref, persistent }: Domain): Promise<void> {
+    using _hidden = hideEvents(this.#events, ref.uuid, [LIFECYCLE.STOPPED_DESTROYED]);
+    const stop = () => this.#upstream.destroy(ref);
+    // Only a revert destroys a transient domain, and a revert brings it back.
+    await (persistent ? stop() : this.#departures.withReturn(ref, stop));
+    await this.#liveDisks.forget(ref.uuid);
+    this.reverted.add(ref.uuid, 'shutoff');
+    this.#events.emit({ ...ref, id: -1 }, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
+  }
+
+  /** Memory that libvirtd has saved would go on over what the guest writes from now on: it is dropped. */
+  async restore(
+    { ref, managedSave }: Domain,
+    memoryPath: string,
+    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+  ): Promise<void> {
+    if (managedSave) await this.#upstream.managedSaveRemove(ref);
+    const restored = await this.#launcher.restore(ref, memoryPath, { paused, definition });
+    this.reverted.add(ref.uuid, paused ? 'paused' : 'running');
+    this.#events.emit(restored, LIFECYCLE.STARTED_FROM_SNAPSHOT);
+    this.#events.emit(restored, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
+  }
+
+  async start(
+    { ref, persistent }: Domain,
+    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+  ): Promise<void> {
+    const started = await this.#launcher.start(ref, { paused, ...(!persistent && { transient: definition }) });
+    if (!paused) this.#events.emit(started, LIFECYCLE.RESUMED_UNPAUSED);
+    this.#events.emit(started, LIFECYCLE.STARTED_FROM_SNAPSHOT);
+    if (paused) this.#events.emit(started, LIFECYCLE.SUSPENDED_FROM_SNAPSHOT);
+  }
+
+  async define(definition: XmlElement): Promise<void> {
+    // libvirt's own definitions have a UUID; nothing is expected of a domain that is to get one.
+    const uuid = domainUuid(definition) ?? '';
+    using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.DEFINED_ADDED, LIFECYCLE.DEFINED_UPDATED]);
+    await this.#upstream.defineXML(writeElement(definition));
+  }
+
+  /** For clients, whose own calls for a definition the upstream answers. */
+  get overlaid(): { any(): boolean; has(uuid: string): boolean; definition(xml: string): string } {
+    return {
+      any: () => this.#liveDisks.any,
+      has: (uuid) => this.#liveDisks.has(uuid),
+      definition: (xml) => {
+        const domain = parseDomain(xml);
+        const ref = {
+          name: domainName(domain),
+          uuid: domainUuid(domain) ?? '',
+          id: Number(domain.attributes.id ?? -1),
+        };
+        const images = this.#liveDisks.of(ref);
+        return images.size === 0 ? xml : writeElement(withDiskImages(domain, images));
+      },
+    };
+  }
+
+  onGone(listener: (ref: DomainRef) => void): void {
+    this.#departures.onGone(listener);
+  }
+
+  onRenamed(listener: (ref: DomainRef) => void): void {
+    this.#upstream.onLifecycle((ref, { event, detail }) => {
+      const { DEFINED_RENAMED } = LIFECYCLE;
+      if (event === DEFINED_RENAMED.event && detail === DEFINED_RENAMED.detail) listener(ref);
+    });
+  }
+
+  async #domain(ref: DomainRef): Promise<Domain> {
+    const [state, persistent, managedSave] = await Promise.all([
+      this.#upstream.getState(ref),
+      this.#upstream.isPersistent(ref),
+      isActive({ ref }) ? false : this.#upstream.hasManagedSaveImage(ref),
+    ]);
+    return { ref, state, persistent, ...(managedSave && { managedSave }) };
+  }
+}
+
+/** A domain that went between the list and a look at it belongs in no list. */
+function unlessGone(error: unknown): undefined {
+  if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
+}

@@ -1,0 +1,43 @@
+/**
+ * What the libvirt host asks of its connection to libvirtd: libvirt's calls by libvirt's names, rejecting with
+ * LibvirtError. The RPC client is one such connection; the daemon brings the two together.
+ */
+
+import type { DomainRef, DomainState } from '../../model/domain.ts';
+import type { LifecycleEvent } from '../../model/events.ts';
+
+export interface Upstream {
+  /** `Xen`, `QEMU`, `TEST`. */
+  getType(): Promise<string>;
+  listAllDomains(): Promise<readonly DomainRef[]>;
+  lookupByUUID(uuid: string): Promise<DomainRef>;
+  getState(domain: DomainRef): Promise<DomainState>;
+  isPersistent(domain: DomainRef): Promise<boolean>;
+  getXMLDesc(domain: DomainRef, flags: number): Promise<string>;
+  defineXML(xml: string): Promise<DomainRef>;
+  createXML(xml: string, flags: number): Promise<DomainRef>;
+  createWithFlags(domain: DomainRef, flags: number): Promise<DomainRef>;
+  destroy(domain: DomainRef): Promise<void>;
+  suspend(domain: DomainRef): Promise<void>;
+  resume(domain: DomainRef): Promise<void>;
+  saveFlags(domain: DomainRef, to: string, flags: number): Promise<void>;
+  restoreFlags(from: string, flags: number): Promise<void>;
+  saveImageGetXMLDesc(file: string, flags: number): Promise<string>;
+  saveImageDefineXML(file: string, xml: string, flags: number): Promise<void>;
+  hasManagedSaveImage(domain: DomainRef): Promise<boolean>;
+  managedSaveRemove(domain: DomainRef): Promise<void>;
+  /** The type is virDomainJobType's number, 0 where nothing runs. */
+  getJobStats(domain: DomainRef, flags: number): Promise<{ readonly type: number }>;
+  pmSuspendForDuration(domain: DomainRef, target: number): Promise<void>;
+  pmWakeup(domain: DomainRef): Promise<void>;
+  onLifecycle(listener: (domain: DomainRef, event: LifecycleEvent) => void): void;
+}
+
+/** VIR_DOMAIN_SAVE_PAUSED. */
+export const SAVE_PAUSED = 4;
+/** VIR_DOMAIN_SAVE_IMAGE_XML_SECURE. */
+export const SAVE_IMAGE_SECURE = 1;
+/** VIR_DOMAIN_START_PAUSED. */
+export const START_PAUSED = 1;
+/** VIR_NODE_SUSPEND_TARGET_MEM. */
+export const SUSPEND_TARGET_MEM = 0;

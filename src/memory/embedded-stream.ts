@@ -1,0 +1,47 @@
+/** The stream of an embedded guest's memory image: what libxl's stream is on Xen. */
+
+import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { LibvirtError } from '../errors.ts';
+
+/** Whatever the definition says: nobody computes in there. */
+export const RAM_BYTES = 4 << 20;
+
+/** The stream that follows libvirt's save header: magic, length of the RAM (64 bits, little endian), SHA-256 of it, RAM. */
+export const STREAM_MAGIC = Buffer.from('xlsnap test RAM\n', 'latin1');
+
+export const LENGTH_AT = STREAM_MAGIC.length;
+
+export const DIGEST_AT = LENGTH_AT + 8;
+
+export const RAM_AT = DIGEST_AT + 32;
+
+/** RAM as a stream for a memory image. */
+export function encodeMemoryStream(ram: Buffer): Buffer {
+  const head = Buffer.alloc(RAM_AT);
+  STREAM_MAGIC.copy(head);
+  head.writeBigUInt64LE(BigInt(ram.length), LENGTH_AT);
+  createHash('sha256').update(ram).digest().copy(head, DIGEST_AT);
+  return Buffer.concat([head, ram]);
+}
+
+/** The RAM in an image's stream. Refuses a stream that is not ours, was cut short or was changed. */
+export async function readMemoryStream(path: string, offset: number): Promise<Buffer> {
+  const refuse = (text: string): never => {
+    throw new LibvirtError('OPERATION_FAILED', `memory image '${path}' ${text}`);
+  };
+  await using file = await open(path, 'r');
+  const { size } = await file.stat();
+  const head = Buffer.alloc(RAM_AT);
+  const { bytesRead } = await file.read(head, 0, RAM_AT, offset);
+  if (bytesRead < RAM_AT) refuse('is cut short');
+  if (!head.subarray(0, LENGTH_AT).equals(STREAM_MAGIC)) refuse('is not of the embedded host');
+  const saved = head.readBigUInt64LE(LENGTH_AT);
+  const found = size - offset - RAM_AT;
+  if (saved !== BigInt(RAM_BYTES) || found !== RAM_BYTES) refuse(`has ${found} bytes of RAM where ${saved} were saved`);
+  const ram = Buffer.alloc(RAM_BYTES);
+  await file.read(ram, 0, RAM_BYTES, offset + RAM_AT);
+  const digest = createHash('sha256').update(ram).digest();
+  if (!digest.equals(head.subarray(DIGEST_AT))) refuse('is damaged: the digest of its RAM is wrong');
+  return ram;
+}

@@ -1,0 +1,80 @@
+/** The calls that the client sends, with the names that libvirt's API has for them. */
+
+import { type Codec, int, nothing, optional, string, struct, uhyper, uint } from '../wire/codec.ts';
+import { domain } from '../wire/messages.ts';
+import { PROCEDURES as P, type Procedure } from '../wire/procedures.ts';
+import type { RemoteCall } from './connection.ts';
+
+function call<A, R>(name: string, { number, args, result }: Omit<Procedure<A, R>, 'readOnly'>): RemoteCall<A, R> {
+  return { name, number, args, result };
+}
+
+/** One that is never answered here, so that procedures.ts does not have it. */
+function foreign<A, R>(name: string, number: number, args: Codec<A>, result: Codec<R>): RemoteCall<A, R> {
+  return { name, number, args, result };
+}
+
+const saveArgs = struct({ domain, to: string, dxml: optional(string), flags: uint });
+const restoreArgs = struct({ from: string, dxml: optional(string), flags: uint });
+const pmSuspendArgs = struct({ domain, target: uint, duration: uhyper, flags: uint });
+
+export const CALLS = {
+  authList: call('virConnectOpenAuth', P.AUTH_LIST),
+  authPolkit: foreign('virConnectOpenAuth', 70, nothing, struct({ complete: int })),
+  open: call('virConnectOpen', P.CONNECT_OPEN),
+  supportsFeature: call('virConnectOpen', P.CONNECT_SUPPORTS_FEATURE),
+  registerAny: call('virConnectDomainEventRegisterAny', P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY),
+  getType: call('virConnectGetType', P.CONNECT_GET_TYPE),
+  getVersion: call('virConnectGetVersion', P.CONNECT_GET_VERSION),
+  getLibVersion: call('virConnectGetLibVersion', P.CONNECT_GET_LIB_VERSION),
+  listAllDomains: call('virConnectListAllDomains', P.CONNECT_LIST_ALL_DOMAINS),
+  lookupByID: call('virDomainLookupByID', P.DOMAIN_LOOKUP_BY_ID),
+  lookupByName: call('virDomainLookupByName', P.DOMAIN_LOOKUP_BY_NAME),
+  lookupByUUID: call('virDomainLookupByUUID', P.DOMAIN_LOOKUP_BY_UUID),
+  getState: call('virDomainGetState', P.DOMAIN_GET_STATE),
+  isPersistent: call('virDomainIsPersistent', P.DOMAIN_IS_PERSISTENT),
+  getXMLDesc: call('virDomainGetXMLDesc', P.DOMAIN_GET_XML_DESC),
+  defineXML: call('virDomainDefineXML', P.DOMAIN_DEFINE_XML),
+  createXML: call('virDomainCreateXML', P.DOMAIN_CREATE_XML),
+  createWithFlags: call('virDomainCreateWithFlags', P.DOMAIN_CREATE_WITH_FLAGS),
+  destroy: call('virDomainDestroy', P.DOMAIN_DESTROY),
+  shutdown: call('virDomainShutdown', P.DOMAIN_SHUTDOWN),
+  suspend: call('virDomainSuspend', P.DOMAIN_SUSPEND),
+  resume: call('virDomainResume', P.DOMAIN_RESUME),
+  saveFlags: foreign('virDomainSaveFlags', 232, saveArgs, nothing),
+  restoreFlags: foreign('virDomainRestoreFlags', 233, restoreArgs, nothing),
+  saveImageGetXMLDesc: foreign(
+    'virDomainSaveImageGetXMLDesc',
+    235,
+    struct({ file: string, flags: uint }),
+    struct({ value: string }),
+  ),
+  saveImageDefineXML: foreign(
+    'virDomainSaveImageDefineXML',
+    236,
+    struct({ file: string, dxml: string, flags: uint }),
+    nothing,
+  ),
+  hasManagedSaveImage: call('virDomainHasManagedSaveImage', P.DOMAIN_HAS_MANAGED_SAVE_IMAGE),
+  managedSaveRemove: foreign('virDomainManagedSaveRemove', 184, struct({ domain, flags: uint }), nothing),
+  pmSuspendForDuration: foreign('virDomainPMSuspendForDuration', 261, pmSuspendArgs, nothing),
+  pmWakeup: foreign('virDomainPMWakeup', 267, struct({ domain, flags: uint }), nothing),
+  getJobStats: call('virDomainGetJobStats', P.DOMAIN_GET_JOB_STATS),
+  abortJob: call('virDomainAbortJob', P.DOMAIN_ABORT_JOB),
+  snapshotCreateXML: call('virDomainSnapshotCreateXML', P.DOMAIN_SNAPSHOT_CREATE_XML),
+  snapshotGetXMLDesc: call('virDomainSnapshotGetXMLDesc', P.DOMAIN_SNAPSHOT_GET_XML_DESC),
+  snapshotNum: call('virDomainSnapshotNum', P.DOMAIN_SNAPSHOT_NUM),
+  snapshotListNames: call('virDomainSnapshotListNames', P.DOMAIN_SNAPSHOT_LIST_NAMES),
+  listAllSnapshots: call('virDomainListAllSnapshots', P.DOMAIN_LIST_ALL_SNAPSHOTS),
+  snapshotLookupByName: call('virDomainSnapshotLookupByName', P.DOMAIN_SNAPSHOT_LOOKUP_BY_NAME),
+  hasCurrentSnapshot: call('virDomainHasCurrentSnapshot', P.DOMAIN_HAS_CURRENT_SNAPSHOT),
+  snapshotCurrent: call('virDomainSnapshotCurrent', P.DOMAIN_SNAPSHOT_CURRENT),
+  snapshotGetParent: call('virDomainSnapshotGetParent', P.DOMAIN_SNAPSHOT_GET_PARENT),
+  snapshotNumChildren: call('virDomainSnapshotNumChildren', P.DOMAIN_SNAPSHOT_NUM_CHILDREN),
+  snapshotListChildrenNames: call('virDomainSnapshotListChildrenNames', P.DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES),
+  snapshotListAllChildren: call('virDomainSnapshotListAllChildren', P.DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN),
+  snapshotIsCurrent: call('virDomainSnapshotIsCurrent', P.DOMAIN_SNAPSHOT_IS_CURRENT),
+  snapshotHasMetadata: call('virDomainSnapshotHasMetadata', P.DOMAIN_SNAPSHOT_HAS_METADATA),
+  revertToSnapshot: call('virDomainRevertToSnapshot', P.DOMAIN_REVERT_TO_SNAPSHOT),
+  snapshotDelete: call('virDomainSnapshotDelete', P.DOMAIN_SNAPSHOT_DELETE),
+} as const;

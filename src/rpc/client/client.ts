@@ -1,0 +1,267 @@
+/**
+ * A client of libvirt's RPC: the daemon's own connection to the upstream libvirtd, for what it does there itself (its
+ * clients have theirs, proxy.ts), and the xlsnap command's connection to the daemon.
+ */
+
+import { LibvirtError } from '../../errors.ts';
+import { DOMAIN_STATES, type DomainRef, type DomainState } from '../../model/domain.ts';
+import type { LifecycleEvent } from '../../model/events.ts';
+import type { Decoded } from '../wire/codec.ts';
+import type { LifecycleMessage } from '../wire/messages.ts';
+import { CONNECT, EVENT_ID, FEATURE } from '../wire/procedures.ts';
+import { CALLS } from './calls.ts';
+import { ClientConnection, type RemoteCall } from './connection.ts';
+import { type SnapshotCalls, snapshotCalls } from './snapshots.ts';
+
+/** After a lost connection: how often libvirtd is tried again, so that its events are heard from its restart on. */
+const RECONNECT_INTERVAL_MS = 1_000;
+/** From connect() to the end of CONNECT_OPEN. A libvirtd that is starting its drivers answers late. */
+const OPEN_TIMEOUT_MS = 30_000;
+
+/** remote_auth_type. */
+const AUTH = { NONE: 0, POLKIT: 2 } as const;
+
+interface RpcClientOptions {
+  /** Socket of the libvirtd. */
+  readonly path: string;
+  /** Name for CONNECT_OPEN, `xen:///system`. */
+  readonly uri: string;
+  readonly readOnly?: boolean;
+  /** Ends the client when aborted, as disposing of it does. */
+  readonly signal?: AbortSignal;
+}
+
+/** What runs on a domain, as typed parameters. */
+export type JobStats = Decoded<typeof CALLS.getJobStats.result>;
+
+type LifecycleListener = (domain: DomainRef, event: LifecycleEvent) => void;
+
+/**
+ * libvirt's calls by libvirt's names, errors as libvirtd words them. When libvirtd goes away, the calls under way fail
+ * and say that their outcome is not known; the next call, or the next second, connects again.
+ */
+export class RpcClient implements Disposable {
+  readonly #options: RpcClientOptions;
+  readonly #ended = new AbortController();
+  readonly #listeners = new Set<LifecycleListener>();
+  /** virDomainSnapshot*. */
+  readonly snapshots: SnapshotCalls = snapshotCalls((call, args) => this.#call(call, args));
+  #connection: Promise<ClientConnection> | undefined;
+  #reconnect: NodeJS.Timeout | undefined;
+
+  private constructor(options: RpcClientOptions) {
+    this.#options = options;
+  }
+
+  /** Rejects where no libvirtd answers, or where it refuses this client. */
+  static async connect(options: RpcClientOptions): Promise<RpcClient> {
+    const client = new RpcClient(options);
+    options.signal?.addEventListener('abort', () => client[Symbol.dispose](), { once: true });
+    try {
+      if (options.signal?.aborted) client[Symbol.dispose]();
+      await client.#connected();
+    } catch (error) {
+      client[Symbol.dispose]();
+      throw error;
+    }
+    return client;
+  }
+
+  /** Calls under way fail; nothing connects again. */
+  [Symbol.dispose](): void {
+    this.#ended.abort();
+    clearTimeout(this.#reconnect);
+    this.#connection?.then((connection) => connection[Symbol.dispose]()).catch(() => {});
+  }
+
+  /** Lifecycle events of all domains. Those of a time without connection are not made up for. */
+  onLifecycle(listener: LifecycleListener): void {
+    this.#listeners.add(listener);
+  }
+
+  async getType(): Promise<string> {
+    return (await this.#call(CALLS.getType, undefined)).value;
+  }
+
+  async getVersion(): Promise<bigint> {
+    return (await this.#call(CALLS.getVersion, undefined)).value;
+  }
+
+  async getLibVersion(): Promise<bigint> {
+    return (await this.#call(CALLS.getLibVersion, undefined)).value;
+  }
+
+  /** `flags`: virConnectListAllDomainsFlags. */
+  async listAllDomains(flags = 0): Promise<readonly DomainRef[]> {
+    const { domains } = await this.#call(CALLS.listAllDomains, { needResults: 1, flags });
+    return domains;
+  }
+
+  async lookupByID(id: number): Promise<DomainRef> {
+    return (await this.#call(CALLS.lookupByID, { id })).domain;
+  }
+
+  async lookupByName(name: string): Promise<DomainRef> {
+    return (await this.#call(CALLS.lookupByName, { name })).domain;
+  }
+
+  async lookupByUUID(uuid: string): Promise<DomainRef> {
+    return (await this.#call(CALLS.lookupByUUID, { uuid })).domain;
+  }
+
+  async getState(domain: DomainRef): Promise<DomainState> {
+    const { state } = await this.#call(CALLS.getState, { domain, flags: 0 });
+    return DOMAIN_STATES[state] ?? 'nostate';
+  }
+
+  async isPersistent(domain: DomainRef): Promise<boolean> {
+    return (await this.#call(CALLS.isPersistent, { domain })).value !== 0;
+  }
+
+  /** `flags`: virDomainXMLFlags. */
+  async getXMLDesc(domain: DomainRef, flags: number): Promise<string> {
+    return (await this.#call(CALLS.getXMLDesc, { domain, flags })).value;
+  }
+
+  async defineXML(xml: string): Promise<DomainRef> {
+    return (await this.#call(CALLS.defineXML, { xml })).domain;
+  }
+
+  /** A transient domain. `flags`: virDomainCreateFlags. */
+  async createXML(xml: string, flags: number): Promise<DomainRef> {
+    return (await this.#call(CALLS.createXML, { xml, flags })).domain;
+  }
+
+  /** `flags`: virDomainCreateFlags. The domain comes back with its new id. */
+  async createWithFlags(domain: DomainRef, flags: number): Promise<DomainRef> {
+    return (await this.#call(CALLS.createWithFlags, { domain, flags })).domain;
+  }
+
+  destroy(domain: DomainRef): Promise<void> {
+    return this.#call(CALLS.destroy, { domain });
+  }
+
+  shutdown(domain: DomainRef): Promise<void> {
+    return this.#call(CALLS.shutdown, { domain });
+  }
+
+  suspend(domain: DomainRef): Promise<void> {
+    return this.#call(CALLS.suspend, { domain });
+  }
+
+  resume(domain: DomainRef): Promise<void> {
+    return this.#call(CALLS.resume, { domain });
+  }
+
+  /** `flags`: virDomainSaveRestoreFlags. libvirtd writes the file, as its own user. */
+  saveFlags(domain: DomainRef, to: string, flags: number): Promise<void> {
+    return this.#call(CALLS.saveFlags, { domain, to, dxml: null, flags });
+  }
+
+  restoreFlags(from: string, flags: number): Promise<void> {
+    return this.#call(CALLS.restoreFlags, { from, dxml: null, flags });
+  }
+
+  /** The definition in a saved image. NO_SUPPORT from drivers that cannot read it (libxl). */
+  async saveImageGetXMLDesc(file: string, flags: number): Promise<string> {
+    return (await this.#call(CALLS.saveImageGetXMLDesc, { file, flags })).value;
+  }
+
+  /** `flags`: virDomainSaveRestoreFlags. */
+  saveImageDefineXML(file: string, dxml: string, flags: number): Promise<void> {
+    return this.#call(CALLS.saveImageDefineXML, { file, dxml, flags });
+  }
+
+  async hasManagedSaveImage(domain: DomainRef): Promise<boolean> {
+    return (await this.#call(CALLS.hasManagedSaveImage, { domain, flags: 0 })).value !== 0;
+  }
+
+  managedSaveRemove(domain: DomainRef): Promise<void> {
+    return this.#call(CALLS.managedSaveRemove, { domain, flags: 0 });
+  }
+
+  /** `target`: virNodeSuspendTarget. */
+  pmSuspendForDuration(domain: DomainRef, target: number): Promise<void> {
+    return this.#call(CALLS.pmSuspendForDuration, { domain, target, duration: 0n, flags: 0 });
+  }
+
+  pmWakeup(domain: DomainRef): Promise<void> {
+    return this.#call(CALLS.pmWakeup, { domain, flags: 0 });
+  }
+
+  /** `flags`: virDomainGetJobStatsFlags. The type is virDomainJobType's number, 0 where nothing runs. */
+  getJobStats(domain: DomainRef, flags: number): Promise<JobStats> {
+    return this.#call(CALLS.getJobStats, { domain, flags });
+  }
+
+  abortJob(domain: DomainRef): Promise<void> {
+    return this.#call(CALLS.abortJob, { domain });
+  }
+
+  async #call<A, R>(call: RemoteCall<A, R>, args: A): Promise<R> {
+    const connection = await this.#connected();
+    return connection.call(call, args);
+  }
+
+  #connected(): Promise<ClientConnection> {
+    if (this.#ended.signal.aborted) {
+      return Promise.reject(new LibvirtError('RPC', 'the connection to libvirtd has been closed', { domain: 'RPC' }));
+    }
+    if (!this.#connection) {
+      clearTimeout(this.#reconnect);
+      const connection = this.#open(() => this.#lost(connection));
+      connection.catch(() => this.#lost(connection));
+      this.#connection = connection;
+    }
+    return this.#connection;
+  }
+
+  /** Connects and goes through libvirt's own opening: authentication, name, features, events. */
+  async #open(closed: () => void): Promise<ClientConnection> {
+    const { path, uri, readOnly } = this.#options;
+    const lifecycle = ({ domain, event, detail }: LifecycleMessage) => {
+      for (const listener of this.#listeners) listener(domain, { event, detail });
+    };
+    const stop = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(OPEN_TIMEOUT_MS)]);
+    const connection = await ClientConnection.connect(path, { lifecycle, closed }, stop);
+    const giveUp = () => connection[Symbol.dispose]();
+    stop.addEventListener('abort', giveUp);
+    try {
+      await authenticate(connection);
+      await connection.call(CALLS.open, { name: uri, flags: readOnly ? CONNECT.RO : 0 });
+      await requireEvents(connection, path);
+      await connection.call(CALLS.registerAny, { eventID: EVENT_ID.LIFECYCLE, domain: null });
+      return connection;
+    } catch (error) {
+      giveUp();
+      throw error;
+    } finally {
+      stop.removeEventListener('abort', giveUp);
+    }
+  }
+
+  /** This connection, or attempt at one, has ended. */
+  #lost(connection: Promise<ClientConnection>): void {
+    if (this.#connection !== connection || this.#ended.signal.aborted) return;
+    this.#connection = undefined;
+    this.#reconnect = setTimeout(() => this.#connected().catch(() => {}), RECONNECT_INTERVAL_MS).unref();
+  }
+}
+
+async function authenticate(connection: ClientConnection): Promise<void> {
+  const [type = AUTH.NONE] = (await connection.call(CALLS.authList, undefined)).types;
+  if (type === AUTH.POLKIT) {
+    await connection.call(CALLS.authPolkit, undefined);
+  } else if (type !== AUTH.NONE) {
+    const text = `unsupported authentication type ${type}: run as root, or as somebody whom the daemon asks for none`;
+    throw new LibvirtError('AUTH_FAILED', text, { domain: 'RPC' });
+  }
+}
+
+/** Without this feature events come as other messages, without the number of their callback. */
+async function requireEvents(connection: ClientConnection, path: string): Promise<void> {
+  const { supported } = await connection.call(CALLS.supportsFeature, { feature: FEATURE.EVENT_CALLBACK });
+  if (supported !== 0) return;
+  const text = `libvirtd at '${path}' has no events per callback: libvirt 1.2.1 or newer is needed`;
+  throw new LibvirtError('NO_SUPPORT', text, { domain: 'RPC' });
+}

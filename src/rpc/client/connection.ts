@@ -1,0 +1,179 @@
+/** One connection to a libvirtd, from its client's side: calls out, replies matched by serial, events in, pings answered. */
+
+import { once } from 'node:events';
+import { createConnection, type Socket } from 'node:net';
+import { LibvirtError, receivedError, systemError } from '../../errors.ts';
+import { type Codec, nothing } from '../wire/codec.ts';
+import { FrameSplitter } from '../wire/frame-splitter.ts';
+import { decodePayload, encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, STATUS, TYPE } from '../wire/frames.ts';
+import { LIFECYCLE_EVENT, type LifecycleMessage, lifecycleMessage, remoteError } from '../wire/messages.ts';
+
+/** While calls wait, a libvirtd that answers no ping for this long is taken for dead: virsh's own 6 times 5 s. */
+const PING_INTERVAL_MS = 5_000;
+const PINGS_MAX = 6;
+
+const RPC = { domain: 'RPC' } as const;
+
+/** A call of the remote program. */
+export interface RemoteCall<A, R> {
+  /** The function of libvirt's API, for messages. */
+  readonly name: string;
+  readonly number: number;
+  readonly args: Codec<A>;
+  readonly result: Codec<R>;
+}
+
+/** Who hears what comes without having been asked for. Each is called from inside the socket's own events. */
+interface ClientConnectionListener {
+  lifecycle(message: LifecycleMessage): void;
+  /** The connection is of no more use. Called once. */
+  closed(): void;
+}
+
+/** A call whose reply has not come yet. */
+interface Pending {
+  readonly name: string;
+  reply(header: FrameHeader, frame: Buffer): void;
+  fail(error: LibvirtError): void;
+}
+
+/** Calls may overlap. None is ever repeated: what a lost connection has interrupted rejects with an error that says so. */
+export class ClientConnection implements Disposable {
+  readonly #path: string;
+  readonly #socket: Socket;
+  readonly #listener: ClientConnectionListener;
+  readonly #pending = new Map<number, Pending>();
+  #serial = 0;
+  #closed = false;
+  #pings: NodeJS.Timeout | undefined;
+  #unanswered = 0;
+
+  private constructor(path: string, socket: Socket, listener: ClientConnectionListener) {
+    this.#path = path;
+    this.#socket = socket;
+    this.#listener = listener;
+    const splitter = new FrameSplitter({
+      begin: (header) => (isForUs(header) ? 'whole' : 'drop'),
+      whole: (header, frame) => this.#receive(header, frame),
+      pass: () => {},
+    });
+    socket.on('data', (chunk) => {
+      try {
+        splitter.push(chunk);
+      } catch (error) {
+        this.#close('sent what is not libvirt RPC', error);
+      }
+    });
+    socket.on('error', (error) => this.#close('was lost', error));
+    socket.on('close', () => this.#close('was lost'));
+  }
+
+  /** Rejects with libvirt's own "Failed to connect socket to '<path>': <reason>". */
+  static async connect(
+    path: string,
+    listener: ClientConnectionListener,
+    signal: AbortSignal,
+  ): Promise<ClientConnection> {
+    const socket = createConnection(path);
+    try {
+      await once(socket, 'connect', { signal });
+    } catch (error) {
+      socket.destroy();
+      throw systemError(error, `Failed to connect socket to '${path}'`, 'RPC');
+    }
+    return new ClientConnection(path, socket, listener);
+  }
+
+  call<A, R>(call: RemoteCall<A, R>, args: A): Promise<R> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) throw new LibvirtError('RPC', `connection to libvirtd at '${this.#path}' is closed`, RPC);
+      const serial = this.#serial;
+      const frame = encodeFrame({ procedure: call.number, type: TYPE.CALL, serial }, call.args, args);
+      this.#serial += 1;
+      this.#pending.set(serial, {
+        name: call.name,
+        reply: (header, reply) => {
+          if (header.status === STATUS.OK) resolve(decodePayload(call.result, reply));
+          else reject(receivedError(decodePayload(remoteError, reply)));
+        },
+        fail: reject,
+      });
+      this.#watch();
+      this.#socket.write(frame);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#close('was closed');
+  }
+
+  #receive(header: FrameHeader, frame: Buffer): void {
+    if (header.program === PROGRAM.KEEPALIVE) this.#keepalive(header);
+    else if (header.type === TYPE.MESSAGE) this.#listener.lifecycle(decodePayload(lifecycleMessage, frame));
+    else this.#reply(header, frame);
+  }
+
+  #reply(header: FrameHeader, frame: Buffer): void {
+    const pending = this.#pending.get(header.serial);
+    if (!pending) throw new LibvirtError('RPC', `no call waits for reply ${header.serial}`, RPC);
+    try {
+      pending.reply(header, frame);
+    } catch (error) {
+      pending.fail(error as LibvirtError);
+    } finally {
+      this.#pending.delete(header.serial);
+    }
+  }
+
+  #keepalive({ procedure }: FrameHeader): void {
+    if (procedure === KEEPALIVE.PING) this.#sendKeepalive(KEEPALIVE.PONG);
+    if (procedure === KEEPALIVE.PONG) this.#unanswered = 0;
+  }
+
+  #sendKeepalive(procedure: number): void {
+    const header = { program: PROGRAM.KEEPALIVE, procedure, type: TYPE.MESSAGE, serial: 0 };
+    this.#socket.write(encodeFrame(header, nothing, undefined));
+  }
+
+  /** Pings for as long as calls wait. A call itself may take as long as it takes: a save of many GiB does. */
+  #watch(): void {
+    this.#pings ??= setInterval(() => {
+      if (this.#pending.size === 0) this.#unwatch();
+      else if (this.#unanswered === PINGS_MAX) this.#close('was closed due to keepalive timeout');
+      else this.#ping();
+    }, PING_INTERVAL_MS).unref();
+  }
+
+  #ping(): void {
+    this.#unanswered += 1;
+    this.#sendKeepalive(KEEPALIVE.PING);
+  }
+
+  #unwatch(): void {
+    clearInterval(this.#pings);
+    this.#pings = undefined;
+    this.#unanswered = 0;
+  }
+
+  #close(how: string, cause?: unknown): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#unwatch();
+    this.#socket.destroy();
+    for (const { name, fail } of this.#pending.values()) fail(lost(this.#path, how, name, cause));
+    this.#pending.clear();
+    this.#listener.closed();
+  }
+}
+
+/** Replies, lifecycle events and pings. Streams and other events have not been asked for. */
+function isForUs({ program, type, procedure }: FrameHeader): boolean {
+  if (program === PROGRAM.KEEPALIVE) return true;
+  if (program !== PROGRAM.REMOTE) return false;
+  return type === TYPE.REPLY || (type === TYPE.MESSAGE && procedure === LIFECYCLE_EVENT);
+}
+
+function lost(path: string, how: string, name: string, cause?: unknown): LibvirtError {
+  const text = `connection to libvirtd at '${path}' ${how} during ${name}; whether that was carried out is not known`;
+  return new LibvirtError('RPC', text, { ...RPC, cause });
+}

@@ -1,0 +1,270 @@
+/** Calls that go to the upstream, but not as they came, or whose replies do not come back as they are. */
+
+import { LibvirtError } from '../../errors.ts';
+import { DOMAIN_STATES, type DomainRef } from '../../model/domain.ts';
+import { XML } from '../../model/flags.ts';
+import type { ActiveJob, SnapshotApi } from '../../snapshots/api.ts';
+import { announceSnapshots } from '../server/capabilities.ts';
+import { passesSnapshotFilter, SNAPSHOT_BITS } from '../server/domain-filter.ts';
+import { jobInfo, knownStats } from '../server/job-calls.ts';
+import type { EventClient } from '../server/lifecycle-hub.ts';
+import { decodePayload, encodeFrame, type FrameHeader } from '../wire/frames.ts';
+import { errorFrame, replyFrame } from '../wire/messages.ts';
+import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure, UNDEFINE } from '../wire/procedures.ts';
+import type { OverlaidDomains, ProxyContext, ProxyOptions } from './proxy-context.ts';
+
+export interface ProxyCall {
+  /** What it cannot decode it sends on as it is: the upstream says what is wrong with it. */
+  run(connection: ProxyContext, call: FrameHeader, frame: Buffer): void | Promise<void>;
+  /** False while it would change nothing: then the call passes unread. */
+  isWanted(): boolean;
+}
+
+function proxyCall<A, R>(
+  procedure: Procedure<A, R>,
+  run: (connection: ProxyContext, call: FrameHeader, frame: Buffer, args: A) => void | Promise<void>,
+  isWanted = () => true,
+): [number, ProxyCall] {
+  return [
+    procedure.number,
+    {
+      isWanted,
+      run(connection, call, frame) {
+        let args: A;
+        try {
+          args = decodePayload(procedure.args, frame);
+        } catch {
+          connection.toUpstream(call, frame);
+          return;
+        }
+        return run(connection, call, frame, args);
+      },
+    },
+  ];
+}
+
+/** By procedure number. */
+export function proxyCalls({
+  snapshots,
+  overlaid,
+  reverted,
+  upstreamUri,
+}: Pick<ProxyOptions, 'snapshots' | 'overlaid' | 'reverted' | 'upstreamUri'>) {
+  return new Map([
+    proxyCall(P.CONNECT_OPEN, (connection, call, _frame, { name, flags }) => {
+      const asked = connection.readOnly ? flags | CONNECT.RO : flags;
+      const open = encodeFrame(call, P.CONNECT_OPEN.args, { name: upstreamUri ?? name, flags: asked });
+      // A second one fails, and libvirtd closes the first for it.
+      connection.open = false;
+      connection.toUpstream(call, open, (_reply, bytes) => {
+        connection.open = true;
+        connection.readOnly ||= (flags & CONNECT.RO) !== 0;
+        return bytes;
+      });
+    }),
+
+    proxyCall(P.CONNECT_SUPPORTS_FEATURE, (connection, call, frame, { feature }) => {
+      if (feature !== FEATURE.FD_PASSING) connection.toUpstream(call, frame);
+      else connection.toClient(replyFrame(call, P.CONNECT_SUPPORTS_FEATURE.result, { supported: 0 }));
+    }),
+
+    proxyCall(P.CONNECT_GET_CAPABILITIES, (connection, call, frame) => {
+      const { result } = P.CONNECT_GET_CAPABILITIES;
+      connection.toUpstream(call, frame, (reply, bytes) => {
+        const { value } = decodePayload(result, bytes);
+        return replyFrame(reply, result, { value: announceSnapshots(value) });
+      });
+    }),
+
+    proxyCall(P.CONNECT_LIST_ALL_DOMAINS, (connection, call, frame, { needResults, flags }) => {
+      const bits = flags & (SNAPSHOT_BITS.HAS | SNAPSHOT_BITS.NO);
+      if (bits === 0) {
+        connection.toUpstream(call, frame);
+        return;
+      }
+      const { args, result } = P.CONNECT_LIST_ALL_DOMAINS;
+      const unfiltered = encodeFrame(call, args, { needResults: 1, flags: flags & ~bits });
+      connection.toUpstream(call, unfiltered, (reply, bytes) => {
+        const { domains } = decodePayload(result, bytes);
+        const passed = domains.filter(({ uuid }) => passesSnapshotFilter(bits, snapshots.count(uuid) > 0));
+        return replyFrame(reply, result, { domains: needResults === 0 ? [] : passed, count: passed.length });
+      });
+    }),
+
+    proxyCall(
+      P.DOMAIN_GET_XML_DESC,
+      (connection, call, frame, { domain, flags }) => {
+        if (!overlaid.has(domain.uuid) || flags & XML.INACTIVE) {
+          connection.toUpstream(call, frame);
+          return;
+        }
+        const { result } = P.DOMAIN_GET_XML_DESC;
+        connection.toUpstream(call, frame, (reply, bytes) =>
+          replyFrame(reply, result, { value: overlaid.definition(decodePayload(result, bytes).value) }),
+        );
+      },
+      () => overlaid.any(),
+    ),
+
+    proxyCall(
+      P.DOMAIN_GET_STATE,
+      (connection, call, frame, { domain }) => {
+        const { result } = P.DOMAIN_GET_STATE;
+        connection.toUpstream(call, frame, (reply, bytes) => {
+          const { state } = decodePayload(result, bytes);
+          const reason = reverted.reason(domain.uuid, DOMAIN_STATES[state]);
+          return reason === undefined ? bytes : replyFrame(reply, result, { state, reason });
+        });
+      },
+      () => reverted.any(),
+    ),
+
+    overlaidCall(overlaid, P.DOMAIN_SAVE),
+    overlaidCall(overlaid, P.DOMAIN_SAVE_FLAGS),
+    overlaidCall(overlaid, P.DOMAIN_MANAGED_SAVE),
+
+    undefineCall(snapshots, overlaid, P.DOMAIN_UNDEFINE, () => 0),
+    undefineCall(snapshots, overlaid, P.DOMAIN_UNDEFINE_FLAGS, ({ flags }) => flags),
+
+    migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_BEGIN3),
+    migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_PERFORM3),
+    migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_BEGIN3_PARAMS),
+    migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_PERFORM3_PARAMS),
+
+    jobCall(snapshots, P.DOMAIN_GET_JOB_INFO, jobInfo),
+    proxyCall(P.DOMAIN_GET_JOB_STATS, (connection, call, frame, { domain, flags }) => {
+      const known = connection.open ? knownStats(snapshots, domain, flags) : undefined;
+      if (known) connection.toClient(replyFrame(call, P.DOMAIN_GET_JOB_STATS.result, known));
+      else connection.toUpstream(call, frame);
+    }),
+    jobCall(snapshots, P.DOMAIN_ABORT_JOB, (job) => job.cancel()),
+
+    proxyCall(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, (connection, call, frame, { eventID, domain }) => {
+      connection.toUpstream(call, frame, (_reply, bytes) => {
+        const { callbackID } = decodePayload(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY.result, bytes);
+        if (eventID === EVENT_ID.LIFECYCLE) connection.events.register(callbackID, domain?.uuid);
+        return bytes;
+      });
+    }),
+
+    legacyEventCall(P.CONNECT_DOMAIN_EVENT_REGISTER, lifecycle, registerLegacy),
+    legacyEventCall(P.CONNECT_DOMAIN_EVENT_DEREGISTER, lifecycle, deregisterLegacy),
+    legacyEventCall(P.CONNECT_DOMAIN_EVENT_REGISTER_ANY, ({ eventID }) => eventID, registerLegacy),
+    legacyEventCall(P.CONNECT_DOMAIN_EVENT_DEREGISTER_ANY, ({ eventID }) => eventID, deregisterLegacy),
+
+    proxyCall(P.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY, (connection, call, frame, { callbackID }) => {
+      connection.toUpstream(call, frame, (_reply, bytes) => {
+        connection.events.deregister(callbackID);
+        return bytes;
+      });
+    }),
+  ]);
+}
+
+const lifecycle = (): number => EVENT_ID.LIFECYCLE;
+const registerLegacy = (events: EventClient): void => events.register('legacy', undefined);
+const deregisterLegacy = (events: EventClient): void => void events.deregister('legacy');
+
+/** Clients from before 1.2.1 have one registration for each event, without a number. */
+function legacyEventCall<A, R>(
+  procedure: Procedure<A, R>,
+  eventOf: (args: A) => number,
+  done: (events: EventClient) => void,
+): [number, ProxyCall] {
+  return proxyCall(procedure, (connection, call, frame, args) => {
+    connection.toUpstream(call, frame, (_reply, bytes) => {
+      if (eventOf(args) === EVENT_ID.LIFECYCLE) done(connection.events);
+      return bytes;
+    });
+  });
+}
+
+/** The upstream undefines; whether it may, and what becomes of the snapshots, is decided here. */
+function undefineCall<A extends { readonly domain: DomainRef }>(
+  snapshots: SnapshotApi,
+  overlaid: OverlaidDomains,
+  procedure: Procedure<A, void>,
+  flagsOf: (args: A) => number,
+): [number, ProxyCall] {
+  return proxyCall(procedure, async (connection, call, frame, args) => {
+    if (!connection.open || connection.readOnly) {
+      connection.toUpstream(call, frame);
+      return;
+    }
+    const flags = flagsOf(args);
+    try {
+      refuseOverlaid(overlaid, args.domain, 'undefined');
+      await snapshots.checkUndefine(args.domain, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
+    } catch (error) {
+      connection.toClient(errorFrame(call, error));
+      return;
+    }
+    const stripped = encodeFrame(call, procedure.args, { ...args, flags: flags & ~UNDEFINE.SNAPSHOTS_METADATA });
+    connection.toUpstream(call, stripped, (reply, bytes) => forgotten(snapshots, args.domain, reply, bytes));
+  });
+}
+
+/** The upstream would save a definition that names the images beneath, and restore the domain on those. */
+function overlaidCall<A extends { readonly domain: DomainRef }>(
+  overlaid: OverlaidDomains,
+  procedure: Procedure<A, void>,
+): [number, ProxyCall] {
+  return proxyCall(procedure, (connection, call, frame, { domain }) => {
+    if (connection.open && !connection.readOnly) refuseOverlaid(overlaid, domain, 'saved');
+    connection.toUpstream(call, frame);
+  });
+}
+
+function refuseOverlaid(overlaid: OverlaidDomains, { name, uuid }: DomainRef, what: string): void {
+  if (!overlaid.has(uuid)) return;
+  throw new LibvirtError(
+    'OPERATION_INVALID',
+    `domain '${name}' runs on overlays of external snapshots that its own libvirtd does not know, and cannot be ${what} ` +
+      'until it has been shut down once; a snapshot with external memory (--memspec) saves it',
+  );
+}
+
+/** The upstream migrates what has no snapshots: they would stay behind (qemuMigrationSrcIsAllowed). */
+function migrateCall<A extends { readonly domain: DomainRef }>(
+  snapshots: SnapshotApi,
+  overlaid: OverlaidDomains,
+  procedure: Procedure<A, unknown>,
+): [number, ProxyCall] {
+  return proxyCall(procedure, (connection, call, frame, { domain }) => {
+    const count = snapshots.count(domain.uuid);
+    if (connection.open && !connection.readOnly) {
+      if (count > 0) throw new LibvirtError('OPERATION_INVALID', `cannot migrate domain with ${count} snapshots`);
+      refuseOverlaid(overlaid, domain, 'migrated');
+    }
+    connection.toUpstream(call, frame);
+  });
+}
+
+/** While a job of ours runs on the domain it is the domain's; any other is the upstream's. */
+function jobCall<A extends { readonly domain: DomainRef }, R>(
+  snapshots: SnapshotApi,
+  procedure: Procedure<A, R>,
+  run: (job: ActiveJob) => R,
+): [number, ProxyCall] {
+  return proxyCall(procedure, (connection, call, frame, args) => {
+    const job = connection.open ? snapshots.job(args.domain.uuid) : undefined;
+    const refused = connection.readOnly && procedure.readOnly !== undefined;
+    if (!job || refused) connection.toUpstream(call, frame);
+    else connection.toClient(replyFrame(call, procedure.result, run(job)));
+  });
+}
+
+/** The upstream's reply, once the undefined domain's snapshots are forgotten. */
+async function forgotten(
+  snapshots: SnapshotApi,
+  { uuid }: DomainRef,
+  reply: FrameHeader,
+  bytes: Buffer,
+): Promise<Buffer> {
+  try {
+    await snapshots.forget(uuid);
+    return bytes;
+  } catch (error) {
+    return errorFrame(reply, error);
+  }
+}

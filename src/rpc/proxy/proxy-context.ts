@@ -1,0 +1,54 @@
+/** What a proxied connection is made of, and what the handling of its calls may do with it. */
+
+import type { DomainState } from '../../model/domain.ts';
+import type { SnapshotApi } from '../../snapshots/api.ts';
+import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
+import type { FrameHeader } from '../wire/frames.ts';
+
+export interface ProxyOptions {
+  /** Socket of the libvirtd behind us. */
+  readonly upstream: string;
+  /** Its socket for clients of our read-only one. Where there is none (session daemons): the same, opened read-only. */
+  readonly upstreamReadOnly?: string;
+  /** Opened in place of the URI that the client names. */
+  readonly upstreamUri?: string;
+  /** Has a socket take this many bytes before its writer waits. */
+  readonly sendBuffer: (fd: number, bytes: number) => void;
+  readonly snapshots: SnapshotApi;
+  readonly hub: LifecycleHub;
+  /** Running domains whose disks stand on other images than the upstream knows. */
+  readonly overlaid: OverlaidDomains;
+  /** Domains whose state has another reason than the upstream knows. */
+  readonly reverted: RevertedDomains;
+}
+
+export interface OverlaidDomains {
+  /** False while there is none. */
+  any(): boolean;
+  has(uuid: string): boolean;
+  /** The upstream's live definition of one of them, with the images that its disks stand on. */
+  definition(xml: string): string;
+}
+
+export interface RevertedDomains {
+  /** False while there is none. */
+  any(): boolean;
+  /** The reason of the state that the upstream tells; undefined where its own is right. */
+  reason(uuid: string, state: DomainState | undefined): number | undefined;
+}
+
+/** What the proxy's own handling of a call may do with the connection. */
+export interface ProxyContext {
+  /** True once the client's CONNECT_OPEN has succeeded. */
+  open: boolean;
+  /** True on a read-only socket, or once opened with VIR_CONNECT_RO. */
+  readOnly: boolean;
+  readonly events: EventClient;
+  toClient(frame: Buffer): void;
+  /** Sends a call to the upstream. A successful reply goes through `then` on its way to the client. */
+  toUpstream(
+    call: FrameHeader,
+    frame: Buffer,
+    then?: (reply: FrameHeader, frame: Buffer) => Promise<Buffer> | Buffer,
+  ): void;
+}

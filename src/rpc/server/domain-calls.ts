@@ -1,0 +1,138 @@
+/** The calls about domains, where the domains are ours and no libvirtd answers. */
+
+import { LibvirtError } from '../../errors.ts';
+import { DOMAIN_STATES, type DomainRef, type DomainSummary, isActive } from '../../model/domain.ts';
+import type { SnapshotApi } from '../../snapshots/api.ts';
+import { PROCEDURES as P, UNDEFINE } from '../wire/procedures.ts';
+import { type Answers, answer, checkArraySize, refuseUnknown } from './answers.ts';
+import type { DomainApi } from './domain-api.ts';
+import { passesDomainFilter } from './domain-filter.ts';
+
+/** VIR_CONNECT_LIST_DOMAINS_*. */
+export const LIST_KNOWN = 0xffff;
+
+/** VIR_DOMAIN_START_PAUSED. */
+const START_PAUSED = 0x1;
+
+/** VIR_DOMAIN_UNDEFINE_*: managed save images, NVRAM and checkpoints there are none, so that those bits change nothing. */
+const UNDEFINE_KNOWN = 0x1f;
+
+/** VIR_DOMAIN_DESTROY_GRACEFUL, and every VIR_DOMAIN_SHUTDOWN_* that chooses a way to do it. */
+const DESTROY_KNOWN = 0x1;
+const SHUTDOWN_KNOWN = 0x1f;
+
+export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
+  const active = () => api.domains().filter(isActive);
+  const inactive = () => api.domains().filter((domain) => !isActive(domain));
+
+  const find = (matches: (domain: DomainSummary) => boolean, described: string) => {
+    const found = api.domains().find(matches);
+    if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching ${described}`);
+    return { domain: found.ref };
+  };
+
+  const none = ({ domain }: { readonly domain: DomainRef }) => {
+    api.domain(domain);
+    return { value: 0 };
+  };
+
+  const undefine = async (ref: DomainRef, flags: number): Promise<void> => {
+    refuseUnknown(flags, UNDEFINE_KNOWN, 'virDomainUndefineFlags');
+    await snapshots.checkUndefine(ref, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
+    await api.undefine(ref);
+    await snapshots.forget(ref.uuid);
+  };
+
+  return new Map([
+    answer(P.CONNECT_LIST_ALL_DOMAINS, ({ needResults, flags }) => {
+      refuseUnknown(flags, LIST_KNOWN, 'virConnectListAllDomains');
+      const passed = api
+        .domains()
+        .filter((domain) =>
+          passesDomainFilter(flags, { ...domain, hasSnapshots: snapshots.count(domain.ref.uuid) > 0 }),
+        );
+      return { domains: needResults === 0 ? [] : passed.map(({ ref }) => ref), count: passed.length };
+    }),
+    answer(P.CONNECT_NUM_OF_DOMAINS, () => ({ value: active().length })),
+    answer(P.CONNECT_LIST_DOMAINS, ({ maxids }) => ({
+      ids: firstOf(active(), 'maxids', maxids).map(({ ref }) => ref.id),
+    })),
+    answer(P.CONNECT_NUM_OF_DEFINED_DOMAINS, () => ({ value: inactive().length })),
+    answer(P.CONNECT_LIST_DEFINED_DOMAINS, ({ maxnames }) => ({
+      names: firstOf(inactive(), 'maxnames', maxnames).map(({ ref }) => ref.name),
+    })),
+
+    answer(P.DOMAIN_LOOKUP_BY_NAME, ({ name }) => find(({ ref }) => ref.name === name, `name '${name}'`)),
+    answer(P.DOMAIN_LOOKUP_BY_UUID, ({ uuid }) => find(({ ref }) => ref.uuid === uuid, `uuid '${uuid}'`)),
+    answer(P.DOMAIN_LOOKUP_BY_ID, ({ id }) => find(({ ref }) => id >= 0 && ref.id === id, `id ${id}`)),
+
+    answer(P.DOMAIN_GET_STATE, ({ domain, flags }) => {
+      refuseUnknown(flags, 0, 'virDomainGetState');
+      const { state, reason } = api.domain(domain);
+      return { state: DOMAIN_STATES.indexOf(state), reason };
+    }),
+    answer(P.DOMAIN_GET_INFO, ({ domain }) => {
+      const { state, maxMemoryKib, memoryKib, vcpus } = api.domain(domain);
+      const numbers = { maxMemory: maxMemoryKib, memory: memoryKib, vcpus, cpuTime: 0n };
+      return { state: DOMAIN_STATES.indexOf(state), ...numbers };
+    }),
+    answer(P.DOMAIN_GET_OS_TYPE, ({ domain }) => ({ value: api.domain(domain).osType })),
+    answer(P.DOMAIN_GET_MAX_MEMORY, ({ domain }) => ({ value: api.domain(domain).maxMemoryKib })),
+    answer(P.DOMAIN_GET_MAX_VCPUS, ({ domain }) => ({ value: api.domain(domain).vcpus })),
+    answer(P.DOMAIN_IS_ACTIVE, ({ domain }) => ({ value: Number(isActive(api.domain(domain))) })),
+    answer(P.DOMAIN_IS_PERSISTENT, ({ domain }) => ({ value: Number(api.domain(domain).persistent) })),
+    answer(P.DOMAIN_GET_XML_DESC, async ({ domain, flags }) => ({ value: await api.xmlDesc(domain, flags) })),
+
+    // What no domain of ours has; a domain that is not there is still an error.
+    answer(P.DOMAIN_IS_UPDATED, none),
+    answer(P.DOMAIN_GET_AUTOSTART, none),
+    answer(P.DOMAIN_HAS_MANAGED_SAVE_IMAGE, none),
+    answer(P.DOMAIN_GET_METADATA, ({ domain }) => {
+      api.domain(domain);
+      const detail = 'Requested metadata element is not present';
+      throw new LibvirtError('NO_DOMAIN_METADATA', detail, { domain: 'DOMAIN' });
+    }),
+
+    answer(P.DOMAIN_DEFINE_XML, async ({ xml }) => ({ domain: await api.define(xml) })),
+    answer(P.DOMAIN_DEFINE_XML_FLAGS, async ({ xml, flags }) => {
+      refuseUnknown(flags, 0, 'virDomainDefineXMLFlags');
+      return { domain: await api.define(xml) };
+    }),
+    answer(P.DOMAIN_UNDEFINE, ({ domain }) => undefine(domain, 0)),
+    answer(P.DOMAIN_UNDEFINE_FLAGS, ({ domain, flags }) => undefine(domain, flags)),
+    answer(P.DOMAIN_RENAME, async ({ domain, newName, flags }) => {
+      refuseUnknown(flags, 0, 'virDomainRename');
+      await api.rename(domain, newName ?? '');
+      return { value: 0 };
+    }),
+    answer(P.DOMAIN_CREATE, async ({ domain }) => {
+      await api.create(domain, { paused: false });
+    }),
+    answer(P.DOMAIN_CREATE_WITH_FLAGS, async ({ domain, flags }) => {
+      refuseUnknown(flags, START_PAUSED, 'virDomainCreateWithFlags');
+      return { domain: await api.create(domain, { paused: (flags & START_PAUSED) !== 0 }) };
+    }),
+    answer(P.DOMAIN_CREATE_XML, async ({ xml, flags }) => {
+      refuseUnknown(flags, 0, 'virDomainCreateXML');
+      return { domain: await api.createXML(xml) };
+    }),
+    answer(P.DOMAIN_DESTROY, ({ domain }) => api.destroy(domain)),
+    answer(P.DOMAIN_DESTROY_FLAGS, ({ domain, flags }) => {
+      refuseUnknown(flags, DESTROY_KNOWN, 'virDomainDestroyFlags');
+      return api.destroy(domain);
+    }),
+    answer(P.DOMAIN_SHUTDOWN, ({ domain }) => api.shutdown(domain)),
+    answer(P.DOMAIN_SHUTDOWN_FLAGS, ({ domain, flags }) => {
+      refuseUnknown(flags, SHUTDOWN_KNOWN, 'virDomainShutdownFlags');
+      return api.shutdown(domain);
+    }),
+    answer(P.DOMAIN_SUSPEND, ({ domain }) => api.suspend(domain)),
+    answer(P.DOMAIN_RESUME, ({ domain }) => api.resume(domain)),
+  ]);
+}
+
+/** As many as the caller's array holds. */
+function firstOf<T>(items: readonly T[], argument: 'maxnames' | 'maxids', size: number): readonly T[] {
+  checkArraySize(argument, size, 'REMOTE_DOMAIN_LIST_MAX');
+  return items.slice(0, size);
+}

@@ -1,0 +1,61 @@
+/** Registrations for events, where no libvirtd keeps them: any event may be registered for, lifecycle is what comes. */
+
+import { LibvirtError } from '../../errors.ts';
+import { EVENT_ID, PROCEDURES as P } from '../wire/procedures.ts';
+import { type Answers, answer } from './answers.ts';
+import type { EventClient } from './lifecycle-hub.ts';
+
+/** Those of one connection. */
+export function eventAnswers(events: EventClient): Answers {
+  const callbacks = new Set<number>();
+  let nextCallback = 0;
+  /** By event: clients from before 1.2.1 have one registration for each. */
+  const legacy = new Set<number>();
+
+  const registerLegacy = (eventID: number): void => {
+    checkEvent(eventID);
+    if (legacy.has(eventID)) throw new LibvirtError('INVALID_ARG', 'event callback already tracked');
+    legacy.add(eventID);
+    if (eventID === EVENT_ID.LIFECYCLE) events.register('legacy', undefined);
+  };
+  const deregisterLegacy = (eventID: number): void => {
+    checkEvent(eventID);
+    if (!legacy.delete(eventID)) throw notRegistered(`domain event ${eventID}`);
+    if (eventID === EVENT_ID.LIFECYCLE) events.deregister('legacy');
+  };
+  /** What libvirtd says here, whatever the member is called. */
+  const legacyReply = { registered: 0 };
+
+  return new Map([
+    answer(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, ({ eventID, domain }) => {
+      checkEvent(eventID);
+      const callbackID = nextCallback++;
+      callbacks.add(callbackID);
+      if (eventID === EVENT_ID.LIFECYCLE) events.register(callbackID, domain?.uuid);
+      return { callbackID };
+    }),
+    answer(P.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY, ({ callbackID }) => {
+      if (!callbacks.delete(callbackID)) throw notRegistered(`domain event callback ${callbackID}`);
+      events.deregister(callbackID);
+    }),
+    answer(P.CONNECT_DOMAIN_EVENT_REGISTER, () => {
+      registerLegacy(EVENT_ID.LIFECYCLE);
+      return legacyReply;
+    }),
+    answer(P.CONNECT_DOMAIN_EVENT_DEREGISTER, () => {
+      deregisterLegacy(EVENT_ID.LIFECYCLE);
+      return legacyReply;
+    }),
+    answer(P.CONNECT_DOMAIN_EVENT_REGISTER_ANY, ({ eventID }) => registerLegacy(eventID)),
+    answer(P.CONNECT_DOMAIN_EVENT_DEREGISTER_ANY, ({ eventID }) => deregisterLegacy(eventID)),
+  ]);
+}
+
+function checkEvent(eventID: number): void {
+  if (eventID >= 0 && eventID < EVENT_ID.LAST) return;
+  throw new LibvirtError('INTERNAL_ERROR', `unsupported event ID ${eventID}`, { domain: 'RPC' });
+}
+
+function notRegistered(what: string): LibvirtError {
+  return new LibvirtError('INTERNAL_ERROR', `${what} not registered`, { domain: 'RPC' });
+}

@@ -1,0 +1,127 @@
+/** Jobs as libvirt's clients ask for them: what runs on a domain here is shown as the qemu driver shows its snapshot jobs. */
+
+import { LibvirtError } from '../../errors.ts';
+import { type DomainRef, isActive } from '../../model/domain.ts';
+import type { ActiveJob, CompletedJob, SnapshotApi } from '../../snapshots/api.ts';
+import type { Decoded } from '../wire/codec.ts';
+import { PROCEDURES as P } from '../wire/procedures.ts';
+import type { TypedParam } from '../wire/typed-params.ts';
+import { type Answers, answer, refuseUnknown } from './answers.ts';
+import type { DomainApi } from './domain-api.ts';
+
+type JobInfo = Decoded<typeof P.DOMAIN_GET_JOB_INFO.result>;
+type JobStats = Decoded<typeof P.DOMAIN_GET_JOB_STATS.result>;
+
+/** virDomainJobType: the qemu driver's jobs are all unbounded, for their totals may still grow. */
+const TYPE = { NONE: 0, UNBOUNDED: 2, COMPLETED: 3 } as const;
+
+/** virDomainJobOperation, by the name of ours. */
+const OPERATION: Readonly<Record<string, number>> = { create: 6, redefine: 6, revert: 7, delete: 10 };
+
+/** virDomainGetJobStatsFlags: COMPLETED asks for the job before, which is told once, unless with KEEP_COMPLETED. */
+const JOB_STATS = { COMPLETED: 0x1, KEEP_COMPLETED: 0x2, KNOWN: 0x3 } as const;
+
+const NO_NUMBERS = {
+  timeElapsed: 0n,
+  timeRemaining: 0n,
+  dataTotal: 0n,
+  dataProcessed: 0n,
+  dataRemaining: 0n,
+  memTotal: 0n,
+  memProcessed: 0n,
+  memRemaining: 0n,
+  fileTotal: 0n,
+  fileProcessed: 0n,
+  fileRemaining: 0n,
+} as const;
+
+/** virDomainJobInfo. `data` is the sum of memory and disks; our disks have no progress of their own. */
+export function jobInfo(job: ActiveJob | undefined): JobInfo {
+  if (!job) return { type: TYPE.NONE, ...NO_NUMBERS };
+  const timeElapsed = elapsed(job);
+  if (!job.progress) return { type: TYPE.UNBOUNDED, ...NO_NUMBERS, timeElapsed };
+  const { total, done, remaining } = memory(job.progress);
+  return {
+    type: TYPE.UNBOUNDED,
+    ...NO_NUMBERS,
+    timeElapsed,
+    dataTotal: total,
+    dataProcessed: done,
+    dataRemaining: remaining,
+    memTotal: total,
+    memProcessed: done,
+    memRemaining: remaining,
+  };
+}
+
+/** The same as VIR_DOMAIN_JOB_* parameters, with the operation. */
+export function jobStats(job: ActiveJob | undefined): JobStats {
+  if (!job) return { type: TYPE.NONE, params: [] };
+  return { type: TYPE.UNBOUNDED, params: [...beginning(job, elapsed(job)), ...sizes(job)] };
+}
+
+/** A job that has done its work, with the time that the guest stood where that is known. */
+function completedStats(job: CompletedJob): JobStats {
+  const pause = job.pause === undefined ? [] : [ullong('downtime', BigInt(Math.round(job.pause)))];
+  return { type: TYPE.COMPLETED, params: [...beginning(job, elapsed(job, job.ended)), ...pause, ...sizes(job)] };
+}
+
+/** What is known here of this domain: what runs, or what was done before. Undefined where there is no such job. */
+export function knownStats(snapshots: SnapshotApi, { uuid }: DomainRef, flags: number): JobStats | undefined {
+  if ((flags & JOB_STATS.COMPLETED) === 0) {
+    const job = snapshots.job(uuid);
+    return job && jobStats(job);
+  }
+  const done = snapshots.completedJob(uuid, (flags & JOB_STATS.KEEP_COMPLETED) !== 0);
+  return done && completedStats(done);
+}
+
+function beginning({ operation }: Pick<ActiveJob, 'operation'>, time: bigint): readonly TypedParam[] {
+  return [{ field: 'operation', type: 'int', value: OPERATION[operation] ?? 0 }, ullong('time_elapsed', time)];
+}
+
+function sizes({ progress }: Pick<ActiveJob, 'progress'>): readonly TypedParam[] {
+  return progress ? ['data', 'memory'].flatMap((what) => sizesOf(what, progress)) : [];
+}
+
+function sizesOf(what: string, progress: NonNullable<ActiveJob['progress']>): readonly TypedParam[] {
+  const { total, done, remaining } = memory(progress);
+  return [ullong(`${what}_total`, total), ullong(`${what}_processed`, done), ullong(`${what}_remaining`, remaining)];
+}
+
+const ullong = (field: string, value: bigint): TypedParam => ({ field, type: 'ullong', value });
+
+/** Milliseconds; the clock may have been set back. */
+const elapsed = ({ started }: Pick<ActiveJob, 'started'>, now = Date.now()): bigint =>
+  BigInt(Math.max(0, now - started));
+
+/** Device state comes on top of the RAM that the total was estimated from, so that `done` may run past it. */
+function memory({ done, total }: NonNullable<ActiveJob['progress']>) {
+  return { total: BigInt(Math.max(total, done)), done: BigInt(done), remaining: BigInt(Math.max(0, total - done)) };
+}
+
+/** Where the domains are ours: what runs on them, and what libvirt says where nothing does. */
+export function jobAnswers(domains: DomainApi, snapshots: SnapshotApi): Answers {
+  const jobOf = (domain: DomainRef): ActiveJob | undefined => {
+    const found = domains.domain(domain);
+    const job = snapshots.job(domain.uuid);
+    if (!job && !isActive(found)) throw new LibvirtError('OPERATION_INVALID', 'domain is not running');
+    return job;
+  };
+  return new Map([
+    answer(P.DOMAIN_GET_JOB_INFO, ({ domain }) => jobInfo(jobOf(domain))),
+    answer(P.DOMAIN_GET_JOB_STATS, ({ domain, flags }) => {
+      refuseUnknown(flags, JOB_STATS.KNOWN, 'virDomainGetJobStats');
+      domains.domain(domain);
+      const known = knownStats(snapshots, domain, flags);
+      // Without a job, a domain that is off is refused.
+      if (!known) jobOf(domain);
+      return known ?? jobStats(undefined);
+    }),
+    answer(P.DOMAIN_ABORT_JOB, ({ domain }) => {
+      const job = jobOf(domain);
+      if (!job) throw new LibvirtError('OPERATION_INVALID', 'no job is active on the domain');
+      job.cancel();
+    }),
+  ]);
+}

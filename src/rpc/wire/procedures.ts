@@ -1,0 +1,235 @@
+/** The calls that are answered here, as remote_protocol.x declares them. Everything else passes through undecoded. */
+
+import type { ErrorDomain } from '../../errors.ts';
+import { XML } from '../../model/flags.ts';
+import { type Codec, int, list, nothing, optional, rest, string, struct, uhyper, uint, uuid } from './codec.ts';
+import { domain, snapshot } from './messages.ts';
+import { typedParams } from './typed-params.ts';
+
+/** virConnectFlags. */
+export const CONNECT = { RO: 0x1 } as const;
+
+/** virDrvFeature, as CONNECT_SUPPORTS_FEATURE asks for them. */
+export const FEATURE = { FD_PASSING: 8, PROGRAM_KEEPALIVE: 10, EVENT_CALLBACK: 14, CLOSE_CALLBACK: 15 } as const;
+
+/** virDomainEventID; `LAST` is the first that libvirt 9.0 does not know. */
+export const EVENT_ID = { LIFECYCLE: 0, LAST: 26 } as const;
+
+/** virDomainUndefineFlagsValues: the one that is about snapshots. */
+export const UNDEFINE = { SNAPSHOTS_METADATA: 0x2 } as const;
+
+/** What a read-only connection is not allowed, and what it is told (libvirt's public functions check the same). */
+interface ReadOnlyRule<A> {
+  readonly domain: ErrorDomain;
+  /** The detail of error OPERATION_DENIED, or nothing where these arguments are harmless. */
+  refusal(args: A): string | undefined;
+}
+
+export interface Procedure<A, R> {
+  readonly number: number;
+  readonly args: Codec<A>;
+  readonly result: Codec<R>;
+  /** Absent: any connection may call it. */
+  readonly readOnly?: ReadOnlyRule<A>;
+}
+
+function procedure<A, R>(
+  number: number,
+  args: Codec<A>,
+  result: Codec<R>,
+  readOnly?: ReadOnlyRule<NoInfer<A>>,
+): Procedure<A, R> {
+  return readOnly ? { number, args, result, readOnly } : { number, args, result };
+}
+
+const prevents = (about: ErrorDomain, call: string): ReadOnlyRule<unknown> => ({
+  domain: about,
+  refusal: () => `read only access prevents ${call}`,
+});
+
+const withSecrets = (about: ErrorDomain, call: string): ReadOnlyRule<{ readonly flags: number }> => ({
+  domain: about,
+  refusal: ({ flags }) => ((flags & XML.SECURE) !== 0 ? `${call} with secure flag` : undefined),
+});
+
+const domainOnly = struct({ domain });
+const domainFlags = struct({ domain, flags: uint });
+const snapshotFlags = struct({ snapshot, flags: uint });
+const eventOnly = struct({ eventID: int });
+const names = struct({ names: list(string) });
+const number = struct({ value: int });
+const large = struct({ value: uhyper });
+const text = struct({ value: string });
+const oneDomain = struct({ domain });
+const oneSnapshot = struct({ snapshot });
+/** A migration's arguments begin with the domain, whatever they are. */
+const domainAndRest = struct({ domain, rest });
+const jobInfo = struct({
+  type: int,
+  timeElapsed: uhyper,
+  timeRemaining: uhyper,
+  dataTotal: uhyper,
+  dataProcessed: uhyper,
+  dataRemaining: uhyper,
+  memTotal: uhyper,
+  memProcessed: uhyper,
+  memRemaining: uhyper,
+  fileTotal: uhyper,
+  fileProcessed: uhyper,
+  fileRemaining: uhyper,
+});
+/** REMOTE_DOMAIN_JOB_STATS_MAX. */
+const JOB_STATS_MAX = 64;
+const jobStats = struct({ type: int, params: typedParams(JOB_STATS_MAX) });
+const snapshots = struct({ snapshots: list(snapshot), count: int });
+/** char model[32], one word each. */
+const nodeModel: Codec<readonly number[]> = {
+  write: (writer, letters) => {
+    for (let at = 0; at < 32; at += 1) writer.int(letters[at] ?? 0);
+  },
+  read: (reader) => Array.from({ length: 32 }, () => reader.int()),
+};
+
+/** Keys are the names of remote_protocol.x without `REMOTE_PROC_`, in the order of their numbers. */
+export const PROCEDURES = {
+  CONNECT_OPEN: procedure(1, struct({ name: optional(string), flags: uint }), nothing),
+  CONNECT_CLOSE: procedure(2, nothing, nothing),
+  CONNECT_GET_TYPE: procedure(3, nothing, text),
+  CONNECT_GET_VERSION: procedure(4, nothing, large),
+  NODE_GET_INFO: procedure(
+    6,
+    nothing,
+    struct({
+      model: nodeModel,
+      memory: uhyper,
+      cpus: int,
+      mhz: int,
+      nodes: int,
+      sockets: int,
+      cores: int,
+      threads: int,
+    }),
+  ),
+  CONNECT_GET_CAPABILITIES: procedure(7, nothing, text),
+  DOMAIN_CREATE: procedure(9, domainOnly, nothing, prevents('DOMAIN', 'virDomainCreate')),
+  DOMAIN_CREATE_XML: procedure(
+    10,
+    struct({ xml: string, flags: uint }),
+    oneDomain,
+    prevents('DOMAIN', 'virDomainCreateXML'),
+  ),
+  DOMAIN_DEFINE_XML: procedure(11, struct({ xml: string }), oneDomain, prevents('DOMAIN', 'virDomainDefineXML')),
+  DOMAIN_DESTROY: procedure(12, domainOnly, nothing, prevents('DOMAIN', 'virDomainDestroy')),
+  DOMAIN_GET_XML_DESC: procedure(14, domainFlags, text, withSecrets('DOMAIN', 'virDomainGetXMLDesc')),
+  DOMAIN_GET_AUTOSTART: procedure(15, domainOnly, number),
+  DOMAIN_GET_INFO: procedure(
+    16,
+    domainOnly,
+    struct({ state: int, maxMemory: uhyper, memory: uhyper, vcpus: int, cpuTime: uhyper }),
+  ),
+  DOMAIN_GET_MAX_MEMORY: procedure(17, domainOnly, large),
+  DOMAIN_GET_MAX_VCPUS: procedure(18, domainOnly, number),
+  DOMAIN_GET_OS_TYPE: procedure(19, domainOnly, text),
+  CONNECT_LIST_DEFINED_DOMAINS: procedure(21, struct({ maxnames: int }), names),
+  DOMAIN_LOOKUP_BY_ID: procedure(22, struct({ id: int }), oneDomain),
+  DOMAIN_LOOKUP_BY_NAME: procedure(23, struct({ name: string }), oneDomain),
+  DOMAIN_LOOKUP_BY_UUID: procedure(24, struct({ uuid }), oneDomain),
+  CONNECT_NUM_OF_DEFINED_DOMAINS: procedure(25, nothing, number),
+  DOMAIN_RESUME: procedure(28, domainOnly, nothing, prevents('DOMAIN', 'virDomainResume')),
+  DOMAIN_SHUTDOWN: procedure(33, domainOnly, nothing, prevents('DOMAIN', 'virDomainShutdown')),
+  DOMAIN_SUSPEND: procedure(34, domainOnly, nothing, prevents('DOMAIN', 'virDomainSuspend')),
+  DOMAIN_UNDEFINE: procedure(35, domainOnly, nothing, prevents('DOMAIN', 'virDomainUndefine')),
+  CONNECT_LIST_DOMAINS: procedure(37, struct({ maxids: int }), struct({ ids: list(int) })),
+  CONNECT_NUM_OF_DOMAINS: procedure(51, nothing, number),
+  DOMAIN_SAVE: procedure(55, domainAndRest, nothing),
+  CONNECT_GET_HOSTNAME: procedure(59, nothing, text),
+  CONNECT_SUPPORTS_FEATURE: procedure(60, struct({ feature: int }), struct({ supported: int })),
+  AUTH_LIST: procedure(66, nothing, struct({ types: list(int, 20) })),
+  CONNECT_DOMAIN_EVENT_REGISTER: procedure(105, nothing, struct({ registered: int })),
+  CONNECT_DOMAIN_EVENT_DEREGISTER: procedure(106, nothing, struct({ registered: int })),
+  CONNECT_GET_URI: procedure(110, nothing, text),
+  CONNECT_IS_SECURE: procedure(149, nothing, number),
+  DOMAIN_IS_ACTIVE: procedure(150, domainOnly, number),
+  DOMAIN_IS_PERSISTENT: procedure(151, domainOnly, number),
+  CONNECT_GET_LIB_VERSION: procedure(157, nothing, large),
+  DOMAIN_GET_JOB_INFO: procedure(163, domainOnly, jobInfo),
+  DOMAIN_ABORT_JOB: procedure(164, domainOnly, nothing, prevents('DOMAIN', 'virDomainAbortJob')),
+  CONNECT_DOMAIN_EVENT_REGISTER_ANY: procedure(167, eventOnly, nothing),
+  CONNECT_DOMAIN_EVENT_DEREGISTER_ANY: procedure(168, eventOnly, nothing),
+  DOMAIN_MANAGED_SAVE: procedure(182, domainAndRest, nothing),
+  DOMAIN_HAS_MANAGED_SAVE_IMAGE: procedure(183, domainFlags, number),
+  DOMAIN_SNAPSHOT_CREATE_XML: procedure(
+    185,
+    struct({ domain, xml: string, flags: uint }),
+    oneSnapshot,
+    prevents('DOMAIN_SNAPSHOT', 'virDomainSnapshotCreateXML'),
+  ),
+  DOMAIN_SNAPSHOT_GET_XML_DESC: procedure(
+    186,
+    snapshotFlags,
+    text,
+    withSecrets('DOMAIN_SNAPSHOT', 'virDomainSnapshotGetXMLDesc'),
+  ),
+  DOMAIN_SNAPSHOT_NUM: procedure(187, domainFlags, number),
+  DOMAIN_SNAPSHOT_LIST_NAMES: procedure(188, struct({ domain, maxnames: int, flags: uint }), names),
+  DOMAIN_SNAPSHOT_LOOKUP_BY_NAME: procedure(189, struct({ domain, name: string, flags: uint }), oneSnapshot),
+  DOMAIN_HAS_CURRENT_SNAPSHOT: procedure(190, domainFlags, number),
+  DOMAIN_SNAPSHOT_CURRENT: procedure(191, domainFlags, oneSnapshot),
+  DOMAIN_REVERT_TO_SNAPSHOT: procedure(
+    192,
+    snapshotFlags,
+    nothing,
+    prevents('DOMAIN_SNAPSHOT', 'virDomainRevertToSnapshot'),
+  ),
+  DOMAIN_SNAPSHOT_DELETE: procedure(
+    193,
+    snapshotFlags,
+    nothing,
+    prevents('DOMAIN_SNAPSHOT', 'virDomainSnapshotDelete'),
+  ),
+  DOMAIN_CREATE_WITH_FLAGS: procedure(196, domainFlags, oneDomain, prevents('DOMAIN', 'virDomainCreateWithFlags')),
+  DOMAIN_IS_UPDATED: procedure(202, domainOnly, number),
+  DOMAIN_GET_STATE: procedure(212, domainFlags, struct({ state: int, reason: int })),
+  DOMAIN_MIGRATE_BEGIN3: procedure(213, domainAndRest, nothing),
+  DOMAIN_MIGRATE_PERFORM3: procedure(216, domainAndRest, nothing),
+  DOMAIN_UNDEFINE_FLAGS: procedure(231, domainFlags, nothing, prevents('DOMAIN', 'virDomainUndefineFlags')),
+  DOMAIN_SAVE_FLAGS: procedure(232, domainAndRest, nothing),
+  DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing, prevents('DOMAIN', 'virDomainDestroyFlags')),
+  DOMAIN_SNAPSHOT_GET_PARENT: procedure(244, snapshotFlags, oneSnapshot),
+  DOMAIN_SNAPSHOT_NUM_CHILDREN: procedure(246, snapshotFlags, number),
+  DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES: procedure(247, struct({ snapshot, maxnames: int, flags: uint }), names),
+  DOMAIN_SHUTDOWN_FLAGS: procedure(258, domainFlags, nothing, prevents('DOMAIN', 'virDomainShutdownFlags')),
+  DOMAIN_GET_METADATA: procedure(265, struct({ domain, type: int, uri: optional(string), flags: uint }), text),
+  DOMAIN_SNAPSHOT_IS_CURRENT: procedure(271, snapshotFlags, number),
+  DOMAIN_SNAPSHOT_HAS_METADATA: procedure(272, snapshotFlags, number),
+  CONNECT_LIST_ALL_DOMAINS: procedure(
+    273,
+    struct({ needResults: int, flags: uint }),
+    struct({ domains: list(domain), count: uint }),
+  ),
+  DOMAIN_LIST_ALL_SNAPSHOTS: procedure(274, struct({ domain, needResults: int, flags: uint }), snapshots),
+  DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN: procedure(275, struct({ snapshot, needResults: int, flags: uint }), snapshots),
+  DOMAIN_GET_JOB_STATS: procedure(298, domainFlags, jobStats),
+  DOMAIN_MIGRATE_BEGIN3_PARAMS: procedure(302, domainAndRest, nothing),
+  DOMAIN_MIGRATE_PERFORM3_PARAMS: procedure(305, domainAndRest, nothing),
+  CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY: procedure(
+    316,
+    struct({ eventID: int, domain: optional(domain) }),
+    struct({ callbackID: int }),
+  ),
+  CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: procedure(317, struct({ callbackID: int }), nothing),
+  DOMAIN_DEFINE_XML_FLAGS: procedure(
+    350,
+    struct({ xml: string, flags: uint }),
+    oneDomain,
+    prevents('DOMAIN', 'virDomainDefineXMLFlags'),
+  ),
+  DOMAIN_RENAME: procedure(
+    358,
+    struct({ domain, newName: optional(string), flags: uint }),
+    number,
+    prevents('DOMAIN', 'virDomainRename'),
+  ),
+  CONNECT_REGISTER_CLOSE_CALLBACK: procedure(360, nothing, nothing),
+  CONNECT_UNREGISTER_CLOSE_CALLBACK: procedure(361, nothing, nothing),
+} as const;

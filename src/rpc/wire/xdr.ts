@@ -1,0 +1,185 @@
+/** XDR (RFC 4506) as libvirt's wire uses it: big-endian, everything padded to four bytes. */
+
+import { LibvirtError } from '../../errors.ts';
+
+/** REMOTE_STRING_MAX of libvirt's remote_protocol.x, in bytes. */
+export const STRING_MAX = 4_194_304;
+
+/** Items of a list where no smaller limit is known (REMOTE_DOMAIN_LIST_MAX and its like). */
+export const LIST_MAX = 16_384;
+
+/** Bytes that are not what they should be. */
+export function undecodable(): LibvirtError {
+  return new LibvirtError('RPC', 'Unable to decode message payload', { domain: 'RPC' });
+}
+
+function unencodable(): LibvirtError {
+  return new LibvirtError('RPC', 'Unable to encode message payload', { domain: 'RPC' });
+}
+
+/** Characters that are written here faster than by a call into Node. */
+const SHORT = 64;
+
+const padding = (length: number): number => -length & 3;
+
+/** Appends values to a growing buffer. Throws the RPC error of libvirt for what the wire cannot carry. */
+export class XdrWriter {
+  #buffer = Buffer.allocUnsafe(512);
+  #length = 0;
+
+  int(value: number): void {
+    const at = this.#grow(4);
+    this.#buffer.writeInt32BE(value, at);
+  }
+
+  uint(value: number): void {
+    const at = this.#grow(4);
+    this.#buffer.writeUInt32BE(value, at);
+  }
+
+  hyper(value: bigint): void {
+    const at = this.#grow(8);
+    this.#buffer.writeBigInt64BE(value, at);
+  }
+
+  uhyper(value: bigint): void {
+    const at = this.#grow(8);
+    this.#buffer.writeBigUInt64BE(value, at);
+  }
+
+  bool(value: boolean): void {
+    this.uint(value ? 1 : 0);
+  }
+
+  /** opaque[n]: the length is not on the wire. */
+  opaque(bytes: Uint8Array): void {
+    const at = this.#grow(bytes.length + padding(bytes.length));
+    this.#buffer.set(bytes, at);
+    this.#pad(at + bytes.length);
+  }
+
+  string(value: string): void {
+    if (value.length <= SHORT && this.#shortAscii(value)) return;
+    const length = Buffer.byteLength(value);
+    if (length > STRING_MAX) throw unencodable();
+    this.uint(length);
+    const at = this.#grow(length + padding(length));
+    this.#buffer.write(value, at);
+    this.#pad(at + length);
+  }
+
+  /** The count in front of a list. */
+  count(length: number, max: number): void {
+    if (length > max) throw unencodable();
+    this.uint(length);
+  }
+
+  /** What has been written so far. Writing on may move to another buffer. */
+  bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#length);
+  }
+
+  /** Names, of which a list has thousands. False, with nothing written, where there is more than ASCII in it. */
+  #shortAscii(value: string): boolean {
+    const { length } = value;
+    const before = this.#length;
+    const at = this.#grow(4 + length + padding(length));
+    this.#buffer.writeUInt32BE(length, at);
+    for (let index = 0; index < length; index += 1) {
+      const code = value.charCodeAt(index);
+      if (code > 0x7f) {
+        this.#length = before;
+        return false;
+      }
+      this.#buffer[at + 4 + index] = code;
+    }
+    this.#pad(at + 4 + length);
+    return true;
+  }
+
+  /** Zeros from there to the end: three at most. */
+  #pad(from: number): void {
+    for (let at = from; at < this.#length; at += 1) this.#buffer[at] = 0;
+  }
+
+  #grow(bytes: number): number {
+    const at = this.#length;
+    this.#length += bytes;
+    if (this.#length > this.#buffer.length) {
+      const larger = Buffer.allocUnsafe(Math.max(this.#length, this.#buffer.length * 2));
+      this.#buffer.copy(larger, 0, 0, at);
+      this.#buffer = larger;
+    }
+    return at;
+  }
+}
+
+/** Takes values off a buffer. Anything short, too long or left over is libvirt's "Unable to decode message payload". */
+export class XdrReader {
+  readonly #buffer: Buffer;
+  #offset: number;
+
+  constructor(buffer: Buffer, offset = 0) {
+    this.#buffer = buffer;
+    this.#offset = offset;
+  }
+
+  int(): number {
+    return this.#buffer.readInt32BE(this.#take(4));
+  }
+
+  uint(): number {
+    return this.#buffer.readUInt32BE(this.#take(4));
+  }
+
+  hyper(): bigint {
+    return this.#buffer.readBigInt64BE(this.#take(8));
+  }
+
+  uhyper(): bigint {
+    return this.#buffer.readBigUInt64BE(this.#take(8));
+  }
+
+  /** Any value but 0 is true, as in C. */
+  bool(): boolean {
+    return this.uint() !== 0;
+  }
+
+  /** A view, not a copy. */
+  opaque(length: number): Buffer {
+    const at = this.#take(length + padding(length));
+    return this.#buffer.subarray(at, at + length);
+  }
+
+  /** A NUL inside is refused: C would end the string there, and nobody means that. */
+  string(): string {
+    const length = this.uint();
+    if (length > STRING_MAX) throw undecodable();
+    const bytes = this.opaque(length);
+    if (bytes.includes(0)) throw undecodable();
+    return bytes.toString('utf8');
+  }
+
+  count(max: number): number {
+    const length = this.uint();
+    if (length > max) throw undecodable();
+    return length;
+  }
+
+  /** All that is left, as a view. */
+  rest(): Buffer {
+    return this.opaque((this.#buffer.length - this.#offset) & ~3);
+  }
+
+  /** The payload must end here. */
+  end(): void {
+    if (this.#offset !== this.#buffer.length) throw undecodable();
+  }
+
+  #take(bytes: number): number {
+    const at = this.#offset;
+    if (bytes > this.#buffer.length - at) throw undecodable();
+    this.#offset += bytes;
+    return at;
+  }
+}

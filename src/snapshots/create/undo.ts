@@ -1,0 +1,39 @@
+/** Takes back a create: what it was to make is known from its parameters, how far it came does not matter. */
+
+import type { LayerCommit } from '../../model/disk-image.ts';
+import { movesOnto, reversed } from '../../model/disk-image.ts';
+import { type Domain, isActive } from '../../model/domain.ts';
+import type { LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import { moveDisks } from '../chains/move-disks.ts';
+import type { SnapshotContext } from '../context.ts';
+import type { Job } from '../ports.ts';
+
+/**
+ * Idempotent, and right for a domain that runs on its new overlays, still on its old images, or no longer at all: what
+ * was written into an overlay goes into the image beneath. The name was free when the create began, so whatever bears
+ * it is the create's.
+ */
+export async function takeBack(
+  context: SnapshotContext,
+  domain: Domain,
+  name: string,
+  args: LibxlDomainSnapshotArgs,
+  job: Pick<Job, 'signal' | 'progress'>,
+): Promise<void> {
+  const { host, images, memory } = context;
+  const disks = args.disks ?? [];
+  const internal = disks.filter(({ external }) => !external);
+  const moves = movesOnto(disks);
+  const layers = moves.map(({ disk, from, to }): LayerCommit => ({ disk, top: to, base: from }));
+  if (isActive(domain)) {
+    if (internal.length > 0) await host.deleteDiskSnapshots(domain, name, internal);
+    await host.commit(domain, layers, job);
+  } else {
+    if (internal.length > 0) await images.delete(name, internal);
+    await images.commit(layers, job);
+  }
+  await moveDisks(host, domain, 'live', reversed(moves));
+  await moveDisks(host, domain, 'persistent', reversed(moves));
+  if (args.memory_path === memory.path(domain.ref, name)) await memory.remove(domain.ref, name);
+  else if (args.memory_path !== undefined) await memory.removeFile(args.memory_path);
+}

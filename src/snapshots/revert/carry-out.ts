@@ -1,0 +1,146 @@
+/** Carries out a planned revert: the old domain ends, the disks go back, the new domain starts. */
+
+import { explained } from '../../errors.ts';
+import { movesOnto } from '../../model/disk-image.ts';
+import type { Domain } from '../../model/domain.ts';
+import { isActive } from '../../model/domain.ts';
+import { LIFECYCLE } from '../../model/events.ts';
+import type { Phase } from '../../model/phases.ts';
+import { alsoOnFailure } from '../after-failure.ts';
+import type { SnapshotContext } from '../context.ts';
+import type { DomainSnapshots } from '../domain-snapshots.ts';
+import type { OperationJob } from '../jobs.ts';
+import type { Plan } from './plan.ts';
+
+/** New overlays are made while the old domain still runs: where one cannot be made, nothing has changed. */
+export async function makeOverlays(
+  { images }: SnapshotContext,
+  { snapshot, disks }: Plan,
+  open: ReadonlySet<string>,
+  job: OperationJob,
+): Promise<void> {
+  if (disks.overlays.length === 0) return;
+  await job.plan({ memory: false, disks: disks.overlays }, disks.abandoned);
+  await job.phase('overlays');
+  await images.create(snapshot.name, disks.overlays, open);
+}
+
+/** From here on the old state is gone: every error says what has been done and how to go on. */
+export async function carryOut(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  plan: Plan,
+  job: OperationJob,
+): Promise<void> {
+  const { host, images, events } = context;
+  const { snapshot, target, disks, definition, persistent } = plan;
+  const { name } = domain.ref;
+  try {
+    await endOld(host, domain, job);
+    await putDisksBack(images, snapshots, domain, plan, job);
+  } catch (error) {
+    // Nobody has written to them yet.
+    const made = movesOnto(disks.overlays).map(({ to }) => to);
+    await alsoOnFailure(context, error, disks.overlays, () => images.remove(made));
+    throw error;
+  }
+  let lost: unknown;
+  if (target.kind === 'restore') {
+    const { memoryPath, paused } = target;
+    lost = await step(
+      job,
+      'restore',
+      () => host.restore(domain, memoryPath, { paused, definition }),
+      `the disks of domain '${name}' are reverted to snapshot '${snapshot.name}', its memory is not: the image is kept ` +
+        `in ${memoryPath}; run snapshot-revert again, or boot the domain with start`,
+    ).then(
+      () => undefined,
+      (error) => error,
+    );
+  }
+  if (domain.persistent) {
+    await step(
+      job,
+      'define',
+      () => host.define(persistent),
+      `domain '${name}' is reverted to snapshot '${snapshot.name}', but for its persistent definition`,
+    );
+  }
+  let left: unknown;
+  try {
+    if (lost) throw lost;
+    if (target.kind === 'boot') {
+      await step(
+        job,
+        'boot',
+        () => host.start(domain, { paused: target.paused, definition: persistent }),
+        `domain '${name}' is reverted to snapshot '${snapshot.name}' and shut off`,
+      );
+    }
+  } finally {
+    // Last of all, as the qemu driver tells it.
+    const { ref } = await host.lookup(domain.ref).catch(() => domain);
+    if (domain.persistent) events.emit(ref, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
+    left = await images.remove(disks.abandoned).catch((error) => error);
+  }
+  await step(
+    job,
+    'metadata',
+    () => snapshots.setCurrent(snapshot.name),
+    `domain '${name}' is reverted to snapshot '${snapshot.name}', which could not be recorded as the current one`,
+  );
+  const situation = `domain '${name}' is reverted to snapshot '${snapshot.name}'; what it had written before is left behind`;
+  if (left) throw explained(left, situation);
+}
+
+/** The point of no return, and the end of the old domain, where it is active. */
+export async function endOld(host: SnapshotContext['host'], domain: Domain, job: OperationJob): Promise<void> {
+  const { name } = domain.ref;
+  if (isActive(domain)) await job.phase('destroy');
+  try {
+    job.commit();
+  } catch (error) {
+    throw explained(error, `domain '${name}' is as it was`);
+  }
+  if (!isActive(domain)) return;
+  await orExplain(host.destroy(domain), `domain '${name}' may be shut off by now; its disks are as they were`);
+}
+
+export async function putDisksBack(
+  images: SnapshotContext['images'],
+  snapshots: DomainSnapshots,
+  { ref }: Domain,
+  { snapshot, disks, internal }: Plan,
+  job: OperationJob,
+): Promise<void> {
+  await step(
+    job,
+    'disks',
+    async () => {
+      await images.apply(snapshot.name, internal);
+      if (disks.overlays.length > 0) await snapshots.put(disks.snapshot, false);
+    },
+    `domain '${ref.name}' is shut off and its disks may be partly reverted to snapshot '${snapshot.name}'; ` +
+      `mend the cause and run snapshot-revert again`,
+  );
+}
+
+/** A phase and what is done in it; an error of either says what state things are in. */
+export async function step(
+  job: OperationJob,
+  phase: Phase,
+  work: () => Promise<void>,
+  situation: string,
+): Promise<void> {
+  await orExplain(job.phase(phase).then(work), situation);
+}
+
+/** Adds to an error what state things are in. */
+export async function orExplain(work: Promise<void>, situation: string): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    throw explained(error, situation);
+  }
+}

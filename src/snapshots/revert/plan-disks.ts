@@ -1,0 +1,122 @@
+/**
+ * The disks of a revert (libvirt's rule since 9.9): an overlay's base is a snapshot's state and stays as it is, so the
+ * domain gets a fresh overlay on it; an internal snapshot is put back into its image; a disk that the snapshot left out
+ * stays as it is.
+ */
+
+import { basename, dirname, join } from 'node:path';
+import { LibvirtError } from '../../errors.ts';
+import { libxlDeviceDisk } from '../../model/device-disk.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
+import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import type { DiskSnapshot, SnapshotDef } from '../../model/snapshot.ts';
+import { domainDisks } from '../../xml/domain/disks.ts';
+import { diskImages } from '../../xml/domain/images.ts';
+import { externalDisks, overlaysOf, stateOf } from '../chains/snapshot-images.ts';
+
+export interface RevertDisks {
+  /** What the domain's disks are afterwards, by target, where that is not what the snapshot's definition says. */
+  readonly images: ReadonlyMap<string, DiskImage>;
+  /** To be made before anything else. */
+  readonly overlays: readonly LibxlDiskSnapshot[];
+  /** The snapshot with its new overlays, where it has any. */
+  readonly snapshot: SnapshotDef;
+  /** Overlays that nothing needs once the revert is done: what was written since the last snapshot. */
+  readonly abandoned: readonly DiskImage[];
+}
+
+export interface RevertFrom {
+  /** What the domain's disks are now. */
+  readonly tips: ReadonlyMap<string, DiskImage>;
+  /** All other snapshots of the domain. */
+  readonly others: readonly SnapshotDef[];
+  /** Paths of the snapshot's overlays whose files are there. */
+  readonly present: ReadonlySet<string>;
+  /** Ends the names of new overlays; no file of such a name may be there. */
+  readonly suffix: string;
+}
+
+/** Pure: nothing is looked at but what is given. */
+export function planRevertDisks(snapshot: SnapshotDef, { tips, others, present, suffix }: RevertFrom): RevertDisks {
+  const all = [snapshot, ...others];
+  const external = new Set(externalDisks(snapshot));
+  const images = new Map<string, DiskImage>();
+  const fresh: DiskSnapshot[] = [];
+  for (const { name: disk, location } of snapshot.disks) {
+    const tip = tips.get(disk);
+    if (location !== 'internal' && !external.has(disk) && tip && stateOf(snapshot, disk)) images.set(disk, tip);
+    if (!external.has(disk)) continue;
+    const base = stem(snapshot, disk);
+    // Images that differ in their last extension alone: the disk's name tells their overlays apart.
+    const short = withEnding(base, suffix);
+    const isTaken = fresh.some(({ target }) => target?.path === short);
+    const path = isTaken ? withEnding(base, `${disk}.${suffix}`) : short;
+    fresh.push({ name: disk, location: 'external', target: { type: 'file', format: 'qcow2', path } });
+    images.set(disk, { path, format: 'qcow2' });
+  }
+  const abandoned = [...tips].flatMap(([disk, tip]) => {
+    const isOverlay = all.some((one) => overlaysOf(one, disk).some(({ path }) => path === tip.path));
+    const isState = all.some((one) => stateOf(one, disk)?.path === tip.path);
+    return isOverlay && !isState && images.get(disk)?.path !== tip.path ? [tip] : [];
+  });
+  return {
+    images,
+    overlays: overlaysToMake(snapshot, fresh),
+    snapshot: withOverlays(snapshot, fresh, { tips, others, present }),
+    abandoned,
+  };
+}
+
+/**
+ * The new overlays take the place of those in `<disks>`, where these are gone or go now; else they are `<revertDisks>`.
+ * Those that stay are named on, so that they go when the snapshot does: other snapshots stand on them, or did.
+ */
+function withOverlays(
+  snapshot: SnapshotDef,
+  fresh: readonly DiskSnapshot[],
+  { tips, others, present }: Pick<RevertFrom, 'tips' | 'others' | 'present'>,
+): SnapshotDef {
+  if (fresh.length === 0) return snapshot;
+  const stays = ({ name, location, target }: DiskSnapshot): boolean => {
+    if (location !== 'external' || target?.path === undefined) return false;
+    if (others.some((other) => stateOf(other, name)?.path === target.path)) return true;
+    return present.has(target.path) && tips.get(name)?.path !== target.path;
+  };
+  const revertDisks = snapshot.revertDisks.filter(stays);
+  if (snapshot.disks.some(stays)) return { ...snapshot, revertDisks: [...revertDisks, ...fresh] };
+  const disks = snapshot.disks.map((disk) => fresh.find(({ name }) => name === disk.name) ?? disk);
+  return { ...snapshot, disks, revertDisks };
+}
+
+function overlaysToMake({ domain }: SnapshotDef, fresh: readonly DiskSnapshot[]): readonly LibxlDiskSnapshot[] {
+  const disks = domain ? domainDisks(domain) : [];
+  return fresh.flatMap(({ name, target }) => {
+    const disk = disks.find((candidate) => candidate.target === name);
+    if (!disk || target?.path === undefined) return [];
+    const overlay = { external: true, external_format: 'qcow2', external_path: target.path } as const;
+    return [{ disk: libxlDeviceDisk(disk), ...overlay }];
+  });
+}
+
+/** What a file system takes for a file's name. */
+const NAME_BYTES = 255;
+
+/** `/d/a` and `1700` give `/d/a.1700`; a name that would be too long is cut before its ending. */
+function withEnding(path: string, ending: string): string {
+  const name = [...basename(path)];
+  while (Buffer.byteLength(`${name.join('')}.${ending}`) > NAME_BYTES) name.pop();
+  return join(dirname(path), `${name.join('')}.${ending}`);
+}
+
+/** `/d/a.qcow2` gives `/d/a`. Beside a block device there is no place: there it is the snapshot's own overlay's. */
+function stem(snapshot: SnapshotDef, disk: string): string {
+  const { domain } = snapshot;
+  const isFile = domain && domainDisks(domain).find(({ target }) => target === disk)?.type === 'file';
+  const [overlay] = overlaysOf(snapshot, disk);
+  const path = (isFile ? diskImages(domain).get(disk) : overlay)?.path;
+  if (path !== undefined) return path.replace(/\.[^./]*$/, '');
+  throw new LibvirtError(
+    'OPERATION_UNSUPPORTED',
+    `source disk for '${disk}' is not a regular file, reverting to snapshot is not supported`,
+  );
+}

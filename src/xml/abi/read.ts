@@ -1,0 +1,76 @@
+/** How the tables of an ABI check (abi-facts.ts, abi-devices.ts) are written: what is compared, and how it is read. */
+
+import { childAt, childElements, textAt, type XmlElement } from '../../model/element.ts';
+import { scaledValue } from '../engine/values.ts';
+
+/** A value to compare, as libvirt prints it. */
+export type Read = (element: XmlElement) => string | undefined;
+
+/** One thing that must be the same; in libvirt's sentence `%t` stands for the target's value, `%s` for the source's. */
+export type Fact = readonly [sentence: string, read: Read];
+
+/** Things of which both must have as many, and those of the same place must be the same. */
+export interface Group {
+  readonly members: (domain: XmlElement) => readonly XmlElement[];
+  /** libvirt's sentence where the numbers differ. */
+  readonly count: string;
+  readonly facts: readonly Fact[];
+  /** libvirt adds one by itself: a definition without any says nothing about it. */
+  readonly implied?: true;
+}
+
+/** One line of a table. A function gives the facts that depend on how much there is to compare. */
+export type Check = Fact | Group | ((source: XmlElement, target: XmlElement) => readonly Fact[]);
+
+/** Path of names below the element; the last one may be `@attribute`. `missing` is what libvirt prints for no value. */
+export function at(path: string, missing: string): (element: XmlElement) => string;
+export function at(path: string): Read;
+export function at(path: string, missing?: string): Read {
+  const names = path.split('/');
+  const attribute = names.at(-1)?.startsWith('@') ? names.pop()?.slice(1) : undefined;
+  return (element) => {
+    const value =
+      attribute === undefined ? textAt(element, ...names) : childAt(element, ...names)?.attributes[attribute];
+    return value ?? missing;
+  };
+}
+
+/** Whether there is such an element. */
+export const isThere =
+  (...path: readonly string[]): Read =>
+  (element) =>
+    String(childAt(element, ...path) !== undefined);
+
+/** A value that only elements of one kind have: `where(at('@type'), 'usb', …)`. */
+export const where =
+  (kind: Read, value: string, read: Read): Read =>
+  (element) =>
+    kind(element) === value ? read(element) : undefined;
+
+/** All elements at the end of a path of names. */
+export const members =
+  (...path: readonly string[]): Group['members'] =>
+  (domain) => {
+    const parent = childAt(domain, ...path.slice(0, -1));
+    return parent ? childElements(parent, path.at(-1)) : [];
+  };
+
+/** A size in KiB, rounded up; without a unit it is one. */
+export const kib =
+  (path: string, missing: Read = () => '0'): Read =>
+  (element) => {
+    const bytes = scaledValue(at(path, '')(element), at(`${path}/@unit`, '')(element), 1024n, `./${path}[1]`);
+    return bytes === undefined ? missing(element) : String((bytes + 1023n) / 1024n);
+  };
+
+/** A set of numbers as libvirt prints one, `0-3,6`: neighbours together, in order. */
+export function ranges(text: string): string {
+  const parts = text.split(',').map((part) => part.split('-').map(Number));
+  const merged: [first: number, last: number][] = [];
+  for (const [first = Number.NaN, last = first] of parts.toSorted(([one = 0], [other = 0]) => one - other)) {
+    const before = merged.at(-1);
+    if (before && first <= before[1] + 1) before[1] = Math.max(before[1], last);
+    else merged.push([first, last]);
+  }
+  return merged.map(([first, last]) => (first === last ? first : `${first}-${last}`)).join();
+}

@@ -1,0 +1,41 @@
+/**
+ * Whether a guest saved under one definition could go on under another (virDomainDefCheckABIStability): what the guest
+ * sees must stay, what only the host sees (paths, bridges, formats) may change. libvirt's checks, in its order and words.
+ */
+
+import { LibvirtError } from '../../errors.ts';
+import type { XmlElement } from '../../model/element.ts';
+import { DEVICES } from './devices.ts';
+import { GUEST } from './facts.ts';
+import type { Check, Fact, Group } from './read.ts';
+
+/** Refuses (67) a definition that a guest saved under `source` would notice. Both as libvirt prints them, inactive. */
+export function checkAbiStability(source: XmlElement, target: XmlElement): void {
+  for (const check of [...GUEST, ...DEVICES]) runCheck(check, source, target);
+}
+
+function runCheck(check: Check, source: XmlElement, target: XmlElement): void {
+  if (typeof check === 'function') for (const fact of check(source, target)) checkFact(fact, source, target);
+  else if ('members' in check) checkGroup(check, source, target);
+  else checkFact(check, source, target);
+}
+
+function checkGroup({ members, count, facts, implied }: Group, source: XmlElement, target: XmlElement): void {
+  const [wanted, given] = [members(source), members(target)];
+  if (implied && given.length === 0) return;
+  if (wanted.length !== given.length) throw unstable(count, String(given.length), String(wanted.length));
+  wanted.forEach((one, index) => {
+    const other = given[index];
+    if (other) for (const fact of facts) checkFact(fact, one, other);
+  });
+}
+
+function checkFact([sentence, read]: Fact, source: XmlElement, target: XmlElement): void {
+  const [wanted, given] = [read(source), read(target)];
+  if (wanted !== given) throw unstable(sentence, given, wanted);
+}
+
+function unstable(sentence: string, target = 'none', source = 'none'): LibvirtError {
+  const text = sentence.replace(/%[ts]/g, (place) => (place === '%t' ? target : source));
+  return new LibvirtError('CONFIG_UNSUPPORTED', text, { domain: 'DOMAIN' });
+}

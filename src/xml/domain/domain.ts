@@ -1,0 +1,79 @@
+/** What is read from a domain's definition, and the few things that are changed in one. */
+
+import { LibvirtError } from '../../errors.ts';
+import { childAt, textAt, type XmlElement, type XmlNode } from '../../model/element.ts';
+import { parseXml } from '../engine/parse.ts';
+import { canonicalUuid, refusal, scaledValue } from '../engine/values.ts';
+
+/** Reads a `<domain>` document. */
+export function parseDomain(text: string): XmlElement {
+  const domain = parseXml(text, 'domain_definition');
+  if (domain.name !== 'domain') {
+    throw new LibvirtError('XML_ERROR', `unexpected root element <${domain.name}>, expecting <domain>`, {
+      domain: 'DOMAIN',
+    });
+  }
+  return domain;
+}
+
+/** The domain's name; libvirt has no domain without. */
+export function domainName(domain: XmlElement): string {
+  const name = textAt(domain, 'name');
+  if (name === undefined) throw refusal('NO_NAME', '');
+  return name;
+}
+
+/** The domain's UUID as libvirt writes it. libvirt's own definitions always have one. */
+export function domainUuid(domain: XmlElement): string | undefined {
+  const text = textAt(domain, 'uuid');
+  if (text === undefined) return undefined;
+  const uuid = canonicalUuid(text);
+  if (uuid === undefined) throw refusal('INTERNAL_ERROR', 'malformed uuid element');
+  return uuid;
+}
+
+/** The memory the domain starts with at most, KiB, rounded up. */
+export function domainMemoryKib(domain: XmlElement): number {
+  const unit = childAt(domain, 'memory')?.attributes.unit ?? '';
+  const bytes = scaledValue(textAt(domain, 'memory') ?? '', unit, 1024n, './memory[1]');
+  if (!bytes) {
+    throw refusal('XML_ERROR', 'Memory size must be specified via <memory> or in the <numa> configuration');
+  }
+  return Number((bytes + 1023n) / 1024n);
+}
+
+/** The same definition under another name. */
+export function renamed(domain: XmlElement, name: string): XmlElement {
+  const rename = (child: XmlNode): XmlNode =>
+    typeof child !== 'string' && child.name === 'name' ? { ...child, children: [name] } : child;
+  return { ...domain, children: domain.children.map(rename) };
+}
+
+/** virDomainVirtType and virDomainOSType. */
+const VIRT_TYPES = 'qemu kqemu kvm xen lxc uml openvz test vmware hyperv vbox phyp parallels bhyve vz hvf'.split(' ');
+const OS_TYPES = 'hvm xen linux exe uml xenpvh'.split(' ');
+
+/**
+ * What libvirt's own parser demands of every definition, in its order and words, for definitions that a client hands in.
+ * A definition that passes may still be one that its host refuses.
+ */
+export function checkDefinition(domain: XmlElement): void {
+  const name = domainName(domain);
+  domainUuid(domain);
+  const { type } = domain.attributes;
+  if (type === undefined) throw refusal('INTERNAL_ERROR', 'missing domain type attribute');
+  if (!VIRT_TYPES.includes(type)) throw refusal('CONFIG_UNSUPPORTED', `invalid domain type ${type}`);
+  const osType = textAt(domain, 'os', 'type');
+  if (osType === undefined && childAt(domain, 'bootloader') === undefined) {
+    throw refusal('XML_ERROR', 'an os <type> must be specified');
+  }
+  if (osType !== undefined && !OS_TYPES.includes(osType)) {
+    throw refusal('CONFIG_UNSUPPORTED', `unknown OS type '${osType}'`);
+  }
+  domainMemoryKib(domain);
+  const vcpus = textAt(domain, 'vcpu');
+  if (vcpus !== undefined && !/^\s*\+?\d+$/.test(vcpus)) {
+    throw refusal('XML_ERROR', 'maximum vcpus count must be an integer');
+  }
+  if (name.includes('/')) throw refusal('XML_ERROR', `name ${name} cannot contain '/'`);
+}

@@ -1,0 +1,60 @@
+/** Which images a definition's disks stand on, and the same definition with others. */
+
+import type { DiskImage } from '../../model/disk-image.ts';
+import type { DomainDisk } from '../../model/domain.ts';
+import { childElements, element, type XmlElement, type XmlNode } from '../../model/element.ts';
+import { domainDisks } from './disks.ts';
+
+/**
+ * By target (`xvda`): the disks that stand on a local file or block device, of all or of one kind of device. A disk
+ * without a format is raw, and so is one without a driver, as in libxlMakeDisk.
+ */
+export function diskImages(domain: XmlElement, only?: DomainDisk['device']): ReadonlyMap<string, DiskImage> {
+  return new Map(
+    domainDisks(domain).flatMap(({ target, device, path, driver, format = 'raw' }) =>
+      path !== undefined && (only === undefined || device === only)
+        ? [[target, { path, format: driver === undefined ? 'raw' : format }] as const]
+        : [],
+    ),
+  );
+}
+
+/**
+ * The definition with other images under the disks named; a disk whose image is the same stays as it is. A new image is
+ * a file (beneath /dev: a block device) that QEMU serves. `<backingStore>` of the old one is dropped: libvirt finds the new chain by itself.
+ */
+export function withDiskImages(domain: XmlElement, images: ReadonlyMap<string, DiskImage>): XmlElement {
+  const now = diskImages(domain);
+  const devices = (found: XmlElement): XmlElement => mapChildren(found, 'disk', changed);
+  const changed = (disk: XmlElement): XmlElement => {
+    const target = childElements(disk, 'target')[0]?.attributes.dev ?? '';
+    const image = images.get(target);
+    const same = image && now.get(target)?.path === image.path && now.get(target)?.format === image.format;
+    return image && !same ? withImage(disk, image) : disk;
+  };
+  return mapChildren(domain, 'devices', devices);
+}
+
+function withImage(disk: XmlElement, { path, format }: DiskImage): XmlElement {
+  const [driver] = childElements(disk, 'driver');
+  const isDevice = path.startsWith('/dev/');
+  const others = disk.children.filter(
+    (child) => typeof child === 'string' || !['driver', 'source', 'backingStore'].includes(child.name),
+  );
+  return {
+    ...disk,
+    attributes: { ...disk.attributes, type: isDevice ? 'block' : 'file' },
+    children: [
+      element('driver', { ...driver?.attributes, name: 'qemu', type: format }, driver?.children),
+      element('source', isDevice ? { dev: path } : { file: path }),
+      ...others,
+    ],
+  };
+}
+
+function mapChildren(parent: XmlElement, name: string, change: (child: XmlElement) => XmlElement): XmlElement {
+  const children = parent.children.map(
+    (child): XmlNode => (typeof child !== 'string' && child.name === name ? change(child) : child),
+  );
+  return { ...parent, children };
+}

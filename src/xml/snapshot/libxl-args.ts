@@ -1,0 +1,83 @@
+/** `<domainsnapshot>` to libxl's parameters, and libxl's result to `<domainsnapshot>`: policy meets mechanism here. */
+
+import { libxlDeviceDisk, libxlDiskFormat } from '../../model/device-disk.ts';
+import type { DomainDisk } from '../../model/domain.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import type { DiskSnapshot, SnapshotDef } from '../../model/snapshot.ts';
+import { domainDisks } from '../domain/disks.ts';
+
+/**
+ * Parameters for domainSnapshotSave. A disk that is not part of the snapshot is absent from the array. `memoryPath` is
+ * where internal memory goes; external memory goes where the snapshot says. `reuse`: overlays are there already.
+ */
+export function toSnapshotArgs(
+  snapshot: Pick<SnapshotDef, 'name' | 'memory' | 'disks'>,
+  disks: readonly DomainDisk[],
+  options: { readonly memoryPath: string; readonly live: boolean; readonly reuse: boolean },
+): LibxlDomainSnapshotArgs {
+  const { memory } = snapshot;
+  const taken = diskSnapshots(snapshot, disks);
+  const args = { memory: false, disks: options.reuse ? reused(taken) : taken };
+  if (memory.location === 'no' || memory.location === 'default') return args;
+  const memory_path = memory.location === 'external' ? memory.file : options.memoryPath;
+  return { ...args, memory: true, memory_path, ...(options.live && { live: true }) };
+}
+
+/** The same, with overlays that are there already. */
+export function reused(disks: readonly LibxlDiskSnapshot[]): readonly LibxlDiskSnapshot[] {
+  return disks.map((disk) => (disk.external ? { ...disk, external_reuse: true } : disk));
+}
+
+/** The disks that a recorded snapshot captured, as they were then. */
+export function capturedDisks(snapshot: SnapshotDef): readonly LibxlDiskSnapshot[] {
+  return snapshot.domain ? diskSnapshots(snapshot, domainDisks(snapshot.domain)) : [];
+}
+
+export function diskSnapshots(
+  { name, disks: captured }: Pick<SnapshotDef, 'name' | 'disks'>,
+  disks: readonly DomainDisk[],
+): readonly LibxlDiskSnapshot[] {
+  return captured.flatMap((snapshot) => {
+    const disk = disks.find(({ target }) => target === snapshot.name);
+    return disk ? diskSnapshot(name, snapshot, disk) : [];
+  });
+}
+
+export function diskSnapshot(name: string, snapshot: DiskSnapshot, domainDisk: DomainDisk): LibxlDiskSnapshot | [] {
+  const disk = libxlDeviceDisk(domainDisk);
+  switch (snapshot.location) {
+    case 'internal':
+      return { disk, name };
+    case 'external': {
+      const { path, format = 'qcow2' } = snapshot.target ?? {};
+      return {
+        disk,
+        external: true,
+        external_format: libxlDiskFormat(format) ?? 'unknown',
+        ...(path !== undefined && { external_path: path }),
+      };
+    }
+    default:
+      return [];
+  }
+}
+
+/**
+ * The snapshot as the mechanism found it: where memory and overlays lie. All else is kept from `snapshot`: what libvirt
+ * knows and libxl does not (state, parent, definitions, disks left out), and the time at which it was asked for.
+ */
+export function fromLibxlSnapshot(snapshot: SnapshotDef, result: LibxlDomainSnapshot): SnapshotDef {
+  const found = new Map(result.disks?.map((disk) => [disk.disk.vdev, disk]));
+  const disks = snapshot.disks.map((disk): DiskSnapshot => {
+    const taken = found.get(disk.name);
+    if (!taken) return disk;
+    if (!taken.external) return { name: disk.name, location: 'internal' };
+    const path = taken.path ?? taken.external_path;
+    return { ...disk, location: 'external', target: { type: 'file', ...disk.target, ...(path && { path }) } };
+  });
+  const memory =
+    result.memory && snapshot.memory.location === 'external' && result.memory_path
+      ? { location: 'external' as const, file: result.memory_path }
+      : snapshot.memory;
+  return { ...snapshot, memory, disks };
+}

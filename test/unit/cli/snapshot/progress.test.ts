@@ -1,0 +1,78 @@
+import { describe, expect, test } from '@jest/globals';
+import { progressLine, sampleOf, summaryLine } from '../../../../src/cli/snapshot/progress.ts';
+import type { JobStats } from '../../../../src/rpc/client/client.ts';
+
+const MIB = 1 << 20;
+
+const stats = (numbers: Readonly<Record<string, number>>): JobStats => ({
+  type: 2,
+  params: Object.entries(numbers).map(([field, value]) => ({ field, type: 'ullong', value: BigInt(value) })),
+});
+const sample = (mib: number, at: number) => ({ done: mib * MIB, total: 256 * MIB, at });
+
+describe('a sample', () => {
+  test('is what has been written of the memory', () => {
+    expect(sampleOf(stats({ memory_total: 10, memory_processed: 4, data_total: 99 }), 7)).toEqual({
+      done: 4,
+      total: 10,
+      at: 7,
+    });
+  });
+
+  test.each([
+    ['no job', {}],
+    ['a job without memory', { time_elapsed: 3 }],
+    ['memory of which nothing is known yet', { memory_total: 0, memory_processed: 0 }],
+  ])('is none of %s', (_what, numbers) => {
+    expect(sampleOf(stats(numbers), 0)).toBeUndefined();
+  });
+});
+
+describe('the bar', () => {
+  test('has bytes, percent and rate, the rate as soon as there is one', () => {
+    expect(progressLine(sample(0, 0), sample(0, 0), 100)).toBe(
+      'Writing memory [                                        ]  0% 0.00 B of 256.00 MiB',
+    );
+    expect(progressLine(sample(0, 0), sample(64, 2_000), 100)).toBe(
+      'Writing memory [=========>                              ] 25% 64.00 MiB of 256.00 MiB, 32.00 MiB/s',
+    );
+    expect(progressLine(sample(0, 0), sample(256, 4_000), 120)).toBe(
+      'Writing memory [========================================]100% 256.00 MiB of 256.00 MiB, 64.00 MiB/s',
+    );
+  });
+
+  test('never fills a line, so that none is begun', () => {
+    for (let columns = 1; columns < 140; columns += 1) {
+      expect(progressLine(sample(0, 0), sample(128, 1_000), columns).length).toBeLessThan(columns);
+    }
+  });
+
+  test('where the terminal does not say how wide it is, fits into 80 columns', () => {
+    for (const columns of [undefined, 0]) {
+      const line = progressLine(sample(0, 0), sample(128, 1_000), columns);
+      expect(line.length).toBeLessThan(80);
+      expect(line).toMatch(/^Writing memory \[=+> +\] 50%/);
+    }
+  });
+
+  test('what comes on top of the estimate is still all of it', () => {
+    expect(progressLine(sample(0, 0), sample(300, 1_000), 120)).toContain(']100% 300.00 MiB of 256.00 MiB');
+  });
+});
+
+describe('the last line', () => {
+  const written = { memory_processed: 256 * MIB, time_elapsed: 4_000 };
+
+  test('tells how long it took, and how long the guest stood', () => {
+    expect(summaryLine(stats({ ...written, downtime: 41 }))).toBe(
+      'Memory: 256.00 MiB in 4.0 s, 64.00 MiB/s; the guest was paused for 41 ms',
+    );
+    expect(summaryLine(stats({ ...written, downtime: 1_500 }))).toContain('paused for 1.5 s');
+  });
+
+  test('says nothing of what is not known', () => {
+    expect(summaryLine(stats({ ...written, time_elapsed: 0 }))).toBe('Memory: 256.00 MiB in 0 ms');
+    expect(summaryLine(stats({ time_elapsed: 7 }))).toBeUndefined();
+    expect(summaryLine(stats({}))).toBeUndefined();
+  });
+});

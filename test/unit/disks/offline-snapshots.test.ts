@@ -1,0 +1,300 @@
+import { readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { OfflineImages } from '../../../src/disks/offline-snapshots.ts';
+import { runProgram } from '../../../src/disks/program.ts';
+import { createQcow2Image } from '../../../src/disks/qemu/qcow2.ts';
+import { isQcow2Image } from '../../../src/disks/qemu/qcow2-table.ts';
+import { StorageDaemon } from '../../../src/hosts/embedded/storage-daemon.ts';
+import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
+import { overlay } from '../../support/disks/device-model.ts';
+import { snapshotsIn } from '../../support/disks/images.ts';
+import { twoImages } from '../../support/disks/two-images.ts';
+import {
+  checkImage,
+  disk,
+  hasPattern,
+  newImage,
+  qemuImg,
+  scratchFolder,
+  writePattern,
+} from '../../support/hosts/embedded.ts';
+
+const images = new OfflineImages();
+const NONE: ReadonlySet<string> = new Set();
+
+describe('creating', () => {
+  test('a snapshot of each image, which holds what was in it', async () => {
+    await using two = await twoImages();
+    const { a, b, disks } = two;
+    for (const image of [a, b]) await writePattern(image, 'qcow2', 0x11);
+    await images.create('s1', disks, NONE);
+    for (const image of [a, b]) {
+      await writePattern(image, 'qcow2', 0x22);
+      expect(await snapshotsIn(image)).toEqual(['s1']);
+    }
+    await images.apply('s1', disks);
+    for (const image of [a, b]) {
+      expect(await hasPattern(image, 'qcow2', 0x11)).toBe(true);
+      await checkImage(image);
+    }
+  });
+
+  test('a name that one image has already is refused before any image is touched', async () => {
+    await using two = await twoImages();
+    const { a, b, disks } = two;
+    await images.create('s1', disks.slice(1), NONE);
+    await expect(images.create('s1', disks, NONE)).rejects.toMatchObject({
+      code: 'OPERATION_FAILED',
+      detail: `disk 'xvdb' already has an internal snapshot 's1' in '${b}': choose another name`,
+    });
+    expect(await snapshotsIn(a)).toEqual([]);
+  });
+
+  test('what was made before a failure is deleted again', async () => {
+    await using two = await twoImages();
+    const { a, b, disks, folder } = two;
+    await using _daemon = await StorageDaemon.start(folder, 1, [disk('xvdb', b).disk]);
+    await expect(images.create('s1', disks, NONE)).rejects.toThrow(
+      /cannot create internal snapshot 's1' of disk 'xvdb' in '.*-b.qcow2': .*Failed to get "write" lock/,
+    );
+    expect(await snapshotsIn(a)).toEqual([]);
+    await checkImage(a);
+  });
+
+  test('a raw disk is refused with code 67, and so is one without an image', async () => {
+    await expect(images.create('s1', [disk('xvda', '/x.raw', 'raw')], NONE)).rejects.toMatchObject({
+      code: 'CONFIG_UNSUPPORTED',
+      detail: 'internal snapshot for disk xvda unsupported for storage type raw',
+    });
+    await expect(images.create('s1', [{ disk: { vdev: 'xvda', format: 'qcow2' } }], NONE)).rejects.toMatchObject({
+      code: 'CONFIG_UNSUPPORTED',
+      detail: "disk 'xvda' has no image",
+    });
+  });
+
+  test('a raw image is not taken for qcow2 whatever it is called', async () => {
+    await using folder = await scratchFolder();
+    const path = join(folder.path, 'a.qcow2');
+    await qemuImg('create', '-q', '-f', 'raw', path, '1M');
+    await expect(images.create('s1', [disk('xvda', path)], NONE)).rejects.toThrow(
+      /cannot read image '.*a.qcow2' of disk 'xvda': .*not in qcow2 format/,
+    );
+  });
+});
+
+describe('reverting', () => {
+  test('can be repeated', async () => {
+    await using two = await twoImages();
+    await writePattern(two.a, 'qcow2', 0x11);
+    await images.create('s1', two.disks, NONE);
+    await images.apply('s1', two.disks);
+    await images.apply('s1', two.disks);
+    expect(await hasPattern(two.a, 'qcow2', 0x11)).toBe(true);
+    expect(await snapshotsIn(two.a)).toEqual(['s1']);
+  });
+
+  test('goes to the snapshot of this name, not to the one of this id', async () => {
+    await using two = await twoImages();
+    const disks = two.disks.slice(0, 1);
+    await writePattern(two.a, 'qcow2', 0x11);
+    await images.create('2', disks, NONE); // id 1
+    await writePattern(two.a, 'qcow2', 0x22);
+    await images.create('other', disks, NONE); // id 2
+    await images.apply('2', disks);
+    expect(await hasPattern(two.a, 'qcow2', 0x11)).toBe(true);
+    await images.delete('2', disks);
+    expect(await snapshotsIn(two.a)).toEqual(['other']);
+  });
+
+  test.each(['-x', '--help', 'a b', "it's", '$(id)', 'ü,driver=raw'])('the name %j is only a name', async (name) => {
+    await using two = await twoImages();
+    const disks = two.disks.slice(0, 1);
+    await images.create(name, disks, NONE);
+    expect(await snapshotsIn(two.a)).toEqual([name]);
+    await images.check(name, disks, new Set());
+    await images.apply(name, disks);
+    await images.delete(name, disks);
+    expect(await snapshotsIn(two.a)).toEqual([]);
+  });
+});
+
+test('deleting twice is fine, and leaves clean images', async () => {
+  await using two = await twoImages();
+  await images.create('s1', two.disks, NONE);
+  await images.delete('s1', two.disks);
+  await images.delete('s1', two.disks);
+  expect(await snapshotsIn(two.a)).toEqual([]);
+  await checkImage(two.a);
+  await checkImage(two.b);
+});
+
+test('checking refuses with code 55 what reverting would need, naming disk and file, and reads images that the domain has open', async () => {
+  await using two = await twoImages();
+  const { a, b, disks, folder } = two;
+  await images.create('s1', disks, NONE);
+  await using _daemon = await StorageDaemon.start(
+    folder,
+    1,
+    disks.map((each) => each.disk),
+  );
+  const open = new Set([a, b]);
+  await images.check('s1', disks, open);
+  await expect(images.check('s2', disks, open)).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: `image '${a}' of disk 'xvda' has no internal snapshot 's2'`,
+  });
+  await rm(b);
+  await expect(images.check('s1', disks, open)).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: expect.stringMatching(/^cannot read image '.*-b.qcow2' of disk 'xvdb': .*No such file or directory$/),
+  });
+});
+
+test('a new image never replaces a file', async () => {
+  await using folder = await scratchFolder();
+  const path = join(folder.path, 'a.qcow2');
+  await createQcow2Image(path, 1 << 20);
+  await checkImage(path);
+  await expect(createQcow2Image(path, 1 << 20)).rejects.toThrow(/file '.*a.qcow2'.*[Ff]ile (already )?exists/);
+});
+
+test('an image that cannot be made leaves no file', async () => {
+  await using folder = await scratchFolder();
+  await expect(createQcow2Image(join(folder.path, 'a.qcow2'), -1)).rejects.toThrow(
+    /^operation failed: cannot create image '/,
+  );
+  expect(await readdir(folder.path)).toEqual([]);
+});
+
+test('an image is qcow2 by its contents, not by its name', async () => {
+  await using folder = await scratchFolder();
+  const path = join(folder.path, 'a.qcow2');
+  expect(await isQcow2Image(path)).toBe(false);
+  await writeFile(path, Buffer.from('QFI\xfb', 'latin1'));
+  expect(await isQcow2Image(path)).toBe(false);
+  await writeFile(path, Buffer.from('QFI\xfb\0\0\0\x09', 'latin1'));
+  expect(await isQcow2Image(path)).toBe(false);
+  await rm(path);
+  await newImage(path);
+  expect(await isQcow2Image(path)).toBe(true);
+});
+
+test('a program that is not there is named with the package it comes in', async () => {
+  const program = { name: 'no-such-program', debianPackage: 'such-utils' };
+  await expect(runProgram(program, [], 'cannot do it')).rejects.toThrow(
+    "operation failed: cannot do it: 'no-such-program' is not installed (Debian package such-utils)",
+  );
+});
+
+test('an image that somebody else writes to is refused before a revert, unless the domain itself has it open', async () => {
+  await using two = await twoImages();
+  const { a, b, disks, folder } = two;
+  await images.create('s1', disks, NONE);
+  await using _writer = await StorageDaemon.start(folder, 1, [disk('xvdb', b).disk]);
+  await expect(images.check('s1', disks, new Set([a]))).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: expect.stringContaining(b),
+  });
+  await images.check('s1', disks, new Set([a, b]));
+});
+
+const qcow2 = (path: string) => ({ path, format: 'qcow2' });
+
+describe('overlays', () => {
+  test('are made beside internal snapshots, over qcow2 and raw, and hold nothing', async () => {
+    await using two = await twoImages();
+    const { a, b, disks, folder } = two;
+    const raw = join(folder, 'c.raw');
+    await qemuImg('create', '-q', '-f', 'raw', raw, '8M');
+    const [b1, c1] = [join(folder, 'b.ov'), join(folder, 'c.ov')];
+    const [xvda, xvdb] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+    await writePattern(b, 'qcow2', 0x11);
+    await images.create('s1', [xvda, overlay(xvdb, b1), overlay(disk('xvdc', raw, 'raw'), c1)], NONE);
+    expect(await snapshotsIn(a)).toEqual(['s1']);
+    expect(await hasPattern(b1, 'qcow2', 0x11)).toBe(true);
+    expect((await stat(b1)).mode & 0o777).toBe(0o600);
+    expect(await images.chain(qcow2(b1))).toEqual([qcow2(b1), qcow2(b)]);
+    expect(await images.chain(qcow2(c1))).toEqual([qcow2(c1), { path: raw, format: 'raw' }]);
+    for (const image of [a, b1, c1]) await checkImage(image);
+  });
+
+  test('that were made before a failure of another kind are taken away again', async () => {
+    await using two = await twoImages();
+    const { a, b, disks, folder } = two;
+    const [xvda, xvdb] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+    await using _daemon = await StorageDaemon.start(folder, 1, [xvdb.disk]);
+    await expect(images.create('s1', [overlay(xvda, join(folder, 'a.ov')), xvdb], NONE)).rejects.toThrow(
+      '"write" lock',
+    );
+    expect(await readdir(folder)).not.toContain('a.ov');
+    expect(await snapshotsIn(a)).toEqual([]);
+    expect(await snapshotsIn(b)).toEqual([]);
+  });
+
+  test('are not put above an image that a device model writes to, but the domain’s own', async () => {
+    await using two = await twoImages();
+    const { disks, folder } = two;
+    const [xvda] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+    await using _daemon = await StorageDaemon.start(folder, 1, [xvda.disk]);
+    await expect(images.create('s1', [overlay(xvda, join(folder, 'a.ov'))], NONE)).rejects.toThrow('lock');
+    expect(await readdir(folder)).not.toContain('a.ov');
+    await images.create('s1', [overlay(xvda, join(folder, 'a.ov'))], new Set([two.a]));
+    expect(await images.chain(qcow2(join(folder, 'a.ov')))).toEqual([qcow2(join(folder, 'a.ov')), qcow2(two.a)]);
+  });
+
+  test('are refused in libvirt’s words where a file is in the way, or one to be reused is missing', async () => {
+    await using two = await twoImages();
+    const { a, b, disks } = two;
+    const [xvda] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+    await expect(images.checkFree('s1', [overlay(xvda, b)])).rejects.toMatchObject({
+      code: 'CONFIG_UNSUPPORTED',
+      detail: `external snapshot file for disk xvda already exists and is not a block device: ${b}`,
+    });
+    const missing = join(two.folder, 'missing');
+    await expect(images.checkFree('s1', [overlay(xvda, missing, { external_reuse: true })])).rejects.toMatchObject({
+      code: 'SYSTEM_ERROR',
+      detail: `missing existing file for disk xvda: ${missing}: No such file or directory`,
+    });
+    expect(await images.chain(qcow2(a))).toEqual([qcow2(a)]);
+  });
+
+  test('that nothing needs are removed; a missing one is no error', async () => {
+    await using two = await twoImages();
+    const path = join(two.folder, 'a.ov');
+    await images.create('s1', [overlay(two.disks[0] as LibxlDiskSnapshot, path)], NONE);
+    await images.remove([qcow2(path)]);
+    await images.remove([qcow2(path)]);
+    expect(await readdir(two.folder)).not.toContain('a.ov');
+  });
+
+  test('that a device model has open are not removed', async () => {
+    await using two = await twoImages();
+    await using _daemon = await StorageDaemon.start(two.folder, 1, [disk('xvda', two.a).disk]);
+    await expect(images.remove([qcow2(two.a)])).rejects.toThrow(`cannot remove image '${two.a}': `);
+    expect(await readdir(two.folder)).toContain('a, with comma.qcow2');
+  });
+
+  test('checking refuses with code 55 a base image that is missing, or used by somebody else', async () => {
+    await using two = await twoImages();
+    const { a, disks, folder } = two;
+    const [xvda] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+    const [first, second] = [join(folder, '1'), join(folder, '2')];
+    await images.create('s1', [overlay(xvda, first)], NONE);
+    const onFirst = overlay(disk('xvda', first), second);
+    await images.check('s1', [onFirst], new Set());
+    {
+      await using _daemon = await StorageDaemon.start(folder, 1, [disk('xvda', first).disk]);
+      await images.check('s1', [onFirst], new Set([first]));
+      await expect(images.check('s1', [onFirst], new Set())).rejects.toMatchObject({
+        code: 'OPERATION_INVALID',
+        detail: expect.stringMatching(`^image '${first}' of disk 'xvda' cannot be used: .*lock`),
+      });
+    }
+    await rm(a);
+    await expect(images.check('s1', [onFirst], new Set())).rejects.toMatchObject({
+      code: 'OPERATION_INVALID',
+      detail: expect.stringMatching(`^image '${first}' of disk 'xvda' cannot be used: .*No such file or directory`),
+    });
+  });
+});

@@ -1,0 +1,79 @@
+/** The table as we read it, beside qemu-img's reading of it. */
+
+import { execFile } from 'node:child_process';
+import { open, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { imageInfo } from '../../../../src/disks/qemu/image-info.ts';
+import { hasBackingImage, readSnapshotTable } from '../../../../src/disks/qemu/qcow2-table.ts';
+import { newImage, scratchFolder } from '../../../support/hosts/embedded.ts';
+
+const run = promisify(execFile);
+
+let folder: Awaited<ReturnType<typeof scratchFolder>>;
+let path: string;
+
+beforeAll(async () => {
+  folder = await scratchFolder();
+});
+
+afterAll(async () => {
+  await folder[Symbol.asyncDispose]();
+});
+
+beforeEach(async () => {
+  path = await newImage(join(folder.path, 'a.qcow2'));
+});
+
+const read = () => readSnapshotTable(path, 'cannot read it');
+const asQemuReads = async () => (await imageInfo({ path, format: 'qcow2' })).snapshots;
+
+test('an image without snapshots has none', async () => {
+  expect(await read()).toEqual([]);
+});
+
+test.each(['1.1', '0.10'])('of version %s: every snapshot is as qemu-img tells it, in its order', async (compat) => {
+  await run('qemu-img', ['amend', '-f', 'qcow2', '-o', `compat=${compat}`, path]);
+  for (const name of ['s1', 'before upgrade', 'ü', '1', 'x'.repeat(240)]) {
+    await run('qemu-io', ['-c', 'write 0 64k', path]);
+    await run('qemu-img', ['snapshot', '-c', name, path]);
+  }
+  await run('qemu-img', ['snapshot', '-d', 's1', path]);
+  const snapshots = await read();
+  expect(snapshots.map(({ name }) => name)).toEqual(['before upgrade', 'ü', '1', 'x'.repeat(240)]);
+  expect(snapshots).toEqual(await asQemuReads());
+});
+
+test('an overlay is told from an image that nothing lies beneath', async () => {
+  const overlay = join(folder.path, 'b.qcow2');
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', path, '-F', 'qcow2', overlay]);
+  expect([await hasBackingImage(path), await hasBackingImage(overlay)]).toEqual([false, true]);
+});
+
+describe('refused, with the reason', () => {
+  const overwrite = async (position: number, bytes: readonly number[]) => {
+    await using file = await open(path, 'r+');
+    await file.write(Buffer.from(bytes), 0, bytes.length, position);
+  };
+
+  beforeEach(async () => {
+    await run('qemu-img', ['snapshot', '-c', 's1', path]);
+  });
+
+  test('a file that is not there', async () => {
+    await expect(readSnapshotTable(join(folder.path, 'none'), 'cannot read it')).rejects.toThrow(
+      'cannot read it: No such file or directory',
+    );
+  });
+
+  test.each([
+    ['another format', async () => await writeFile(path, 'KDMV'), 'not in qcow2 format'],
+    ['an empty file', async () => await truncate(path), 'not in qcow2 format'],
+    ['a count past QEMU’s limit', () => overwrite(60, [0xff, 0xff, 0xff, 0xff]), '4294967295 internal snapshots'],
+    ['a table beyond the file', () => overwrite(64, [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]), 'is damaged'],
+  ])('%s', async (_what, damage, text) => {
+    await damage();
+    await expect(read()).rejects.toThrow(text);
+  });
+});

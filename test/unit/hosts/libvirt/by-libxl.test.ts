@@ -1,0 +1,299 @@
+import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { LiveSnapshots } from '../../../../src/disks/live-snapshots.ts';
+import { LibvirtError } from '../../../../src/errors.ts';
+import { StorageDaemon } from '../../../../src/hosts/embedded/storage-daemon.ts';
+import { BesideLibvirt, type LibxlSnapshots } from '../../../../src/hosts/libvirt/by-libxl.ts';
+import { DeathWatch } from '../../../../src/hosts/libvirt/death-watch.ts';
+import { encodeMemoryImageHeader } from '../../../../src/memory/image-file.ts';
+import type { Domain, DomainState } from '../../../../src/model/domain.ts';
+import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../../../src/model/libxl.ts';
+import type { Job, JobProgress } from '../../../../src/snapshots/ports.ts';
+import { snapshotsIn } from '../../../support/disks/images.ts';
+import { newImage } from '../../../support/hosts/embedded.ts';
+import {
+  DEFINITION,
+  GUEST,
+  LIVE_XML,
+  REARMED,
+  Record,
+  RecordedEvents,
+  RecordedUpstream,
+  RUNNING,
+} from '../../../support/hosts/recorded-upstream.ts';
+import { refusal } from '../../../support/refusal.ts';
+
+const ARGS: LibxlDomainSnapshotArgs = { memory: true, memory_path: '/m/s1.save' };
+const RESULT: LibxlDomainSnapshot = { name: 's1', memory: true, memory_path: '/m/s1.save', memory_bytes: 100 };
+/** Ident, version, options; something; the END record. */
+const STREAM = Buffer.concat([Buffer.from('LibxlFmt\0\0\0\x02\0\0\0\0RAM', 'latin1'), Buffer.alloc(8)]);
+
+let record: Record;
+let upstream: RecordedUpstream;
+let directory: string;
+let daemon: StorageDaemon | undefined;
+
+beforeEach(async () => {
+  record = new Record();
+  upstream = new RecordedUpstream(record);
+  directory = await mkdtemp(join(tmpdir(), 'xls-'));
+});
+
+afterEach(async () => {
+  await daemon?.[Symbol.asyncDispose]();
+  daemon = undefined;
+  await rm(directory, { recursive: true });
+});
+
+type Save = LibxlSnapshots['domainSnapshotSave'];
+
+/** libxl's part as it goes when all goes well. */
+const saves: Save = async (domid, name, _args, { phase, progress }) => {
+  record.write(`domainSnapshotSave ${domid} ${name}`);
+  for (const each of ['saving', 'suspended', 'paused', 'disks-done'] as const) {
+    await phase(each);
+    record.write(`done ${each}`);
+  }
+  progress({ done: 100, total: 100 });
+  return RESULT;
+};
+
+function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): BesideLibvirt {
+  const deathWatch = new DeathWatch({
+    upstream,
+    events: new RecordedEvents(record),
+    log: (text) => record.write(`log ${text}`),
+  });
+  const libxl: LibxlSnapshots = {
+    domainSnapshotSave,
+    checkDomainSnapshotSave: async (domid) => {
+      record.write(`checkDomainSnapshotSave ${domid}`);
+      if (refuse) throw refuse;
+    },
+    domainHold: () => Promise.reject(new Error('no disk is open twice')),
+    domainSnapshotRecover: async (domid, phase) => {
+      record.write(`domainSnapshotRecover ${domid} ${phase}`);
+      if (refuse) throw refuse;
+    },
+    qmpSocketOf: async (domid) => {
+      record.write(`qmpSocketOf ${domid}`);
+      return daemon?.qmpSocket ?? '';
+    },
+  };
+  return new BesideLibvirt({ upstream, libxl, deathWatch });
+}
+
+function job(): Job & { readonly reported: JobProgress[] } {
+  const reported: JobProgress[] = [];
+  return {
+    signal: new AbortController().signal,
+    reported,
+    phase: async (name) => record.write(`phase ${name}`),
+    plan: async () => {},
+    progress: (progress) => reported.push(progress),
+  };
+}
+
+describe('save', () => {
+  test('reads the definition, makes sure of the domain, lets libxl work, phase by phase, and re-arms libvirtd', async () => {
+    const recorded = job();
+    expect(await mechanism().save(RUNNING, 's1', ARGS, recorded)).toBe(RESULT);
+    expect(record.lines).toEqual([
+      'getXMLDesc 1',
+      'lookupByUUID',
+      'domainSnapshotSave 5 s1',
+      'phase saving',
+      'done saving',
+      'phase suspended',
+      'done suspended',
+      'phase paused',
+      'done paused',
+      'phase disks-done',
+      'done disks-done',
+      ...REARMED,
+    ]);
+    expect(recorded.reported).toEqual([{ done: 100, total: 100 }]);
+  });
+
+  test('gives libxl the live definition, inactive and with its password, and what the client asked for', async () => {
+    const given: unknown[] = [];
+    const recorded = job();
+    const save: Save = async (domid, name, args, { domainXml, signal }) => {
+      given.push(domid, name, args, signal);
+      expect(domainXml).toContain(`<domain type='xen'>`);
+      expect(domainXml).toContain(`passwd='secret'`);
+      expect(domainXml).not.toContain('5901');
+      return RESULT;
+    };
+    await mechanism(save).save(RUNNING, 's1', ARGS, recorded);
+    expect(given).toEqual([5, 's1', ARGS, recorded.signal]);
+  });
+
+  test('re-arms libvirtd after a failure, too, since the guest may have been suspended before it', async () => {
+    const failure = new LibvirtError('OPERATION_ABORTED', 'cancelled by client');
+    const save: Save = async (_domid, _name, _args, { phase }) => {
+      await phase('saving');
+      throw failure;
+    };
+    expect(await refusal(mechanism(save).save(RUNNING, 's1', ARGS, job()))).toBe(failure);
+    expect(record.lines.slice(-REARMED.length)).toEqual(REARMED);
+  });
+
+  test('leaves libvirtd alone where libxl refused before its first phase', async () => {
+    const failure = new LibvirtError('OPERATION_INVALID', 'no');
+    expect(await refusal(mechanism(() => Promise.reject(failure)).save(RUNNING, 's1', ARGS, job()))).toBe(failure);
+    expect(record.lines).toEqual(['getXMLDesc 1', 'lookupByUUID']);
+  });
+
+  test('leaves libvirtd alone where the journal could not record that the save begins', async () => {
+    const full: Job = { ...job(), phase: () => Promise.reject(new LibvirtError('SYSTEM_ERROR', 'disk full')) };
+    expect((await refusal(mechanism().save(RUNNING, 's1', ARGS, full))).detail).toBe('disk full');
+    expect(record.lines).not.toContain('pmSuspendForDuration 0');
+  });
+
+  test('leaves libvirtd alone where only disks were taken, and nothing was suspended', async () => {
+    const args = { memory: false };
+    await mechanism().save(RUNNING, 's1', args, job());
+    expect(record.lines).not.toContain('pmSuspendForDuration 0');
+  });
+
+  test('keeps the snapshot where libvirtd could not be re-armed', async () => {
+    upstream.failures.pmSuspendForDuration = { times: 1 };
+    expect(await mechanism().save(RUNNING, 's1', ARGS, job())).toBe(RESULT);
+    expect(record.lines.some((line) => line.startsWith('log libvirtd may no longer notice'))).toBe(true);
+  });
+
+  test.each([
+    ['ended', undefined],
+    ['started anew', { ...GUEST, id: 6 }],
+  ])('touches no domain that has %s since it was looked up', async (_what, ref) => {
+    upstream.ref = ref;
+    const error = await refusal(mechanism().save(RUNNING, 's1', ARGS, job()));
+    expect(error.fields.code).toBe(55);
+    expect(error.detail).toBe(`domain 'g' has ended or was started anew in the meantime`);
+    expect(record.lines).not.toContain('domainSnapshotSave 5 s1');
+  });
+});
+
+describe('checkSave', () => {
+  const inState = (state: DomainState): Domain => ({ ...RUNNING, state });
+
+  test('a running domain is libxl’s to judge', async () => {
+    await mechanism().checkSave(RUNNING, ARGS);
+    expect(record.lines).toEqual(['checkDomainSnapshotSave 5']);
+    const refused = new LibvirtError('OPERATION_UNSUPPORTED', 'no shadow paging');
+    expect(await refusal(mechanism(saves, refused).checkSave(RUNNING, ARGS))).toBe(refused);
+  });
+
+  test.each([
+    [
+      'paused',
+      55,
+      `Requested operation is not valid: Domain '5' has to be running because libxenlight will suspend it: resume domain 'g' first`,
+    ],
+    [
+      'pmsuspended',
+      84,
+      `Operation not supported: libxl doesn't support taking snapshots of PMSUSPENDED guests: wake domain 'g' up first`,
+    ],
+    ['crashed', 55, `Requested operation is not valid: domain 'g' cannot be saved in state 'crashed'`],
+    ['shutdown', 55, `Requested operation is not valid: domain 'g' cannot be saved in state 'shutdown'`],
+    ['nostate', 55, `Requested operation is not valid: domain 'g' cannot be saved in state 'nostate'`],
+  ] as const)('a %s domain is refused with code %i before libxl is asked', async (state, code, message) => {
+    const error = await refusal(mechanism().checkSave(inState(state), ARGS));
+    expect(error.fields.code).toBe(code);
+    expect(error.message).toBe(message);
+    expect(record.lines).toEqual([]);
+  });
+
+  test('the disks alone of a paused domain can be taken', async () => {
+    await mechanism().checkSave(inState('paused'), { memory: false });
+    expect(record.lines).toEqual(['checkDomainSnapshotSave 5']);
+  });
+
+  test.each([
+    ['its id', { ...GUEST, name: 'Domain-0', id: 0 }],
+    ['its UUID', { name: 'Domain-0', uuid: '00000000-0000-0000-0000-000000000000', id: 3 }],
+  ])('Domain-0 is refused by %s', async (_what, ref) => {
+    const error = await refusal(mechanism().checkSave({ ...RUNNING, ref }, ARGS));
+    expect(error.message).toBe(
+      `Requested operation is not valid: domain 'Domain-0' is the control domain: it cannot be saved`,
+    );
+    expect(record.lines).toEqual([]);
+  });
+});
+
+describe('checkRestore', () => {
+  beforeEach(() => {
+    upstream.readsImages = false;
+  });
+
+  const imageOf = async (xml: string, stream: Buffer): Promise<string> => {
+    const path = join(directory, 's1.save');
+    await writeFile(path, encodeMemoryImageHeader(xml));
+    await appendFile(path, stream);
+    return path;
+  };
+
+  const saved = (path: string) => ({ path, name: 's1', disks: [] });
+
+  test('accepts an image of the domain under an earlier name', async () => {
+    const image = await imageOf(LIVE_XML.replace('<name>g<', '<name>h<'), STREAM);
+    await expect(mechanism().checkRestore(RUNNING, saved(image), DEFINITION)).resolves.toBeUndefined();
+  });
+
+  test('accepts a whole image of the domain', async () => {
+    await expect(
+      mechanism().checkRestore(RUNNING, saved(await imageOf(LIVE_XML, STREAM)), DEFINITION),
+    ).resolves.toBeUndefined();
+  });
+
+  test.each([
+    ['another UUID’s', LIVE_XML.replace('777777777777', '888888888888'), STREAM, `888888888888`],
+    ['one without a stream', LIVE_XML, Buffer.alloc(0), 'no libxl stream'],
+    ['one cut short', LIVE_XML, STREAM.subarray(0, -1), 'has no end'],
+  ])('refuses %s', async (_what, xml, stream, text) => {
+    const error = await refusal(mechanism().checkRestore(RUNNING, saved(await imageOf(xml, stream)), DEFINITION));
+    expect(error.fields.code).toBe(9);
+    expect(error.message).toContain(text);
+  });
+
+  test('refuses a missing one, naming it', async () => {
+    const path = join(directory, 'nowhere.save');
+    expect((await refusal(mechanism().checkRestore(RUNNING, saved(path), DEFINITION))).message).toBe(
+      `Failed to open domain image file '${path}': No such file or directory`,
+    );
+  });
+});
+
+describe('deleteDiskSnapshots', () => {
+  const disk = { vdev: 'xvda', format: 'qcow2', readwrite: 1 } as const;
+
+  test('goes through the domain’s device model', async () => {
+    const path = await newImage(join(directory, 'a.qcow2'));
+    daemon = await StorageDaemon.start(directory, 5, [{ ...disk, pdev_path: path }]);
+    const { signal } = new AbortController();
+    const monitor = async () => daemon?.qmpSocket ?? '';
+    const disks = [{ disk: { ...disk, pdev_path: path }, name: 's1' }];
+    await (await LiveSnapshots.prepare({ monitor, name: 's1', disks, signal })).take();
+    expect(await snapshotsIn(path)).toEqual(['s1']);
+    await mechanism().deleteDiskSnapshots(RUNNING, 's1', disks);
+    expect(await snapshotsIn(path)).toEqual([]);
+    expect(record.lines).toEqual(['lookupByUUID', 'qmpSocketOf 5']);
+    await mechanism().deleteDiskSnapshots(RUNNING, 's1', disks);
+  });
+
+  test('asks nobody where there are no disks', async () => {
+    await mechanism().deleteDiskSnapshots(RUNNING, 's1', []);
+    expect(record.lines).toEqual([]);
+  });
+
+  test('touches no domain that was started anew: its id is another’s', async () => {
+    upstream.ref = { ...GUEST, id: 6 };
+    const error = await refusal(mechanism().deleteDiskSnapshots(RUNNING, 's1', [{ disk, name: 's1' }]));
+    expect(error.fields.code).toBe(55);
+    expect(record.lines).toEqual(['lookupByUUID']);
+  });
+});

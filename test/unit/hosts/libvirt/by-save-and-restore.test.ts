@@ -1,0 +1,187 @@
+/** What no real libvirtd can be made to do at will; everything else is in test/integration/host-libvirt.test.ts. */
+
+import { existsSync } from 'node:fs';
+import { appendFile, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { LibvirtError } from '../../../../src/errors.ts';
+import { ThroughLibvirt } from '../../../../src/hosts/libvirt/by-save-and-restore.ts';
+import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
+import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
+import { encodeMemoryImageHeader } from '../../../../src/memory/image-file.ts';
+import type { Domain } from '../../../../src/model/domain.ts';
+import type { Phase } from '../../../../src/model/phases.ts';
+import type { Job, OfflineDisks } from '../../../../src/snapshots/ports.ts';
+import {
+  DEFINITION,
+  GUEST,
+  LIVE_XML,
+  Record,
+  RecordedEvents,
+  RecordedUpstream,
+  RUNNING,
+} from '../../../support/hosts/recorded-upstream.ts';
+
+let record: Record;
+let upstream: RecordedUpstream;
+let directory: string;
+let memory: string;
+
+beforeEach(async () => {
+  record = new Record();
+  upstream = new RecordedUpstream(record);
+  directory = await mkdtemp(join(tmpdir(), 'xls-'));
+  memory = join(directory, 's1.save');
+});
+
+afterEach(() => rm(directory, { recursive: true }));
+
+const saved = () => ({ path: memory, name: 's1', disks: [] });
+
+const images: OfflineDisks = {
+  create: async (name) => record.write(`create ${name}`),
+  checkFree: async (name) => record.write(`checkFree ${name}`),
+  apply: async (name) => record.write(`apply ${name}`),
+  delete: async (name) => record.write(`delete ${name}`),
+  check: async (name) => record.write(`check ${name}`),
+  commit: async () => record.write('commit'),
+  chain: async () => [],
+  rebase: async () => record.write('rebase'),
+  remove: async () => record.write('remove'),
+};
+
+function mechanism(driver: string): ThroughLibvirt {
+  const events = new RecordedEvents(record);
+  return new ThroughLibvirt({
+    upstream,
+    driver,
+    events,
+    launcher: new Launcher(upstream, events),
+    departures: new Departures(upstream),
+    images,
+    scratchDir: directory,
+  });
+}
+
+const job: Job = {
+  signal: new AbortController().signal,
+  phase: async () => {},
+  plan: async () => {},
+  progress: () => {},
+};
+
+const save = (driver: string, state: 'running' | 'paused' = 'running'): Promise<unknown> =>
+  mechanism(driver).save({ ...RUNNING, state }, 's1', { memory: true, memory_path: memory }, job);
+
+describe('a save whose end is not known', () => {
+  beforeEach(async () => {
+    upstream.failures.saveFlags = { times: 1, error: new LibvirtError('RPC', 'connection lost', { domain: 'RPC' }) };
+    await writeFile(memory, 'memory of the guest');
+  });
+
+  test.each([
+    ['is off', { ...GUEST, id: -1 }],
+    ['is unknown', undefined],
+  ])('keeps the memory image where the domain %s', async (_what, ref) => {
+    upstream.ref = ref;
+    await expect(save('Xen')).rejects.toThrow(
+      `domain 'g' was saved and could not be restored: connection lost; its memory is in '${memory}'`,
+    );
+    expect(existsSync(memory)).toBe(true);
+    expect(record.lines).not.toContain('create s1');
+  });
+
+  test('keeps the memory image where libvirtd cannot be asked', async () => {
+    upstream.failures.lookupByUUID = { times: 1 };
+    await expect(save('Xen')).rejects.toThrow(`'virsh restore ${memory}' starts it again`);
+    expect(existsSync(memory)).toBe(true);
+  });
+
+  test('and, where the save goes on without us, waits for its end', async () => {
+    upstream.busy = 2;
+    upstream.refAfterJob = { ...GUEST, id: -1 };
+    await expect(save('Xen')).rejects.toThrow(`its memory is in '${memory}'`);
+    expect(existsSync(memory)).toBe(true);
+    expect(record.lines.filter((line) => line === 'getJobStats')).toHaveLength(3);
+  });
+
+  test('removes it where the domain never went away', async () => {
+    await expect(save('Xen')).rejects.toThrow('connection lost');
+    expect(existsSync(memory)).toBe(false);
+  });
+});
+
+test('a link in the place of the scratch image is not written through', async () => {
+  const scratch = join(directory, `${GUEST.uuid}.save`);
+  await symlink(join(directory, 'elsewhere'), scratch);
+  const saved = mechanism('Xen').save(RUNNING, 's1', {}, job);
+  await expect(saved).rejects.toThrow(`'${scratch}' is a link, and no file of xlsnapd: remove it`);
+  expect(record.lines.filter((line) => line.startsWith('saveFlags'))).toEqual([]);
+});
+
+describe('after a crash, a domain that is off', () => {
+  const off: Domain = { ...RUNNING, ref: { ...GUEST, id: -1 }, state: 'shutoff' };
+  const recover = (domain: Domain, phase: Phase): Promise<void> =>
+    mechanism('Xen').recover(domain, { operation: 'create', phase, memoryPath: memory });
+  beforeEach(() => writeFile(memory, 'memory of the guest'));
+
+  test.each(['saving', 'saved', 'restoring'] as const)('comes back from the image, in phase %s', async (phase) => {
+    await recover(off, phase);
+    expect(record.lines).toContain(`restoreFlags ${memory} 0`);
+    expect(record.lines).toContain('emit STARTED_RESTORED');
+  });
+
+  test.each(['metadata', 'halt'] as const)(
+    'had come back before phase %s: the image is the snapshot’s',
+    async (phase) => {
+      await recover(off, phase);
+      expect(record.lines).toEqual([]);
+    },
+  );
+
+  test('and gone, since it was transient, comes back by what the image says', async () => {
+    await recover({ ...off, persistent: false }, 'saving');
+    expect(record.lines).toContain(`restoreFlags ${memory} 0`);
+    expect(record.lines).not.toContain('getXMLDesc 3');
+  });
+});
+
+describe('what drivers tell of a save', () => {
+  test.each([
+    ['QEMU', 'running', ['expect STOPPED_SAVED', 'expect SUSPENDED_PAUSED']],
+    ['QEMU', 'paused', ['expect STOPPED_SAVED']],
+    ['Xen', 'running', ['expect STOPPED_SAVED']],
+    ['TEST', 'running', ['expect STOPPED_SAVED']],
+  ] as const)('%s, %s: no more is expected than will come', async (driver, state, expected) => {
+    upstream.state = state;
+    await writeFile(memory, 'memory of the guest');
+    await save(driver, state);
+    const end = record.lines.findIndex((line) => line.startsWith('saveFlags'));
+    expect(record.lines.slice(0, end)).toEqual(['getXMLDesc 1', ...expected]);
+  });
+});
+
+describe('an image that libvirtd cannot read (libxl’s driver) is read here', () => {
+  const image = async (xml: string, stream: string): Promise<void> => {
+    await writeFile(memory, encodeMemoryImageHeader(xml));
+    await appendFile(memory, Buffer.from(stream, 'latin1'));
+  };
+  beforeEach(() => {
+    upstream.readsImages = false;
+  });
+  const STREAM = `LibxlFmt\0\0\0\x02\0\0\0\0RAM${'\0'.repeat(8)}`;
+
+  test('and accepted when it is whole and the domain’s', async () => {
+    await image(LIVE_XML, STREAM);
+    await expect(mechanism('Xen').checkRestore(RUNNING, saved(), DEFINITION)).resolves.toBeUndefined();
+  });
+
+  test.each([
+    ['another domain’s', LIVE_XML.replace('<uuid>1', '<uuid>2'), STREAM, `belongs to domain 'g'`],
+    ['cut short', LIVE_XML, STREAM.slice(0, -1), 'has no end'],
+  ])('and refused when it is %s', async (_what, xml, stream, text) => {
+    await image(xml, stream);
+    await expect(mechanism('Xen').checkRestore(RUNNING, saved(), DEFINITION)).rejects.toThrow(text);
+  });
+});

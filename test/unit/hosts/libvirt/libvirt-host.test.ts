@@ -1,0 +1,213 @@
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import { LibvirtError } from '../../../../src/errors.ts';
+import { openLibvirtHost } from '../../../../src/hosts/libvirt/choose-mechanism.ts';
+import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
+import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
+import { LibvirtHost } from '../../../../src/hosts/libvirt/libvirt-host.ts';
+import { parseDomain } from '../../../../src/xml/domain/domain.ts';
+import {
+  DEFINITION,
+  GUEST,
+  LIVE_XML,
+  NO_LIVE_DISKS,
+  NO_MECHANISM,
+  Record,
+  RecordedEvents,
+  RecordedUpstream,
+  RUNNING,
+} from '../../../support/hosts/recorded-upstream.ts';
+
+let record: Record;
+let upstream: RecordedUpstream;
+let events: RecordedEvents;
+let host: LibvirtHost;
+
+beforeEach(() => {
+  record = new Record();
+  upstream = new RecordedUpstream(record);
+  events = new RecordedEvents(record);
+  host = new LibvirtHost({
+    upstream,
+    events,
+    launcher: new Launcher(upstream, events),
+    departures: new Departures(upstream),
+    mechanism: NO_MECHANISM,
+    liveDisks: NO_LIVE_DISKS,
+  });
+});
+
+const UNSUPPORTED_FLAG = (): LibvirtError =>
+  new LibvirtError('INVALID_ARG', 'unsupported flags (0x4)', { argument: { function: 'f', name: 'flags' } });
+
+describe('what libvirtd tells of our work is hidden, and what happened is told once it has', () => {
+  test('destroy', async () => {
+    await host.destroy(RUNNING);
+    expect(record.lines).toEqual([
+      'expect STOPPED_DESTROYED',
+      'destroy',
+      'emit STOPPED_FROM_SNAPSHOT',
+      'expect no more STOPPED_DESTROYED',
+    ]);
+    expect(events.emitted).toEqual([{ ref: { ...GUEST, id: -1 }, event: 'STOPPED_FROM_SNAPSHOT' }]);
+  });
+
+  test('restore, running', async () => {
+    await host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION });
+    expect(record.lines).toEqual([
+      'expect STARTED_RESTORED',
+      'expect RESUMED_FROM_SNAPSHOT',
+      'expect SUSPENDED_RESTORED',
+      'restoreFlags /m 0',
+      'lookupByUUID',
+      'getState',
+      'expect no more STARTED_RESTORED',
+      'expect no more RESUMED_FROM_SNAPSHOT',
+      'expect no more SUSPENDED_RESTORED',
+      'emit STARTED_FROM_SNAPSHOT',
+      'emit RESUMED_FROM_SNAPSHOT',
+    ]);
+  });
+
+  test('restore, paused', async () => {
+    upstream.state = 'paused';
+    await host.restore(RUNNING, '/m', { paused: true, definition: DEFINITION });
+    expect(record.lines).toContain('restoreFlags /m 4');
+    expect(record.lines).not.toContain('suspend');
+    expect(events.emitted.map(({ event }) => event)).toEqual(['STARTED_FROM_SNAPSHOT', 'SUSPENDED_FROM_SNAPSHOT']);
+  });
+
+  test('start, running and paused', async () => {
+    await host.start(RUNNING, { paused: false, definition: DEFINITION });
+    upstream.state = 'paused';
+    await host.start(RUNNING, { paused: true, definition: DEFINITION });
+    expect(record.lines.filter((line) => line.startsWith('createWithFlags'))).toEqual([
+      'createWithFlags 0',
+      'createWithFlags 1',
+    ]);
+    expect(events.emitted.map(({ event }) => event)).toEqual([
+      'RESUMED_UNPAUSED',
+      'STARTED_FROM_SNAPSHOT',
+      'STARTED_FROM_SNAPSHOT',
+      'SUSPENDED_FROM_SNAPSHOT',
+    ]);
+  });
+
+  test('define', async () => {
+    await host.define(parseDomain(LIVE_XML));
+    expect(record.lines).toEqual([
+      'expect DEFINED_ADDED',
+      'expect DEFINED_UPDATED',
+      'defineXML',
+      'expect no more DEFINED_ADDED',
+      'expect no more DEFINED_UPDATED',
+    ]);
+  });
+
+  test('nothing is told of what has failed', async () => {
+    for (const call of ['destroy', 'restoreFlags', 'createWithFlags', 'defineXML'] as const) {
+      upstream.failures[call] = { times: 1 };
+    }
+    await expect(host.destroy(RUNNING)).rejects.toThrow('destroy failed');
+    await expect(host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION })).rejects.toThrow(
+      'restoreFlags failed',
+    );
+    await expect(host.start(RUNNING, { paused: false, definition: DEFINITION })).rejects.toThrow(
+      'createWithFlags failed',
+    );
+    await expect(host.define(parseDomain(LIVE_XML))).rejects.toThrow('defineXML failed');
+    expect(events.emitted).toEqual([]);
+    const count = (prefix: string): number => record.lines.filter((line) => line.startsWith(prefix)).length;
+    expect(count('expect no more')).toBe(count('expect ') - count('expect no more'));
+  });
+});
+
+describe('a domain ends up as it was asked for', () => {
+  test('paused, by suspending it where the driver does not know the flag', async () => {
+    upstream.failures.restoreFlags = { times: 1, error: UNSUPPORTED_FLAG() };
+    await host.restore(RUNNING, '/m', { paused: true, definition: DEFINITION });
+    expect(record.lines.filter((line) => !line.startsWith('expect'))).toEqual([
+      'restoreFlags /m 4',
+      'restoreFlags /m 0',
+      'lookupByUUID',
+      'getState',
+      'suspend',
+      'emit STARTED_FROM_SNAPSHOT',
+      'emit SUSPENDED_FROM_SNAPSHOT',
+    ]);
+    expect(record.lines).toContain('expect SUSPENDED_PAUSED');
+  });
+
+  test('running, by resuming it where it was saved paused', async () => {
+    upstream.state = 'paused';
+    await host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION });
+    expect(record.lines).toContain('resume');
+    expect(record.lines).toContain('expect RESUMED_UNPAUSED');
+    expect(events.emitted.at(-1)?.event).toBe('RESUMED_FROM_SNAPSHOT');
+  });
+
+  test('without the flag, an argument that libvirtd does not like is no reason to try again', async () => {
+    upstream.failures.restoreFlags = { times: 1, error: UNSUPPORTED_FLAG() };
+    await expect(host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION })).rejects.toThrow(
+      'unsupported flags',
+    );
+    expect(record.lines).not.toContain('restoreFlags /m 4');
+  });
+
+  test('or an error says that it ended at once', async () => {
+    upstream.ref = { ...GUEST, id: -1 };
+    await expect(host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION })).rejects.toThrow(
+      `operation failed: domain 'g' ended as soon as it was started`,
+    );
+    expect(events.emitted).toEqual([]);
+  });
+});
+
+test('a domain that goes while all are listed is in no list', async () => {
+  expect(await host.list()).toEqual([RUNNING]);
+  upstream.failures.getState = { times: 1, error: new LibvirtError('NO_DOMAIN', 'gone') };
+  expect(await host.list()).toEqual([]);
+  upstream.failures.getState = { times: 1 };
+  await expect(host.list()).rejects.toThrow('getState failed');
+});
+
+describe('the mechanism is chosen by the upstream', () => {
+  const unused = () => Promise.reject(new Error('not to be called'));
+  const images = {
+    ...{ create: unused, checkFree: unused, apply: unused, delete: unused, check: unused },
+    ...{ commit: unused, chain: unused, rebase: unused, remove: unused },
+  };
+  const libxl = {
+    checkDomainSnapshotSave: async () => {},
+    domainSnapshotSave: unused,
+    domainSnapshotRecover: unused,
+    domainHold: unused,
+    qmpSocketOf: unused,
+  };
+  const LIVE = { memory: true, memory_path: '/m', live: true } as const;
+
+  test.each([
+    ['Xen', libxl, undefined],
+    ['Xen', undefined, 'libxl cannot be used'],
+    ['QEMU', libxl, 'the upstream driver is QEMU, not Xen'],
+  ])('%s with libxl %p', async (type, found, reason) => {
+    upstream.type = type;
+    const logged: string[] = [];
+    const opened = await openLibvirtHost({
+      upstream,
+      events,
+      images,
+      liveDisks: NO_LIVE_DISKS,
+      ...(found && { libxl: found }),
+      scratchDir: '/scratch',
+      log: (text) => logged.push(text),
+    });
+    const live = opened.checkSave(RUNNING, LIVE);
+    if (reason === undefined) {
+      await expect(live).resolves.toBeUndefined();
+      expect(logged).toEqual([]);
+    } else {
+      await expect(live).rejects.toThrow('cannot be saved live through libvirt');
+      expect(logged).toEqual([`${reason}: snapshots of active domains go through virDomainSave and virDomainRestore`]);
+    }
+  });
+});

@@ -1,0 +1,44 @@
+import { expect, test } from '@jest/globals';
+import { LibvirtError } from '../../../../src/errors.ts';
+import type { DiskImage } from '../../../../src/model/disk-image.ts';
+import type { Domain } from '../../../../src/model/domain.ts';
+import { sharedImages } from '../../../../src/snapshots/chains/shared-images.ts';
+import type { SnapshotContext } from '../../../../src/snapshots/context.ts';
+import { parseDomain } from '../../../../src/xml/domain/domain.ts';
+
+const domainOf = (name: string): Domain => ({
+  ref: { name, uuid: `uuid of ${name}`, id: -1 },
+  state: 'shutoff',
+  persistent: true,
+});
+
+const standingOn = (path: string) =>
+  parseDomain(
+    `<domain type='xen'><name>g</name><devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/>` +
+      `<source file='${path}'/><target dev='xvda'/></disk></devices></domain>`,
+  );
+
+/** The error of looking at domain `gone`. */
+function looking(error: LibvirtError): Pick<SnapshotContext, 'host' | 'images'> {
+  return {
+    host: {
+      list: async () => ['own', 'gone', 'other'].map(domainOf),
+      definition: async ({ ref }: Domain) => {
+        if (ref.name === 'gone') throw error;
+        return standingOn('/d/base.qcow2');
+      },
+    },
+    images: { chain: async (image: DiskImage) => [image] },
+  } as unknown as Pick<SnapshotContext, 'host' | 'images'>;
+}
+
+test('a domain that goes while it is looked at stands on nothing', async () => {
+  const gone = new LibvirtError('NO_DOMAIN', "no domain with matching uuid 'uuid of gone'");
+  const shared = await sharedImages(looking(gone), domainOf('own'), ['/d/base.qcow2']);
+  expect([...shared].map(([path, { ref }]) => [path, ref.name])).toEqual([['/d/base.qcow2', 'other']]);
+});
+
+test('a domain that cannot be looked at for another reason may stand on any image', async () => {
+  const lost = new LibvirtError('RPC', 'connection to libvirtd is closed');
+  await expect(sharedImages(looking(lost), domainOf('own'), ['/d/base.qcow2'])).rejects.toBe(lost);
+});
