@@ -49,9 +49,12 @@ export class LibxlContext implements LibxlOperations {
   }
 
   /** A context, or why there is none. */
-  static async open(logFd: number): Promise<LibxlContext | Exclude<Probe, { state: 'ready' }>> {
+  static async open(
+    logFd: number,
+    load: () => ReturnType<typeof openLibxenlight> = openLibxenlight,
+  ): Promise<LibxlContext | Exclude<Probe, { state: 'ready' }>> {
     await refuseBlockedSignals();
-    const lib = await openLibxenlight();
+    const lib = await load();
     if ('tried' in lib) {
       const sonames = lib.tried.map(({ soname }) => soname).join(', ');
       const reasons = lib.tried
