@@ -151,6 +151,27 @@ export function explained(error: unknown, situation: string): LibvirtError {
   return new LibvirtError(code, `${detail} (${situation})`, { cause: error });
 }
 
+/** The same error, with what is still there because undoing failed too: `<error>; left over: <a>; <b>`. */
+export function withLeftovers(error: unknown, leftovers: readonly string[]): LibvirtError {
+  const known = asLibvirtError(error);
+  if (leftovers.length === 0) return known;
+  return new LibvirtError(known.code, `${known.detail}; left over: ${leftovers.join('; ')}`, { cause: known });
+}
+
+/** Undoes what was done before `cause`, latest first, and returns the error to throw: `cause`, with what is left over. */
+export async function undoAll(undoSteps: readonly (() => Promise<void>)[], cause: unknown): Promise<LibvirtError> {
+  const leftovers: string[] = [];
+  for (const undo of undoSteps.toReversed()) {
+    await undo().catch((reason: unknown) => leftovers.push(asLibvirtError(reason).detail));
+  }
+  return withLeftovers(cause, leftovers);
+}
+
+/** A signal for work that nobody can cancel. A new one for each: listeners do not pile up on a shared one. */
+export function neverAborted(): AbortSignal {
+  return new AbortController().signal;
+}
+
 /** Ends an operation that the client has cancelled. */
 export function throwIfCancelled(signal: AbortSignal): void {
   if (!signal.aborted) return;

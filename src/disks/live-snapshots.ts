@@ -3,7 +3,7 @@
  * what its device model serves, after the volumes of LVM and ZFS, which the caller's paused guest keeps in step.
  */
 
-import { asLibvirtError, LibvirtError, throwIfCancelled } from '../errors.ts';
+import { asLibvirtError, LibvirtError, neverAborted, throwIfCancelled, undoAll } from '../errors.ts';
 import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
 import { groupByBackend, VOLUMES } from './backend.ts';
 import { deleteLiveSnapshots, type LiveDeleteOptions } from './live-delete.ts';
@@ -29,7 +29,6 @@ import {
 } from './qemu/block-graph.ts';
 import { isDoubled, rereadImages } from './qemu/opened-twice.ts';
 import { Qmp, QmpReplyLost } from './qemu/qmp.ts';
-import { takeBack } from './undo-all.ts';
 
 /** `disks`: whose `pdev_path` is the image that the guest writes to now. `signal`: honoured up to the first change. */
 export type LiveSnapshotOptions = LiveDeleteOptions;
@@ -66,7 +65,7 @@ export class LiveSnapshots {
       for (const { root, snapshot } of found.served.filter(isExternal)) {
         const overlay = overlayOf(snapshot);
         await createOverlay(overlay, { path: root.path, format: root.driver, bytes: root.bytes });
-        snapshots.#made.push(() => snapshots.#takeBack(overlay));
+        snapshots.#made.push(() => snapshots.#undoOverlay(overlay));
       }
       return snapshots;
     } catch (error) {
@@ -107,7 +106,7 @@ export class LiveSnapshots {
    * Gives the error to throw: `cause`, with what is left where something is.
    */
   async undo(cause: unknown): Promise<LibvirtError> {
-    return await takeBack(this.#made.splice(0), cause);
+    return await undoAll(this.#made.splice(0), cause);
   }
 
   /** The disks that the device model serves. */
@@ -140,7 +139,7 @@ export class LiveSnapshots {
     // Before the transaction no image had a snapshot of this name, so one that is there after it is its.
     const deleteTaken = async () => {
       try {
-        await deleteLiveSnapshots({ ...this.#options, disks: internal, signal: NEVER });
+        await deleteLiveSnapshots({ ...this.#options, disks: internal, signal: neverAborted() });
       } catch (error) {
         const text = `internal snapshot '${name}' of ${listOf(internal)}: ${asLibvirtError(error).detail}`;
         throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
@@ -159,7 +158,7 @@ export class LiveSnapshots {
   }
 
   /** The overlay's node and file. A file that the guest may have written to, and cannot be merged back, stays. */
-  async #takeBack(overlay: Overlay): Promise<void> {
+  async #undoOverlay(overlay: Overlay): Promise<void> {
     const { disk, path } = overlay;
     const overlaid = this.#overlaid.get(disk);
     try {
@@ -173,9 +172,6 @@ export class LiveSnapshots {
     await removeOverlay(overlay);
   }
 }
-
-/** For what must not be cancelled a second time. */
-const NEVER = new AbortController().signal;
 
 interface ServedDisk {
   readonly snapshot: LibxlDiskSnapshot;
@@ -231,7 +227,7 @@ function requireServable(graph: BlockGraph, { disk, external }: LibxlDiskSnapsho
 async function removeNode(socket: string, disk: string, top: NodePath, base: NodePath): Promise<void> {
   const { attached } = await graphOf(socket, disk);
   if (!attached.some(({ node }) => node === top.node)) return await deleteUnused(socket, disk, top.path);
-  await runCommit(socket, { disk, root: top.node, top, base }, { signal: NEVER, progress: () => {} });
+  await runCommit(socket, { disk, root: top.node, top, base }, { signal: neverAborted(), progress: () => {} });
   await endCommit(socket, disk, top.path);
 }
 

@@ -1,6 +1,6 @@
 /** Snapshots of the disks of a domain that is not active, whatever storage they lie on. */
 
-import { LibvirtError } from '../errors.ts';
+import { LibvirtError, undoAll } from '../errors.ts';
 import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import { groupByBackend, VOLUMES } from './backend.ts';
@@ -18,7 +18,6 @@ import {
 import { imageChain, imageInfo } from './qemu/image-info.ts';
 import { QCOW2 } from './qemu/qcow2.ts';
 import { hasBackingImage } from './qemu/qcow2-table.ts';
-import { takeBack } from './undo-all.ts';
 import type { VolumeSnapshots } from './volumes/volume-snapshots.ts';
 
 /** Internal snapshots, by who makes them. */
@@ -44,7 +43,7 @@ export class OfflineImages {
         made.push(() => backend.delete(name, groups[kind]));
       }
     } catch (error) {
-      throw await takeBack(made, error);
+      throw await undoAll(made, error);
     }
   }
 

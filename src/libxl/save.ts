@@ -15,6 +15,7 @@
 
 import { stat } from 'node:fs/promises';
 import { checkLiveSnapshots, LiveSnapshots } from '../disks/live-snapshots.ts';
+import { neverAborted } from '../errors.ts';
 import { PartialMemoryImage } from '../memory/image-file.ts';
 import { memoryPathOf } from '../memory/image-path.ts';
 import { tieOf } from '../memory/tie.ts';
@@ -50,7 +51,7 @@ export async function checkDomainSnapshotSave(
   const { disks } = await requireSavable(toolstack, xen, domid, args);
   // Internal snapshots have one name in all images.
   const name = disks.find((disk) => disk.name !== undefined)?.name ?? '';
-  const { signal } = new AbortController();
+  const signal = neverAborted();
   const { monitor, hold } = guestOf(domid, toolstack);
   await checkLiveSnapshots({ monitor, hold, name, disks, signal });
 }

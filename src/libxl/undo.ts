@@ -1,7 +1,7 @@
-/** Taking back a save that failed: the guest runs again, its disks and the folder are as before. */
+/** Undoes a save that failed: the guest runs again, its disks and the folder are as before. */
 
 import type { LiveSnapshots } from '../disks/live-snapshots.ts';
-import { asLibvirtError, LibvirtError } from '../errors.ts';
+import { asLibvirtError, type LibvirtError, withLeftovers } from '../errors.ts';
 import type { PartialMemoryImage } from '../memory/image-file.ts';
 import type { Held } from './helper/protocol.ts';
 import type { LibxlSession, Toolstack } from './toolstack.ts';
@@ -14,8 +14,8 @@ export interface SaveState {
 }
 
 /**
- * Takes everything back, guest first, and returns the error to throw: `cause` itself where nothing is left, else
- * `cause` and for each thing that is left the command that repairs it.
+ * Undoes everything, guest first, and returns the error to throw: `cause`, with each thing that is left over and the
+ * command that repairs it.
  */
 export async function undoSave(
   toolstack: Toolstack,
@@ -27,8 +27,7 @@ export async function undoSave(
   const guest = await releaseGuest(toolstack, xen, domid, state.held);
   const error = await state.disks.undo(cause);
   const left = [guest, await discardImage(state.image)].filter((text) => text !== undefined);
-  if (left.length === 0) return error;
-  return new LibvirtError(error.code, [error.detail, ...left].join('; '), { cause: error });
+  return withLeftovers(error, left);
 }
 
 /** By the helper that stopped it, or a fresh one where that has died or failed. */
@@ -57,7 +56,7 @@ export function whatIsLeft(
   held: Held,
   info: Awaited<ReturnType<LibxlSession['release']>>,
 ): string | undefined {
-  if (!info) return `domain '${domid}' has ended meanwhile`;
+  if (!info) return `domain '${domid}' has ended`;
   if (info.shutdown && info.shutdown_reason === 'suspend') {
     return `domain '${domid}' is left suspended: 'xl resume ${domid}' (Xen 4.20 or newer) continues it`;
   }

@@ -1,25 +1,24 @@
-/** What an error says when undoing has failed, too. */
+/** Undoing after a failure. */
 
-import { asLibvirtError, LibvirtError } from '../errors.ts';
-import type { LibxlDiskSnapshot } from '../model/libxl.ts';
+import { asLibvirtError, type LibvirtError, withLeftovers } from '../errors.ts';
 import type { SnapshotContext } from './context.ts';
 
-/** Takes something back after a failure; where that fails, too, the error says so. */
-export async function alsoOnFailure(
-  { log }: SnapshotContext,
+/**
+ * Runs `undo` and returns the error to throw: `error`, and if undoing fails too, with `what` is left over and why. That
+ * is also logged: the client that asked may be gone.
+ */
+export async function undoAfterFailure(
+  { log }: Pick<SnapshotContext, 'log'>,
   error: unknown,
-  disks: readonly LibxlDiskSnapshot[],
+  what: string,
   undo: () => Promise<void>,
-): Promise<void> {
+): Promise<LibvirtError> {
   try {
     await undo();
-  } catch (left) {
-    const { code, detail } = asLibvirtError(error);
-    const overlays = disks.flatMap(({ external_path }) => external_path ?? []).map((path) => `'${path}'`);
-    const what = overlays.length > 0 ? `${overlays.join(', ')} may be left behind` : 'its data is left behind';
-    const text = `${detail}; and ${what}: ${asLibvirtError(left).detail}`;
-    // Whoever has asked may have gone.
-    log(text);
-    throw new LibvirtError(code, text, { cause: error });
+    return asLibvirtError(error);
+  } catch (reason) {
+    const failure = withLeftovers(error, [`${what}: ${asLibvirtError(reason).detail}`]);
+    log(failure.detail);
+    return failure;
   }
 }

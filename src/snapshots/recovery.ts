@@ -1,6 +1,6 @@
 /** What a daemon does at its start about operations that its predecessor did not finish. */
 
-import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
+import { asLibvirtError, isLibvirtError, LibvirtError, neverAborted } from '../errors.ts';
 import type { DiskImage } from '../model/disk-image.ts';
 import { movesOnto } from '../model/disk-image.ts';
 import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
@@ -9,14 +9,14 @@ import { virshCommand } from '../model/virsh-command.ts';
 import { diskImages } from '../xml/domain/images.ts';
 import { layeredSnapshots } from './chains/read-chains.ts';
 import type { SnapshotContext } from './context.ts';
-import { takeBack } from './create/undo.ts';
+import { undoCreate } from './create/undo.ts';
 import { deleteNow } from './delete/delete.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { PendingOperation } from './ports.ts';
 
 /** Its record is in the journal already, and nobody can cancel it. */
 const RECOVERING = {
-  signal: new AbortController().signal,
+  signal: neverAborted(),
   phase: async () => {},
   progress: () => {},
   commit: () => {},
@@ -115,7 +115,7 @@ async function finishCreate(
   }
   if (!args) return 'nothing had been done yet';
   await context.store.remove(snapshots.ref, snapshot);
-  await takeBack(context, domain, snapshot, args, RECOVERING);
+  await undoCreate(context, domain, snapshot, args, RECOVERING);
   return `it was taken back; the domain is ${domain.state}`;
 }
 

@@ -112,7 +112,7 @@ function says(outcome: Outcome, text: string): boolean {
 
 /** An error that tells what has become of the snapshot. */
 function tellsOf(outcome: Outcome, name: string): boolean {
-  const words = ['is left behind', 'data is left behind', 'is deleted in part', 'is taken', 'may be left'];
+  const words = ['is left behind', 'left over: ', 'is deleted in part', 'is taken', 'may be left'];
   return says(outcome, `'${name}'`) && words.some((text) => says(outcome, text));
 }
 
@@ -142,7 +142,7 @@ async function leftovers(seen: Case, listed: readonly string[]): Promise<readonl
   const memory = internal.filter((name) => SNAPSHOTS[name]?.state !== 'shutoff').map((name) => `${name}.save`);
   const told = (name: string) =>
     tellsOf(outcome, name.replace(/\.(save|xml)$/, '')) ||
-    (name.includes('/') && says(outcome, `${name}' may be left behind`)) ||
+    (name.includes('/') && says(outcome, 'left over: ') && says(outcome, `${name}'`)) ||
     (name.endsWith('.json') && world.daemon.log.includes(name));
   const found = [
     compare('snapshots in the image', inImage, internal, told),

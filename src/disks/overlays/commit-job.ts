@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LibvirtError, throwIfCancelled } from '../../errors.ts';
+import { LibvirtError, neverAborted, throwIfCancelled } from '../../errors.ts';
 import { deleteUnused } from '../qemu/block-graph.ts';
 import { Qmp } from '../qemu/qmp.ts';
 import type { CommitWatch } from './commit-progress.ts';
@@ -96,7 +96,7 @@ export async function endCommit(socket: string, disk: string, topPath: string): 
 }
 
 async function execute(socket: string, disk: string, command: string, args: object): Promise<unknown> {
-  await using qmp = await Qmp.connect(socket, new AbortController().signal);
+  await using qmp = await Qmp.connect(socket, neverAborted());
   return await qmp.execute(command, args, `disk '${disk}'`);
 }
 

@@ -3,13 +3,12 @@
 import { constants, type Stats } from 'node:fs';
 import { access, open, rm, stat } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
-import { LibvirtError, systemError } from '../../errors.ts';
+import { LibvirtError, systemError, undoAll } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { runProgram } from '../program.ts';
 import { imageChain, imageInfo } from '../qemu/image-info.ts';
 import { QEMU_IMG, syncFile } from '../qemu/qemu-img.ts';
-import { takeBack } from '../undo-all.ts';
 
 /** libvirt's choice (qemuSnapshotPrepareDiskExternal); the first is what is made where nothing is said. */
 const OVERLAY_FORMATS = ['qcow2', 'qed'] as const;
@@ -98,7 +97,7 @@ async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
     await runProgram(QEMU_IMG, ['create', '-q', '-f', format, ...backing, '--', path, String(base.bytes)], failure);
     await syncFile(path);
   } catch (error) {
-    throw await takeBack([() => removeImage(path)], error);
+    throw await undoAll([() => removeImage(path)], error);
   }
 }
 

@@ -4,7 +4,7 @@
  * asks QEMU which nodes its devices and exports are attached to, and tells the disks apart by image and node name.
  */
 
-import { LibvirtError } from '../../errors.ts';
+import { LibvirtError, neverAborted } from '../../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { Qmp } from './qmp.ts';
 
@@ -88,7 +88,7 @@ export async function queryBlockGraph(qmp: Qmp, subject: string): Promise<BlockG
 
 /** One short conversation that is not to be cancelled. */
 export async function graphOf(socket: string, disk: string): Promise<BlockGraph> {
-  await using qmp = await Qmp.connect(socket, new AbortController().signal);
+  await using qmp = await Qmp.connect(socket, neverAborted());
   return await queryBlockGraph(qmp, `disk '${disk}'`);
 }
 
@@ -97,7 +97,7 @@ export async function deleteUnused(socket: string, disk: string, path: string): 
   const graph = await graphOf(socket, disk);
   const used = new Set(chainsOf(graph).flat());
   const unused = graph.nodes.filter((node) => node.path === path && !used.has(node));
-  await using qmp = await Qmp.connect(socket, new AbortController().signal);
+  await using qmp = await Qmp.connect(socket, neverAborted());
   for (const { node } of unused) {
     await qmp.execute('blockdev-del', { 'node-name': node }, `node '${node}' of disk '${disk}'`);
   }

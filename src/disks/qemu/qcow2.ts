@@ -1,11 +1,10 @@
 /** qcow2 images and the internal snapshots in them, by qemu-img. */
 
 import { open, rm } from 'node:fs/promises';
-import { LibvirtError, systemError } from '../../errors.ts';
+import { LibvirtError, systemError, undoAll } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { runProgram } from '../program.ts';
-import { takeBack } from '../undo-all.ts';
 import type { VolumeSnapshots } from '../volumes/volume-snapshots.ts';
 import type { ImageSnapshot } from './image-info.ts';
 import { readSnapshotTable } from './qcow2-table.ts';
@@ -27,7 +26,7 @@ export const QCOW2: VolumeSnapshots = {
         made.push(() => changeSnapshots(image, '-d', name, `cannot delete internal snapshot '${name}' again`));
       }
     } catch (error) {
-      throw await takeBack(made, error);
+      throw await undoAll(made, error);
     }
   },
 

@@ -4,8 +4,7 @@
  */
 
 import { readdir } from 'node:fs/promises';
-import { LibvirtError } from '../../errors.ts';
-import { takeBack } from '../undo-all.ts';
+import { LibvirtError, undoAll } from '../../errors.ts';
 import {
   createSnapshot,
   groupOf,
@@ -39,7 +38,7 @@ export const LVM: ListedVolumeSnapshots = {
         made.push(() => remove(volume, snapshot));
       }
     } catch (error) {
-      throw await takeBack(made, error);
+      throw await undoAll(made, error);
     }
   },
 

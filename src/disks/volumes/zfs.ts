@@ -1,9 +1,8 @@
 /** Volumes of ZFS (zvols): `pool/vm@xlsnap.NAME`. What `zfs` has returned from is durable. */
 
-import { LibvirtError } from '../../errors.ts';
+import { LibvirtError, undoAll } from '../../errors.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { type Program, runProgram } from '../program.ts';
-import { takeBack } from '../undo-all.ts';
 import { escapeName, unescapeName } from './escape-name.ts';
 import type { ListedVolumeSnapshots } from './volume-snapshots.ts';
 
@@ -40,7 +39,7 @@ export const ZFS: ListedVolumeSnapshots = {
         made.push(...zvols.map((zvol) => () => destroy(zvol, name)));
       }
     } catch (error) {
-      throw await takeBack(made, error);
+      throw await undoAll(made, error);
     }
   },
 

@@ -10,7 +10,7 @@ import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
 import { commitLiveLayers } from '../../disks/overlays/live-commit.ts';
 import { imageExists } from '../../disks/overlays/overlays.ts';
 import { createQcow2Image } from '../../disks/qemu/qcow2.ts';
-import { systemError } from '../../errors.ts';
+import { neverAborted, systemError } from '../../errors.ts';
 import { readMemoryStream } from '../../memory/embedded-stream.ts';
 import { readMemoryImage } from '../../memory/image-file.ts';
 import { checkTie, retie } from '../../memory/tie.ts';
@@ -94,7 +94,7 @@ export class TestHost implements Host, AsyncDisposable {
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
     const domain = this.#domains.find(ref);
     const monitor = async () => domain.run.devices.qmpSocket;
-    await domain.exclusive(() => deleteLiveSnapshots({ name, disks, monitor, signal: new AbortController().signal }));
+    await domain.exclusive(() => deleteLiveSnapshots({ name, disks, monitor, signal: neverAborted() }));
   }
 
   async commit(

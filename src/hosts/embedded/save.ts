@@ -2,7 +2,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import { checkLiveSnapshots, type LiveSnapshotOptions, LiveSnapshots } from '../../disks/live-snapshots.ts';
-import { asLibvirtError, LibvirtError, systemError, throwIfCancelled } from '../../errors.ts';
+import { neverAborted, systemError, throwIfCancelled, undoAll } from '../../errors.ts';
 import { encodeMemoryStream, RAM_BYTES } from '../../memory/embedded-stream.ts';
 import { PartialMemoryImage } from '../../memory/image-file.ts';
 import { memoryPathOf } from '../../memory/image-path.ts';
@@ -24,8 +24,7 @@ export async function checkSave(run: Run, args: LibxlDomainSnapshotArgs): Promis
   memoryPathOf(args);
   for (const { disk } of disks) run.devices.node(disk.vdev);
   // A snapshot has one name in all its images.
-  if (disks.length > 0)
-    await checkLiveSnapshots(liveDisks(run, disks[0]?.name ?? '', disks, new AbortController().signal));
+  if (disks.length > 0) await checkLiveSnapshots(liveDisks(run, disks[0]?.name ?? '', disks, neverAborted()));
 }
 
 /**
@@ -59,8 +58,7 @@ export async function saveRun(
     };
     return { name, ...memory, ...taken };
   } catch (error) {
-    const failure = await snapshots.undo(error);
-    throw await discarded(image, failure);
+    throw await undoAll([async () => image?.discard()], await snapshots.undo(error));
   }
 }
 
@@ -104,14 +102,4 @@ async function writeImage(
   }
   job.progress({ done: RAM_BYTES, total: RAM_BYTES });
   return image;
-}
-
-async function discarded(image: PartialMemoryImage | undefined, cause: LibvirtError): Promise<LibvirtError> {
-  try {
-    await image?.discard();
-    return cause;
-  } catch (error) {
-    const text = `${cause.detail}; and not all could be taken back: ${asLibvirtError(error).detail}`;
-    return new LibvirtError(cause.code, text, { cause });
-  }
 }

@@ -2,7 +2,7 @@
 
 import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
 import { commitLiveLayers } from '../../disks/overlays/live-commit.ts';
-import { LibvirtError } from '../../errors.ts';
+import { LibvirtError, neverAborted } from '../../errors.ts';
 import type { domainHold } from '../../libxl/hold.ts';
 import type { domainSnapshotRecover } from '../../libxl/recover.ts';
 import type { checkDomainSnapshotSave, domainSnapshotSave, SavePhase } from '../../libxl/save.ts';
@@ -87,7 +87,7 @@ export class BesideLibvirt implements Mechanism {
     await checkSameDomain(this.#upstream, ref);
     const monitor = () => this.#libxl.qmpSocketOf(ref.id);
     const hold = () => this.#libxl.domainHold(ref.id);
-    await deleteLiveSnapshots({ name, disks, monitor, hold, signal: new AbortController().signal });
+    await deleteLiveSnapshots({ name, disks, monitor, hold, signal: neverAborted() });
   }
 
   async commit(

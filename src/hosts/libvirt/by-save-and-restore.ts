@@ -8,7 +8,7 @@ import { lstat, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { imageExists } from '../../disks/overlays/overlays.ts';
 import { syncFile } from '../../disks/qemu/qemu-img.ts';
-import { asLibvirtError, LibvirtError, throwIfCancelled } from '../../errors.ts';
+import { asLibvirtError, LibvirtError, neverAborted, throwIfCancelled } from '../../errors.ts';
 import { memoryPathOf } from '../../memory/image-path.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { movesOnto } from '../../model/disk-image.ts';
@@ -32,9 +32,6 @@ import { upstreamIdle } from './wait-until-idle.ts';
 
 /** virConnectGetType of the driver that tells of the pause at the beginning of its save, too. */
 const QEMU = 'QEMU';
-
-/** What libvirtd does goes on, whatever becomes of the job here. */
-const NEVER = new AbortController().signal;
 
 /** Phases of a create in which the domain may be away, and its memory image all there is of it. */
 const AWAY: ReadonlySet<Phase> = new Set<Phase>(['saving', 'saved', 'restoring']);
@@ -214,7 +211,7 @@ export class ThroughLibvirt implements Mechanism {
       await this.#departures.withReturn(ref, () => this.#upstream.saveFlags(ref, memoryPath, 0));
     } catch (error) {
       // Where libvirtd was lost meanwhile, the image may be all that is left of the guest, or still be written.
-      const now = await upstreamIdle(this.#upstream, ref, { signal: NEVER })
+      const now = await upstreamIdle(this.#upstream, ref, { signal: neverAborted() })
         .then(() => this.#upstream.lookupByUUID(ref.uuid))
         .catch(() => undefined);
       if (now?.id !== ref.id) throw notRestored(ref, { memoryPath }, asLibvirtError(error));

@@ -1,6 +1,6 @@
 /** Carries a create out, in an order in which every failure can be taken back. */
 
-import { LibvirtError } from '../../errors.ts';
+import { LibvirtError, neverAborted } from '../../errors.ts';
 import { type Move, movesOnto, reversed } from '../../model/disk-image.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
@@ -9,7 +9,7 @@ import { memoryImageBytes } from '../../model/memory-size.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 import { diskImages } from '../../xml/domain/images.ts';
 import { fromLibxlSnapshot, reused } from '../../xml/snapshot/libxl-args.ts';
-import { alsoOnFailure } from '../after-failure.ts';
+import { undoAfterFailure } from '../after-failure.ts';
 import { moveDisks } from '../chains/move-disks.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
@@ -17,7 +17,7 @@ import type { OperationJob } from '../jobs.ts';
 import type { Job } from '../ports.ts';
 import type { CreatePlan } from './plan.ts';
 import { saveActive, saveFrozen } from './save-running.ts';
-import { takeBack } from './undo.ts';
+import { leftoversOf, undoCreate } from './undo.ts';
 
 /**
  * Carries the snapshot out. New overlays are made, and the persistent definition points at them, before anything is
@@ -59,8 +59,8 @@ export async function take(
     return fromLibxlSnapshot(snapshot, taken);
   } catch (error) {
     await context.memory.tidy(domain.ref);
-    await alsoOnFailure(context, error, overlays, () => undoOverlays(context, domain, overlays, job));
-    throw error;
+    const undo = () => undoOverlays(context, domain, overlays, job);
+    throw await undoAfterFailure(context, error, leftoversOf(name, overlays), undo);
   }
 }
 
@@ -100,7 +100,7 @@ export async function undoOverlays(
 ): Promise<void> {
   const made = overlays.filter(({ external_reuse }) => !external_reuse);
   const now = await context.host.lookup(ref);
-  await takeBack(context, now, '', { disks: made }, { signal: new AbortController().signal, progress });
+  await undoCreate(context, now, '', { disks: made }, { signal: neverAborted(), progress });
   await moveDisks(context.host, now, 'persistent', reversed(movesOnto(overlays)));
 }
 
@@ -139,12 +139,11 @@ export async function record(
     await moveDisks(host, domain, 'live', movesOnto(args.disks ?? []));
     if (listed) await snapshots.put(snapshot, true);
   } catch (error) {
-    await alsoOnFailure(context, error, args.disks ?? [], async () => {
+    throw await undoAfterFailure(context, error, leftoversOf(snapshot.name, args.disks ?? []), async () => {
       if (listed) await removeMetadata(context, domain, snapshot.name);
-      const uncancelled = { signal: new AbortController().signal, progress: job.progress };
-      await takeBack(context, await host.lookup(domain.ref), snapshot.name, args, uncancelled);
+      const uncancelled = { signal: neverAborted(), progress: job.progress };
+      await undoCreate(context, await host.lookup(domain.ref), snapshot.name, args, uncancelled);
     });
-    throw error;
   }
 }
 

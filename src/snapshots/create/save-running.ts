@@ -5,9 +5,10 @@ import type { Domain } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import { CREATE } from '../../model/flags.ts';
 import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
-import { alsoOnFailure } from '../after-failure.ts';
+import { undoAfterFailure } from '../after-failure.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { Job } from '../ports.ts';
+import { leftoversOf } from './undo.ts';
 
 /** Clients see the guest stop and go on, as the qemu driver tells it: not where only disks are captured. */
 export async function saveActive(
@@ -62,9 +63,8 @@ export async function saveFrozen(
     return taken;
   } catch (error) {
     const internal = (args.disks ?? []).filter(({ external }) => !external);
-    await alsoOnFailure(context, error, [], async () => {
+    throw await undoAfterFailure(context, error, leftoversOf(name, internal), async () => {
       if (internal.length > 0) await context.host.deleteDiskSnapshots(domain, name, internal);
     });
-    throw error;
   }
 }

@@ -1,9 +1,9 @@
-/** Takes back a create: what it was to make is known from its parameters, how far it came does not matter. */
+/** Undoes a create. Works from the create's parameters alone, however far it got. */
 
 import type { LayerCommit } from '../../model/disk-image.ts';
 import { movesOnto, reversed } from '../../model/disk-image.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
-import type { LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { moveDisks } from '../chains/move-disks.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { Job } from '../ports.ts';
@@ -13,7 +13,7 @@ import type { Job } from '../ports.ts';
  * was written into an overlay goes into the image beneath. The name was free when the create began, so whatever bears
  * it is the create's.
  */
-export async function takeBack(
+export async function undoCreate(
   context: SnapshotContext,
   domain: Domain,
   name: string,
@@ -36,4 +36,10 @@ export async function takeBack(
   await moveDisks(host, domain, 'persistent', reversed(moves));
   if (args.memory_path === memory.path(domain.ref, name)) await memory.remove(domain.ref, name);
   else if (args.memory_path !== undefined) await memory.removeFile(args.memory_path);
+}
+
+/** What may be left over if undoing fails: the new overlays, or the data of a snapshot that has none. */
+export function leftoversOf(name: string, disks: readonly LibxlDiskSnapshot[]): string {
+  const overlays = disks.flatMap(({ external_path: path }) => (path === undefined ? [] : [`'${path}'`]));
+  return overlays.length > 0 ? overlays.join(', ') : `data of snapshot '${name}'`;
 }

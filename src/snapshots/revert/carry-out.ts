@@ -6,7 +6,7 @@ import type { Domain } from '../../model/domain.ts';
 import { isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { Phase } from '../../model/phases.ts';
-import { alsoOnFailure } from '../after-failure.ts';
+import { undoAfterFailure } from '../after-failure.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { OperationJob } from '../jobs.ts';
@@ -42,8 +42,8 @@ export async function carryOut(
   } catch (error) {
     // Nobody has written to them yet.
     const made = movesOnto(disks.overlays).map(({ to }) => to);
-    await alsoOnFailure(context, error, disks.overlays, () => images.remove(made));
-    throw error;
+    const paths = made.map(({ path }) => `'${path}'`).join(', ');
+    throw await undoAfterFailure(context, error, paths, () => images.remove(made));
   }
   let lost: unknown;
   if (target.kind === 'restore') {

@@ -345,7 +345,7 @@ describe('after a failure nothing is left', () => {
     await snapshots.take();
     await model.stop();
     const error = await snapshots.undo(new LibvirtError('SYSTEM_ERROR', 'journal failed'));
-    expect(error.detail).toMatch(`journal failed; and it is left behind: disk 'xvda' may be left on overlay '${path}'`);
+    expect(error.detail).toMatch(`journal failed; left over: disk 'xvda' may be left on overlay '${path}'`);
     expect(await images(model)).toContain('a.ov');
   });
 });

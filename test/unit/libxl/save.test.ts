@@ -162,7 +162,8 @@ describe('what cannot be taken back is in the message, with the command that rep
     await using vm = await guest();
     vm.xen.fail('resume', 'resume failed');
     vm.xen.instead.set('release', () => {});
-    const text = "resume failed; domain '5' is left suspended: 'xl resume 5' (Xen 4.20 or newer) continues it";
+    const text =
+      "resume failed; left over: domain '5' is left suspended: 'xl resume 5' (Xen 4.20 or newer) continues it";
     await expect(vm.save()).rejects.toMatchObject({ code: 'INTERNAL_ERROR', detail: text });
     expect(await vm.files()).toEqual([]);
   });
@@ -183,7 +184,7 @@ describe('what cannot be taken back is in the message, with the command that rep
     };
     const error = (await vm.save({ phase }).catch((reason: unknown) => reason)) as Error;
     expect(error.message).toMatch(
-      /^journal failed; and it is left behind: internal snapshot 's1' of disk 'xvda', disk 'xvdb': cannot talk to/,
+      /^journal failed; left over: internal snapshot 's1' of disk 'xvda', disk 'xvdb': cannot talk to/,
     );
     expect(vm.xen.runs).toBe(true);
     expect(await vm.files()).toEqual([]);

@@ -41,7 +41,7 @@ describe('creating', () => {
     await using lvm = await group();
     await lvm.fail('lvcreate 2', 'lvremove 1');
     await expect(LVM.create('s1', disks)).rejects.toThrow(
-      "lvcreate: made to fail; and it is left behind: cannot remove volume 'vg/thin.xlsnap.s1' of disk 'xvda'",
+      "lvcreate: made to fail; left over: cannot remove volume 'vg/thin.xlsnap.s1' of disk 'xvda'",
     );
   });
 
