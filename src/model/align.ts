@@ -1,21 +1,21 @@
-/** Alignment of a snapshot's disks with the domain's (virDomainSnapshotAlignDisks): the request becomes the full list. */
+/** Aligns a snapshot's disks with the domain's (virDomainSnapshotAlignDisks): turns the request into the full list. */
 
 import { LibvirtError } from '../errors.ts';
 import type { DomainDisk } from './domain.ts';
 import type { DiskSnapshot } from './snapshot.ts';
 
 interface AlignOptions {
-  /** The snapshot's name: generated file names end in it. */
+  /** The snapshot's name, which becomes the extension of generated file names. */
   readonly name: string;
-  /** Where a disk goes that says nothing itself. */
+  /** The location of disks that state none. */
   readonly location: 'internal' | 'external';
-  /** Which of the domain's disk paths are regular files: only beside those a name is generated. */
+  /** The domain's disk paths that are regular files: a name is generated only next to those. */
   readonly regularFiles: ReadonlySet<string>;
 }
 
 /**
- * Every disk of the domain, in the domain's order, each with its location; external ones with a file name. Refuses, in
- * libvirt's order and words, what does not fit the domain.
+ * Returns every disk of the domain, in the domain's order, with its location; external disks have a file name. Refuses a
+ * request that does not fit the domain, in libvirt's order and words.
  */
 export function alignDisks(
   requested: readonly DiskSnapshot[],
@@ -35,14 +35,17 @@ export function alignDisks(
   return withGeneratedNames(aligned, disks, options);
 }
 
-/** By target name or, where the name is a path, by the one disk with that source. */
+/** Finds a disk by its target or, if the name is a path, by its source, which must be unique. */
 function findDisk(name: string, disks: readonly DomainDisk[]): DomainDisk | undefined {
   if (!name.startsWith('/')) return disks.find(({ target }) => target === name);
   const matches = disks.filter(({ path }) => path === name);
   return matches.length === 1 ? matches[0] : undefined;
 }
 
-/** libvirt's `require_match`: in an internal snapshot a requested disk may only be internal, or left out with the domain's consent. */
+/**
+ * libvirt's `require_match`: in an internal snapshot a requested disk must be internal, or `no` if the domain says
+ * `no`, too.
+ */
 function locate(request: DiskSnapshot, disk: DomainDisk, { location }: AlignOptions): DiskSnapshot['location'] {
   const mustMatch = location === 'internal';
   let found = request.location;

@@ -1,11 +1,11 @@
-/** A disk of a libvirt definition as libvirt's libxl driver hands it to libxl (libxlMakeDisk in libxl_conf.c). */
+/** Translates a disk of a libvirt definition to libxl's, as libvirt's libxl driver does (libxlMakeDisk in libxl_conf.c). */
 
 import type { DomainDisk } from './domain.ts';
 import type { LibxlDeviceDisk, LibxlDiskFormat } from './libxl.ts';
 
 type Backend = NonNullable<LibxlDeviceDisk['backend']>;
 
-/** `driver/@name`, then `driver/@type`, to libxl's backend. What is not here libvirt refuses to start. */
+/** `driver/@name`, then `driver/@type`, to libxl's backend. libvirt refuses to start a domain with others. */
 const BACKENDS: Readonly<Record<string, Readonly<Partial<Record<LibxlDiskFormat, Backend>>>>> = {
   qemu: { qcow: 'qdisk', qcow2: 'qdisk', vhd: 'qdisk', raw: 'qdisk', qed: 'qdisk' },
   tap: { qcow: 'qdisk', qcow2: 'qdisk', vhd: 'tap', raw: 'tap' },
@@ -14,7 +14,7 @@ const BACKENDS: Readonly<Record<string, Readonly<Partial<Record<LibxlDiskFormat,
   phy: { raw: 'phy' },
 };
 
-/** libvirt's names of formats, where libxl has one. */
+/** libvirt's names of formats to libxl's. */
 const FORMATS: Readonly<Record<string, LibxlDiskFormat>> = {
   raw: 'raw',
   qcow: 'qcow',
@@ -24,15 +24,15 @@ const FORMATS: Readonly<Record<string, LibxlDiskFormat>> = {
   vpc: 'vhd',
 };
 
-/** A format in libxl's words; undefined where it has none. An absent format is raw, as in xl-disk-configuration(5). */
+/** Returns libxl's name of a format, or undefined if it has none. An absent format is raw, as in xl-disk-configuration(5). */
 export function libxlDiskFormat(format = 'raw'): LibxlDiskFormat | undefined {
   return own(FORMATS, format);
 }
 
 /**
- * Total: for a driver or format that libxl does not have, backend or format stay at libxl's default (`unknown`). A disk
- * without a driver is raw, and libxl itself picks its backend, so that is `unknown` here, too. `removable` is 1 for every
- * disk, as libvirt has it.
+ * Returns libxl's disk. Never fails: for a driver or format that libxl does not have, backend or format stay at libxl's
+ * default (`unknown`). A disk without a driver is raw, and libxl picks its backend, so that is `unknown`, too. `removable`
+ * is 1 for every disk, as in libvirt.
  */
 export function libxlDeviceDisk(disk: DomainDisk): LibxlDeviceDisk {
   const driver = disk.driver ?? (disk.type === 'network' ? 'qemu' : undefined);
@@ -51,7 +51,7 @@ export function libxlDeviceDisk(disk: DomainDisk): LibxlDeviceDisk {
   };
 }
 
-/** Names come from a user's XML, and every object has a `constructor`. */
+/** Looks up own keys only: names come from a user's XML, and every object has a `constructor`. */
 function own<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
   return Object.hasOwn(table, name) ? table[name] : undefined;
 }

@@ -1,31 +1,31 @@
-/** Image files of a domain's disks, and how disks go from one to another. */
+/** Image files of a domain's disks, and changes from one to another. */
 
 import type { LibxlDiskSnapshot } from './libxl.ts';
 
-/** An image file or block device, and QEMU's name of its format: stated, never probed. */
+/** An image file or block device, and QEMU's name of its format, which is stated and never probed. */
 export interface DiskImage {
   readonly path: string;
   readonly format: string;
 }
 
-/** An overlay to be merged into the image beneath it, and then removed. */
+/** An overlay to be merged into its backing image and then removed. */
 export interface LayerCommit {
   /** `xvda`. */
   readonly disk: string;
   readonly top: DiskImage;
   readonly base: DiskImage;
-  /** The layer that has `top` as its backing image; absent where `top` is what the guest writes to. */
+  /** The overlay whose backing image is `top`; absent if `top` is the active image. */
   readonly above?: DiskImage;
 }
 
-/** A disk that goes from one image to another. */
+/** A disk whose active image changes. */
 export interface Move {
   readonly disk: string;
   readonly from: DiskImage;
   readonly to: DiskImage;
 }
 
-/** From the image beneath to each overlay. */
+/** Returns the change from the base to the overlay for each disk. */
 export function movesOnto(disks: readonly LibxlDiskSnapshot[]): readonly Move[] {
   return disks.flatMap(({ disk, external, external_path, external_format = 'qcow2' }) => {
     if (!external || external_path === undefined || disk.pdev_path === undefined) return [];

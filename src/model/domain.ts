@@ -1,6 +1,9 @@
-/** What snapshots need to know of a domain: its handle, its state, its disks. */
+/** A domain as far as snapshots are concerned: its handle, its state, its disks. */
 
-/** A domain as libvirt's wire names it. `id` is -1 while it is not active. Look up by `uuid`: name and id may be stale. */
+/**
+ * A domain as libvirt's wire names it. `id` is -1 while it is not active. Look it up by `uuid`: name and id may be out
+ * of date.
+ */
 export interface DomainRef {
   readonly name: string;
   readonly uuid: string;
@@ -19,7 +22,7 @@ export const DOMAIN_STATES = [
   'pmsuspended',
 ] as const;
 
-/** A state of a domain, in the word that libvirt writes for it. */
+/** A state of a domain, by the word that libvirt writes for it. */
 export type DomainState = (typeof DOMAIN_STATES)[number];
 
 /** Details of a domain's state: the numbers of virDomainRunningReason, virDomainPausedReason, virDomainShutoffReason. */
@@ -34,11 +37,11 @@ export interface Domain {
   readonly ref: DomainRef;
   readonly state: DomainState;
   readonly persistent: boolean;
-  /** It is off, and its next start goes on from memory that was saved (virDomainManagedSave). */
+  /** The domain is off, and its next start resumes a managed save (virDomainManagedSave). */
   readonly managedSave?: true;
 }
 
-/** What lists and simple queries need of a domain, from memory. */
+/** What lists and simple queries need of a domain; answered from memory. */
 export interface DomainSummary {
   readonly ref: DomainRef;
   readonly state: DomainState;
@@ -59,10 +62,10 @@ export function isActive({ ref }: Pick<Domain, 'ref'>): boolean {
 
 /** `snapshot=` of a disk or of the memory (virDomainSnapshotLocation). */
 export const SNAPSHOT_LOCATIONS = ['default', 'no', 'internal', 'external', 'manual'] as const;
-/** Whether and where something is captured; `default` where a document does not say. */
+/** Whether and where something is captured; `default` if a document does not say. */
 export type SnapshotLocation = (typeof SNAPSHOT_LOCATIONS)[number];
 
-/** virStorageType, those a snapshot can meet. */
+/** The values of virStorageType that occur in snapshots. */
 export type StorageType = 'none' | 'file' | 'block' | 'dir' | 'network' | 'volume' | 'nvme' | 'vhostuser';
 
 /** A disk of a domain definition, in libvirt's order of disks (which is not always the document's). */
@@ -74,9 +77,9 @@ export interface DomainDisk {
   readonly type: StorageType;
   /** Source file or block device; absent for an empty drive and for network sources. */
   readonly path?: string;
-  /** True where there is a medium: a path, or a network or volume source. */
+  /** True if there is a medium: a path, or a network or volume source. */
   readonly hasSource: boolean;
-  /** Format in libvirt's words (`raw`, `qcow2`); absent where the definition does not say. */
+  /** Format in libvirt's words (`raw`, `qcow2`); absent if the definition does not say. */
   readonly format?: string;
   /** `driver/@name`: `qemu`, `phy`, `file`, `tap`, … */
   readonly driver?: string;

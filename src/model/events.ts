@@ -1,5 +1,6 @@
-/** Lifecycle events of libvirt (virDomainEventType and its details): the ones that snapshots cause or must hide. */
+/** Lifecycle events of libvirt (virDomainEventType and its details): those that snapshots cause or must hide. */
 
+/** A virDomainEventType with its detail, as libvirt's numbers. */
 export interface LifecycleEvent {
   readonly event: number;
   readonly detail: number;
@@ -7,6 +8,7 @@ export interface LifecycleEvent {
 
 const of = (event: number, detail: number): LifecycleEvent => ({ event, detail });
 
+/** The events by name. */
 export const LIFECYCLE = {
   DEFINED_ADDED: of(0, 0),
   DEFINED_UPDATED: of(0, 1),

@@ -1,5 +1,6 @@
 /** Flag bits of libvirt's snapshot calls (include/libvirt/libvirt-domain-snapshot.h), with libvirt's names. */
 
+/** virDomainSnapshotCreateFlags. */
 export const CREATE = {
   REDEFINE: 0x1,
   CURRENT: 0x2,
@@ -13,8 +14,9 @@ export const CREATE = {
   VALIDATE: 0x200,
 } as const;
 
+/** virDomainSnapshotListFlags. */
 export const LIST = {
-  /** Of a domain: only roots. Of a snapshot the same bit means DESCENDANTS. */
+  /** For a domain, lists only roots. For a snapshot the same bit is DESCENDANTS. */
   ROOTS: 0x1,
   DESCENDANTS: 0x1,
   METADATA: 0x2,
@@ -29,8 +31,10 @@ export const LIST = {
   TOPOLOGICAL: 0x400,
 } as const;
 
+/** virDomainSnapshotRevertFlags. */
 export const REVERT = { RUNNING: 0x1, PAUSED: 0x2, FORCE: 0x4, RESET_NVRAM: 0x8 } as const;
 
+/** virDomainSnapshotDeleteFlags. */
 export const DELETE = { CHILDREN: 0x1, METADATA_ONLY: 0x2, CHILDREN_ONLY: 0x4 } as const;
 
 /** virDomainXMLFlags; the first bit is also VIR_DOMAIN_SNAPSHOT_XML_SECURE. */

@@ -1,4 +1,4 @@
-/** libxl_device_disk as libxl's own to_json prints it: what is absent has libxl's default. */
+/** libxl_device_disk as libxl's own to_json prints it; an absent field has libxl's default. */
 export interface LibxlDeviceDisk {
   readonly backend_domid?: number;
   readonly backend_domname?: string;
@@ -23,32 +23,32 @@ export type LibxlDefbool = boolean | '<default>';
 /** One disk's part in a snapshot. `disk` is libxl's own struct, embedded. */
 export interface LibxlDiskSnapshot {
   readonly disk: LibxlDeviceDisk;
-  /** Name of the internal snapshot inside the image; unused where `external`. */
+  /** Name of the internal snapshot inside the image; unused if `external`. */
   readonly name?: string;
   readonly external?: boolean;
   readonly external_format?: LibxlDiskFormat;
   readonly external_path?: string;
-  /** The overlay is there already, made by the caller with the right backing image. Default: it must not be. */
+  /** The overlay exists already, made by the caller with the right backing image. Default: it must not exist. */
   readonly external_reuse?: boolean;
 }
 
 /** Parameters of domainSnapshotSave. The caller supplies every path. */
 export interface LibxlDomainSnapshotArgs {
-  /** Save the RAM. Default: yes where `memory_path` is given. */
+  /** Save the RAM. Default: yes if `memory_path` is given. */
   readonly memory?: LibxlDefbool;
   readonly memory_path?: string;
-  /** Keep the guest running while RAM is written, but for the last pass (LIBXL_SUSPEND_LIVE). Default: no. */
+  /** Keep the guest running while RAM is written, except during the last pass (LIBXL_SUSPEND_LIVE). Default: no. */
   readonly live?: LibxlDefbool;
   readonly disks?: readonly LibxlDiskSnapshot[];
 }
 
-/** A disk as found after the snapshot. */
+/** A disk after the snapshot. */
 export interface LibxlDiskSnapshotResult extends LibxlDiskSnapshot {
-  /** Image that the guest writes to now. */
+  /** The active image. */
   readonly path?: string;
-  /** Image beneath it, where there is one. */
+  /** Its backing image, if it has one. */
   readonly backing?: string;
-  /** QEMU's block node of the disk's top image. */
+  /** QEMU's block node of the active image. */
   readonly node?: string;
 }
 
@@ -62,15 +62,15 @@ export interface LibxlDomainSnapshot {
   /** Seconds since the epoch. */
   readonly creation_time?: number;
   readonly disks?: readonly LibxlDiskSnapshotResult[];
-  /** libxl_domain_config in libxl-json, without a domid: what domainSnapshotRestore builds the new domain from. */
+  /** libxl_domain_config in libxl-json, without a domid. domainSnapshotRestore builds the new domain from it. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly timings?: LibxlSnapshotTimings;
 }
 
-/** How long the parts took, milliseconds. */
+/** Durations of the steps, milliseconds. */
 export interface LibxlSnapshotTimings {
   readonly suspend_ms?: number;
   readonly disks_ms?: number;
-  /** From the end of the suspend to the unpause: what disks and our own steps add to libxl's own pause. */
+  /** From the end of the suspend to the unpause: the time that disks and our own steps add to libxl's pause. */
   readonly resume_ms?: number;
 }

@@ -1,4 +1,4 @@
-/** Which snapshots a list call returns: libvirt's groups of filter bits. */
+/** Filters the snapshots of a list call by libvirt's groups of bits. */
 
 import { LIST } from './flags.ts';
 import { isExternal, type SnapshotDef } from './snapshot.ts';
@@ -9,7 +9,7 @@ interface FilterContext {
   readonly hasChildren: boolean;
 }
 
-/** One row per bit. Within a group, no bit or all bits mean no filtering; between groups all must hold. */
+/** One row per bit. Within a group, no bit or all bits mean no filtering; a snapshot must pass all groups. */
 const GROUPS: readonly (readonly {
   readonly bit: number;
   readonly holds: (s: Listed, c: FilterContext) => boolean;
@@ -18,7 +18,7 @@ const GROUPS: readonly (readonly {
     { bit: LIST.METADATA, holds: () => true },
     { bit: LIST.NO_METADATA, holds: () => false },
   ],
-  // Two groups, as in libvirt 9.0: asked for together they leave nothing.
+  // Two groups, as in libvirt 9.0: both bits together match nothing.
   [{ bit: LIST.LEAVES, holds: (_, { hasChildren }) => !hasChildren }],
   [{ bit: LIST.NO_LEAVES, holds: (_, { hasChildren }) => hasChildren }],
   [
@@ -32,7 +32,7 @@ const GROUPS: readonly (readonly {
   ],
 ];
 
-/** True for what passes every group of `flags`. */
+/** Returns a predicate that is true for snapshots that pass every group of `flags`. */
 export function filterOf(flags: number): (snapshot: Listed, hasChildren: boolean) => boolean {
   const asked = GROUPS.map((group) => group.filter(({ bit }) => flags & bit)).filter(({ length }) => length > 0);
   return (snapshot, hasChildren) => asked.every((group) => group.some(({ holds }) => holds(snapshot, { hasChildren })));

@@ -1,17 +1,17 @@
-/** The snapshot as libvirt describes it (virDomainSnapshotDef): read from XML, written to XML, stored. */
+/** The snapshot as libvirt describes it (virDomainSnapshotDef), in the form that is read, written and stored. */
 
 import type { DomainState, SnapshotLocation, StorageType } from './domain.ts';
 import type { XmlElement } from './element.ts';
 
-/** A domain's state when the snapshot was taken; `disk-snapshot` is libvirt's extra one for disks of an active domain. */
+/** A domain's state when the snapshot was taken; `disk-snapshot`: only the disks of an active domain. */
 export type SnapshotState = DomainState | 'disk-snapshot';
 
-/** `<memory snapshot= file=>`. A file is there exactly when the location is external. */
+/** `<memory snapshot= file=>`. It has a file exactly if the location is external. */
 export type MemorySnapshot =
   | { readonly location: 'default' | 'no' | 'internal' }
   | { readonly location: 'external'; readonly file: string };
 
-/** Where an external snapshot's new layer lies, or the bare format where only that was given. */
+/** The new overlay of an external snapshot, or only its format if no path was given. */
 export interface DiskTarget {
   readonly type: StorageType;
   /** `driver/@type`. */
@@ -20,13 +20,16 @@ export interface DiskTarget {
   readonly metadataCacheMaxSize?: bigint;
   /** `@file` of type file, `@dev` of type block, the name of a network source without its pool or volume. */
   readonly path?: string;
-  /** The normalised `<source>` element, where it says more than `path` of type file or block (all types, incl. children). */
+  /** The normalised `<source>` element, if it holds more than `path` of type file or block (all types, incl. children). */
   readonly source?: XmlElement;
 }
 
-/** One `<disk>` of `<disks>` or `<revertDisks>`. `target` is there when a path, a format or a type other than file was given. */
+/**
+ * One `<disk>` of `<disks>` or `<revertDisks>`. It has a `target` if a path, a format or a type other than file was
+ * given.
+ */
 export interface DiskSnapshot {
-  /** Target name once aligned; as the user wrote it before (a path is allowed then). */
+  /** The target once aligned; before that, the user's text, which may be a path. */
   readonly name: string;
   readonly location: SnapshotLocation;
   readonly target?: DiskTarget;
@@ -46,11 +49,11 @@ export interface SnapshotDef {
   readonly revertDisks: readonly DiskSnapshot[];
   /** The domain's full inactive definition at that moment; absent in old or foreign documents. */
   readonly domain?: XmlElement;
-  /** The persistent definition, where the domain was active and had one; its root is named `domain` too. */
+  /** The persistent definition, if the domain was active and had one; its root is named `domain`, too. */
   readonly inactiveDomain?: XmlElement;
 }
 
-/** What a client asks for: the same document before the domain's facts are filled in. */
+/** A client's request: the same document before the domain's own data is filled in. */
 export interface SnapshotRequest {
   readonly name: string;
   readonly description?: string;
@@ -59,12 +62,12 @@ export interface SnapshotRequest {
   readonly disks: readonly DiskSnapshot[];
 }
 
-/** External = its memory or any disk is (libvirt's VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL). */
+/** True if the memory or any disk is external (libvirt's VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL). */
 export function isExternal(snapshot: Pick<SnapshotDef, 'memory' | 'disks'>): boolean {
   return snapshot.memory.location === 'external' || snapshot.disks.some((disk) => disk.location === 'external');
 }
 
-/** What is kept in memory of a snapshot: enough for every list, without its definitions. */
+/** The part of a snapshot that is kept in memory: enough for every list, without its definitions. */
 export interface SnapshotEntry {
   readonly name: string;
   readonly parent?: string;
@@ -74,6 +77,7 @@ export interface SnapshotEntry {
   readonly disks: SnapshotDef['disks'];
 }
 
+/** Returns the part that is kept in memory. */
 export function entryOf({ name, parent, state, creationTime, memory, disks }: SnapshotDef): SnapshotEntry {
   return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks };
 }

@@ -1,6 +1,6 @@
 /**
  * A domain's snapshots as a tree under an invisible root, as libvirt's virDomainMomentObjList. Links follow parent
- * names; a snapshot whose parent is not there hangs off the root and keeps the name.
+ * names; a snapshot whose parent is missing becomes a child of the root and keeps the parent's name.
  */
 
 interface Named {
@@ -11,16 +11,17 @@ interface Named {
 /** The invisible root's key among the parents. */
 const ROOT = Symbol('root');
 
+/** The tree of one domain's snapshots, by name. */
 export class SnapshotTree<T extends Named> {
   readonly #nodes = new Map<string, T>();
   /** Children in the order they were linked. */
   readonly #children = new Map<string | typeof ROOT, Set<string>>();
-  /** Whom a node hangs off: its parent, or the root when that is missing or would close a cycle. */
+  /** The node that each is a child of: its parent, or the root if that is missing or would close a cycle. */
   readonly #linked = new Map<string, string | typeof ROOT>();
 
   /**
-   * Builds a tree from stored entries in any order. `consistent` tells whether every parent was found and no parents
-   * formed a cycle; the offenders hang off the root.
+   * Builds a tree from stored entries in any order. `consistent`: every parent was found and no parents form a cycle;
+   * entries that break this become children of the root.
    */
   static of<T extends Named>(entries: Iterable<T>): { readonly tree: SnapshotTree<T>; readonly consistent: boolean } {
     const tree = new SnapshotTree<T>();
@@ -65,7 +66,7 @@ export class SnapshotTree<T extends Named> {
     this.#children.delete(name);
   }
 
-  /** The parent object; undefined for a root, also where the named parent is missing. */
+  /** Returns the parent; undefined for a root, also if the named parent is missing. */
   parentOf(name: string): T | undefined {
     const linked = this.#linked.get(name);
     return typeof linked === 'string' ? this.#nodes.get(linked) : undefined;
@@ -84,14 +85,17 @@ export class SnapshotTree<T extends Named> {
     return (this.#children.get(name)?.size ?? 0) > 0;
   }
 
-  /** Everything beneath a node, or beneath the root: parents before children. */
+  /** Returns all descendants of a node, or of the root: parents before children. */
   descendants(name?: string): readonly T[] {
     const found: T[] = [...this.#childrenOf(name ?? ROOT)];
     for (const node of found) found.push(...this.#childrenOf(node.name));
     return found;
   }
 
-  /** Of each cycle of parent names the last member: libvirt links in order, and refuses the link that closes the ring. */
+  /**
+   * Returns the last member of each cycle of parent names: libvirt links in order and refuses the link that closes a
+   * cycle.
+   */
   #cycleClosers(): ReadonlySet<string> {
     const order = new Map([...this.#nodes.keys()].map((name, index) => [name, index]));
     const walked = new Set<string>();

@@ -1,17 +1,17 @@
-/** Files and folders that are there, whole, after a crash: nothing here resolves before it is on the disk. */
+/** Crash-safe changes of files and folders: nothing here resolves before the change is on disk. */
 
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 
-/** Ends the name of a file that is being written. */
+/** Suffix of a file that is being written. */
 export const UNFINISHED = '.new';
 
-/** Whoever could put a link there must not make us write elsewhere. */
+/** Does not follow links: somebody could place one there to make us write elsewhere. */
 const WRITE_NO_LINK = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
 
-/** Replaces a file whole, as libvirt does: `<file>.new`, mode 0600, then a rename. A failure leaves the old file. */
+/** Replaces a file whole, as libvirt does: `<file>.new`, mode 0600, then a rename. If it fails, the old file stays. */
 export async function writeFileAtomically(path: string, text: string): Promise<void> {
   const fresh = `${path}${UNFINISHED}`;
   try {
@@ -29,7 +29,7 @@ export async function writeFileAtomically(path: string, text: string): Promise<v
   await syncFolder(dirname(path));
 }
 
-/** Removes a file; one that is not there is no error. */
+/** Removes a file; accepts that it is missing. */
 export async function removeFile(path: string): Promise<void> {
   try {
     await unlink(path);
@@ -40,7 +40,7 @@ export async function removeFile(path: string): Promise<void> {
   await syncFolder(dirname(path));
 }
 
-/** Makes a folder, and those above it, where they are missing. `mode` is for the ones that are made. */
+/** Creates a folder and its parents if they are missing. `mode`: of the created ones. */
 export async function makeFolder(path: string, mode: number): Promise<void> {
   try {
     await mkdir(path, { mode });
@@ -57,13 +57,13 @@ export async function makeFolder(path: string, mode: number): Promise<void> {
   await syncFolder(dirname(path));
 }
 
-/** Makes a folder of ours where it is missing. Refuses a link: what it leads to is somebody else's. */
+/** Creates a folder of ours if it is missing. Refuses a link, which may lead to somebody else's folder. */
 export async function makeOwnFolder(path: string, mode: number): Promise<void> {
   await makeFolder(path, mode);
   await refuseLink(path);
 }
 
-/** Refuses a folder that is a link; one that is not there is no error. */
+/** Refuses a folder that is a symbolic link; accepts that it is missing. */
 export async function refuseLink(path: string): Promise<void> {
   const found = await lstat(path).catch((error) => {
     if (isMissing(error)) return undefined;
@@ -74,7 +74,7 @@ export async function refuseLink(path: string): Promise<void> {
   }
 }
 
-/** Removes a folder that has become empty; one with something in it stays. */
+/** Removes a folder if it is empty. */
 export async function removeEmptyFolder(path: string): Promise<void> {
   try {
     await rmdir(path);
@@ -86,7 +86,7 @@ export async function removeEmptyFolder(path: string): Promise<void> {
   await syncFolder(dirname(path));
 }
 
-/** Gives a folder another name beside the old one. Refuses to replace one that has something in it; a missing one is no error. */
+/** Renames a folder. Refuses to replace a folder that is not empty; accepts that `from` is missing. */
 export async function renameFolder(from: string, to: string): Promise<void> {
   try {
     await rename(from, to);
@@ -97,7 +97,7 @@ export async function renameFolder(from: string, to: string): Promise<void> {
   await syncFolder(dirname(to));
 }
 
-/** True for the error of a file or folder that is not there. */
+/** True for the error of a missing file or folder (ENOENT). */
 export function isMissing(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'ENOENT';
 }
@@ -109,7 +109,7 @@ async function isFolder(path: string): Promise<boolean> {
   );
 }
 
-/** A rename or a removal is only durable once its folder is. */
+/** A rename or a removal is durable only after its folder is synced. */
 async function syncFolder(path: string): Promise<void> {
   try {
     await using folder = await open(path, 'r');

@@ -1,7 +1,8 @@
-/** Where the daemon keeps its files unless told otherwise, and so where xlsnap looks at them. */
+/** The daemon's default folders, which xlsnap reads, too. */
 
 import { join } from 'node:path';
 
+/** The daemon's folders: absolute paths. */
 export interface Folders {
   /** libvirt's own files of snapshots: `<domain>/<snapshot>.xml`. */
   readonly snapshotDir: string;
@@ -11,7 +12,10 @@ export interface Folders {
   readonly stateDir: string;
 }
 
-/** `uri`: what is served, `xen:///system`; everything but Xen is the embedded host, which has all in `embeddedHome`. */
+/**
+ * Returns the folders for the served `uri`, `xen:///system`; any other is the embedded host's, which keeps all in
+ * `embeddedHome`.
+ */
 export function defaultFolders(uri: string, embeddedHome: string): Folders {
   if (uri.startsWith('xen')) {
     return {

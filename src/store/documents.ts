@@ -1,10 +1,11 @@
-/** Documents that were read and written for a client once: the same few are asked for again and again. */
+/** A cache of documents that were formatted for clients, who ask for the same few again and again. */
 
-/** Characters that are kept, of all domains together. */
+/** Default size of the cache in characters, for all domains together. */
 const KEPT_MAX = 8 * 1024 * 1024;
 
+/** Keeps the documents that were used last. */
 export class Documents {
-  /** The one that was asked for last is the last. */
+  /** In the order of use: the one that was used last is the last. */
   readonly #kept = new Map<string, string>();
   readonly #max: number;
   #size = 0;
@@ -15,7 +16,7 @@ export class Documents {
     this.#max = max;
   }
 
-  /** The kept document, or what `write` makes; which is kept unless something was forgotten meanwhile. */
+  /** Returns the kept document, or the result of `write`, which is kept unless a document was forgotten while it ran. */
   async get(key: string, write: () => Promise<string>): Promise<string> {
     const known = this.#kept.get(key);
     if (known !== undefined) {

@@ -1,4 +1,4 @@
-/** A folder belongs to one daemon at a time. */
+/** Locks folders, so that only one daemon at a time uses them. */
 
 import { stat } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
@@ -8,10 +8,10 @@ import { makeFolder } from './atomic-file.ts';
 const FOLDER_MODE = 0o700;
 
 /**
- * Makes the folders where they are missing and locks them until disposed of; OPERATION_FAILED where another daemon has
- * one. The lock is an abstract socket named after the folder's inode and its time of birth (a number alone is used again
- * when a folder is removed): it ends with its process, however that ends, and another path to the same folder is no way
- * around it.
+ * Creates the folders if they are missing and locks them until disposed of. Refuses (OPERATION_FAILED) if another daemon
+ * has locked one. The lock is an abstract socket named after the folder's inode and its birth time (inode numbers are
+ * reused): the kernel releases it when the process ends, however it ends, and another path to the same folder leads to the
+ * same lock.
  */
 export async function lockFolders(folders: readonly string[]): Promise<AsyncDisposable> {
   const locks = new Map<string, Server>();

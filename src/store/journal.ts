@@ -1,4 +1,4 @@
-/** What is under way, on the disk: `<state dir>/journal/<uuid>.json`, one record per domain. */
+/** Records of operations under way: `<state dir>/journal/<uuid>.json`, one per domain. */
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
-/** Names of some hundred disks and their images. */
+/** Room for the names of some hundred disks and their images. */
 const MAX_RECORD_BYTES = 1024 * 1024;
 
 export class FileJournal implements Journal {
@@ -43,13 +43,13 @@ export class FileJournal implements Journal {
     };
   }
 
-  /** A record that was cut off while it was written is no record: what it announced had not begun. */
+  /** Ignores a record that was cut off while it was written: its operation had not begun. */
   async pending(): Promise<readonly (PendingOperation | LibvirtError)[]> {
     for (const name of await this.#list()) if (name.endsWith(UNFINISHED)) await removeFile(join(this.#dir, name));
     return await this.records();
   }
 
-  /** What `pending` gives, for those who only look while the daemon works. */
+  /** Returns what `pending` returns, without changing anything: for programs that read while the daemon runs. */
   async records(): Promise<readonly (PendingOperation | LibvirtError)[]> {
     const names = (await this.#list()).filter((name) => name.endsWith(SUFFIX)).sort();
     const records = names.map((name) => readRecord(this.#dir, name).catch(asLibvirtError));
@@ -73,7 +73,7 @@ export class FileJournal implements Journal {
   }
 }
 
-/** Undefined where it has ended meanwhile. */
+/** Returns undefined if the operation has ended by now. */
 async function readRecord(folder: string, name: string): Promise<PendingOperation | undefined> {
   const path = join(folder, name);
   const text = await readOwnFile(path, MAX_RECORD_BYTES).catch((error) => {
@@ -85,7 +85,7 @@ async function readRecord(folder: string, name: string): Promise<PendingOperatio
   if (record && name === `${record.domain.uuid}${SUFFIX}`) return record;
   throw new LibvirtError(
     'INTERNAL_ERROR',
-    `'${path}' is no record of an operation: see what snapshots its domain has, then remove the file`,
+    `'${path}' is not a record of an operation: see what snapshots its domain has, then remove the file`,
   );
 }
 
@@ -104,7 +104,7 @@ function parseRecord(text: string): PendingOperation | undefined {
   }
 }
 
-/** Everything that is taken back by these is named by text: a record that was damaged must not make us touch others' files. */
+/** Undoing an operation uses these paths: a damaged record must not make us touch others' files. */
 function areArgs(args: unknown): args is LibxlDomainSnapshotArgs {
   const { memory_path, disks = [] } = args as LibxlDomainSnapshotArgs;
   const texts = [memory_path, ...disks.flatMap(({ disk, external_path }) => [disk.pdev_path, external_path])];

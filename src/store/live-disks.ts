@@ -1,6 +1,6 @@
 /**
- * Disks of running domains that stand on other images than their libvirtd knows: `<state dir>/live-disks/<uuid>.json`.
- * A record is about one run of a domain: with another id, or after the machine has started anew, it is of no account.
+ * Disks of running domains whose active image is another than libvirtd knows: `<state dir>/live-disks/<uuid>.json`. A record
+ * belongs to one run of a domain: it is ignored if the domain's id differs or the host has rebooted.
  */
 
 import { readdir, readFile } from 'node:fs/promises';
@@ -15,7 +15,7 @@ import { pathSegment } from './path-segment.ts';
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
 const MAX_RECORD_BYTES = 1024 * 1024;
-/** Random at each start of the kernel. */
+/** A random UUID for each boot. */
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
 interface Run {
@@ -23,6 +23,7 @@ interface Run {
   readonly disks: ReadonlyMap<string, DiskImage>;
 }
 
+/** LiveDisks in files, so that they survive a restart of the daemon. */
 export class LiveDiskFiles implements LiveDisks {
   readonly #dir: string;
   readonly #bootId: string;
@@ -35,8 +36,8 @@ export class LiveDiskFiles implements LiveDisks {
   }
 
   /**
-   * Reads what an earlier daemon has recorded, and removes what is from before the machine's start. A record that cannot be
-   * used is told to `log`, and left out.
+   * Reads the records of an earlier daemon and removes those from before the last boot. Reports a record that cannot be used
+   * to `log` and leaves it out.
    */
   static async open(stateDir: string, log: (text: string) => void): Promise<LiveDiskFiles> {
     const dir = join(stateDir, 'live-disks');
@@ -72,7 +73,7 @@ export class LiveDiskFiles implements LiveDisks {
     return run?.id === id ? run.disks : new Map();
   }
 
-  /** Known at once, whether or not it could be written: what is on the disks does not wait. */
+  /** Takes effect at once, even if the record cannot be written: the disks have changed already. */
   async set(ref: DomainRef, images: ReadonlyMap<string, DiskImage>): Promise<void> {
     const disks = new Map([...this.of(ref), ...images]);
     this.#runs.set(ref.uuid, { id: ref.id, disks });
@@ -100,12 +101,12 @@ async function listOwn(dir: string): Promise<readonly string[]> {
   return await readdir(dir);
 }
 
-/** Undefined for one of before the machine's start. */
+/** Returns undefined for a record from before the last boot. */
 async function readRun(path: string, bootId: string): Promise<Run | undefined> {
   const { boot, id, disks } = JSON.parse(await readOwnFile(path, MAX_RECORD_BYTES));
   const images = Object.entries<DiskImage>(disks ?? {});
   if (typeof id !== 'number' || !images.every(([, image]) => typeof image.path === 'string' && image.format)) {
-    throw new Error('it is no record of disks');
+    throw new Error('not a record of disks');
   }
   return boot === bootId ? { id, disks: new Map(images) } : undefined;
 }

@@ -1,4 +1,7 @@
-/** The folder of memory images: `<memory dir>/<uuid>/<snapshot>.save`. They hold a guest's RAM: nobody else reads there. */
+/**
+ * The folder of memory images: `<memory dir>/<uuid>/<snapshot>.save`. They hold a guest's RAM, so only their owner can
+ * read them.
+ */
 
 import { constants } from 'node:fs';
 import { chown, lstat, open, stat, statfs } from 'node:fs/promises';
@@ -12,23 +15,24 @@ import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
 
-/** Who writes the images, where it is not this process. */
+/** The user that writes the images, if it is not this process's. */
 export interface ImageWriter {
   readonly uid: number;
   readonly gid: number;
 }
 
+/** MemoryImages in a folder. */
 export class MemoryFiles implements MemoryImages {
   readonly #dir: string;
   readonly #writer: ImageWriter | undefined;
 
-  /** The folders are the writer's: a libvirtd of another user saves its domains there itself. */
+  /** `writer` becomes the folders' owner: a libvirtd of another user saves its domains there itself. */
   constructor(dir: string, writer?: ImageWriter) {
     this.#dir = dir;
     this.#writer = writer;
   }
 
-  /** The folder is there, and its writer's. To be waited for before domains are saved. */
+  /** Creates the folder and gives it to its writer. Await it before domains are saved. */
   async open(): Promise<void> {
     await makeFolder(this.#dir, FOLDER_MODE);
     await this.#handOver(this.#dir);
@@ -44,7 +48,7 @@ export class MemoryFiles implements MemoryImages {
     if (await exists(path)) {
       throw new LibvirtError(
         'OPERATION_FAILED',
-        `memory image '${path}' is there already, of a snapshot whose metadata was deleted: remove it, or choose another name`,
+        `memory image '${path}' already exists, of a snapshot whose metadata was deleted: remove it, or choose another name`,
       );
     }
     await makeOwnFolder(folder, FOLDER_MODE);
@@ -78,7 +82,7 @@ export class MemoryFiles implements MemoryImages {
     await requireSpace(domain, dirname(path), bytes);
   }
 
-  /** Files elsewhere are for those to choose who have named them. */
+  /** Checks only files in our folder: users choose external files themselves. */
   async check(path: string): Promise<void> {
     const way = relative(this.#dir, path).split(sep);
     if (way[0] === '..') return;
@@ -107,7 +111,7 @@ export class MemoryFiles implements MemoryImages {
     if (!this.#writer) return;
     const { uid, gid } = this.#writer;
     await chown(folder, uid, gid).catch((error) => {
-      throw systemError(error, `cannot hand '${folder}' over to user ${uid}, who writes memory images there`);
+      throw systemError(error, `cannot give '${folder}' to user ${uid}, who writes memory images there`);
     });
   }
 
@@ -116,22 +120,23 @@ export class MemoryFiles implements MemoryImages {
   }
 }
 
-/** A link is there, too, wherever it leads. */
+/** Does not follow links, nor wait for a pipe's reader. */
 const WRITE_NO_LINK = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
- * With its space: a restored guest's device model has the image open to its end, for libxl hands the descriptor down to it,
- * and nobody reads there any more. A file that has another name still is not emptied.
+ * Removes an image and frees its space: a restored guest's device model keeps the image open, since libxl passes the
+ * descriptor on to it, and nobody reads from it any more. Does not empty a file that still has another name.
  */
 async function removeImage(path: string): Promise<void> {
-  // What cannot be opened so is no image of ours, and is only removed.
+  // A file that cannot be opened like this is not an image of ours; it is only removed.
   await using file = await open(path, WRITE_NO_LINK).catch(() => undefined);
   await removeFile(path);
   const left = await file?.stat();
-  // The image is gone, and the rest is for its space alone.
+  // The image is removed already; truncating only frees its space.
   if (left?.isFile() && left.nlink === 0) await file?.truncate().catch(() => undefined);
 }
 
+/** True for a symbolic link, too, even a dangling one. */
 async function exists(path: string): Promise<boolean> {
   return await lstat(path).then(
     () => true,
@@ -149,7 +154,7 @@ async function requireSpace(domain: DomainRef, folder: string, bytes: number): P
   );
 }
 
-/** What an unprivileged process may still write: root's reserve is left alone. */
+/** Returns the bytes that an unprivileged process may still write: root's reserve stays free. */
 async function freeBytes(folder: string): Promise<bigint> {
   try {
     const { bavail, bsize } = await statfs(folder, { bigint: true });

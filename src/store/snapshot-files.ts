@@ -1,6 +1,6 @@
 /**
  * libvirt's own files of snapshots, `<snapshot dir>/<domain>/<snapshot>.xml`: read and written as its qemu driver does
- * (qemuDomainSnapshotLoad, qemuDomainSnapshotWriteMetadata), so that a libvirt that one day has this driver reads them too.
+ * (qemuDomainSnapshotLoad, qemuDomainSnapshotWriteMetadata), so that a libvirt with this driver could read them, too.
  */
 
 import { readdir } from 'node:fs/promises';
@@ -29,7 +29,7 @@ import { pathSegment } from './path-segment.ts';
 /** libvirt's limit for a stored snapshot. */
 const MAX_FILE_BYTES = 1024 * 1024;
 
-/** Files that are read at the same time: each alone is mostly waiting. */
+/** Number of files that are read at the same time: each read alone mostly waits. */
 const FILES_AHEAD = 16;
 
 const FOLDER_MODE = 0o777;
@@ -45,10 +45,11 @@ or other application using the libvirt API.
 
 type Log = (text: string) => void;
 
+/** SnapshotStore in libvirt's files. */
 export class SnapshotFiles implements SnapshotStore {
   readonly #dir: string;
   readonly #log: Log;
-  /** Where each snapshot was read from: domain name → snapshot name → file name. Only the name inside a file counts. */
+  /** The file of each snapshot: domain name → snapshot name → file name. A snapshot's name is the one inside its file. */
   readonly #files = new Map<string, Map<string, string>>();
   readonly #documents = new Documents();
 
@@ -57,7 +58,10 @@ export class SnapshotFiles implements SnapshotStore {
     this.#log = log;
   }
 
-  /** Every file of the domain's folder, whatever its name. The first one of a snapshot's name counts, in order of file names. */
+  /**
+   * Reads every file of the domain's folder, whatever its name. Of several with one snapshot name the first counts, by
+   * file name.
+   */
   async load(domain: DomainRef): Promise<StoredSnapshots> {
     const folder = this.#folder(domain);
     const names = await this.#listOwn(folder);
@@ -67,7 +71,7 @@ export class SnapshotFiles implements SnapshotStore {
     return await this.#read(domain, names);
   }
 
-  /** What `load` gives, for those who only look while the daemon works: nothing is removed. */
+  /** Returns what `load` returns, without removing anything: for programs that read while the daemon runs. */
   async look(domain: DomainRef): Promise<StoredSnapshots> {
     return await this.#read(domain, await this.#listOwn(this.#folder(domain)));
   }
@@ -139,7 +143,7 @@ export class SnapshotFiles implements SnapshotStore {
     this.#text(domain, snapshot, true);
   }
 
-  /** Removes `<snapshot>.xml`. A snapshot that came from a file of another name leaves that one behind, as libvirt does. */
+  /** Removes `<snapshot>.xml`. If the snapshot was read from a file of another name, that file stays, as in libvirt. */
   async remove(domain: DomainRef, name: string): Promise<void> {
     const files = this.#filesOf(domain);
     const file = ownFile(name);
@@ -158,7 +162,7 @@ export class SnapshotFiles implements SnapshotStore {
     this.#files.delete(from.name);
   }
 
-  /** A folder that bears no domain's name belongs to the domain whose UUID is in its documents. */
+  /** Renames folders that have no domain's name to the name of the domain whose UUID is in their documents. */
   async adopt(domains: readonly DomainRef[]): Promise<void> {
     const names = new Set(domains.map(({ name }) => name));
     for (const folder of await listFolder(this.#dir)) {
@@ -170,7 +174,7 @@ export class SnapshotFiles implements SnapshotStore {
     }
   }
 
-  /** A link in the place of a folder has nothing of ours in it. */
+  /** Treats a symbolic link in place of a folder as empty, and logs it. */
   async #listOwn(folder: string): Promise<readonly string[]> {
     const link = await refuseLink(folder).catch(asLibvirtError);
     if (!link) return await listFolder(folder);
@@ -196,7 +200,7 @@ export class SnapshotFiles implements SnapshotStore {
     this.#documents.forget(documentKey(domain, name, false), documentKey(domain, name, true));
   }
 
-  /** The stored document, no longer than libvirt reads one. */
+  /** Returns the stored document. Refuses one that is longer than libvirt reads. */
   #text(domain: DomainRef, snapshot: SnapshotDef, current: boolean): string {
     const text = HEADER + writeSnapshot(snapshot, { secure: true, current, uuid: domain.uuid });
     const bytes = Buffer.byteLength(text);
@@ -223,7 +227,7 @@ export class SnapshotFiles implements SnapshotStore {
   }
 }
 
-/** The file of a write under way, or that a crash cut off, beside the one that it is to replace. */
+/** True for the file of a write under way, or one that a crash cut off, next to the file that it was to replace. */
 function isReplacement(file: string, names: readonly string[]): boolean {
   return file.endsWith(UNFINISHED) && names.includes(file.slice(0, -UNFINISHED.length));
 }
@@ -232,27 +236,27 @@ function ownFile(name: string): string {
   return pathSegment(`${name}.xml`);
 }
 
-/** The domain's name is in no document: one that is renamed keeps them. */
+/** Documents do not contain the domain's name, so a renamed domain keeps them. */
 function documentKey({ uuid }: DomainRef, name: string, secure: boolean): string {
   return `${uuid} ${secure} ${name}`;
 }
 
-/** The domain that the documents of a folder are of; undefined where none says so. */
+/** Returns the UUID of the domain in a folder's documents, or undefined if none has one. */
 async function uuidIn(folder: string): Promise<string | undefined> {
   for (const file of await listFolder(folder).catch(() => [])) {
     try {
       const { snapshot } = readSnapshot(await readStored(join(folder, file)), { internal: true });
       if (snapshot.domain) return domainUuid(snapshot.domain);
     } catch {
-      // Whoever loads the folder says what is wrong with the file.
+      // load() reports what is wrong with the file.
     }
   }
   return undefined;
 }
 
 /**
- * Of several that claim to be current, as a crash between two writes leaves them: the one whose parent the others are not
- * children of, the last of these. (libvirt takes the last it happens to read.)
+ * If a crash left several marked as current: returns the one that is no other's parent; of several, the last. (libvirt
+ * takes the last one that it happens to read.)
  */
 function newestOf(claimants: readonly SnapshotEntry[]): SnapshotEntry | undefined {
   const parents = new Set(claimants.map(({ parent }) => parent));
@@ -268,7 +272,7 @@ async function listFolder(folder: string): Promise<readonly string[]> {
   }
 }
 
-/** The text of each file, or why it cannot be had; in the order of `names`, read some files ahead. */
+/** Yields the text of each file, or the error of reading it, in the order of `names`; reads some files ahead. */
 async function* texts(
   folder: string,
   names: readonly string[],
@@ -280,7 +284,7 @@ async function* texts(
   }
 }
 
-/** A whole file of text, no longer than libvirt reads. What is no regular file (a pipe would never end) is not read. */
+/** Reads a whole file, no longer than libvirt reads. Refuses anything but a regular file: a pipe would never end. */
 async function readStored(path: string): Promise<string> {
   try {
     return await readOwnFile(path, MAX_FILE_BYTES);

@@ -133,7 +133,9 @@ test('a link, or a pipe, in the place of a memory image is not read, and a delet
   expect((await runProgram(XLSNAP, ['-c', daemon.uri, ...verify])).stdout).toContain(refusal);
   await rm(path);
   execFileSync('mkfifo', [path]);
-  expect(await daemon.refused('snapshot-revert', 'test', 's1')).toContain(`memory image '${path}' is no regular file`);
+  expect(await daemon.refused('snapshot-revert', 'test', 's1')).toContain(
+    `memory image '${path}' is not a regular file`,
+  );
   await rm(path);
   await symlink(elsewhere, path);
   const contents = await readFile(elsewhere);

@@ -129,7 +129,7 @@ test.each(['begun', 'validate'])('a revert in phase %s had done nothing', async 
 test('a damaged record is named, and keeps neither the daemon nor the next operation from their work', async () => {
   await interrupt('create', 's1', 'no such phase');
   await restart();
-  expect(daemon.log).toContain(`${UUID}.json' is no record of an operation`);
+  expect(daemon.log).toContain(`${UUID}.json' is not a record of an operation`);
   await daemon.ok('snapshot-create-as', 'test', 's2');
   expect(await journal()).toEqual([]);
 });

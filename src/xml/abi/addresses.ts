@@ -1,10 +1,10 @@
-/** Where on its bus a device is (virDomainDeviceInfoCheckABIStability): of every device. */
+/** Addresses of devices on their buses (virDomainDeviceInfoCheckABIStability), compared for every device. */
 
 import { childAt, type XmlElement } from '../../model/element.ts';
 import { busOf, diskIndex, targetOf } from '../domain/disks.ts';
 import { at, type Fact, type Read } from './read.ts';
 
-/** Buses whose disks libvirt gives their addresses by itself, from the index of their name: `channels` of `units` each. */
+/** Buses on which libvirt derives a disk's address from the index of its name: `channels` of `units` each. */
 const DRIVES: Readonly<Record<string, { readonly channels: number; readonly units: number }>> = {
   fdc: { channels: 1, units: 2 },
   ide: { channels: 2, units: 2 },
@@ -12,10 +12,10 @@ const DRIVES: Readonly<Record<string, { readonly channels: number; readonly unit
   scsi: { channels: 1, units: 7 },
 };
 
-/** The address as libvirt has it, given or its own, with its type. */
+/** Returns the address with its type: the given one, or the one that libvirt derives. */
 function addressOf(device: XmlElement): Readonly<Record<string, string>> {
   const given = childAt(device, 'address')?.attributes;
-  // The first console is the first serial port by another name.
+  // The first console is an alias of the first serial port.
   if (device.name === 'console' && at('target/@type')(device) === 'serial') return {};
   if (given || !['disk', 'smartcard'].includes(device.name)) return given ?? {};
   if (device.name === 'smartcard') return { type: 'ccid' };
@@ -31,7 +31,7 @@ function addressOf(device: XmlElement): Readonly<Record<string, string>> {
   };
 }
 
-/** The parts of addresses of one type, `0` where one is missing. */
+/** Compares the parts of addresses of one type; a missing part is `0`. */
 const parts =
   (type: string, format: (part: (name: string) => bigint) => string): Read =>
   (device) => {

@@ -1,10 +1,13 @@
-/** The vCPUs of a guest and its NUMA nodes, one by one (virDomainDefVcpuCheckAbiStability, virDomainNumaCheckABIStability). */
+/**
+ * The vCPUs of a guest and its NUMA nodes, one by one (virDomainDefVcpuCheckAbiStability,
+ * virDomainNumaCheckABIStability).
+ */
 
 import { childAt, childElements, type XmlElement } from '../../model/element.ts';
 import { scaledValue } from '../engine/values.ts';
 import { at, type Fact, members, type Read, ranges } from './read.ts';
 
-/** What is worked out of a definition once, however many facts ask for it. */
+/** Caches what is derived from a definition, for all facts that use it. */
 function once<T extends object>(workOut: (domain: XmlElement) => T): (domain: XmlElement) => T {
   const known = new WeakMap<XmlElement, T>();
   return (domain) => {
@@ -20,7 +23,7 @@ const listedVcpus = once(
 
 const current = (domain: XmlElement): number => Number(at('vcpu/@current')(domain) ?? at('vcpu', '1')(domain));
 
-/** Where vCPUs are listed, one that is not is offline; else the first `current` are online. */
+/** If vCPUs are listed, those that are not are offline; else the first `current` are online. */
 const isOnline =
   (id: number): Read =>
   (domain) => {
@@ -28,7 +31,7 @@ const isOnline =
     return String(listed.size === 0 ? id < current(domain) : listed.get(id)?.enabled === 'yes');
   };
 
-/** Only vCPUs at which something may change are looked at: there may be many. */
+/** Compares only vCPUs at which something may change: there may be many. */
 export function vcpuFacts(source: XmlElement, target: XmlElement): readonly Fact[] {
   const listed = [source, target].flatMap((domain) => [...listedVcpus(domain).keys()]);
   const ids = new Set([0, ...listed, ...listed.map((id) => id + 1), current(source), current(target)]);
@@ -41,13 +44,13 @@ export function vcpuFacts(source: XmlElement, target: XmlElement): readonly Fact
   ]);
 }
 
-/** Where neither node says how far away the other is. */
+/** The distance if neither node states one. */
 const LOCAL_DISTANCE = '10';
 const REMOTE_DISTANCE = '20';
 
 interface NumaNode {
   readonly cell: XmlElement;
-  /** To other nodes, as far as it is said, by either of the two. */
+  /** Distances to other nodes, as far as either of the two states them. */
   readonly distances: Map<number, string>;
 }
 
@@ -84,7 +87,7 @@ function sizeOf({ cell: { attributes } }: NumaNode): string {
   return String((bytes + 1023n) / 1024n);
 }
 
-/** Nodes in their order, each with the distances that somebody speaks of. */
+/** Returns the nodes in their order, each with the distances that are stated. */
 export function numaFacts(source: XmlElement, target: XmlElement): readonly Fact[] {
   const distancesFrom = (id: number): readonly number[] =>
     ascending([source, target].flatMap((domain) => [...(nodesOf(domain).get(id)?.distances.keys() ?? [])]));

@@ -1,11 +1,14 @@
-/** What of its devices a guest sees (the CheckABIStability functions of each kind). Within each table the order is libvirt's. */
+/**
+ * The properties of devices that a guest sees (the CheckABIStability functions of each kind). Each table is in
+ * libvirt's order.
+ */
 
 import { childAt, childElements } from '../../model/element.ts';
 import { busOf, isReadonly, orderedDiskElements } from '../domain/disks.ts';
 import { ADDRESS } from './addresses.ts';
 import { at, type Fact, type Group, isThere, kib, members, type Read, where } from './read.ts';
 
-/** A `<driver>` that says how a virtio device talks; libvirt tells one without options from none. */
+/** Options of a virtio device's `<driver>`; libvirt distinguishes a driver without options from none. */
 const VIRTIO: readonly Fact[] = [
   ["Target device virtio options don't match the source", isThere('driver')],
   ...['iommu', 'ats', 'packed', 'page_per_vq'].map(
@@ -16,7 +19,7 @@ const VIRTIO: readonly Fact[] = [
   ),
 ];
 
-/** libvirt prints models of controllers by their number, -1 for none. */
+/** libvirt prints a controller's model as its number, -1 for none. */
 const CONTROLLER_MODELS: Readonly<Record<string, readonly string[]>> = {
   usb: [
     ...['piix3-uhci', 'piix4-uhci', 'ehci', 'ich9-ehci1', 'ich9-uhci1', 'ich9-uhci2', 'ich9-uhci3'],
@@ -44,13 +47,13 @@ const tristate =
 const ports: Read = (controller) =>
   ['usb', 'virtio-serial'].includes(controller.attributes.type ?? '') ? at('@ports', '-1')(controller) : undefined;
 
-/** A number in any base; libvirt keeps -1 for none. */
+/** A number in any base; -1 if it is missing, as in libvirt. */
 const number =
   (path: string): Read =>
   (element) =>
     String(Number(at(path, '-1')(element)));
 
-/** A name in libvirt's case, where it knows it. */
+/** A name in lower case, as libvirt keeps it. */
 const lower =
   (path: string, missing: string): Read =>
   (element) =>
@@ -84,7 +87,7 @@ const pcrBanks: Read = (tpm) => {
 
 const ofEmulator = (read: Read): Read => where(at('backend/@type'), 'emulator', read);
 
-/** Devices of one kind. libvirt adds some by itself. */
+/** A group of devices of one kind. `implied`: libvirt adds such devices by itself. */
 const devices = (name: string, count: string, facts: readonly Fact[], implied?: 'implied'): Group => ({
   members: name === 'disk' ? orderedDiskElements : members('devices', name),
   count: `Target domain ${count}`,
@@ -92,6 +95,7 @@ const devices = (name: string, count: string, facts: readonly Fact[], implied?: 
   ...(implied && { implied: true }),
 });
 
+/** All kinds of devices, in libvirt's order. */
 export const DEVICES: readonly Group[] = [
   devices('disk', 'disk count %t does not match source %s', [
     ['Target disk device %t does not match source %s', at('@device', 'disk')],

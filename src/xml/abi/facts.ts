@@ -1,6 +1,6 @@
 /**
- * What of a definition its guest sees, and what libvirt says where that differs (virDomainDefCheckABIStabilityFlags): the
- * machine; its devices are in abi-devices.ts. Within each table the order is libvirt's.
+ * The properties of the machine that a guest sees, and libvirt's messages if they differ
+ * (virDomainDefCheckABIStabilityFlags). Devices are in devices.ts. Each table is in libvirt's order.
  */
 
 import { childAt, childElements, textAt, textOf } from '../../model/element.ts';
@@ -10,7 +10,7 @@ import { at, type Check, type Fact, type Group, isThere, kib, members, type Read
 
 const memory: Read = (domain) => String(domainMemoryKib(domain));
 
-/** Without what `<memory>` devices add: that is in `<memory>` too. */
+/** Memory without that of `<memory>` devices, which the definition's `<memory>` includes. */
 const initialMemory: Read = (domain) => {
   const added = members('devices', 'memory')(domain).map((device) => Number(kib('target/size')(device)));
   return String(added.reduce((rest, size) => rest - size, domainMemoryKib(domain)));
@@ -44,7 +44,7 @@ const SYSTEM: readonly Check[] = [
   ['Target domain SMBIOS mode %t does not match source %s', at('os/smbios/@mode', 'none')],
 ];
 
-/** A switch as libvirt keeps it: on where it is there and does not say otherwise. */
+/** A switch as libvirt keeps it: on if the element exists without a `state`. */
 const stateOf =
   (...path: readonly string[]): Read =>
   (domain) => {
@@ -57,7 +57,7 @@ const feature = (name: string, read: Read = stateOf(name)): Fact => [
   read,
 ];
 
-/** A feature of which more matters than its state: `on,version=2`. */
+/** A feature that has more than its state: `on,version=2`. */
 const detailed = (name: string, ...details: readonly (readonly [detail: string, read: Read])[]): Fact =>
   feature(name, (domain) =>
     [stateOf(name)(domain), ...details.map(([detail, read]) => `${detail}=${read(domain)}`)].join(','),
@@ -67,7 +67,10 @@ const detailed = (name: string, ...details: readonly (readonly [detail: string, 
 const valued = (name: string, detail: string, missing = 'none'): Fact =>
   feature(name, (domain) => `${detail}=${at(`features/${name}/@${detail}`, missing)(domain)}`);
 
-/** A number to libvirt's words for switches: 1 is `custom` and on, 2 `passthrough` and off. */
+/**
+ * libvirt prints the mode's number with its words for switches: 1 is `custom` and prints as on, 2 is `passthrough` and
+ * prints as off.
+ */
 const hyperv: Read = (domain) =>
   at('features/hyperv/@mode')(domain) === 'passthrough' ? 'off' : stateOf('hyperv')(domain);
 
@@ -127,7 +130,7 @@ const FEATURES: readonly Check[] = [
   ],
 ];
 
-/** virFormatIntPretty: in the largest unit that leaves a whole number. */
+/** virFormatIntPretty: returns the size in the largest unit that leaves a whole number. */
 function pretty(inKib = '0'): string {
   const units = ['KiB', 'MiB', 'GiB', 'TiB'];
   let size = BigInt(inKib);
@@ -152,7 +155,7 @@ const TIMERS: Group = {
 /** A topology without dies has one in each socket; no topology has none of anything. */
 const dies: Read = (domain) => at('cpu/topology/@dies', childAt(domain, 'cpu', 'topology') ? '1' : '0')(domain);
 
-/** Attributes of which libvirt names none where one differs. */
+/** Attributes that libvirt compares together: its message names none of them. */
 const all =
   (path: string, ...names: readonly string[]): Read =>
   (domain) =>
@@ -182,7 +185,7 @@ const CPU: readonly Check[] = [
   ['Target CPU cache does not match source', all('cpu/cache', 'level', 'mode')],
 ];
 
-/** An `<entry>` of each of the sections of one name. */
+/** The `<entry>` named `name` of every section named `section`. */
 const entry =
   (section: string, name: string): Read =>
   (sysinfo) =>
@@ -217,5 +220,5 @@ const SYSINFO: Group = {
   ],
 };
 
-/** All of the machine but its devices. */
+/** Everything of the machine except its devices. */
 export const GUEST: readonly Check[] = [...MACHINE, ...SYSTEM, ...FEATURES, TIMERS, ...CPU, SYSINFO];

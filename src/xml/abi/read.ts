@@ -1,4 +1,4 @@
-/** How the tables of an ABI check (abi-facts.ts, abi-devices.ts) are written: what is compared, and how it is read. */
+/** The building blocks of the ABI tables (facts.ts, devices.ts): what is compared, and how it is read. */
 
 import { childAt, childElements, textAt, type XmlElement } from '../../model/element.ts';
 import { scaledValue } from '../engine/values.ts';
@@ -6,23 +6,26 @@ import { scaledValue } from '../engine/values.ts';
 /** A value to compare, as libvirt prints it. */
 export type Read = (element: XmlElement) => string | undefined;
 
-/** One thing that must be the same; in libvirt's sentence `%t` stands for the target's value, `%s` for the source's. */
+/** One value that must be the same. In libvirt's sentence `%t` is the target's value, `%s` the source's. */
 export type Fact = readonly [sentence: string, read: Read];
 
-/** Things of which both must have as many, and those of the same place must be the same. */
+/** Elements of which both definitions must have the same number, and that are compared in pairs by position. */
 export interface Group {
   readonly members: (domain: XmlElement) => readonly XmlElement[];
-  /** libvirt's sentence where the numbers differ. */
+  /** libvirt's sentence if the numbers differ. */
   readonly count: string;
   readonly facts: readonly Fact[];
-  /** libvirt adds one by itself: a definition without any says nothing about it. */
+  /** libvirt adds such elements by itself, so a target without any is accepted. */
   readonly implied?: true;
 }
 
-/** One line of a table. A function gives the facts that depend on how much there is to compare. */
+/** One line of a table. A function returns facts whose number depends on the definitions. */
 export type Check = Fact | Group | ((source: XmlElement, target: XmlElement) => readonly Fact[]);
 
-/** Path of names below the element; the last one may be `@attribute`. `missing` is what libvirt prints for no value. */
+/**
+ * Reads the value at a path of names under the element; the last may be `@attribute`. `missing`: what libvirt prints if
+ * there is none.
+ */
 export function at(path: string, missing: string): (element: XmlElement) => string;
 export function at(path: string): Read;
 export function at(path: string, missing?: string): Read {
@@ -35,19 +38,19 @@ export function at(path: string, missing?: string): Read {
   };
 }
 
-/** Whether there is such an element. */
+/** Reads whether there is such an element. */
 export const isThere =
   (...path: readonly string[]): Read =>
   (element) =>
     String(childAt(element, ...path) !== undefined);
 
-/** A value that only elements of one kind have: `where(at('@type'), 'usb', …)`. */
+/** Reads a value that only elements of one kind have: `where(at('@type'), 'usb', …)`. */
 export const where =
   (kind: Read, value: string, read: Read): Read =>
   (element) =>
     kind(element) === value ? read(element) : undefined;
 
-/** All elements at the end of a path of names. */
+/** Returns all elements at the end of a path of names. */
 export const members =
   (...path: readonly string[]): Group['members'] =>
   (domain) => {
@@ -55,7 +58,7 @@ export const members =
     return parent ? childElements(parent, path.at(-1)) : [];
   };
 
-/** A size in KiB, rounded up; without a unit it is one. */
+/** Reads a size in KiB, rounded up; without a unit the text is in KiB. */
 export const kib =
   (path: string, missing: Read = () => '0'): Read =>
   (element) => {
@@ -63,7 +66,7 @@ export const kib =
     return bytes === undefined ? missing(element) : String((bytes + 1023n) / 1024n);
   };
 
-/** A set of numbers as libvirt prints one, `0-3,6`: neighbours together, in order. */
+/** Returns a set of numbers as libvirt prints one, `0-3,6`: sorted, with neighbours joined. */
 export function ranges(text: string): string {
   const parts = text.split(',').map((part) => part.split('-').map(Number));
   const merged: [first: number, last: number][] = [];

@@ -1,6 +1,6 @@
 /**
- * Whether a guest saved under one definition could go on under another (virDomainDefCheckABIStability): what the guest
- * sees must stay, what only the host sees (paths, bridges, formats) may change. libvirt's checks, in its order and words.
+ * Checks whether a guest that was saved with one definition can resume with another (virDomainDefCheckABIStability): what
+ * the guest sees must stay; what only the host sees (paths, bridges, formats) may change. libvirt's checks, order and words.
  */
 
 import { LibvirtError } from '../../errors.ts';
@@ -9,7 +9,10 @@ import { DEVICES } from './devices.ts';
 import { GUEST } from './facts.ts';
 import type { Check, Fact, Group } from './read.ts';
 
-/** Refuses (67) a definition that a guest saved under `source` would notice. Both as libvirt prints them, inactive. */
+/**
+ * Refuses (CONFIG_UNSUPPORTED) a `target` that a guest saved with `source` would notice. Both are inactive definitions
+ * as libvirt prints them.
+ */
 export function checkAbiStability(source: XmlElement, target: XmlElement): void {
   for (const check of [...GUEST, ...DEVICES]) runCheck(check, source, target);
 }

@@ -1,14 +1,14 @@
 /**
- * A definition that libvirt did not print, as it would print it: what it always prints is filled in, sizes are KiB, the
- * parts stand in its order (virDomainDefPostParse, virDomainDefFormatInternal). Device by device formatting is left to
- * the host that owns the domain.
+ * Completes a definition that libvirt did not print itself: fills in what libvirt always prints, converts sizes to KiB,
+ * sorts the parts into its order (virDomainDefPostParse, virDomainDefFormatInternal). Formatting each device is left to the
+ * host that owns the domain.
  */
 
 import { childAt, childElements, element, textAt, type XmlElement, type XmlNode } from '../../model/element.ts';
 import { scaledValue } from '../engine/values.ts';
 import { domainMemoryKib, domainUuid } from './domain.ts';
 
-/** The children of `<domain>` in the order in which libvirt prints them; a namespace's own come last. */
+/** The children of `<domain>` in libvirt's order; those of other namespaces come last. */
 const ORDER: readonly string[] = [
   ...['name', 'uuid', 'genid', 'title', 'description', 'metadata', 'maxMemory', 'memory', 'currentMemory'],
   ...['blkiotune', 'memtune', 'memoryBacking', 'vcpu', 'vcpus', 'iothreads', 'iothreadids', 'defaultiothread'],
@@ -17,7 +17,7 @@ const ORDER: readonly string[] = [
   ...['keywrap', 'launchSecurity'],
 ];
 
-/** What libvirt prints where a definition says nothing. */
+/** What libvirt prints for parts that a definition leaves out. */
 const DEFAULTS: readonly XmlElement[] = [
   element('vcpu', {}, ['1']),
   element('clock', { offset: 'utc' }),
@@ -27,10 +27,13 @@ const DEFAULTS: readonly XmlElement[] = [
   element('devices'),
 ];
 
-/** What follows `<boot>` in `<os>`. */
+/** The elements that follow `<boot>` in `<os>`. */
 const AFTER_BOOT: readonly string[] = ['bootmenu', 'bios', 'smbios', 'acpi'];
 
-/** A definition that has all that libvirt always prints is one it printed, and keeps its bytes. */
+/**
+ * Returns the completed definition. One that has everything libvirt always prints was printed by it and is returned
+ * unchanged.
+ */
 export function withDefaults(domain: XmlElement): XmlElement {
   if (isPrintedByLibvirt(domain)) return domain;
   const missing = DEFAULTS.filter(({ name }) => childAt(domain, name) === undefined);
@@ -85,7 +88,7 @@ function inKib(child: XmlElement, kib: number): XmlElement {
   return { ...child, attributes: { ...child.attributes, unit: 'KiB' }, children: [String(kib)] };
 }
 
-/** A fully virtual machine boots from its disk unless it is told otherwise, there or at a device. */
+/** True for a fully virtual machine without `<boot>`, in `<os>` or at a device: libvirt lets it boot from its disk. */
 function bootsFromDisk(os: XmlElement, domain: XmlElement): boolean {
   const devices = childAt(domain, 'devices');
   return (

@@ -3,10 +3,10 @@
 import { type DomainDisk, SNAPSHOT_LOCATIONS, type SnapshotLocation, type StorageType } from '../../model/domain.ts';
 import { childAt, childElements, type XmlElement } from '../../model/element.ts';
 
-/** Where a disk's medium is named in its `<source>`; what is not listed is no local path. */
+/** By type of storage: the attribute of `<source>` that names the medium. Types that are not listed have no local path. */
 const PATH_ATTRIBUTES: Readonly<Partial<Record<StorageType, string>>> = { file: 'file', block: 'dev', dir: 'dir' };
 
-/** The bus that libvirt infers from a target's prefix where none is given (virDomainDiskDefPostParse). */
+/** The bus that libvirt infers from a target's prefix if none is given (virDomainDiskDefPostParse). */
 const PREFIX_BUSES: readonly (readonly [string, string])[] = [
   ['fd', 'fdc'],
   ['hd', 'ide'],
@@ -16,14 +16,14 @@ const PREFIX_BUSES: readonly (readonly [string, string])[] = [
   ['ubd', 'uml'],
 ];
 
-/** The domain's disks in libvirt's order. */
+/** Returns the domain's disks in libvirt's order. */
 export function domainDisks(domain: XmlElement): readonly DomainDisk[] {
   return orderedDiskElements(domain).map(toDisk);
 }
 
 /**
- * The `<disk>` elements in the order that libvirt gives them while it parses (virDomainDiskInsert): each before the first
- * one of its bus with a larger index, else after the last one of its bus, else last.
+ * Returns the `<disk>` elements in the order in which libvirt keeps them (virDomainDiskInsert): each before the first disk of
+ * its bus with a larger index, else after the last disk of its bus, else last.
  */
 export function orderedDiskElements(domain: XmlElement): readonly XmlElement[] {
   const devices = childAt(domain, 'devices');
@@ -38,7 +38,7 @@ export function orderedDiskElements(domain: XmlElement): readonly XmlElement[] {
   return ordered.map(({ disk }) => disk);
 }
 
-/** virDiskNameToIndex: `vda` 0, `vdz` 25, `vdaa` 26; a partition's number does not count; -1 for what is no disk name. */
+/** virDiskNameToIndex: `vda` 0, `vdz` 25, `vdaa` 26; ignores a partition's number; -1 for other names. */
 export function diskIndex(target: string): number {
   const letters = /^(?:fd|hd|vd|sd|xvd|ubd)([a-z]*)\d*$/.exec(target)?.[1];
   if (letters === undefined) return -1;
@@ -59,7 +59,7 @@ export function busOf(disk: XmlElement): string {
   return PREFIX_BUSES.find(([prefix]) => target.startsWith(prefix))?.[1] ?? 'ide';
 }
 
-/** libvirt takes every cdrom for read-only. */
+/** True for a read-only disk; to libvirt every cdrom is one. */
 export function isReadonly(disk: XmlElement): boolean {
   return disk.attributes.device === 'cdrom' || childAt(disk, 'readonly') !== undefined;
 }

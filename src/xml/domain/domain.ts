@@ -1,11 +1,11 @@
-/** What is read from a domain's definition, and the few things that are changed in one. */
+/** Reads and checks a domain's definition, and renames one. */
 
 import { LibvirtError } from '../../errors.ts';
 import { childAt, textAt, type XmlElement, type XmlNode } from '../../model/element.ts';
 import { parseXml } from '../engine/parse.ts';
 import { canonicalUuid, refusal, scaledValue } from '../engine/values.ts';
 
-/** Reads a `<domain>` document. */
+/** Reads a `<domain>` document. Refuses another root element. */
 export function parseDomain(text: string): XmlElement {
   const domain = parseXml(text, 'domain_definition');
   if (domain.name !== 'domain') {
@@ -16,14 +16,14 @@ export function parseDomain(text: string): XmlElement {
   return domain;
 }
 
-/** The domain's name; libvirt has no domain without. */
+/** Returns the domain's name. Refuses (NO_NAME) a definition without one, as libvirt does. */
 export function domainName(domain: XmlElement): string {
   const name = textAt(domain, 'name');
   if (name === undefined) throw refusal('NO_NAME', '');
   return name;
 }
 
-/** The domain's UUID as libvirt writes it. libvirt's own definitions always have one. */
+/** Returns the domain's UUID as libvirt writes it, or undefined; libvirt's own definitions always have one. */
 export function domainUuid(domain: XmlElement): string | undefined {
   const text = textAt(domain, 'uuid');
   if (text === undefined) return undefined;
@@ -32,7 +32,7 @@ export function domainUuid(domain: XmlElement): string | undefined {
   return uuid;
 }
 
-/** The memory the domain starts with at most, KiB, rounded up. */
+/** Returns the maximum memory at the domain's start, KiB, rounded up. */
 export function domainMemoryKib(domain: XmlElement): number {
   const unit = childAt(domain, 'memory')?.attributes.unit ?? '';
   const bytes = scaledValue(textAt(domain, 'memory') ?? '', unit, 1024n, './memory[1]');
@@ -42,7 +42,7 @@ export function domainMemoryKib(domain: XmlElement): number {
   return Number((bytes + 1023n) / 1024n);
 }
 
-/** The same definition under another name. */
+/** Returns the same definition with another name. */
 export function renamed(domain: XmlElement, name: string): XmlElement {
   const rename = (child: XmlNode): XmlNode =>
     typeof child !== 'string' && child.name === 'name' ? { ...child, children: [name] } : child;
@@ -54,8 +54,8 @@ const VIRT_TYPES = 'qemu kqemu kvm xen lxc uml openvz test vmware hyperv vbox ph
 const OS_TYPES = 'hvm xen linux exe uml xenpvh'.split(' ');
 
 /**
- * What libvirt's own parser demands of every definition, in its order and words, for definitions that a client hands in.
- * A definition that passes may still be one that its host refuses.
+ * Checks a client's definition for what libvirt's own parser demands of every definition, in its order and words. The host
+ * may still refuse a definition that passes.
  */
 export function checkDefinition(domain: XmlElement): void {
   const name = domainName(domain);

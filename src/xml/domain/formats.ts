@@ -1,12 +1,12 @@
 /**
- * A live definition as libvirt would print it inactive, and one with secrets as it would print it without. Each rule is
+ * Turns a live definition into the inactive one that libvirt would print, and removes secrets as libvirt does. Each rule is
  * one place of virDomainDefFormat (or of the inactive parse that libvirt's copies go through) in src/conf/domain_conf.c.
  */
 
 import type { XmlElement, XmlNode } from '../../model/element.ts';
 import { orderedDiskElements } from './disks.ts';
 
-/** What becomes of an element that a rule's path names: another element, or nothing. */
+/** Returns the element that replaces the one found, or undefined to remove it. */
 type Rule = (found: XmlElement) => XmlElement | undefined;
 type Rules = readonly { readonly path: RegExp; readonly rule: Rule }[];
 
@@ -33,7 +33,7 @@ const withoutChild =
     children: found.children.filter((child) => typeof child === 'string' || child.name !== name),
   });
 
-/** Applies a rule only where a condition holds. */
+/** Applies a rule only if a condition holds. */
 const where =
   (condition: (found: XmlElement) => boolean, rule: Rule): Rule =>
   (found) =>
@@ -55,7 +55,7 @@ const dropGeneratedTarget: Rule = (found) => {
   return rest && isEmpty(rest) ? undefined : rest;
 };
 
-/** A port that `autoport` chose goes back to what stands for "choose one". */
+/** Ports that `autoport` chose, and the values that mean "choose one" instead. */
 const AUTOMATIC_PORTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   vnc: { port: '-1' },
   rdp: { port: '0' },
@@ -77,7 +77,7 @@ const dropRuntimePath: Rule = (found) => {
 const inType = (type: string, name: string, rule: Rule): Rule =>
   where(has('type', type), (found) => mapChildren(found, (child) => (child.name === name ? rule(child) : child)));
 
-/** A seclabel of a disk's source that says only that there is none to set (`labelskip`). */
+/** A seclabel of a disk's source that only turns labelling off (`labelskip`). */
 const hasNoLabel = (found: XmlElement): boolean => found.children.length === 0 && found.attributes.relabel !== 'no';
 
 const INACTIVE = rules([
@@ -107,7 +107,7 @@ const SECRETS = rules([
   ['domain/devices/disk/backingStore/source/cookies', drop],
 ]);
 
-/** A definition as it would be printed inactive: nothing in it that belongs to one run of the domain, disks in order. */
+/** Returns the definition as libvirt prints it inactive: nothing that belongs to one run of the domain, disks in order. */
 export function inactiveFormat(domain: XmlElement): XmlElement {
   const formatted = applyRules(domain, INACTIVE);
   const ordered = [...orderedDiskElements(formatted)];
@@ -118,7 +118,7 @@ export function inactiveFormat(domain: XmlElement): XmlElement {
   );
 }
 
-/** A definition as it is printed without VIR_DOMAIN_XML_SECURE. */
+/** Returns the definition as libvirt prints it without VIR_DOMAIN_XML_SECURE. */
 export function withoutSecrets(domain: XmlElement): XmlElement {
   return applyRules(domain, SECRETS);
 }
@@ -129,7 +129,7 @@ function applyRules(domain: XmlElement, table: Rules): XmlElement {
     for (const { path: pattern, rule } of table) if (result && pattern.test(path)) result = rule(result);
     return result && mapChildren(result, (child) => visit(child, `${path}/${child.name}`));
   };
-  // The root goes by `domain` whatever its name: `<inactiveDomain>` is a definition too.
+  // Paths start with `domain` whatever the root's name is: `<inactiveDomain>` is a definition, too.
   return visit(domain, 'domain') ?? domain;
 }
 

@@ -1,4 +1,4 @@
-/** Which images a definition's disks stand on, and the same definition with others. */
+/** Reads the active images of a definition's disks, and replaces them. */
 
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { DomainDisk } from '../../model/domain.ts';
@@ -6,8 +6,8 @@ import { childElements, element, type XmlElement, type XmlNode } from '../../mod
 import { domainDisks } from './disks.ts';
 
 /**
- * By target (`xvda`): the disks that stand on a local file or block device, of all or of one kind of device. A disk
- * without a format is raw, and so is one without a driver, as in libxlMakeDisk.
+ * Returns, by target (`xvda`), the images of disks with a local file or block device, of all or of one kind of device. A
+ * disk without a format or without a driver is raw, as in libxlMakeDisk.
  */
 export function diskImages(domain: XmlElement, only?: DomainDisk['device']): ReadonlyMap<string, DiskImage> {
   return new Map(
@@ -20,8 +20,9 @@ export function diskImages(domain: XmlElement, only?: DomainDisk['device']): Rea
 }
 
 /**
- * The definition with other images under the disks named; a disk whose image is the same stays as it is. A new image is
- * a file (beneath /dev: a block device) that QEMU serves. `<backingStore>` of the old one is dropped: libvirt finds the new chain by itself.
+ * Returns the definition with other images for the disks named; a disk whose image does not change stays as it is. A new
+ * image is a file (under /dev: a block device) that QEMU serves. Drops the old `<backingStore>`: libvirt finds the new
+ * chain by itself.
  */
 export function withDiskImages(domain: XmlElement, images: ReadonlyMap<string, DiskImage>): XmlElement {
   const now = diskImages(domain);

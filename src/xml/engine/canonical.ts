@@ -1,14 +1,14 @@
 /**
- * From libxml2's tree to our own, by way of the text that libxml2 writes of it: asking it for one node after another costs
- * a call into WebAssembly each, ten times the parsing. What it writes is regular (double quotes, `>` only where a tag,
- * a comment or an instruction ends, no CDATA), so that little is left to read.
+ * Turns libxml2's tree into our own by reading the text that libxml2 serialises. Walking the tree would cost a call into
+ * WebAssembly per node, ten times the parsing. The serialised text is regular (double quotes, `>` only at the end of a tag,
+ * a comment or an instruction, no CDATA), so reading it is simple.
  */
 
 import type { XmlElement as LibxmlElement } from 'libxml2-wasm';
 import type { XmlElement, XmlNode } from '../../model/element.ts';
 import { NEVER_SELF_CLOSED } from './write.ts';
 
-/** The element and all beneath it, comments and instructions left out. */
+/** Returns the element with all its descendants, without comments and processing instructions. */
 export function takeOver(root: LibxmlElement): XmlElement {
   return readCanonical(serialise(root));
 }
@@ -20,19 +20,22 @@ function serialise(root: LibxmlElement): string {
     return bytes.length;
   };
   root.save({ write, close: () => true }, { format: false });
-  // Not piece by piece: a character may lie in two of them.
+  // Decodes the chunks together: a character may be split between two of them.
   return Buffer.concat(chunks).toString();
 }
 
-/** A tag, a comment or an instruction. Of a tag: the slash of an end, the name, and its attributes with the slash of an empty one. */
+/**
+ * A tag, a comment or an instruction. For a tag, captures the slash of an end tag, the name, and the attributes with
+ * the slash of an empty tag.
+ */
 const MARKUP = /<(?:!--[\s\S]*?-->|\?[\s\S]*?\?>|(\/?)([^\s/>]+)([^>]*)>)/g;
 
-/** An element whose end has not been read yet. */
+/** An element whose end tag has not been read yet. */
 interface Open {
   readonly name: string;
   readonly attributes: Readonly<Record<string, string>>;
   readonly children: XmlNode[];
-  /** Within `<metadata>`, where blanks are content. */
+  /** True inside `<metadata>`, whose white space is content. */
   readonly verbatim: boolean;
 }
 
@@ -68,7 +71,7 @@ function readCanonical(text: string): XmlElement {
   return document.children[0] as XmlElement;
 }
 
-/** Blanks alone in the elements that libvirt never closes at once are its way to print them empty. */
+/** Drops white space in the elements that libvirt never self-closes: it prints them so if they are empty. */
 function closed({ name, attributes, children, verbatim }: Open): XmlElement {
   const isEmpty = !verbatim && NEVER_SELF_CLOSED.includes(name) && children.every(isBlank);
   return { name, attributes, children: isEmpty ? [] : children };
@@ -78,14 +81,14 @@ function isBlank(child: XmlNode): boolean {
   return typeof child === 'string' && child.trim() === '';
 }
 
-/** Neighbouring texts, once a comment between them is gone, are one. */
+/** Joins a text to the one before it: leaving out a comment makes them neighbours. */
 function addText(children: XmlNode[], text: string): void {
   const last = children.at(-1);
   if (typeof last === 'string') children[children.length - 1] = last + text;
   else children.push(text);
 }
 
-/** Attributes in their order, then the namespaces, which libxml2 writes first. */
+/** Returns the attributes in their order, then the namespaces, which libxml2 writes first. */
 function attributesOf(text: string): Readonly<Record<string, string>> {
   const attributes: Record<string, string> = {};
   const namespaces: Record<string, string> = {};

@@ -1,4 +1,7 @@
-/** The words for a malformed document: those of the libxml2 that libvirt 9 is built with, and libvirt's mark beneath the line. */
+/**
+ * Messages for a malformed document: those of the libxml2 that libvirt 9 is built with, and libvirt's mark under the
+ * line.
+ */
 
 /** Where libxml2 found a fault. `col` counts characters from 1. */
 export interface Fault {
@@ -10,16 +13,19 @@ export interface Fault {
 const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
-/** A byte of a character that began before. */
+/** True for a UTF-8 continuation byte. */
 const isContinuation = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80;
 const isLineEnd = (byte: number | undefined): boolean => byte === LF || byte === CR;
 
-/** libxml2's message without its line end; one of them is worded otherwise in newer versions. */
+/** Returns libxml2's message without its line end. Newer versions word one of them differently; this restores libvirt's. */
 export function describeProblem({ message }: Fault): string {
   return message.replace(/\n$/, '').replace(/^(Excessive depth in document: \d+), /, '$1 ');
 }
 
-/** The line in question, and beneath it dashes (tabs stay) up to the fault and a caret, counted in bytes as libvirt does. */
+/**
+ * Returns the faulty line and, under it, dashes (tabs stay) up to the fault and a caret, counted in bytes as libvirt
+ * does.
+ */
 export function describePosition(fault: Fault, bytes: Buffer): string {
   const at = offsetOf(fault, bytes);
   let start = at;
@@ -28,7 +34,7 @@ export function describePosition(fault: Fault, bytes: Buffer): string {
   if (isLineEnd(bytes[start])) start += 1;
   let end = start;
   while (end < bytes.length && !isLineEnd(bytes[end])) end += 1;
-  // What glibc prints for the NULL that an empty buffer is.
+  // An empty buffer is NULL in libvirt, which glibc prints so.
   const line = start === end ? '(null)' : bytes.toString('utf8', start, end);
   const mark = Array.from(bytes.subarray(start, at), (byte) => (byte === TAB ? '\t' : '-')).join('');
   return `${line}\n${mark}^`;

@@ -1,6 +1,6 @@
 /**
- * XML in, by libxml2: the parser that libvirt itself uses, so that malformed input gets libvirt's words. Nothing outside
- * the text is ever read, entities are not expanded, and no tree of libxml2's survives a call.
+ * Reads XML with libxml2, the parser that libvirt itself uses, so that malformed input gets libvirt's messages. Nothing
+ * outside the text is ever read, entities are not expanded, and no tree of libxml2's survives a call.
  */
 
 import { ParseOption, XmlDocument, XmlParseError } from 'libxml2-wasm';
@@ -9,17 +9,17 @@ import type { XmlElement } from '../../model/element.ts';
 import { takeOver } from './canonical.ts';
 import { describePosition, describeProblem, type Fault } from './parse-error.ts';
 
-/** The documents libvirt knows by these names in its messages. */
+/** libvirt's names, in its messages, of the documents that are read here. */
 export type DocumentKind = 'domain_snapshot' | 'domain_definition';
 
-/** Longest document that is looked at, bytes of UTF-8. libvirt's own limits: 4 MiB on the wire, 1 MiB per stored file. */
+/** Longest document that is read, bytes of UTF-8. libvirt's own limits: 4 MiB on the wire, 1 MiB per stored file. */
 export const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
 
 const FATAL = 3;
 
 /**
- * libvirt's own options: no network, blanks between elements dropped (xmlKeepBlanksDefault(0)), a declared encoding
- * ignored (the text has none any more; .NET declares UTF-16). Depth is limited to 256 by libxml2 itself.
+ * libvirt's own options: no network, white space between elements dropped (xmlKeepBlanksDefault(0)), a declared
+ * encoding ignored (the text is decoded already; .NET declares UTF-16). Depth is limited to 256 by libxml2 itself.
  */
 const OPTIONS =
   ParseOption.XML_PARSE_NONET |
@@ -34,7 +34,7 @@ const ERROR_DOMAINS: Readonly<Record<DocumentKind, ErrorDomain>> = {
   domain_definition: 'DOMAIN',
 };
 
-/** Reads a document. Malformed text is refused with XML_DETAIL: libxml2's message, the line and a mark beneath it. */
+/** Reads a document. Refuses malformed text (XML_DETAIL) with libxml2's message, the line and a mark under it. */
 export function parseXml(text: string, what: DocumentKind): XmlElement {
   return withDocument(text, what, ({ root }) => takeOver(root));
 }
@@ -53,8 +53,8 @@ export function withDocument<T>(text: string, what: DocumentKind, use: (document
 }
 
 /**
- * Namespace faults are errors to libxml2 but not fatal ones, and libvirt takes such documents: so this pass reports
- * nothing and fails only where there is no tree.
+ * Parses without reporting. Namespace faults are errors to libxml2 but not fatal, and libvirt accepts such documents, so
+ * this fails only if libxml2 builds no tree.
  */
 function parse(bytes: Buffer, what: DocumentKind, refuse: (message: string) => LibvirtError): XmlDocument {
   try {
@@ -65,7 +65,7 @@ function parse(bytes: Buffer, what: DocumentKind, refuse: (message: string) => L
   }
 }
 
-/** Parses again, for the words: libvirt reports the first fatal fault. */
+/** Parses again to get the message: libvirt reports the first fatal fault. */
 function firstFault(bytes: Buffer): Fault {
   try {
     XmlDocument.fromBuffer(bytes, { option: OPTIONS }).dispose();

@@ -1,4 +1,7 @@
-/** VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE: the document against a RELAX NG schema, with libxml2's verdict and words. */
+/**
+ * VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE: checks the document against a RELAX NG schema, with libxml2's validator and
+ * messages.
+ */
 
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,19 +11,19 @@ import { LibvirtError } from '../../errors.ts';
 import { withDocument } from './parse.ts';
 import { refusal } from './values.ts';
 
-/** Where libvirt's packages put theirs; it includes others of that folder. */
+/** The schema that libvirt's packages install; it includes others from that folder. */
 export const LIBVIRT_SCHEMA = '/usr/share/libvirt/schemas/domainsnapshot.rng';
 
-/** Our own, which says nothing about what is inside a definition. */
+/** Our own schema, which accepts any content of a domain definition. */
 export const OWN_SCHEMA = fileURLToPath(new URL('../../../schemas/domainsnapshot.rng', import.meta.url));
 
 /** Compiled once (some 70 ms) and kept for the life of the process. */
 const validators = new Map<string, RelaxNGValidator>();
 
 /**
- * Refuses (XML_INVALID_SCHEMA) what the schema does not allow; malformed text and a wrong root as the parser refuses
- * them. The schema is the installed libvirt's, where there is one; but ours for `<revertDisks>`, which libvirt's has only
- * since 9.9.
+ * Refuses (XML_INVALID_SCHEMA) what the schema does not allow; refuses malformed text and a wrong root as the parser
+ * does. Uses the installed libvirt's schema if there is one, but ours for `<revertDisks>`, which libvirt's schema knows only
+ * since 9.9. `given`: path of another schema.
  */
 export async function validateSnapshot(xml: string, given?: string): Promise<void> {
   withDocument(xml, 'domain_snapshot', (document) => {
@@ -56,7 +59,7 @@ function validatorOf(schema: string): RelaxNGValidator {
     validators.set(schema, validator);
     return validator;
   } finally {
-    // Nothing but the schema's own includes is ever read.
+    // Afterwards libxml2 can read no files again: only the schema's own includes are allowed.
     xmlCleanupInputProvider();
   }
 }

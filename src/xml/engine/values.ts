@@ -1,14 +1,17 @@
-/** Values of attributes and elements as libvirt's parser takes and refuses them (src/util/virxml.c, virstring.c). */
+/**
+ * Reads values of attributes and elements, accepting and refusing what libvirt's parser does (src/util/virxml.c,
+ * virstring.c).
+ */
 
 import { type ErrorCode, LibvirtError } from '../../errors.ts';
 import type { XmlElement } from '../../model/element.ts';
 
-/** What the parser of snapshots raises. */
+/** An error of libvirt's snapshot parser. */
 export function refusal(code: ErrorCode, text: string): LibvirtError {
   return new LibvirtError(code, text, { domain: 'DOMAIN_SNAPSHOT' });
 }
 
-/** virXMLPropEnum: one of `values`, or undefined where the attribute is missing. An empty attribute is a wrong one. */
+/** virXMLPropEnum: returns one of `values`, or undefined if the attribute is missing. Refuses an empty attribute. */
 export function enumAttribute<T extends string>(
   element: XmlElement,
   name: string,
@@ -21,19 +24,19 @@ export function enumAttribute<T extends string>(
   throw refusal('XML_ERROR', `Invalid value for attribute '${name}' in element '${element.name}': '${given}'.`);
 }
 
-/** virXMLPropEnum with VIR_XML_PROP_REQUIRED. */
+/** virXMLPropEnum with VIR_XML_PROP_REQUIRED: refuses a missing attribute, too. */
 export function requiredEnumAttribute<T extends string>(element: XmlElement, name: string, values: readonly T[]): T {
   const value = enumAttribute(element, name, values);
   if (value === undefined) throw missingAttribute(element, name);
   return value;
 }
 
-/** The error of an attribute that has to be there. */
+/** The error for a missing attribute that is required. */
 export function missingAttribute(element: XmlElement, name: string): LibvirtError {
   return refusal('XML_ERROR', `Missing required attribute '${name}' in element '${element.name}'`);
 }
 
-/** The attributes of `names` that the element has, in this order. */
+/** Returns those attributes of `names` that the element has, in the order of `names`. */
 export function pickAttributes(element: XmlElement, ...names: readonly string[]): Readonly<Record<string, string>> {
   return Object.fromEntries(
     names.flatMap((name) => {
@@ -43,19 +46,22 @@ export function pickAttributes(element: XmlElement, ...names: readonly string[])
   );
 }
 
-/** virStrToLong_ll: what strtoll takes whole, in 64 bits. */
+/** virStrToLong_ll: returns the number if strtoll would read all of the text and it fits into `bits`, else undefined. */
 export function signedInteger(text: string, bits = 64): bigint | undefined {
   const value = decimal(text);
   return value === undefined || value !== BigInt.asIntN(bits, value) ? undefined : value;
 }
 
-/** virStrToLong_ullp: the same without a minus. */
+/** virStrToLong_ullp: the same, without a minus sign. */
 export function unsignedInteger(text: string, bits = 64): bigint | undefined {
   const value = text.includes('-') ? undefined : decimal(text);
   return value === undefined || value !== BigInt.asUintN(bits, value) ? undefined : value;
 }
 
-/** As strtoll reads: blanks in front, a sign, digits. No more digits than 64 bits have: BigInt takes its time over long ones. */
+/**
+ * Reads as strtoll does: white space, a sign, digits. Refuses more digits than 64 bits hold: BigInt is slow on long
+ * texts.
+ */
 function decimal(text: string): bigint | undefined {
   const [, sign, digits] = /^[ \t\n\v\f\r]*([+-]?)0*(\d{1,20})$/.exec(text) ?? [];
   if (digits === undefined) return undefined;
@@ -64,7 +70,7 @@ function decimal(text: string): bigint | undefined {
 
 const UNIT_LETTERS = 'kmgtpe';
 
-/** virScaleInteger: bytes. `KiB` and `K` are 1024 of them, `KB` is 1000; without a unit a value counts `withoutUnit`. */
+/** virScaleInteger: returns bytes. `KiB` and `K` are 1024, `KB` is 1000; without a unit the factor is `withoutUnit`. */
 function scaleInteger(value: bigint, unit: string, withoutUnit: bigint): bigint {
   const scale = unit === '' ? withoutUnit : unitBytes(unit);
   if (scale === undefined) throw refusal('INVALID_ARG', `unknown suffix '${unit}'`);
@@ -82,7 +88,10 @@ function unitBytes(unit: string): bigint | undefined {
   return (match[2] === 'b' ? 1000n : 1024n) ** power;
 }
 
-/** virDomainParseScaledValue: an element's number with its `unit`, in bytes; undefined where the element is missing or empty. */
+/**
+ * virDomainParseScaledValue: returns an element's number with its `unit` in bytes, or undefined if it is missing or
+ * empty.
+ */
 export function scaledValue(text: string, unit: string, withoutUnit: bigint, where: string): bigint | undefined {
   if (text === '') return undefined;
   const value = unsignedInteger(text);
@@ -90,7 +99,10 @@ export function scaledValue(text: string, unit: string, withoutUnit: bigint, whe
   return scaleInteger(value, unit, withoutUnit);
 }
 
-/** virUUIDParse and virUUIDFormat: blanks around, dashes anywhere, any case; undefined for what is no UUID. */
+/**
+ * virUUIDParse and virUUIDFormat: accepts white space around, dashes anywhere, any case. Returns undefined for other
+ * text.
+ */
 export function canonicalUuid(text: string): string | undefined {
   const digits = text.trim().replaceAll('-', '').toLowerCase();
   if (!/^[0-9a-f]{32}$/.test(digits)) return undefined;

@@ -1,4 +1,7 @@
-/** XML out, in libvirt's bytes: two blanks of indent, single quotes, its own escapes; `<metadata>` as libxml2 dumps it. */
+/**
+ * Writes XML byte for byte as libvirt does: two spaces of indent, single quotes, its escapes; `<metadata>` as libxml2
+ * dumps it.
+ */
 
 import type { XmlElement } from '../../model/element.ts';
 
@@ -10,19 +13,19 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&apos;',
 };
 
-/** virBufferEscapeString: five entities, and control characters that XML does not know are left out. */
+/** virBufferEscapeString: escapes five characters and leaves out control characters that XML does not allow. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones meant
 const SPECIAL = /[<>&"'\x01-\x08\x0b\x0c\x0e-\x19]/g;
 
-/** A text or an attribute's value as libvirt escapes it. */
+/** Returns a text or an attribute's value as libvirt escapes it. */
 export function escapeXml(text: string): string {
   return text.replace(SPECIAL, (character) => ENTITIES[character] ?? '');
 }
 
-/** Elements that libvirt prints with both their tags even where nothing but a line end is between them. */
+/** Elements that libvirt prints with both tags even if they are empty. */
 export const NEVER_SELF_CLOSED: readonly string[] = ['devices', 'encryption'];
 
-/** The element on lines of its own, `indent` blanks deep, with a line end after it. */
+/** Returns the element on lines of its own, indented by `indent` spaces, ending in a line end. */
 export function writeElement(element: XmlElement, indent = 0): string {
   if (element.name === 'metadata') return `${' '.repeat(indent)}${dump(element, indent, true)}\n`;
   const margin = ' '.repeat(indent);
@@ -44,7 +47,7 @@ function attributesOf(element: XmlElement): string {
     .join('');
 }
 
-/** Content that has text in it is kept as it is, blanks and all. */
+/** Content that includes text is kept as it is, with its white space. */
 function contentOf(element: XmlElement): string {
   return element.children
     .map((child) => (typeof child === 'string' ? escapeXml(child) : writeElement(child).trimEnd()))
@@ -54,17 +57,17 @@ function contentOf(element: XmlElement): string {
 const DUMPED_TEXT: Readonly<Record<string, string>> = { '<': '&lt;', '>': '&gt;', '&': '&amp;', '\r': '&#13;' };
 const DUMPED_VALUE: Readonly<Record<string, string>> = { ...DUMPED_TEXT, '"': '&quot;', '\n': '&#10;', '\t': '&#9;' };
 
-/** Text as libxml2 writes it. */
+/** Returns text as libxml2 escapes it. */
 export const dumpText = (text: string): string =>
   text.replace(/[<>&\r]/g, (character) => DUMPED_TEXT[character] ?? character);
 
-/** An attribute's value as libxml2 writes it: what is not ASCII as a reference (where no encoding is declared). In text it does not. */
+/** Returns an attribute's value as libxml2 writes it without a declared encoding: non-ASCII as references, unlike in text. */
 export const dumpValue = (text: string): string =>
   text
     .replace(/[<>&\r"\n\t]/g, (character) => DUMPED_VALUE[character] ?? character)
     .replace(/[^\0-\x7f]/gu, (character) => `&#x${character.codePointAt(0)?.toString(16).toUpperCase()};`);
 
-/** xmlNodeDump(…, format 1): namespaces before attributes, double quotes, and no line breaks where there is text. */
+/** xmlNodeDump(…, format 1): namespaces before attributes, double quotes, no line breaks around text. */
 function dump(element: XmlElement, indent: number, format: boolean): string {
   const attributes = Object.entries(element.attributes);
   const isNamespace = ([name]: readonly [string, string]): boolean => name === 'xmlns' || name.startsWith('xmlns:');

@@ -1,11 +1,14 @@
-/** Parts of a document, picked by XPath and written as libxml2 writes them: what virsh's `--xpath` prints. */
+/** Selects parts of a document by XPath and writes them as libxml2 does, for virsh's `--xpath`. */
 
 import { XmlAttribute, type XmlDocument, XmlElement, XmlError, type XmlNode } from 'libxml2-wasm';
 import { LibvirtError } from '../../errors.ts';
 import { type DocumentKind, withDocument } from './parse.ts';
 import { dumpText, dumpValue } from './write.ts';
 
-/** Every node that `xpath` finds, or (`wrap`) one element `<nodes>` with all of them in it. Refuses what finds no nodes. */
+/**
+ * Returns the text of every node that `xpath` finds or, with `wrap`, one element `<nodes>` around them. Refuses an
+ * expression that yields no node set.
+ */
 export function selectXml(
   xml: string,
   what: DocumentKind,
@@ -46,7 +49,10 @@ function attributeOf({ prefix, name, value }: XmlAttribute): string {
   return ` ${prefix && `${prefix}:`}${name}="${dumpValue(value)}"`;
 }
 
-/** Read again, so that it is indented as one. Attributes become the element's own, the last of a name. */
+/**
+ * Parses the joined nodes again, so that they are indented as one. Attributes become those of `<nodes>`; of one name
+ * the last counts.
+ */
 function wrapped(found: readonly XmlNode[], what: DocumentKind): string {
   const attributes = new Map<string, string>();
   const children: string[] = [];

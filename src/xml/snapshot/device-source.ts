@@ -1,4 +1,7 @@
-/** Sources that are devices rather than images: NVMe namespaces and vhost-user sockets (virDomainDiskSourceNVMeParse, …VHostUserParse). */
+/**
+ * Sources that are devices rather than images: NVMe namespaces and vhost-user sockets (virDomainDiskSourceNVMeParse,
+ * …VHostUserParse).
+ */
 
 import { childAt, childElements, type XmlElement } from '../../model/element.ts';
 import { enumAttribute, pickAttributes, refusal, unsignedInteger } from '../engine/values.ts';
@@ -10,7 +13,7 @@ interface DeviceSource {
 
 const YES_NO = ['yes', 'no'] as const;
 
-/** `<source type='pci' namespace=…>` with the address of its controller. */
+/** Reads `<source type='pci' namespace=…>` with the address of its controller. */
 export function readNvmeSource(source: XmlElement): DeviceSource {
   const { type, namespace } = source.attributes;
   if (type === undefined) throw refusal('XML_ERROR', "missing 'type' attribute to disk source");
@@ -24,7 +27,7 @@ export function readNvmeSource(source: XmlElement): DeviceSource {
   return { attributes: pickAttributes(source, 'type', 'managed', 'namespace'), children: [address] };
 }
 
-/** virXMLPropUInt of any base. */
+/** virXMLPropUInt: refuses an attribute that is not an unsigned number, decimal or hexadecimal. */
 function checkNumber(address: XmlElement, name: string): void {
   const text = address.attributes[name];
   if (text === undefined || /^\s*\+?(0x[0-9a-f]+|\d+)$/i.test(text)) return;
@@ -32,7 +35,7 @@ function checkNumber(address: XmlElement, name: string): void {
   throw refusal('XML_ERROR', `${problem} Expected non-negative integer value`);
 }
 
-/** `<source type='unix' path=…>` with how to connect to it again. */
+/** Reads `<source type='unix' path=…>` with its `<reconnect>`. */
 export function readVhostUserSource(source: XmlElement): DeviceSource {
   const { type, path } = source.attributes;
   if (type === undefined) throw refusal('XML_ERROR', "missing 'type' attribute for vhostuser disk source");

@@ -1,4 +1,4 @@
-/** One `<disk>` of a snapshot, in and out (virDomainSnapshotDiskDefParseXML and …Format in src/conf/snapshot_conf.c). */
+/** Reads and writes one `<disk>` of a snapshot (virDomainSnapshotDiskDefParseXML and …Format in src/conf/snapshot_conf.c). */
 
 import type { StorageType } from '../../model/domain.ts';
 import { childAt, childElements, element, textOf, type XmlElement } from '../../model/element.ts';
@@ -6,16 +6,16 @@ import type { DiskSnapshot, DiskTarget } from '../../model/snapshot.ts';
 import { enumAttribute, refusal, scaledValue } from '../engine/values.ts';
 import { PATH_ATTRIBUTES, readDiskSource } from './disk-source.ts';
 
-/** What `snapshot=` may say. */
+/** Values that a document may have for `snapshot=`. */
 export const WRITTEN_LOCATIONS = ['no', 'internal', 'external', 'manual'] as const;
 
 const WRITTEN_TYPES: readonly StorageType[] = ['file', 'block', 'dir', 'network', 'volume', 'nvme', 'vhostuser'];
 const UNSUPPORTED_TYPES: readonly StorageType[] = ['dir', 'volume'];
 
-/** virStorageFileFormat, those an image can be said to have. */
+/** The values of virStorageFileFormat that a document may name. */
 const FORMATS = 'raw dir bochs cloop dmg iso vpc vdi fat vhd ploop cow qcow qcow2 qed vmdk'.split(' ');
 
-/** The disks beneath `<disks>` or `<revertDisks>`: every element there is one, whatever its name. */
+/** Reads the children of `<disks>` or `<revertDisks>`; like libvirt, takes every element for a disk, whatever its name. */
 export function readDiskSnapshots(
   parent: XmlElement | undefined,
   options: { redefine: boolean },
@@ -66,7 +66,7 @@ function readMetadataCache(disk: XmlElement): bigint | undefined {
   return scaledValue(textOf(size), size.attributes.unit ?? '', 1n, './driver/metadata_cache/max_size');
 }
 
-/** The disk as libvirt prints it. Where there is neither a path nor a format, nothing of the target is printed. */
+/** Returns the disk as libvirt prints it, which omits a target that has neither a path nor a format. */
 export function diskSnapshotElement({ name, location, target, deleteInProgress }: DiskSnapshot): XmlElement {
   const shown = target && (target.path !== undefined || target.format !== undefined) ? target : undefined;
   return element(

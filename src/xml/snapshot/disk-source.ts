@@ -1,4 +1,7 @@
-/** A disk's `<source>`: read, checked and normalised as libvirt does (virDomainStorageSourceParse in src/conf/domain_conf.c). */
+/**
+ * Reads, checks and normalises a disk's `<source>` as libvirt does (virDomainStorageSourceParse in
+ * src/conf/domain_conf.c).
+ */
 
 import type { StorageType } from '../../model/domain.ts';
 import { childAt, childElements, element, textAt, type XmlElement } from '../../model/element.ts';
@@ -7,18 +10,18 @@ import { readNvmeSource, readVhostUserSource } from './device-source.ts';
 import { readNetworkSource } from './network-source.ts';
 import { readAuth, readEncryption } from './source-secrets.ts';
 
-/** What a source says: its path, and the normalised element where that says more. */
+/** A source's path, and the normalised element if it holds more than that. */
 interface DiskSource {
   readonly path?: string;
   readonly source?: XmlElement;
 }
 
-/** The attribute that holds the path of a local source. */
+/** By type of storage: the attribute that holds the path of a local source. */
 export const PATH_ATTRIBUTES: Readonly<Partial<Record<StorageType, string>>> = { file: 'file', block: 'dev' };
 
 const YES_NO = ['yes', 'no'] as const;
 
-/** Reads a source of a type that snapshots know. */
+/** Reads a `<source>` of a type that snapshots support. */
 export function readDiskSource(type: StorageType, source: XmlElement): DiskSource {
   const own = readOwn(type, source);
   const auth = readAuth(source);
@@ -81,7 +84,7 @@ function readReservations(source: XmlElement): readonly XmlElement[] {
   return [element('reservations', { managed }, [element('source', { type, path, mode })])];
 }
 
-/** virDomainStorageSourceParseSlices: the first one of type storage. */
+/** virDomainStorageSourceParseSlices: reads the first slice of type storage. */
 function readSlices(source: XmlElement): readonly XmlElement[] {
   const slices = childElements(source, 'slices').flatMap((parent) => childElements(parent, 'slice'));
   const slice = slices.find(({ attributes }) => attributes.type === 'storage');

@@ -1,4 +1,4 @@
-/** `<domainsnapshot>` to libxl's parameters, and libxl's result to `<domainsnapshot>`: policy meets mechanism here. */
+/** Translates a `<domainsnapshot>` to libxl's parameters and libxl's result back: policy meets mechanism here. */
 
 import { libxlDeviceDisk, libxlDiskFormat } from '../../model/device-disk.ts';
 import type { DomainDisk } from '../../model/domain.ts';
@@ -7,8 +7,8 @@ import type { DiskSnapshot, SnapshotDef } from '../../model/snapshot.ts';
 import { domainDisks } from '../domain/disks.ts';
 
 /**
- * Parameters for domainSnapshotSave. A disk that is not part of the snapshot is absent from the array. `memoryPath` is
- * where internal memory goes; external memory goes where the snapshot says. `reuse`: overlays are there already.
+ * Returns the parameters for domainSnapshotSave. Disks that are not part of the snapshot are left out. `memoryPath` is the
+ * file for internal memory; external memory goes to the file that the snapshot names. `reuse`: the overlays already exist.
  */
 export function toSnapshotArgs(
   snapshot: Pick<SnapshotDef, 'name' | 'memory' | 'disks'>,
@@ -23,16 +23,17 @@ export function toSnapshotArgs(
   return { ...args, memory: true, memory_path, ...(options.live && { live: true }) };
 }
 
-/** The same, with overlays that are there already. */
+/** Returns the same disks, marked so that existing overlays are used. */
 export function reused(disks: readonly LibxlDiskSnapshot[]): readonly LibxlDiskSnapshot[] {
   return disks.map((disk) => (disk.external ? { ...disk, external_reuse: true } : disk));
 }
 
-/** The disks that a recorded snapshot captured, as they were then. */
+/** Returns the disks that a stored snapshot captured, as its definition describes them. */
 export function capturedDisks(snapshot: SnapshotDef): readonly LibxlDiskSnapshot[] {
   return snapshot.domain ? diskSnapshots(snapshot, domainDisks(snapshot.domain)) : [];
 }
 
+/** Returns the part of each captured disk; leaves out those that `disks` does not have and those that are not captured. */
 export function diskSnapshots(
   { name, disks: captured }: Pick<SnapshotDef, 'name' | 'disks'>,
   disks: readonly DomainDisk[],
@@ -43,6 +44,7 @@ export function diskSnapshots(
   });
 }
 
+/** Returns one disk's part in the snapshot `name`, or an empty array if the disk is not captured. */
 export function diskSnapshot(name: string, snapshot: DiskSnapshot, domainDisk: DomainDisk): LibxlDiskSnapshot | [] {
   const disk = libxlDeviceDisk(domainDisk);
   switch (snapshot.location) {
@@ -63,8 +65,8 @@ export function diskSnapshot(name: string, snapshot: DiskSnapshot, domainDisk: D
 }
 
 /**
- * The snapshot as the mechanism found it: where memory and overlays lie. All else is kept from `snapshot`: what libvirt
- * knows and libxl does not (state, parent, definitions, disks left out), and the time at which it was asked for.
+ * Returns `snapshot` with the paths of memory and overlays that the mechanism reports. Keeps everything else, which only
+ * libvirt knows (state, parent, definitions, disks left out), and the time of the request.
  */
 export function fromLibxlSnapshot(snapshot: SnapshotDef, result: LibxlDomainSnapshot): SnapshotDef {
   const found = new Map(result.disks?.map((disk) => [disk.disk.vdev, disk]));

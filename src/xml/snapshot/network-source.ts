@@ -1,9 +1,9 @@
-/** `<source protocol=…>`: disks on the network (virDomainDiskSourceNetworkParse in src/conf/domain_conf.c). */
+/** Reads `<source protocol=…>`: disks on the network (virDomainDiskSourceNetworkParse in src/conf/domain_conf.c). */
 
 import { childAt, childElements, element, textOf, type XmlElement } from '../../model/element.ts';
 import { enumAttribute, pickAttributes, refusal, requiredEnumAttribute, unsignedInteger } from '../engine/values.ts';
 
-/** virStorageNetProtocol, each with the port that hosts get where none is given; 0 is none. */
+/** virStorageNetProtocol, each with the default port of its hosts; 0: no default. */
 const DEFAULT_PORTS = {
   none: 0,
   nbd: 10809,
@@ -30,7 +30,7 @@ const FETCHED: readonly Protocol[] = ['http', 'https', 'ftp', 'ftps'];
 const ENCRYPTED: readonly Protocol[] = ['https', 'ftps'];
 const YES_NO = ['yes', 'no'] as const;
 
-/** A network source, normalised. `path` is the name without the pool or volume in front of it. */
+/** Returns the normalised network source. `path` is the name without its leading pool or volume. */
 export function readNetworkSource(source: XmlElement): {
   readonly path?: string;
   readonly attributes: Readonly<Record<string, string>>;
@@ -94,7 +94,7 @@ function readPort(text: string): number {
   return Number(value);
 }
 
-/** A child that has nothing but attributes; one without any of them is none. */
+/** Reads a child that has only attributes; leaves it out if it has none of them. */
 function readPart(source: XmlElement, name: string, ...attributes: readonly string[]): readonly XmlElement[] {
   const child = childAt(source, name);
   const given = Object.entries(child ? pickAttributes(child, ...attributes) : {}).filter(([, value]) => value !== '');
@@ -124,7 +124,7 @@ function readNumber(source: XmlElement, name: string, attribute: string): readon
 const BAD_IN_NAME = /[\0-\x20()<>@,;:\\"/[\]?={}\x7f]/;
 const BAD_IN_VALUE = /[\0-\x20",;\\\x7f]/;
 
-/** Cookies are checked and then left out: libvirt never prints them in a snapshot, with secrets or without. */
+/** Checks cookies, which are then left out: libvirt never prints them in a snapshot, not even with secrets. */
 function checkCookies(source: XmlElement): void {
   const cookies = childElements(source, 'cookies').flatMap((parent) => childElements(parent, 'cookie'));
   const seen = new Set<string>();

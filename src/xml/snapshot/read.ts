@@ -1,4 +1,7 @@
-/** `<domainsnapshot>` in (virDomainSnapshotDefParse in src/conf/snapshot_conf.c): its checks, in its order, in its words. */
+/**
+ * Reads `<domainsnapshot>` (virDomainSnapshotDefParse in src/conf/snapshot_conf.c): libvirt's checks in its order and
+ * words.
+ */
 
 import { DOMAIN_STATES } from '../../model/domain.ts';
 import { childAt, textAt, textOf, type XmlElement } from '../../model/element.ts';
@@ -17,7 +20,7 @@ import { parseXml } from '../engine/parse.ts';
 import { enumAttribute, refusal, signedInteger } from '../engine/values.ts';
 import { readDiskSnapshots, WRITTEN_LOCATIONS } from './disk-snapshot.ts';
 
-/** What `<state>` may say; libvirt refuses `nostate` too. */
+/** Values that `<state>` may have; libvirt refuses `nostate`, too. */
 const WRITTEN_STATES: readonly SnapshotState[] = [
   ...DOMAIN_STATES.filter((state) => state !== 'nostate'),
   'disk-snapshot',
@@ -27,8 +30,8 @@ const WRITTEN_STATES: readonly SnapshotState[] = [
 const OFFLINE_STATES: readonly SnapshotState[] = ['shutoff', 'disk-snapshot'];
 
 /**
- * Reads what a client asks to create. `offline`: the domain is not active, or only its disks are wanted. State, parent,
- * time and definitions in the text are ignored; `now` (seconds) is the time, and the name where none is given.
+ * Reads a client's request for a new snapshot. `offline`: the domain is not active, or only its disks are captured. Ignores
+ * state, parent, time and definitions in the text; `now` (seconds) is the creation time, and the name if none is given.
  */
 export function readSnapshotRequest(xml: string, options: { offline: boolean; now: bigint }): SnapshotRequest {
   const root = readRoot(xml);
@@ -40,8 +43,8 @@ export function readSnapshotRequest(xml: string, options: { offline: boolean; no
 }
 
 /**
- * Reads a whole snapshot: a redefinition, or (`internal`) a stored file, which says in `<active>` whether its snapshot is
- * the current one. A `<cookie>` is another driver's own, and dropped.
+ * Reads a whole snapshot: a redefinition or, with `internal`, a stored file, whose `<active>` says whether its snapshot is
+ * the current one. Drops a `<cookie>`, which is another driver's private data.
  */
 export function readSnapshot(
   xml: string,
@@ -50,7 +53,7 @@ export function readSnapshot(
   return snapshotOf(readRoot(xml), options);
 }
 
-/** Reads of a stored file what lists need, and refuses what readSnapshot refuses. */
+/** Reads from a stored file what lists need. Refuses what readSnapshot refuses. */
 export function readSnapshotEntry(xml: string): { entry: SnapshotEntry; current: boolean } {
   const { snapshot, current } = snapshotOf(readRoot(xml), { internal: true });
   return { entry: entryOf(snapshot), current: current === true };
@@ -102,8 +105,8 @@ function readState(root: XmlElement): SnapshotState {
 }
 
 /**
- * A redefinition is kept as libvirt would print it, inactive; what is stored was so when it was stored. Old documents
- * have `<domain>` with nothing but a UUID in it: that is no definition.
+ * Returns a redefinition as libvirt would print it, inactive; stored definitions are in that form already. Old documents
+ * have a `<domain>` that holds only a UUID: that does not count as a definition.
  */
 function readDefinition(
   root: XmlElement,

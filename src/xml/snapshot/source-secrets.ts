@@ -1,4 +1,7 @@
-/** `<auth>` and `<encryption>` of a disk's source: references to secrets, never the secrets (virStorageAuthDefParseXML, virStorageEncryptionParseNode). */
+/**
+ * Reads `<auth>` and `<encryption>` of a disk's source: references to secrets, never secrets themselves
+ * (virStorageAuthDefParseXML, virStorageEncryptionParseNode).
+ */
 
 import { childAt, childElements, element, type XmlElement } from '../../model/element.ts';
 import {
@@ -14,7 +17,7 @@ const AUTH_TYPES = ['none', 'chap', 'ceph'];
 const ENCRYPTION_FORMATS = ['default', 'qcow', 'luks', 'luks2'];
 const ENGINES = ['qemu', 'librbd'] as const;
 
-/** No element, or the normalised one. */
+/** Returns the normalised `<auth>`, or nothing if the source has none. */
 export function readAuth(source: XmlElement): readonly XmlElement[] {
   const auth = childAt(source, 'auth');
   if (!auth) return [];
@@ -29,7 +32,7 @@ export function readAuth(source: XmlElement): readonly XmlElement[] {
   ];
 }
 
-/** virSecretLookupParseSecret: by `uuid` or by `usage`. */
+/** virSecretLookupParseSecret: reads the reference by `uuid` or by `usage`. */
 function readLookup(secret: XmlElement): Readonly<Record<string, string>> {
   const { uuid, usage } = secret.attributes;
   if (uuid === undefined && usage === undefined) throw refusal('XML_ERROR', 'missing secret uuid or usage attribute');
@@ -40,7 +43,7 @@ function readLookup(secret: XmlElement): Readonly<Record<string, string>> {
   return { uuid: canonical };
 }
 
-/** No element, or the normalised one. */
+/** Returns the normalised `<encryption>`, or nothing if the source has none. */
 export function readEncryption(source: XmlElement): readonly XmlElement[] {
   const encryption = childAt(source, 'encryption');
   if (!encryption) return [];

@@ -1,4 +1,4 @@
-/** `<domainsnapshot>` out, byte for byte as libvirt prints and stores it (virDomainSnapshotDefFormat). */
+/** Writes `<domainsnapshot>` byte for byte as libvirt prints and stores it (virDomainSnapshotDefFormat). */
 
 import { element, type XmlElement } from '../../model/element.ts';
 import type { DiskSnapshot, MemorySnapshot, SnapshotDef } from '../../model/snapshot.ts';
@@ -6,17 +6,17 @@ import { withoutSecrets } from '../domain/formats.ts';
 import { writeElement } from '../engine/write.ts';
 import { diskSnapshotElement } from './disk-snapshot.ts';
 
-/** Which of its forms a document is written in. */
+/** The form in which a document is written. */
 export interface WriteOptions {
-  /** Passwords of the definitions are kept. */
+  /** Keeps passwords of the definitions. */
   readonly secure: boolean;
-  /** The form that is stored: says whether the snapshot is the domain's current one. */
+  /** Writes the stored form, which says whether the snapshot is the domain's current one. */
   readonly current?: boolean;
   /** The domain's UUID, for a snapshot that holds no definition. */
   readonly uuid?: string;
 }
 
-/** The document, ending in a line end. */
+/** Returns the document, ending in a line end. */
 export function writeSnapshot(snapshot: SnapshotDef, options: WriteOptions): string {
   const { name, description, state, parent, creationTime, disks, revertDisks } = snapshot;
   return writeElement(

@@ -115,7 +115,7 @@ test('a link in the place of an image is refused, and one that leads nowhere is 
   await images.prepare(domain, 's1', 1);
   const path = images.path(domain, 's1');
   await symlink(join(dir, 'nowhere'), path);
-  await expect(images.prepare(domain, 's1', 1)).rejects.toThrow(`memory image '${path}' is there already`);
+  await expect(images.prepare(domain, 's1', 1)).rejects.toThrow(`memory image '${path}' already exists`);
   await expect(images.check(path)).rejects.toThrow(`memory image '${path}' is a link`);
 });
 

@@ -154,7 +154,7 @@ describe('the journal', () => {
   });
 
   test('a record that cannot be read is told of as it is', () => {
-    const damaged = new LibvirtError('INTERNAL_ERROR', "'/j/x.json' is no record of an operation");
+    const damaged = new LibvirtError('INTERNAL_ERROR', "'/j/x.json' is not a record of an operation");
     expect(problems(journalFindings(known({ records: [damaged] })))).toEqual([damaged.detail]);
   });
 });
