@@ -1,41 +1,45 @@
-/** Programs that the backends run: no shell, no terminal, a time limit, and their own words in every error. */
+/** Runs the programs that make snapshots: no shell, no terminal, a time limit, and the program's own words in every error. */
 
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
 import { LibvirtError, throwIfCancelled } from '../errors.ts';
 
-/** A program and where it comes from. */
+/** A program and the package that has it. */
 export interface Program {
   readonly name: string;
   readonly debianPackage: string;
 }
 
-/** Enough for the snapshot tables of any image; a program that hangs longer is ended. */
+/** Enough for the snapshot tables of any image. */
 const PROGRAM_TIMEOUT_MS = 300_000;
+/** From SIGTERM to SIGKILL. */
+const KILL_GRACE_MS = 5_000;
 const MAX_OUTPUT_BYTES = 64 << 20;
 
-/** What execFile rejects with. */
-interface ProgramFailure extends Error {
-  readonly code?: number | string;
-  readonly killed?: boolean;
-  readonly signal?: NodeJS.Signals | null;
-  readonly stderr?: string;
+/** How a program ended: the `cause` of the error that runProgram throws. */
+export interface ProgramEnd {
+  /** Exit status; null if a signal ended it, or it was never started. */
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Why this module ended it. Then it has failed, whatever its exit status is. */
+  readonly stopped?: 'timeout' | 'cancelled' | 'output';
 }
 
-/** Runs a program and gives its standard output. `failure` begins the message of any error: what could not be done. */
+/**
+ * Runs a program and returns its standard output. `failure` begins the message of any error: what could not be done.
+ * A program that takes longer than five minutes is ended.
+ */
 export async function runProgram(program: Program, args: readonly string[], failure: string): Promise<string> {
-  try {
-    return await execute(program, args, { timeout: PROGRAM_TIMEOUT_MS });
-  } catch (error) {
-    throw failed(failure, program, error);
-  }
+  return await run(program, args, failure, { timeoutMs: PROGRAM_TIMEOUT_MS });
 }
 
-/** Of a program that takes as long as the data is large. */
+/** For a program that takes longer the more data there is. */
 interface LongRun {
-  /** Ends it. */
+  /** Ends the program, and the error is then that of the cancellation. */
   readonly signal?: AbortSignal;
-  /** What it prints, as it comes. */
+  /** Receives the standard output as it comes. */
   output?(text: string): void;
 }
 
@@ -44,47 +48,105 @@ export async function runLongProgram(
   program: Program,
   args: readonly string[],
   failure: string,
-  { signal, output }: LongRun = {},
+  options: LongRun = {},
 ): Promise<void> {
+  await run(program, args, failure, options);
+}
+
+interface RunOptions extends LongRun {
+  readonly timeoutMs?: number;
+}
+
+async function run(program: Program, args: readonly string[], failure: string, options: RunOptions): Promise<string> {
+  if (options.signal) throwIfCancelled(options.signal);
+  const fail = (reason: string, cause: unknown) =>
+    new LibvirtError('OPERATION_FAILED', `${failure}: ${reason}`, { cause });
+  const env = { ...process.env, LC_ALL: 'C', LVM_SUPPRESS_FD_WARNINGS: '1' };
+  const child = spawn(program.name, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let end: ProgramEnd;
   try {
-    await execute(program, args, { signal }, output);
+    end = await endOf(child, options);
   } catch (error) {
-    if (signal) throwIfCancelled(signal);
-    throw failed(failure, program, error);
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw fail(code === 'ENOENT' ? missingProgram(program) : message, error);
   }
+  if (end.stopped === 'cancelled' && options.signal) throwIfCancelled(options.signal);
+  if (end.code === 0 && !end.stopped) return end.stdout;
+  throw fail(reasonOf(end, program, options), end);
 }
 
-async function execute(
-  program: Program,
-  args: readonly string[],
-  options: { readonly timeout?: number; readonly signal?: AbortSignal | undefined },
-  output?: (text: string) => void,
-): Promise<string> {
-  const running = promisify(execFile)(program.name, args, {
-    env: { ...process.env, LC_ALL: 'C', LVM_SUPPRESS_FD_WARNINGS: '1' },
-    maxBuffer: MAX_OUTPUT_BYTES,
-    ...options,
+/**
+ * Waits until the program is gone, also if it had to be killed: as long as it exists it may change a disk. Rejects if it
+ * cannot be started.
+ */
+function endOf(
+  child: ChildProcessByStdio<null, Readable, Readable>,
+  { timeoutMs, signal, output }: RunOptions,
+): Promise<ProgramEnd> {
+  const texts = { stdout: '', stderr: '' };
+  let bytes = 0;
+  let stopped: ProgramEnd['stopped'];
+  let killTimer: NodeJS.Timeout | undefined;
+  // A process that the program has started may hold the pipes open for longer than the program lives.
+  const closePipes = () => {
+    child.stdout.destroy();
+    child.stderr.destroy();
+  };
+  const stop = (why: NonNullable<ProgramEnd['stopped']>) => {
+    if (stopped) return;
+    stopped = why;
+    if (isRunning(child)) killTimer = terminate(child);
+    else closePipes();
+  };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      bytes += Buffer.byteLength(text);
+      if (bytes > MAX_OUTPUT_BYTES) stop('output');
+      if (stopped) return;
+      texts[name] += text;
+      if (name === 'stdout') output?.(text);
+    });
+  }
+  const cancel = () => stop('cancelled');
+  signal?.addEventListener('abort', cancel, { once: true });
+  const timeout = timeoutMs === undefined ? undefined : setTimeout(() => stop('timeout'), timeoutMs);
+  child.once('exit', () => {
+    if (stopped) closePipes();
   });
-  if (output) running.child.stdout?.on('data', output);
-  return (await running).stdout;
+  const ended = new Promise<ProgramEnd>((resolve, reject) => {
+    child.once('close', (code, by) => resolve({ code, signal: by, ...texts, ...(stopped && { stopped }) }));
+    // Also emitted for a signal that could not be sent, which changes nothing about the wait.
+    child.on('error', (error) => child.pid === undefined && reject(error));
+  });
+  return ended.finally(() => {
+    clearTimeout(timeout);
+    clearTimeout(killTimer);
+    signal?.removeEventListener('abort', cancel);
+  });
 }
 
-function failed(failure: string, program: Program, error: unknown): LibvirtError {
-  const text = `${failure}: ${reasonOf(error as ProgramFailure, program)}`;
-  return new LibvirtError('OPERATION_FAILED', text, { cause: error });
+/**
+ * Asks a program to end, and kills it after a grace if it has not. Returns the timer of that, to be cleared when the
+ * program is gone.
+ */
+export function terminate(child: ChildProcess): NodeJS.Timeout {
+  child.kill('SIGTERM');
+  return setTimeout(() => child.kill('SIGKILL'), KILL_GRACE_MS);
 }
 
-/** For a program that is not there: its name, and where it comes from. */
+function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
+}
+
+/** The message for a program that is not there: its name, and the package that has it. */
 export function missingProgram({ name, debianPackage }: Program): string {
   return `'${name}' is not installed (Debian package ${debianPackage})`;
 }
 
-function reasonOf(error: ProgramFailure, program: Program): string {
-  if (error.code === 'ENOENT') return missingProgram(program);
-  if (error.code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER')
-    return `${program.name} prints more than ${MAX_OUTPUT_BYTES >> 20} MiB`;
-  if (error.killed) return `${program.name} took longer than ${PROGRAM_TIMEOUT_MS / 1000} seconds`;
-  const said = error.stderr?.trim();
-  if (said) return said;
-  return `${program.name} ${error.signal ? `was ended by ${error.signal}` : `failed with status ${error.code}`}`;
+function reasonOf(end: ProgramEnd, { name }: Program, { timeoutMs = 0 }: RunOptions): string {
+  if (end.stopped === 'output') return `${name} prints more than ${MAX_OUTPUT_BYTES >> 20} MiB`;
+  if (end.stopped === 'timeout') return `${name} took longer than ${timeoutMs / 1000} seconds`;
+  const words = end.stderr.trim();
+  if (words) return words;
+  return `${name} ${end.signal ? `was ended by ${end.signal}` : `failed with status ${end.code}`}`;
 }

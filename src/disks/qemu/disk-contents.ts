@@ -13,7 +13,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import { LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
-import { missingProgram, type Program } from '../program.ts';
+import { missingProgram, type Program, terminate } from '../program.ts';
 
 const QEMU_NBD: Program = { name: 'qemu-nbd', debianPackage: 'qemu-utils' };
 
@@ -47,20 +47,23 @@ export async function* diskContents(image: DiskImage, snapshotId?: string): Asyn
     const ended = once(server, 'close').catch(() => [undefined]);
     if (server.pid === undefined) throw failure(image, missingProgram(QEMU_NBD));
     const said = text(server.stderr).catch(() => '');
+    const stop = async () => {
+      const killTimer = terminate(server);
+      await ended;
+      clearTimeout(killTimer);
+    };
     try {
       const socket = await connectWhenThere(path, () => server.exitCode === null);
       if (!socket) throw failure(image, `qemu-nbd has not begun to serve within ${START_TIMEOUT_MS / 1000} seconds`);
       yield* blocks(socket, image);
     } catch (error) {
       // It may have taken the connection before it saw that it cannot serve.
-      server.kill();
-      await ended;
+      await stop();
       const words = (await said).trim();
       if (error instanceof LibvirtError && words === '') throw error;
       throw failure(image, words || (error as Error).message);
     } finally {
-      server.kill();
-      await ended;
+      await stop();
     }
   } finally {
     await rm(folder, { recursive: true, force: true });
