@@ -125,6 +125,25 @@ describe('disks alone', () => {
     expect(await lvm.contents('vg/lv.xlsnap.s1')).toBe('1');
   });
 
+  test.each([
+    ['one volume of LVM', ['/dev/vg/lv'], []],
+    ['two volumes of LVM', ['/dev/vg/lv', '/dev/vg/two'], ['pause', 'unpause']],
+    ['volumes of LVM and ZFS', ['/dev/vg/lv', '/dev/zvol/pool/vm'], ['pause', 'unpause']],
+    ['two volumes of ZFS', ['/dev/zvol/pool/vm', '/dev/zvol/pool/two'], ['pause', 'unpause']],
+  ])('on %s: the guest is paused if one command cannot take them all', async (_what, paths, calls) => {
+    await using vm = await guest();
+    await using volumes = await fakeVolumes({
+      'vg/lv': { contents: '1', pool: 'pool0' },
+      'vg/two': { contents: '2', pool: 'pool0' },
+      'pool/vm': { contents: '3' },
+      'pool/two': { contents: '4' },
+    });
+    const disks = paths.map((path, index) => phy(`xvd${index}`, path));
+    await vm.save({}, { memory: false, disks });
+    expect(vm.xen.calls).toEqual(calls);
+    expect(await volumes.log()).not.toEqual([]);
+  });
+
   test('do not unpause a guest that was paused before, nor does a failure', async () => {
     await using vm = await guest();
     vm.xen.guest = { ...vm.xen.guest, paused: true };

@@ -10,6 +10,7 @@ import { DeathWatch } from '../../../../src/hosts/libvirt/death-watch.ts';
 import { encodeMemoryImageHeader } from '../../../../src/memory/image-file.ts';
 import type { Domain, DomainState } from '../../../../src/model/domain.ts';
 import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../../../src/model/libxl.ts';
+import type { Phase } from '../../../../src/model/phases.ts';
 import type { Job, JobProgress } from '../../../../src/snapshots/ports.ts';
 import { snapshotsIn } from '../../../support/disks/images.ts';
 import { newImage } from '../../../support/hosts/embedded.ts';
@@ -174,6 +175,36 @@ describe('save', () => {
     expect(error.fields.code).toBe(55);
     expect(error.detail).toBe(`domain 'g' has ended or was started anew in the meantime`);
     expect(record.lines).not.toContain('domainSnapshotSave 5 s1');
+  });
+});
+
+describe('recover', () => {
+  const recover = (phase: Phase, domain: Domain = RUNNING) =>
+    mechanism().recover(domain, { operation: 'create', phase, memoryPath: '/m/s1.save' });
+
+  test.each(['saving', 'suspended', 'paused', 'disks-done'] as const)(
+    'of a save that was interrupted in phase %s: the guest runs again, and libvirtd is re-armed',
+    async (phase) => {
+      await recover(phase);
+      expect(record.lines).toEqual([`domainSnapshotRecover 5 ${phase}`, ...REARMED]);
+    },
+  );
+
+  test.each(['disks', 'metadata', 'halt'] as const)('in phase %s the guest was not stopped', async (phase) => {
+    await recover(phase);
+    expect(record.lines).toEqual([]);
+  });
+
+  test('of a domain that is off needs neither', async () => {
+    await recover('suspended', { ...RUNNING, ref: { ...GUEST, id: -1 }, state: 'shutoff' });
+    expect(record.lines).toEqual([]);
+  });
+
+  test('does not re-arm libvirtd if the guest could not be resumed', async () => {
+    const refused = new LibvirtError('OPERATION_FAILED', 'left suspended');
+    const recovered = mechanism(saves, refused).recover(RUNNING, { operation: 'create', phase: 'suspended' });
+    expect(await refusal(recovered)).toBe(refused);
+    expect(record.lines).toEqual(['domainSnapshotRecover 5 suspended']);
   });
 });
 

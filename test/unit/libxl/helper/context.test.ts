@@ -182,6 +182,17 @@ test('abandon after a save that is over, or was released, does nothing, and the 
   expect(existsSync(image)).toBe(true);
 });
 
+test('abandon has nothing to do after the release of a guest that has not obeyed the suspend', async () => {
+  xen.instead.set('domain_suspend', () => -3);
+  await expect(context.suspend(DOMID, image, false)).rejects.toThrow('returned -3');
+  let now = 0;
+  jest.spyOn(Date, 'now').mockImplementation(() => (now += 4_000));
+  await context.release(DOMID, SUSPENDED);
+  await context.abandon();
+  expect(xen.calls).toEqual([suspend(0)]);
+  expect(existsSync(image)).toBe(true);
+});
+
 test('an abort is asked again until libxl has begun, and nothing is aborted when nothing runs', async () => {
   await context.abort();
   expect(xen.calls).toEqual([]);
@@ -270,6 +281,13 @@ test.each([
   await recover(phase);
   expect(xen.calls).toEqual(calls);
   expect(xen.freed).toBe(1);
+});
+
+test('recovery waits for a guest that obeys the dead daemon’s suspend late', async () => {
+  const recovered = recover('saving');
+  xen.suspend();
+  await recovered;
+  expect(xen.calls).toEqual([RESUME]);
 });
 
 test('recovery reports a guest that cannot be resumed, with the command that continues it', async () => {

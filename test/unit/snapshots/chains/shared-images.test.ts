@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../../src/errors.ts';
 import type { DiskImage } from '../../../../src/model/disk-image.ts';
 import type { Domain } from '../../../../src/model/domain.ts';
-import { sharedImages } from '../../../../src/snapshots/chains/shared-images.ts';
+import { checkNotShared, sharedImages } from '../../../../src/snapshots/chains/shared-images.ts';
 import type { SnapshotContext } from '../../../../src/snapshots/context.ts';
 import { parseDomain } from '../../../../src/xml/domain/domain.ts';
 
@@ -41,4 +41,28 @@ test('a domain that goes while it is looked at stands on nothing', async () => {
 test('a domain that cannot be looked at for another reason may stand on any image', async () => {
   const lost = new LibvirtError('RPC', 'connection to libvirtd is closed');
   await expect(sharedImages(looking(lost), domainOf('own'), ['/d/base.qcow2'])).rejects.toBe(lost);
+});
+
+/** A running domain `other`, whose next start is on another image. */
+function restarting(live: string, persistent: string): Pick<SnapshotContext, 'host' | 'images'> {
+  const other = { ...domainOf('other'), ref: { ...domainOf('other').ref, id: 7 }, state: 'running' };
+  return {
+    host: {
+      list: async () => [domainOf('own'), other],
+      definition: async (_: Domain, which: string) => standingOn(which === 'live' ? live : persistent),
+    },
+    images: { chain: async (image: DiskImage) => [image] },
+  } as unknown as Pick<SnapshotContext, 'host' | 'images'>;
+}
+
+test.each([
+  ['runs on it', '/d/base.qcow2', '/d/new.qcow2'],
+  ['will start on it', '/d/new.qcow2', '/d/base.qcow2'],
+])('an image is shared if another domain %s', async (_what, live, persistent) => {
+  const context = restarting(live, persistent);
+  await expect(checkNotShared(context, domainOf('own'), ['/d/base.qcow2'])).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: expect.stringContaining("is also what domain 'other'"),
+  });
+  await checkNotShared(context, domainOf('own'), ['/d/third.qcow2']);
 });
