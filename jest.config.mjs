@@ -15,7 +15,7 @@ const patient = { setupFilesAfterEnv: ['<rootDir>/test/support/patience.ts'] };
 
 export default {
   projects: [
-    project('unit'),
+    project('unit', patient),
     project('property'),
     project('integration', patient),
     // Faults in every step of every operation, and many operations for long.

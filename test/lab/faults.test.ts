@@ -100,17 +100,23 @@ const wrongAfter = async (answer: TextResult, before: number, name: string): Pro
   return left.length === 0 ? wrong : [...wrong, `left: ${left.join(', ')}`];
 };
 
-const attempt = async (phase: string, command: string, name: string): Promise<Trial> => {
+/** Creates the snapshot `name`, and does this in dom0 when the daemon is at the step; whatever has died is there again. */
+const strike = async (phase: string, command: string, name: string): Promise<Omit<Trial, 'wrong'>> => {
   await lab().must(
     `rm -f /run/lab/step-plan.done; printf '%s\\n' "$1" "$2" > /run/lab/step-plan`
       .replace('"$1"', `'${phase}'`)
       .replace('"$2"', `'${command}'`),
   );
-  const before = last();
   const answer = await virsh('snapshot-create-as', guest.name, name);
   const struck = (await lab().sh('test -e /run/lab/step-plan.done')).rc === 0;
   await lab().must('rm -f /run/lab/step-plan');
   await mended();
+  return { struck, answer };
+};
+
+const attempt = async (phase: string, command: string, name: string): Promise<Trial> => {
+  const before = last();
+  const { struck, answer } = await strike(phase, command, name);
   return { struck, answer, wrong: await wrongAfter(answer, before, name) };
 };
 
@@ -142,6 +148,21 @@ test(
     expect(struck).toBe(PAIRS.length);
   },
   3 * LAB_TEST_TIMEOUT_MS,
+);
+
+test.each(['saving', 'suspended', 'paused', 'disks-done'])(
+  'libvirtd notices the shutdown of a guest that was recovered after xlsnapd was killed in phase %s',
+  async (phase) => {
+    const { struck } = await strike(phase, FAULTS['xlsnapd is killed'], 'killed');
+    expect(struck).toBe(true);
+    await lab().waitForTick(guest.name, last() + 1);
+    await lab().ok('shutdown', guest.name);
+    await lab().must(`until_true 120 shut_off ${guest.name}`);
+    expect(await lab().ok('domstate', guest.name, '--reason')).toBe('shut off (shutdown)');
+    expect(await remains()).toEqual([]);
+    await lab().startGuest(guest.name);
+  },
+  LAB_TEST_TIMEOUT_MS,
 );
 
 test(

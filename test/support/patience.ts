@@ -1,4 +1,4 @@
-/** Real clients and daemons on a machine that does much else are ten times slower than alone. */
+/** Real clients, daemons and programs on a machine that does much else are ten times slower than alone. */
 
 import { jest } from '@jest/globals';
 

@@ -5,8 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { runLongProgram, runProgram } from '../../../src/disks/program.ts';
 
-jest.setTimeout(60_000);
-
 const SHELL = { name: 'sh', debianPackage: 'dash' };
 
 test.each([

@@ -1,11 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { describe, expect, jest, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { requireVolume } from '../../../../src/disks/volumes/logical-volumes.ts';
 import { LVM } from '../../../../src/disks/volumes/lvm.ts';
 import { fakeVolumes, phy } from '../../../support/disks/fake-volumes.ts';
-
-// Each command is a process of its own; several dozen of them take their time on a busy machine.
-jest.setTimeout(60_000);
 
 const THIN = { contents: 'a1', pool: 'pool0' };
 const THICK = { contents: 'b1' };

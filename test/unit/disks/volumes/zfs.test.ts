@@ -1,9 +1,6 @@
-import { describe, expect, jest, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { ZFS } from '../../../../src/disks/volumes/zfs.ts';
 import { fakeVolumes, phy } from '../../../support/disks/fake-volumes.ts';
-
-// Each command is a process of its own; several dozen of them take their time on a busy machine.
-jest.setTimeout(60_000);
 
 const disks = [phy('xvda', '/dev/zvol/tank/a'), phy('xvdb', '/dev/zvol/tank/b'), phy('xvdc', '/dev/zvol/fast/c')];
 
