@@ -1,9 +1,8 @@
 // npm run check: formatting and lint, types, import directions.
 
+import { jest } from './jest.mjs';
 import { run } from './setup.mjs';
 
 run('npx', ['biome', 'check', '--error-on-warnings', '.']);
 run('npx', ['tsc', '-p', 'tsconfig.json']);
-run('npx', ['jest', '--selectProjects', 'unit', '--silent', 'test/unit/import-directions.test.ts'], {
-  NODE_OPTIONS: '--experimental-vm-modules',
-});
+jest(['unit'], '--silent', 'test/unit/import-directions.test.ts');

@@ -2,11 +2,17 @@
 // Installs Debian packages when it is root; otherwise prints the one line to run and stops.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { LAB_PACKAGES } from '../test/lab/host/requirements.mjs';
 
-const ROOT = join(import.meta.dirname, '..');
+/** The project's folder. */
+export const ROOT = join(import.meta.dirname, '..');
+
+/** Lines of Node that are in long-term support, besides the oldest that we promise: versions of the npm package `node`. */
+export const NODE_VERSIONS = ['22.23.3', '24.21.0'];
+
+const DIST = join(ROOT, 'dist');
 
 /** Debian packages by what needs them. */
 const PACKAGES = {
@@ -42,9 +48,20 @@ export function setup(...groups) {
   installDebianPackages([...new Set(groups.flatMap((group) => PACKAGES[group]))]);
 }
 
-/** Compiles src to dist. */
+/** Compiles src to dist, and removes from there what has no source any more: it would be in the package. */
 export function build() {
   run('npx', ['tsc', '-p', 'tsconfig.build.json']);
+  const compiled = /^(.*?)(?:\.d\.ts|\.js)$/;
+  for (const file of readdirSync(DIST, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())) {
+    const path = relative(DIST, join(file.parentPath, file.name));
+    const [, source] = compiled.exec(path) ?? [];
+    if (path !== '.tsbuildinfo' && !existsSync(join(ROOT, `src/${source}.ts`))) rmSync(join(DIST, path));
+  }
+}
+
+/** The words that run a program of this version of Node, which npm fetches once and keeps. */
+export function onNode(version, ...words) {
+  return ['npx', '--yes', `node@${version}`, ...words];
 }
 
 /** Runs a command in the project's folder with our own input and output; ends this process when it fails. */

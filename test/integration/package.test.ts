@@ -1,7 +1,8 @@
 /** The library as a TypeScript user has it: from a packed package, with types, by its one entry. */
 
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -98,6 +99,14 @@ test('a struct that does not fit is an error of the compiler', async () => {
   const wrong = `import type { LibxlDomainSnapshotArgs } from 'xlsnap';
     export const args: LibxlDomainSnapshotArgs = { memory_file: '/m' };`;
   await expect(compileAndRun(wrong)).rejects.toThrow("'memory_file' does not exist in type 'LibxlDomainSnapshotArgs'");
+});
+
+test('the package has the compiled sources and what they are, and nothing else that a build leaves', async () => {
+  const compiled = await readdir(join(user, 'package/dist'), { recursive: true });
+  const files = compiled.filter((path) => path.includes('.'));
+  expect(files.length).toBeGreaterThan(200);
+  const sourceOf = (path: string) => join(ROOT, 'src', path.replace(/\.d\.ts$|\.js$/, '.ts'));
+  expect(files.filter((path) => !/\.(?:js|d\.ts)$/.test(path) || !existsSync(sourceOf(path)))).toEqual([]);
 });
 
 test('nothing but the entry can be imported', async () => {

@@ -1,0 +1,5 @@
+// npm run build: src to dist.
+
+import { build } from './setup.mjs';
+
+build();
