@@ -1,5 +1,6 @@
 /** What this process has put on stable storage before it goes on: an order that only a power failure would show. */
 
+import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { LiveSnapshots } from '../../../src/disks/live-snapshots.ts';
@@ -7,9 +8,9 @@ import { OfflineImages } from '../../../src/disks/offline-snapshots.ts';
 import { commitLiveLayers } from '../../../src/disks/overlays/live-commit.ts';
 import type { LayerCommit } from '../../../src/model/disk-image.ts';
 import { deviceModel, on, overlay } from '../../support/disks/device-model.ts';
-import { syncsIn } from '../../support/disks/syncs.ts';
 import { twoImages } from '../../support/disks/two-images.ts';
 import { disk } from '../../support/hosts/embedded.ts';
+import { recordSyncs } from '../../support/syncs.ts';
 
 const images = new OfflineImages();
 const NONE: ReadonlySet<string> = new Set();
@@ -19,10 +20,10 @@ const qcow2 = (path: string) => ({ path, format: 'qcow2' });
 
 /** What is synced in the folder while `work` runs: `name +` if `file` is there then, `name -` if not; `.`: the folder. */
 async function synced(folder: string, file: string, work: () => Promise<unknown>): Promise<readonly string[]> {
-  using recorded = await syncsIn(folder);
+  using recorded = await recordSyncs(() => readdir(folder));
   await work();
   const name = (path: string) => (path === folder ? '.' : basename(path));
-  return recorded.syncs.map(({ path, files }) => `${name(path)} ${files.includes(file) ? '+' : '-'}`);
+  return recorded.syncs.map(({ path, seen }) => `${name(path)} ${seen.includes(file) ? '+' : '-'}`);
 }
 
 /** Layers `1` and `2` above xvda's image. */

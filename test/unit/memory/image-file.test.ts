@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { appendFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -13,6 +13,7 @@ import {
   rewriteDomainXml,
   writeTie,
 } from '../../../src/memory/image-file.ts';
+import { recordSyncs } from '../../support/syncs.ts';
 
 const SYNTHETIC = resolve(import.meta.dirname, '../../../../shared/corpus/synthetic/libxl-save-header.bin');
 const XML = "<domain type='xen'><name>föhn</name></domain>";
@@ -174,6 +175,22 @@ describe('the tie to the disks', () => {
     await rewriteDomainXml(path, '<domain/>');
     expect(await readTie(path)).toBe(tie);
     await checkLibxlStream(await readMemoryImage(path));
+  });
+
+  test('is on stable storage, with all else, before the image has its name, and then the name is', async () => {
+    const image = await PartialMemoryImage.create(path, XML);
+    const other = 'cd'.repeat(32);
+    const tieNow = () => readTie(existsSync(path) ? path : image.partialPath);
+    using recorded = await recordSyncs(tieNow);
+    await image.finish(tie);
+    await writeTie(path, other);
+    await rewriteDomainXml(path, XML);
+    expect(recorded.syncs).toEqual([
+      { path: `${path}.partial`, seen: tie },
+      { path: folder, seen: tie },
+      { path, seen: other },
+      { path, seen: other },
+    ]);
   });
 
   test('is not written into a file that is no image', async () => {

@@ -46,6 +46,25 @@ test('operations on one domain run one after the other, in the order they came',
   expect(lines).toEqual(['g create s1', 'g end', 'g delete s0', 'g end']);
 });
 
+test('a phase and a plan are on disk before the work goes on', async () => {
+  const { opened, open } = gate();
+  const entry = { phase: () => opened, plan: () => opened, end: async () => {} };
+  const jobs = new Jobs({ begin: async () => entry, pending: async () => [], end: async () => {} });
+  const done: string[] = [];
+  const job = jobs.run(G, { operation: 'create', snapshot: 's', flags: 0 }, async ({ phase, plan }) => {
+    await Promise.all([
+      phase('disks').then(() => done.push('phase')),
+      plan({ memory: false }).then(() => done.push('plan')),
+    ]);
+  });
+  await new Promise(setImmediate);
+  expect(jobs.active(G.uuid)?.phase).toBe('disks');
+  expect(done).toEqual([]);
+  open();
+  await job;
+  expect(done.sort()).toEqual(['phase', 'plan']);
+});
+
 test('the last job that has done its work is told once, unless it is to be kept', async () => {
   const jobs = new Jobs(recording().journal);
   const task = { operation: 'create', snapshot: 's', flags: 0 } as const;

@@ -1,78 +1,60 @@
 /** What recovery asks and does, in its order; what it leaves behind is in test/integration/recovery.test.ts. */
 
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { LibvirtError } from '../../../src/errors.ts';
-import type { Domain, DomainRef } from '../../../src/model/domain.ts';
-import type { SnapshotContext } from '../../../src/snapshots/context.ts';
-import { DomainSnapshots } from '../../../src/snapshots/domain-snapshots.ts';
-import { Jobs } from '../../../src/snapshots/jobs.ts';
-import type { Interruption, Journal, PendingOperation } from '../../../src/snapshots/ports.ts';
+import { dirname } from 'node:path';
+import { afterEach, expect, test } from '@jest/globals';
+import type { SnapshotDef } from '../../../src/model/snapshot.ts';
+import type { PendingOperation } from '../../../src/snapshots/ports.ts';
 import { recover } from '../../../src/snapshots/recovery.ts';
 import { MemoryFiles } from '../../../src/store/memory-folder.ts';
-import { MemoryStore } from '../../support/fakes/store-in-memory.ts';
-import { scratchFolder } from '../../support/hosts/embedded.ts';
+import { GUEST, RecordedWorld } from '../../support/fakes/recorded-world.ts';
 
-const ref: DomainRef = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 3 };
-const domain: Domain = { ref, state: 'running', persistent: true };
-
-let folder: Awaited<ReturnType<typeof scratchFolder>>;
-let memory: MemoryFiles;
-let image: string;
-let steps: string[];
-let log: string[];
-/** What a step does besides being recorded. */
-let at: Record<string, () => void>;
-
-beforeEach(async () => {
-  folder = await scratchFolder();
-  memory = new MemoryFiles(join(folder.path, 'memory'));
-  image = memory.path(ref, 's1');
-  await mkdir(dirname(image), { recursive: true });
-  steps = [];
-  log = [];
-  at = {};
-});
+let world: RecordedWorld;
 
 afterEach(async () => {
-  await folder[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
 });
 
 const interrupted = (change: Partial<PendingOperation>): PendingOperation => ({
-  ...{ domain: ref, operation: 'create', snapshot: 's1', flags: 0, phase: 'saving' },
+  ...{ domain: GUEST, operation: 'create', snapshot: 's1', flags: 0, phase: 'saving' },
   ...change,
 });
 
-async function recovered(...records: readonly PendingOperation[]): Promise<void> {
-  const step = async (name: string): Promise<void> => {
-    steps.push(name);
-    at[name]?.();
-  };
-  const entry = { phase: async () => {}, plan: async () => {}, end: async () => {} };
-  const journal: Journal = { begin: async () => entry, pending: async () => records, end: () => step('end') };
-  const store = new MemoryStore();
-  const context = {
-    host: {
-      idle: () => step('idle'),
-      lookup: async () => domain,
-      recover: (_: Domain, { phase, memoryPath }: Interruption) => step(`recover ${phase} ${memoryPath === image}`),
-      commit: async () => {},
-    },
-    images: {},
-    store,
-    memory,
-    journal,
-    jobs: new Jobs(journal),
-    log: (text: string) => log.push(text),
-  } as unknown as SnapshotContext;
-  await recover(context, () => DomainSnapshots.load(ref, store, () => {}));
+async function open(...pending: readonly PendingOperation[]): Promise<void> {
+  world = await RecordedWorld.open({ chain: ['base'], pending });
 }
 
-test('the guest runs again once its owner has ended its work, and the record goes last', async () => {
-  await recovered(interrupted({ args: { memory: true, memory_path: image } }));
-  expect(steps).toEqual(['idle', 'recover saving true', 'end']);
-  expect(log).toEqual([expect.stringContaining('it was taken back; the domain is running')]);
+async function recovered(...stored: readonly SnapshotDef[]): Promise<readonly string[]> {
+  const snapshots = await world.snapshots(...stored);
+  await recover(world.context, async () => snapshots);
+  return world.steps;
+}
+
+const planned = () => ({ memory: true, memory_path: 'memory of s1' });
+
+test('the guest runs again once its owner has ended its work; then the create is undone, metadata first', async () => {
+  await open(interrupted({ args: planned() }));
+  expect(await recovered()).toEqual([
+    ...['idle', 'check memory of s1', 'recover saving memory of s1', 'forget s1', 'remove memory of s1', 'end'],
+  ]);
+  expect(world.log).toEqual([expect.stringContaining('it was taken back; the domain is running')]);
+});
+
+test('a create that is recorded stands, under its own name', async () => {
+  await open(interrupted({ phase: 'metadata', args: planned() }));
+  const steps = ['idle', 'check memory of s1', 'recover metadata memory of s1', 'write s1', 'end'];
+  expect(await recovered(world.snapshot('s1', 'base'))).toEqual(steps);
+});
+
+test('a revert leaves images that the domain or a snapshot still uses, and removes the others', async () => {
+  world = await RecordedWorld.open({ chain: ['base'] });
+  const images = ['base', 'o1', 'unused'].map((name) => ({ path: world.path(name), format: 'qcow2' }));
+  const record = interrupted({ operation: 'revert', phase: 'disks', args: { memory: false }, abandoned: images });
+  const { context } = world;
+  const snapshots = await world.snapshots(world.snapshot('s1', 'base', 'o1'));
+  const journal = { ...context.journal, pending: async () => [record] };
+  await recover({ ...context, journal }, async () => snapshots);
+  expect(world.steps.filter((step) => step.startsWith('remove'))).toEqual([`remove unused`]);
 });
 
 test.each([
@@ -81,21 +63,25 @@ test.each([
   ['revert', 'restore', false],
   ['delete', 'delete', false],
 ] as const)('a link in the place of the image: the %s in phase %s is left to the next start', async (...record) => {
-  const [operation, phase, planned] = record;
-  const precious = join(folder.path, 'precious');
-  await writeFile(precious, 'RAM of another');
-  await symlink(precious, image);
-  const args = planned ? { args: { memory: true, memory_path: image } } : {};
-  await recovered(interrupted({ operation, phase, ...args }));
-  expect(steps).toEqual(['idle']);
-  expect(log).toEqual([expect.stringContaining(`memory image '${image}' is a link`)]);
+  const [operation, phase, hasPlan] = record;
+  world = await RecordedWorld.open();
+  const memory = new MemoryFiles(world.path('memory'));
+  const image = memory.path(GUEST, 's1');
+  await mkdir(dirname(image), { recursive: true });
+  await writeFile(world.path('precious'), 'RAM of another');
+  await symlink(world.path('precious'), image);
+  const pending = interrupted({ operation, phase, ...(hasPlan && { args: { memory: true, memory_path: image } }) });
+  const { context } = world;
+  const snapshots = await world.snapshots();
+  const journal = { ...context.journal, pending: async () => [pending] };
+  await recover({ ...context, memory, journal }, async () => snapshots);
+  expect(world.steps).toEqual(['idle']);
+  expect(world.log).toEqual([expect.stringContaining(`memory image '${image}' is a link`)]);
 });
 
 test('a guest that could not be resumed keeps its record, and does not keep others from being recovered', async () => {
-  at['recover saving false'] = () => {
-    throw new LibvirtError('OPERATION_FAILED', "domain 'g' is left suspended");
-  };
-  await recovered(interrupted({ args: { memory: false } }), interrupted({ phase: 'begun' }));
-  expect(steps).toEqual(['idle', 'recover saving false', 'idle', 'end']);
-  expect(log[0]).toContain("domain 'g' is left suspended");
+  await open(interrupted({ args: { memory: false } }), interrupted({ phase: 'begun' }));
+  world.fail('recover saving');
+  expect(await recovered()).toEqual(['idle', 'recover saving', 'idle', 'end']);
+  expect(world.log[0]).toContain('no recover saving');
 });

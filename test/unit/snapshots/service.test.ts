@@ -1,9 +1,12 @@
 import { expect, test } from '@jest/globals';
 import type { Domain } from '../../../src/model/domain.ts';
+import { XML } from '../../../src/model/flags.ts';
 import type { SnapshotContext } from '../../../src/snapshots/context.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
 import type { Journal } from '../../../src/snapshots/ports.ts';
 import { SnapshotService } from '../../../src/snapshots/service.ts';
+import { parseDomain } from '../../../src/xml/domain/domain.ts';
+import { GUEST, RecordedWorld } from '../../support/fakes/recorded-world.ts';
 import { MemoryStore } from '../../support/fakes/store-in-memory.ts';
 
 const domain: Domain = {
@@ -11,6 +14,32 @@ const domain: Domain = {
   state: 'shutoff',
   persistent: true,
 };
+
+async function opened(world: RecordedWorld): Promise<SnapshotService> {
+  const { context } = world;
+  return await SnapshotService.open({ ...context, host: { ...context.host, onGone: () => {}, onRenamed: () => {} } });
+}
+
+test('passwords are in a document only if they are asked for', async () => {
+  await using world = await RecordedWorld.open();
+  const secret = parseDomain(
+    `<domain type='xen'><name>g</name><uuid>${GUEST.uuid}</uuid><os><type>linux</type></os><memory>1</memory><devices>` +
+      "<graphics type='vnc' port='-1' passwd='tellnobody'/></devices></domain>",
+  );
+  await world.snapshots(world.snapshot('s1', 'base', undefined, { domain: secret }));
+  const service = await opened(world);
+  expect(await service.getXMLDesc({ domain: GUEST, name: 's1' }, XML.SECURE)).toContain('tellnobody');
+  expect(await service.getXMLDesc({ domain: GUEST, name: 's1' }, 0)).not.toContain('tellnobody');
+});
+
+test('the snapshots of a domain that is still there are not forgotten', async () => {
+  await using world = await RecordedWorld.open();
+  await world.snapshots(world.snapshot('s1', 'base'));
+  const service = await opened(world);
+  await service.forget(GUEST.uuid);
+  expect(service.count(GUEST.uuid)).toBe(1);
+  expect(world.steps).toEqual([]);
+});
 
 test('who wants to undefine a domain waits until the job on it has ended', async () => {
   const entry = { phase: async () => {}, plan: async () => {}, end: async () => {} };

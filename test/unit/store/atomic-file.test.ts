@@ -1,8 +1,15 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '../../../src/store/atomic-file.ts';
+import {
+  makeFolder,
+  removeEmptyFolder,
+  removeFile,
+  renameFolder,
+  writeFileAtomically,
+} from '../../../src/store/atomic-file.ts';
+import { recordSyncs } from '../../support/syncs.ts';
 
 let dir = '';
 
@@ -84,4 +91,30 @@ test('removing a file that is gone is no error, removing a folder as one is', as
   await expect(removeFile(join(dir, 'f'))).resolves.toBeUndefined();
   await mkdir(join(dir, 'f'));
   await expect(removeFile(join(dir, 'f'))).rejects.toThrow(`cannot remove file '${join(dir, 'f')}'`);
+});
+
+describe('is on stable storage when it is done', () => {
+  /** What is synced in `dir` while `work` runs, and which files are there then. */
+  async function synced(work: () => Promise<void>): Promise<readonly string[]> {
+    using recorded = await recordSyncs(() => readdir(dir));
+    await work();
+    return recorded.syncs.map(({ path, seen }) => `${relative(dir, path) || '.'}: ${seen}`);
+  }
+
+  test('a file, before it has its name, and then the name', async () => {
+    expect(await synced(() => writeFileAtomically(join(dir, 'f'), 'x'))).toEqual(['f.new: f.new', '.: f']);
+    expect(await synced(() => writeFileAtomically(join(dir, 'f'), 'y'))).toEqual(['f.new: f,f.new', '.: f']);
+  });
+
+  test('a removal, of a file and of a folder', async () => {
+    await writeFile(join(dir, 'f'), '');
+    expect(await synced(() => removeFile(join(dir, 'f')))).toEqual(['.: ']);
+    await mkdir(join(dir, 'a'));
+    expect(await synced(() => removeEmptyFolder(join(dir, 'a')))).toEqual(['.: ']);
+  });
+
+  test('new folders, from the top, and another name of one', async () => {
+    expect(await synced(() => makeFolder(join(dir, 'a/b'), 0o700))).toEqual(['.: a', 'a: a']);
+    expect(await synced(() => renameFolder(join(dir, 'a'), join(dir, 'c')))).toEqual(['.: c']);
+  });
 });

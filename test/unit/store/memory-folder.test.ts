@@ -119,6 +119,15 @@ test('a link in the place of an image is refused, and one that leads nowhere is 
   await expect(images.check(path)).rejects.toThrow(`memory image '${path}' is a link`);
 });
 
+test('nothing is removed through a folder that is a link', async () => {
+  await mkdir(join(dir, 'elsewhere'), { recursive: true });
+  await mkdir(join(dir, 'memory'));
+  for (const file of ['s1.save', 's1.save.partial']) await writeFile(join(dir, 'elsewhere', file), '');
+  await symlink(join(dir, 'elsewhere'), join(dir, 'memory', domain.uuid));
+  await expect(images.remove(domain, 's1')).rejects.toThrow('is a link, not a folder');
+  expect(await readdir(join(dir, 'elsewhere'))).toEqual(['s1.save', 's1.save.partial']);
+});
+
 test('so is a folder that is one; what lies elsewhere is its owner’s to choose', async () => {
   await mkdir(join(dir, 'elsewhere'), { recursive: true });
   await mkdir(join(dir, 'memory'));

@@ -1,140 +1,103 @@
-/** What a delete takes away, what it leaves to other snapshots, and in which order. */
+/** What a delete refuses, takes away and leaves to others, in its order. */
 
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { DiskImage, LayerCommit } from '../../../../src/model/disk-image.ts';
-import type { Domain, DomainRef } from '../../../../src/model/domain.ts';
+import type { Domain } from '../../../../src/model/domain.ts';
+import { DELETE } from '../../../../src/model/flags.ts';
 import type { SnapshotDef } from '../../../../src/model/snapshot.ts';
-import type { SnapshotContext } from '../../../../src/snapshots/context.ts';
 import { deleteSnapshot } from '../../../../src/snapshots/delete/delete.ts';
-import { DomainSnapshots } from '../../../../src/snapshots/domain-snapshots.ts';
-import { Jobs } from '../../../../src/snapshots/jobs.ts';
-import type { Journal, SavedMemory } from '../../../../src/snapshots/ports.ts';
-import { parseDomain } from '../../../../src/xml/domain/domain.ts';
-import { diskImages } from '../../../../src/xml/domain/images.ts';
-import { MemoryStore } from '../../../support/fakes/store-in-memory.ts';
-import { scratchFolder } from '../../../support/hosts/embedded.ts';
+import { OFF, RecordedWorld, RUNNING } from '../../../support/fakes/recorded-world.ts';
 
-const ref: DomainRef = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 3 };
-const RUNNING: Domain = { ref, state: 'running', persistent: true };
-const OFF: Domain = { ref: { ...ref, id: -1 }, state: 'shutoff', persistent: true };
+let world: RecordedWorld;
 
-let folder: Awaited<ReturnType<typeof scratchFolder>>;
-const file = (name: string) => join(folder.path, name);
-const nameOf = (path: string | undefined) => path?.replace(`${folder.path}/`, '');
+async function scene(domain: Domain): Promise<void> {
+  world = await RecordedWorld.open({ domain, chain: ['o2', 'o1', 'base'] });
+}
 
-beforeEach(async () => {
-  folder = await scratchFolder();
-});
+beforeEach(() => scene(RUNNING));
 
 afterEach(async () => {
-  await folder[Symbol.asyncDispose]();
+  await world[Symbol.asyncDispose]();
 });
 
-const definition = (image: string) =>
-  parseDomain(
-    `<domain type='xen'><name>g</name><devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/>` +
-      `<source file='${file(image)}'/><target dev='xvda'/></disk></devices></domain>`,
-  );
-
-/** A snapshot with memory, of a disk that was `state`; external with an overlay, else internal. */
-function snapshot(name: string, state: string, overlay?: string): SnapshotDef {
-  const target = { type: 'file', format: 'qcow2', path: file(overlay ?? '') } as const;
-  return {
-    ...{ name, state: 'running', creationTime: 1n, memory: { location: 'internal' }, revertDisks: [] },
-    disks: [overlay ? { name: 'xvda', location: 'external', target } : { name: 'xvda', location: 'internal' }],
-    domain: definition(state),
-  };
+async function remove(name: string, stored: readonly SnapshotDef[], flags = 0): Promise<readonly string[]> {
+  const snapshots = await world.snapshots(...stored);
+  await deleteSnapshot(world.context, snapshots, name, flags);
+  return world.steps;
 }
 
-/** `chain`: the domain's images from the active one; the files are there. */
-async function scene(domain: Domain, chain: readonly string[], stored: readonly SnapshotDef[]) {
-  for (const name of chain) await writeFile(file(name), '');
-  const steps: string[] = [];
-  const step = async (name: string): Promise<void> => void steps.push(name);
-  const commits = async (layers: readonly LayerCommit[]) => {
-    for (const { top, base } of layers) await step(`commit ${nameOf(top.path)} into ${nameOf(base.path)}`);
-  };
-  const store = new MemoryStore();
-  for (const each of stored) await store.write(ref, each, false);
-  const entry = { phase: async () => {}, plan: async () => {}, end: async () => {} };
-  const journal: Journal = { begin: async () => entry, pending: async () => [], end: async () => {} };
-  const context = {
-    host: {
-      lookup: async () => domain,
-      list: async () => [domain],
-      definition: async () => definition(chain[0] ?? ''),
-      commit: async (_: Domain, layers: readonly LayerCommit[]) => commits(layers),
-      setDisks: async () => {},
-      deleteDiskSnapshots: async () => {},
-      retie: ({ path, name, disks }: SavedMemory) =>
-        step(`retie ${path} ${name} ${disks.map(({ disk }) => nameOf(disk.pdev_path))}`),
-    },
-    images: {
-      commit: commits,
-      chain: async (image: DiskImage) =>
-        chain.slice(chain.indexOf(nameOf(image.path) ?? '')).map((name) => ({ path: file(name), format: 'qcow2' })),
-      rebase: async (image: DiskImage) => step(`rebase ${nameOf(image.path)}`),
-      remove: async () => {},
-      delete: async () => {},
-    },
-    memory: {
-      path: (_: DomainRef, name: string) => `memory of ${name}`,
-      check: (path: string) => step(`check ${path}`),
-      remove: (_: DomainRef, name: string) => step(`remove memory of ${name}`),
-      removeFile: (path: string) => step(`remove ${path}`),
-    },
-    store,
-    jobs: new Jobs(journal),
-  } as unknown as SnapshotContext;
-  const snapshots = await DomainSnapshots.load(ref, store, () => {});
-  const read = async (name: string) => diskImages((await store.read(ref, name)).domain as never).get('xvda')?.path;
-  return { steps, read, remove: (name: string) => deleteSnapshot(context, snapshots, name, 0) };
-}
+const layered = () => [world.snapshot('s1', 'base', 'o1'), world.snapshot('s2', 'o1', 'o2', { parent: 's1' })];
 
 describe.each([
   ['running', RUNNING],
   ['off', OFF],
-])('a domain that is %s: after a merge', (_state, domain) => {
-  test('the memory of a snapshot whose state was the merged overlay is tied to the base', async () => {
-    const stored = [snapshot('s1', 'base', 'o1'), snapshot('s2', 'o1', 'o2')];
-    const { steps, read, remove } = await scene(domain, ['o2', 'o1', 'base'], stored);
-    await remove('s1');
-    expect(steps).toEqual([
-      'commit o1 into base',
-      'check memory of s2',
-      'retie memory of s2 s2 base',
-      'remove memory of s1',
+])('a domain that is %s: a merge', (state, domain) => {
+  beforeEach(async () => {
+    await world[Symbol.asyncDispose]();
+    await scene(domain);
+  });
+
+  test('comes before the definitions, these before the snapshots above, and the metadata goes last', async () => {
+    expect(await remove('s2', layered())).toEqual([
+      ...['phase delete', 'write s2, marked', 'commit o2 into o1'],
+      ...(state === 'running' ? ['set live o1'] : []),
+      ...['set persistent o1', 'remove memory of s2', 'forget s2', 'end'],
     ]);
-    expect(nameOf(await read('s2'))).toBe('base');
   });
 
-  test('so is that of an internal snapshot in the image above, whose header has changed', async () => {
-    const stored = [snapshot('s1', 'base', 'o1'), snapshot('s2', 'o2')];
-    const { steps, remove } = await scene(domain, ['o2', 'o1', 'base'], stored);
-    await remove('s1');
+  test('ties the memory of a snapshot whose state was the merged overlay to the base', async () => {
+    expect(await remove('s1', layered())).toEqual([
+      ...['phase delete', 'write s1, marked', 'commit o1 into base'],
+      ...['write s2', 'check memory of s2', 'retie memory of s2 s2 base'],
+      ...['remove memory of s1', 'write s2', 'forget s1', 'end'],
+    ]);
+    expect(await world.stateOf('s2')).toBe('base');
+  });
+
+  test('ties the memory of an internal snapshot in the image above, whose header has changed', async () => {
+    const steps = await remove('s1', [world.snapshot('s1', 'base', 'o1'), world.snapshot('s2', 'o2')]);
     expect(steps).toContain('retie memory of s2 s2 o2');
-  });
-
-  test('that of a snapshot in an image that was not touched is left alone', async () => {
-    const stored = [snapshot('s1', 'base', 'o1'), snapshot('s2', 'o1', 'o2')];
-    const { steps, remove } = await scene(domain, ['o2', 'o1', 'base'], stored);
-    await remove('s2');
-    expect(steps).toEqual(['commit o2 into o1', 'remove memory of s2']);
   });
 });
 
+test('several go from the last child up, each with its data before its metadata', async () => {
+  const stored = [
+    world.snapshot('s1', 'o2'),
+    world.snapshot('s2', 'o2', undefined, { parent: 's1' }),
+    world.snapshot('s3', 'o2', undefined, { parent: 's2' }),
+  ];
+  const steps = await remove('s1', stored, DELETE.CHILDREN);
+  const gone = steps.filter((step) => /^(delete|remove|forget) /.test(step));
+  expect(gone).toEqual(
+    ['s3', 's2', 's1'].flatMap((name) => [`delete ${name} by QEMU`, `remove memory of ${name}`, `forget ${name}`]),
+  );
+});
+
 test('external memory that a clone of the snapshot names stays for it, and goes with the last of the two', async () => {
-  const external = (name: string, path: string): SnapshotDef => ({
-    ...{ name, state: 'running', creationTime: 1n, disks: [], revertDisks: [], domain: definition('base') },
-    memory: { location: 'external', file: path },
+  const external = (name: string, file: string) =>
+    world.snapshot(name, 'o2', undefined, { memory: { location: 'external', file }, disks: [] });
+  const snapshots = await world.snapshots(external('s1', '/m/1'), external('clone', '/m/1'), external('s2', '/m/2'));
+  for (const name of ['s1', 's2', 'clone']) await deleteSnapshot(world.context, snapshots, name, 0);
+  expect(world.steps.filter((step) => step.startsWith('remove'))).toEqual(['remove /m/2', 'remove /m/1']);
+});
+
+describe('refused before anything is touched', () => {
+  test('a merge of images that another domain uses', async () => {
+    world.others.set('other', 'o1');
+    await expect(remove('s1', layered())).rejects.toThrow("is also what domain 'other'");
+    expect(world.steps).toEqual(['end']);
   });
-  const stored = [external('s1', '/m/one'), external('clone', '/m/one'), external('other', '/m/two')];
-  const { steps, remove } = await scene(RUNNING, ['base'], stored);
-  await remove('s1');
-  expect(steps).toEqual([]);
-  await remove('other');
-  await remove('clone');
-  expect(steps).toEqual(['remove /m/two', 'remove /m/one']);
+
+  test('a merge while memory that libvirtd has saved waits for the images of then', async () => {
+    world.domain = { ...OFF, managedSave: true };
+    await expect(remove('s1', layered())).rejects.toMatchObject({ code: 'OPERATION_INVALID' });
+    expect(world.steps).toEqual(['end']);
+  });
+
+  test('a snapshot of another domain; its metadata alone can go', async () => {
+    const domain = world.definition('base', '22222222-2222-2222-2222-222222222222');
+    const foreign = world.snapshot('s1', 'base', undefined, { domain });
+    await expect(remove('s1', [foreign])).rejects.toThrow("not of domain 'g'");
+    expect(world.steps).toEqual(['end']);
+    expect(await remove('s1', [foreign], DELETE.METADATA_ONLY)).toEqual(['phase delete', 'forget s1', 'end']);
+  });
 });
