@@ -20,7 +20,7 @@ export default {
     project('integration', patient),
     // Faults in every step of every operation, and many operations for long.
     project('faults'),
-    // What takes long: libvirt's recorded commands, a million mutated frames, commands side by side with virsh.
+    // Tests that take long: libvirt's recorded commands, a million mutated frames, commands side by side with virsh.
     project('long', patient),
     project('lab', {
       globalSetup: '<rootDir>/test/lab/global-setup.mjs',

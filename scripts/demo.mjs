@@ -1,5 +1,5 @@
-// npm run demo: a tour of snapshots by the real virsh on the embedded host. No root, no Xen; everything lies in one
-// temporary folder that is removed at the end.
+// npm run demo: a tour of snapshots by the real virsh on the embedded host. Needs neither root nor Xen; all files are in
+// one temporary folder, which is removed at the end.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { build, setup } from './setup.mjs';
 const ROOT = join(import.meta.dirname, '..');
 const START_MS = 20_000;
 
-/** What is shown, in order. */
+/** The commands that are shown, in order. */
 const TOUR = [
   ['virsh', 'list'],
   ['virsh', 'snapshot-create-as', 'test', 'clean', '--description', 'freshly installed'],
@@ -32,7 +32,7 @@ setup('demo');
 build();
 const home = mkdtempSync(join(tmpdir(), 'xlsnap-demo-'));
 const socket = join(home, 'sock');
-/** Before and after the words that are shown: where to connect, and folders that are not the defaults. */
+/** How each program is run, and the arguments that are not shown: where to connect, and the folders of this demo. */
 const PROGRAMS = {
   virsh: { run: ['virsh'], more: [] },
   xlsnap: { run: [process.execPath, join(ROOT, 'dist/cli/main.js')], more: ['--memory-dir', join(home, 'memory')] },

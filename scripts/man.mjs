@@ -1,10 +1,10 @@
-// npm run man: writes the commands' part of man/xlsnap.1 from the tables that the program itself works by.
+// npm run man: writes the commands' part of man/xlsnap.1 from the tables in src/cli that the program itself uses.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const PAGE = join(import.meta.dirname, '../man/xlsnap.1');
-const BEGIN = '.\\" What follows is made by `npm run man` from the commands\' own tables.\n';
+const BEGIN = '.\\" `npm run man` writes the lines up to the end of the commands from the tables in src/cli.\n';
 const END = '.\\" end of the commands\n';
 
 /** Text as roff prints it: no hyphenation marks, no requests. */
@@ -28,11 +28,11 @@ const commandSection = ({ name, description, options }) =>
     '',
   ].join('\n');
 
-/** The page with its commands' part made anew. */
+/** The page with its commands' part written again. */
 export function withCommands(page, groups) {
   const [before, rest] = page.split(BEGIN);
   const [, after] = (rest ?? '').split(END);
-  if (after === undefined) throw new Error(`${PAGE} has lost the lines between which the commands stand`);
+  if (after === undefined) throw new Error(`${PAGE} lacks the lines that mark the commands' part`);
   const sections = groups.map(({ title, commands }) => `.SS ${roff(title)}\n${commands.map(commandSection).join('')}`);
   return [before, BEGIN, ...sections, END, after].join('');
 }

@@ -1,5 +1,5 @@
-// Puts in place what the project's commands need on a fresh Debian 12: npm packages, Debian packages, the build.
-// Installs Debian packages when it is root; otherwise prints the one line to run and stops.
+// Installs everything that the project's commands need on a fresh Debian 12: npm packages, Debian packages, the build.
+// Debian packages are installed if we are root; otherwise this prints the one line to run and stops.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -14,7 +14,7 @@ export const NODE_VERSIONS = ['22.23.3', '24.21.0'];
 
 const DIST = join(ROOT, 'dist');
 
-/** Debian packages by what needs them. */
+/** Debian packages, by the command that needs them. */
 const PACKAGES = {
   demo: ['libvirt-clients', 'qemu-system-common', 'qemu-utils'],
   test: [
@@ -40,7 +40,7 @@ const PACKAGES = {
 };
 
 /**
- * Installs npm packages where node_modules is missing or older than the lock, and the Debian packages of `groups`.
+ * Installs npm packages if node_modules is missing or differs from the lock, and the Debian packages of `groups`.
  * @param {readonly (keyof typeof PACKAGES)[]} groups
  */
 export function setup(...groups) {
@@ -48,7 +48,7 @@ export function setup(...groups) {
   installDebianPackages([...new Set(groups.flatMap((group) => PACKAGES[group]))]);
 }
 
-/** Compiles src to dist, and removes from there what has no source any more: it would be in the package. */
+/** Compiles src to dist, and removes files whose source is gone from there: they would get into the package. */
 export function build() {
   run('npx', ['tsc', '-p', 'tsconfig.build.json']);
   const compiled = /^(.*?)(?:\.d\.ts|\.js)$/;
@@ -59,12 +59,12 @@ export function build() {
   }
 }
 
-/** The words that run a program of this version of Node, which npm fetches once and keeps. */
+/** The command line that runs a program with this version of Node, which npm downloads once and keeps. */
 export function onNode(version, ...words) {
   return ['npx', '--yes', `node@${version}`, ...words];
 }
 
-/** Runs a command in the project's folder with our own input and output; ends this process when it fails. */
+/** Runs a command in the project's folder with our own input and output; ends this process if it fails. */
 export function run(command, args, env = {}) {
   const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...env } });
   if (error) fail(`cannot run ${command}: ${error.message}`);

@@ -1,7 +1,7 @@
-// npm test: installs what is missing, checks, builds, runs every test, names what was skipped, and ends with one line:
+// npm test: installs missing packages, checks, builds, runs the tests, names the skipped ones, and ends with one line:
 // N passed, N failed.
-// --fast leaves out what takes long, the other versions of Node, and the lab (real Xen under QEMU); of the lab's matrix a
-// part is run.
+// --fast leaves out the tests that take long, the other versions of Node, and the lab (real Xen under QEMU). Of the lab's
+// matrix only a part is run.
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -13,13 +13,13 @@ import { build, NODE_VERSIONS, onNode, run, setup } from './setup.mjs';
 const fast = process.argv.includes('--fast');
 
 /**
- * Of the matrix of snapshots on real Xen: every refusal, and of each type of guest what has most parts. The whole of it,
- * and the faults around the suspend, are `npm run test:lab`: under emulation they take an hour.
+ * The part of the matrix of snapshots on real Xen that is run: every refusal, and for each type of guest the snapshot with
+ * the most parts. `npm run test:lab` runs all of it and the faults around the suspend: an hour under emulation.
  */
 const MATRIX_PART =
   'refused|guest memory external, disks external.external$|pvh guest memory none, disks internal.external|pvh? guest reboots|plain virsh restore';
 
-/** What depends on the version of Node: FFI, the XML parser in WebAssembly, sockets, D-Bus, and the daemon as a whole. */
+/** The tests of parts that depend on Node's version: FFI, the XML parser in WebAssembly, sockets, D-Bus, the whole daemon. */
 const EVERY_NODE_PART = [
   ...['unit/native', 'unit/libxl/helper', 'unit/libxl/structs', 'unit/xml/engine', 'unit/xml/snapshot'],
   ...['property/xml-foreign-writer', 'unit/rpc/wire', 'unit/rpc/fixtures', 'unit/dbus'],
@@ -46,7 +46,7 @@ function jest(name, args, program = [process.execPath, JEST]) {
   }
 }
 
-/** Nothing is left out silently: the name of a skipped test gives the reason. */
+/** A skipped test is reported: its name gives the reason. */
 function reportSkipped({ testResults }) {
   const tests = testResults.flatMap(({ assertionResults }) => assertionResults);
   for (const { fullName } of tests.filter(({ status }) => status === 'pending')) {

@@ -8,15 +8,15 @@
  * ```
  *
  * - **Shapes**: `LibxlDomainSnapshotArgs` in, `LibxlDomainSnapshot` out; schemas/libxl_snapshot.idl in libxl's own language.
- *   The caller supplies the domid, the name and every path; nothing is named, placed, listed or deleted here.
+ *   The caller supplies the domid, the name and every path; the library names, places, lists and deletes nothing itself.
  * - **Units**: fields say theirs: `_bytes`, `_ms`; `creation_time` is in seconds since the epoch. Paths are absolute.
  * - **Errors**: every function rejects, or throws, with a `LibvirtError` only. Its `code` is libvirt's (virErrorNumber), its
  *   message names the domain, the disk or the file. INVALID_ARG: parameters that do not fit; CONFIG_UNSUPPORTED and
- *   OPERATION_UNSUPPORTED: what this domain or disk cannot do; DOM_EXIST: a restore would replace a domain;
- *   OPERATION_ABORTED: the signal; OPERATION_FAILED: libxl, QEMU or the file system, in their words. All that can be refused
- *   is refused before the guest is touched.
- * - **Needs**: root in Domain-0 and libxenlight 4.15 to 4.22, for the functions that take a domid or give one. The rest
- *   works anywhere.
+ *   OPERATION_UNSUPPORTED: this domain or disk cannot do it; DOM_EXIST: a restore would replace a domain;
+ *   OPERATION_ABORTED: the signal; OPERATION_FAILED: libxl, QEMU or the file system, in their words. Everything that can be
+ *   refused is refused before the guest is touched.
+ * - **Needs**: root in Domain-0 and libxenlight 4.15 to 4.22, for the functions that take or return a domid. The others
+ *   work anywhere.
  * - **Source**: the RFC of 2014 (xen-devel, "libxl domain snapshot API"), with its review applied: parameters and result are
  *   two structs, a restore never destroys; libvirt's formatdomainsnapshot page (https://libvirt.org/formatsnapshot.html).
  */

@@ -56,7 +56,19 @@ test("the commands in xlsnap's page are those of the program (else: npm run buil
   }
 });
 
-const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)];
+test('the manual pages and the changelog have the version of package.json', () => {
+  const { version } = JSON.parse(read('package.json')) as { version: string };
+  for (const page of ['man/xlsnap.1', 'man/xlsnapd.8'])
+    expect(read(page)).toMatch(new RegExp(`^\\.TH .* "xlsnap ${version}" `));
+  expect(read('CHANGELOG.md').match(/^## (\S+)/m)?.[1]).toBe(version);
+});
+
+const DOCUMENTS = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`),
+];
 
 describe.each(DOCUMENTS)('%s', (path) => {
   const text = read(path);
@@ -71,7 +83,7 @@ describe.each(DOCUMENTS)('%s', (path) => {
     const { stdout: domstate } = await run('virsh', ['help', 'domstate']);
     const ours = `${await help('daemon/main.js', '--help')} ${await everyHelp()} --fast --lab`;
     const known = new Set(longOptions(`${ours} ${domstate}`));
-    const unknown = longOptions(text.replace(/^```[\s\S]*?^```/gm, '')).filter((option) => !known.has(option));
+    const unknown = longOptions(text.replace(/^ *```[\s\S]*?^ *```/gm, '')).filter((option) => !known.has(option));
     expect(unknown).toEqual([]);
   });
 });

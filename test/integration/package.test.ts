@@ -1,7 +1,7 @@
 /** The library as a TypeScript user has it: from a packed package, with types, by its one entry. */
 
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -94,6 +94,32 @@ test('a strict TypeScript program takes and reads structs, documents and errors'
     'INVALID_ARG',
   ]);
 });
+
+/** The examples of docs/library.md, each with what it prints, as the page shows it. */
+const EXAMPLES = [
+  ...readFileSync(join(ROOT, 'docs/library.md'), 'utf8').matchAll(
+    /^## ([^\n]*)$(?:(?!^## )[\s\S])*?^```ts\n([\s\S]*?)^```$(?:\n\n```text\n([\s\S]*?)^```$)?/gm,
+  ),
+].map(([, title = '', source = '', printed = '']) => ({ title, source, printed }));
+
+test('docs/library.md has an example for each of its parts, and uses every function', async () => {
+  expect(EXAMPLES.map(({ title }) => title)).toEqual([
+    'Save and restore',
+    'Structs as libxl-json',
+    'Documents',
+    'Errors',
+  ]);
+  const { default: _, ...exported } = await import(join(ROOT, 'dist/index.js'));
+  const page = await readFile(join(ROOT, 'docs/library.md'), 'utf8');
+  expect(Object.keys(exported).filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+});
+
+test.each(EXAMPLES)(
+  'docs/library.md, $title: compiles, and prints what the page shows',
+  async ({ source, printed }) => {
+    expect((await compileAndRun(source)).trimEnd()).toBe(printed.trimEnd());
+  },
+);
 
 test('a struct that does not fit is an error of the compiler', async () => {
   const wrong = `import type { LibxlDomainSnapshotArgs } from 'xlsnap';
