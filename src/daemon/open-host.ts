@@ -1,15 +1,17 @@
-/** Who owns the domains, by the URI and the upstream: a libvirtd with or without libxl beside it, or ourselves. */
+/** Opens the owner of the domains, by the URI and the upstream: a libvirtd, or the embedded host. */
 
 import { stat } from 'node:fs/promises';
 import { OfflineImages } from '../disks/offline-snapshots.ts';
 import { qmpSocketOf } from '../disks/qemu/qmp.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
 import { TestHost } from '../hosts/embedded/embedded-host.ts';
-import { openLibvirtHost } from '../hosts/libvirt/choose-mechanism.ts';
+import { type ChosenMechanism, chooseMechanism, openLibvirtHost } from '../hosts/libvirt/choose-mechanism.ts';
 import { LibxlHelper } from '../libxl/helper/client.ts';
+import type { Probe } from '../libxl/helper/protocol.ts';
 import { domainHold } from '../libxl/hold.ts';
 import { domainSnapshotRecover } from '../libxl/recover.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
+import type { DaemonStatus } from '../model/daemon-status.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
 import { RpcClient } from '../rpc/client/client.ts';
 import { proxy } from '../rpc/proxy/proxy.ts';
@@ -20,7 +22,7 @@ import type { SnapshotApi } from '../snapshots/api.ts';
 import type { Host } from '../snapshots/ports.ts';
 import { LiveDiskFiles } from '../store/live-disks.ts';
 import type { ImageWriter } from '../store/memory-folder.ts';
-import { VERSION_NUMBER } from '../version.ts';
+import { VERSION, VERSION_NUMBER } from '../version.ts';
 import type { Opened } from './disposables.ts';
 import { type DomainsOf, embeddedDomains, upstreamDomains } from './domain-source.ts';
 import type { Log } from './log.ts';
@@ -58,7 +60,14 @@ async function openTestHost(options: DaemonOptions, { hub, opened }: Surrounding
     host,
     domains: embeddedDomains(host),
     front: (snapshots) =>
-      standalone({ uri: options.connect, version: VERSION_NUMBER, domains: host.domainApi, snapshots, hub }),
+      standalone({
+        uri: options.connect,
+        version: VERSION_NUMBER,
+        domains: host.domainApi,
+        snapshots,
+        hub,
+        status: statusOf(options, EMBEDDED),
+      }),
   };
 }
 
@@ -69,20 +78,21 @@ async function openUpstreamHost(
 ): Promise<OpenedHost> {
   const uri = options.upstreamUri ?? options.connect;
   const upstream = opened.use(await connectUpstream(path, uri));
-  const isXen = (await upstream.getType()) === 'Xen';
-  if (isXen) await requireLibxl();
+  const driver = await upstream.getType();
+  const chosen = await chooseMechanism(options.mechanism, driver, probeLibxl);
+  logMechanism(chosen, log);
   const host = await openLibvirtHost({
     upstream,
     events: hub,
     images: new OfflineImages(),
     liveDisks: await LiveDiskFiles.open(options.stateDir, log.warning),
-    libxl: { checkDomainSnapshotSave, domainSnapshotSave, domainSnapshotRecover, domainHold, qmpSocketOf },
+    ...(chosen.mechanism === 'libxl' && { libxl: LIBXL }),
     scratchDir: options.memoryDir,
     log: log.warning,
   });
   return {
     host,
-    ...(!isXen && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
+    ...(driver !== 'Xen' && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
     upstream,
     domains: upstreamDomains(host, upstream),
     front: (snapshots) =>
@@ -95,6 +105,7 @@ async function openUpstreamHost(
         hub,
         overlaid: host.overlaid,
         reverted: host.reverted,
+        status: statusOf(options, chosen),
       }),
   };
 }
@@ -111,9 +122,29 @@ async function connectUpstream(path: string, uri: string): Promise<RpcClient> {
   }
 }
 
-/** Libxl must be usable before the first snapshot is asked for. */
-async function requireLibxl(): Promise<void> {
+const LIBXL = { checkDomainSnapshotSave, domainSnapshotSave, domainSnapshotRecover, domainHold, qmpSocketOf };
+
+async function probeLibxl(): Promise<Probe> {
   await using helper = LibxlHelper.start();
-  const probe = await helper.probe();
-  if (probe.state !== 'ready') throw new LibvirtError('NO_SUPPORT', probe.message);
+  return await helper.probe();
+}
+
+function logMechanism({ mechanism, reason }: ChosenMechanism, log: Log): void {
+  if (mechanism === 'libxl') {
+    log.info(`snapshots of active domains are made by libxl: ${reason}`);
+    return;
+  }
+  log.warning(
+    `snapshots of active domains go through virDomainSave and virDomainRestore: ${reason}; a guest is off while its ` +
+      'memory is written, and live snapshots are refused (docs/semantics.md)',
+  );
+}
+
+const EMBEDDED = { mechanism: 'embedded', reason: 'the embedded host has no libvirtd' } as const;
+
+function statusOf(
+  { snapshotDir, memoryDir, stateDir }: DaemonOptions,
+  chosen: Pick<DaemonStatus, 'mechanism' | 'reason'>,
+): DaemonStatus {
+  return { version: VERSION, ...chosen, snapshotDir, memoryDir, stateDir };
 }

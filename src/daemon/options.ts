@@ -1,9 +1,10 @@
-/** xlsnapd's command line: what it serves, where it listens, where things lie. */
+/** xlsnapd's command line: what it serves, where it listens, in which folders it keeps its files. */
 
 import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LibvirtError } from '../errors.ts';
+import { MECHANISM_OPTIONS, type MechanismOption } from '../model/daemon-status.ts';
 import { embeddedHome, embeddedSocket, XEN_SOCKETS } from '../rpc/sockets.ts';
 import { defaultFolders } from '../store/default-folders.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
@@ -13,10 +14,13 @@ export interface DaemonOptions {
   readonly connect: string;
   /** Socket of the libvirtd behind us; undefined for the embedded host. */
   readonly upstream: string | undefined;
-  /** URI to open upstream, where it is not the client's own. */
+  /** URI to open upstream; undefined: the client's own. */
   readonly upstreamUri: string | undefined;
+  /** How snapshots of active domains are made; `auto` for the embedded host, which has one way only. */
+  readonly mechanism: MechanismOption;
   readonly listen: string;
   readonly listenReadOnly: string;
+  /** These three are absolute. */
   readonly snapshotDir: string;
   readonly memoryDir: string;
   readonly stateDir: string;
@@ -35,15 +39,17 @@ Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
   --connect URI        what to serve: xen:///system (default) or test:///default (embedded host, no Xen, no root)
   --upstream PATH      socket of the libvirtd that owns the domains; 'none': the embedded host; default: auto
   --upstream-uri URI   URI to open there (default: the client's)
+  --mechanism NAME     how snapshots of running guests are made: libxl (the guest stays), libvirt (by save and restore:
+                       the guest is off in between), or auto (default: libxl, or libvirt if libxl cannot be used)
   --listen PATH        socket for clients (default for Xen: /run/libvirt/virtxend-sock)
   --listen-ro PATH     socket for read-only clients (default: the same with -ro)
   --snapshot-dir DIR   snapshot metadata (default for Xen: /var/lib/libvirt/libxl/snapshot)
   --memory-dir DIR     memory images (default for Xen: /var/lib/libvirt/libxl/snapshot-memory)
-  --state-dir DIR      journal, and overlays that running guests stand on (default for Xen: /var/lib/xlsnap)
-  --group NAME         group that may connect (default: libvirt, where that group exists and we are root)
+  --state-dir DIR      journal, and the overlays that running guests use (default for Xen: /var/lib/xlsnap)
+  --group NAME         group that may connect (default: libvirt, if that group exists and we are root)
   --mode OCTAL         permissions of the sockets (default: 0660)
   --dbus BUS           bus to serve on, too: system, session, an address (unix:path=PATH), or none
-                       (default for Xen: system, where the bus' policy lets us; else none)
+                       (default for Xen: system, if the bus' policy lets us; else none)
   --log-level LEVEL    ${LOG_LEVELS.join(', ')} (default: info)
   --help, --version
 `;
@@ -51,7 +57,7 @@ Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
 /** Sockets on which a libvirtd with the xen driver may be listening, besides the one we take over ourselves. */
 const UPSTREAM_SOCKETS = ['/run/libvirt/virtxend-upstream-sock', '/run/libvirt/libvirt-sock'] as const;
 
-/** What stands behind each URI's scheme, and where its files lie unless options say otherwise. */
+/** The socket and the folders of each URI's scheme if no options name others. */
 function defaults(connect: string): Pick<DaemonOptions, 'listen' | 'snapshotDir' | 'memoryDir' | 'stateDir'> {
   const listen = connect.startsWith('xen:') ? XEN_SOCKETS[0] : embeddedSocket();
   return { listen, ...defaultFolders(connect, embeddedHome()) };
@@ -63,6 +69,7 @@ const OPTIONS = {
   connect: { ...STRING, short: 'c' },
   upstream: STRING,
   'upstream-uri': STRING,
+  mechanism: STRING,
   listen: STRING,
   'listen-ro': STRING,
   'snapshot-dir': STRING,
@@ -87,15 +94,17 @@ export function parseOptions(argv: readonly string[]): DaemonOptions | 'help' | 
   }
   const places = defaults(connect);
   const listen = values.listen ?? places.listen;
+  const upstream = upstreamOf(values.upstream ?? 'auto', connect);
   return {
     connect,
-    upstream: upstreamOf(values.upstream ?? 'auto', connect),
+    upstream,
     upstreamUri: values['upstream-uri'],
+    mechanism: mechanismOf(values.mechanism ?? 'auto', upstream),
     listen,
     listenReadOnly: values['listen-ro'] ?? `${listen}-ro`,
-    snapshotDir: values['snapshot-dir'] ?? places.snapshotDir,
-    memoryDir: values['memory-dir'] ?? places.memoryDir,
-    stateDir: values['state-dir'] ?? places.stateDir,
+    snapshotDir: resolve(values['snapshot-dir'] ?? places.snapshotDir),
+    memoryDir: resolve(values['memory-dir'] ?? places.memoryDir),
+    stateDir: resolve(values['state-dir'] ?? places.stateDir),
     group: values.group,
     mode: modeOf(values.mode ?? '0660'),
     dbus: busOf(values.dbus ?? (connect.startsWith('xen:') ? 'system' : 'none')),
@@ -119,6 +128,13 @@ function upstreamOf(upstream: string, connect: string): string | undefined {
   if (upstream !== 'auto') return upstream;
   if (connect.startsWith('test:')) return undefined;
   return UPSTREAM_SOCKETS.find((path) => existsSync(path)) ?? UPSTREAM_SOCKETS[1];
+}
+
+function mechanismOf(text: string, upstream: string | undefined): MechanismOption {
+  const option = MECHANISM_OPTIONS.find((known) => known === text);
+  if (!option) throw usage(`--mechanism takes ${MECHANISM_OPTIONS.join(', ')}, not '${text}'`);
+  if (option === 'auto' || upstream !== undefined) return option;
+  throw usage(`--mechanism ${option} needs a libvirtd that owns the domains: --upstream PATH`);
 }
 
 function modeOf(text: string): number {

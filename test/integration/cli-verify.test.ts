@@ -53,8 +53,7 @@ const memory = (name: string) => join(daemon.home, 'memory', UUID, `${name}.save
 const metadata = (file: string) => join(daemon.home, 'snapshot/test', file);
 
 function verify(...words: readonly string[]): Promise<Output> {
-  const folders = ['--memory-dir', join(daemon.home, 'memory'), '--snapshot-dir', join(daemon.home, 'snapshot')];
-  return runProgram(XLSNAP, ['-q', '-c', daemon.uri, 'verify', ...words, ...folders]);
+  return runProgram(XLSNAP, ['-q', '-c', daemon.uri, 'verify', ...words]);
 }
 
 async function moveAway(path: string): Promise<void> {
@@ -77,7 +76,7 @@ async function expectFinding(words: readonly string[], problem: string, wayOut: 
   expect(status).toBe(1);
 }
 
-test('all domains and snapshots are whole', async () => {
+test('all domains and snapshots are whole, in folders that the daemon names', async () => {
   const { status, stdout } = await verify();
   expect(stdout.split('\n').filter(Boolean)).toEqual([
     'domain test, snapshot s1: ok',

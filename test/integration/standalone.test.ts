@@ -10,7 +10,7 @@ import { nothing, uint } from '../../src/rpc/wire/codec.ts';
 import { KEEPALIVE, PROGRAM, TYPE } from '../../src/rpc/wire/frames.ts';
 import { CONNECT, PROCEDURES as P, type Procedure } from '../../src/rpc/wire/procedures.ts';
 import { MemoryDomains } from '../support/fakes/domains-in-memory.ts';
-import { MemorySnapshots } from '../support/fakes/snapshots-in-memory.ts';
+import { FAKE_STATUS, MemorySnapshots } from '../support/fakes/snapshots-in-memory.ts';
 import { RawClient } from '../support/rpc/raw-client.ts';
 import { virsh } from '../support/virsh.ts';
 
@@ -28,7 +28,7 @@ beforeAll(async () => {
   const domains = new MemoryDomains(hub);
   domain = await domains.create(await domains.define('<name>test</name>'), { paused: false });
   snapshots = new MemorySnapshots(hub);
-  const handler = standalone({ uri: NAME, version: 2n, domains, snapshots, hub });
+  const handler = standalone({ uri: NAME, version: 2n, domains, snapshots, hub, status: FAKE_STATUS });
   listener = await listen({ path: join(directory, 'sock'), readOnly: false, mode: 0o600 }, handler);
   uri = `test+unix:///default?socket=${listener.path}`;
 });

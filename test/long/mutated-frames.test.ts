@@ -17,7 +17,7 @@ import { encodeFrame, type FrameHeader, HEADER_BYTES, TYPE } from '../../src/rpc
 import { Inlet } from '../../src/rpc/wire/inlet.ts';
 import { PROCEDURES as P } from '../../src/rpc/wire/procedures.ts';
 import { MemoryDomains } from '../support/fakes/domains-in-memory.ts';
-import { MemorySnapshots } from '../support/fakes/snapshots-in-memory.ts';
+import { FAKE_STATUS, MemorySnapshots } from '../support/fakes/snapshots-in-memory.ts';
 import { numbers } from '../support/random.ts';
 import { rpcFixture, rpcFixtureNames } from '../support/rpc/fixtures.ts';
 import { RawClient } from '../support/rpc/raw-client.ts';
@@ -144,7 +144,10 @@ test(
       await domains.create(await domains.define('<name>test</name>'), { paused: false });
       const options = { uri: 'test:///default', version: 2n, domains, snapshots: new MemorySnapshots(hub), hub };
       const path = join(directory, `${round}`);
-      await using _server = await listen({ path, readOnly: false, mode: 0o600 }, standalone(options));
+      await using _server = await listen(
+        { path, readOnly: false, mode: 0o600 },
+        standalone({ ...options, status: FAKE_STATUS }),
+      );
       using bystander = await RawClient.open(path);
       const attacks = Array.from({ length: CONNECTIONS }, () => {
         const mutants = Array.from({ length: FRAMES }, () => mutant(frames, random));

@@ -1,12 +1,14 @@
-/** `xlsnap doctor`: what xlsnapd's own recovery has left, in plain words, and the way out of each. */
+/** `xlsnap doctor`: how the daemon works, what its own recovery has left, in plain words, and the way out of each. */
 
 import type { RpcClient } from '../../rpc/client/client.ts';
+import type { Folders } from '../../store/default-folders.ts';
 import { FileJournal } from '../../store/journal.ts';
 import { command, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
 import type { Session } from '../session.ts';
-import { foldersOf, MEMORY_DIR, SNAPSHOT_DIR, STATE_DIR } from '../storage/daemon-folders.ts';
+import { foldersOf, foldersWithoutDaemon, MEMORY_DIR, SNAPSHOT_DIR, STATE_DIR } from '../storage/daemon-folders.ts';
 import { findingText } from '../storage/finding.ts';
+import { daemonFindings, daemonLine } from './daemon-rules.ts';
 import { examine } from './examine.ts';
 import { type DoctorFinding, journalFindings } from './file-rules.ts';
 import { type Mended, mend } from './mend.ts';
@@ -15,8 +17,8 @@ export const DOCTOR = command({
   name: 'doctor',
   help: 'what interrupted operations have left, and the way out',
   description:
-    'Lists operations that were interrupted and are not mended, and files, images and snapshots that belong to nothing. ' +
-    'Fails where something is wrong. --fix removes what is certainly left over: files that were never finished, and empty ' +
+    'Says how the daemon takes snapshots of running domains, and why that way. Lists operations that were interrupted and ' +
+    'are not mended, and files, images and snapshots that belong to nothing. Fails if something is wrong. --fix removes what is certainly left over: files that were never finished, and empty ' +
     'folders. --orphans, with it, deletes snapshots whose metadata is gone: those whose memory is there, and those that ' +
     'volumes of LVM and ZFS have. Nothing is removed of a ' +
     'domain that an operation runs on. Locks end with their process: none can be left.',
@@ -30,11 +32,14 @@ export const DOCTOR = command({
   ],
   async run(values, session) {
     if (values.orphans && !values.fix) throw failure('--orphans goes with --fix');
-    const folders = foldersOf(values, session);
-    const journal = new FileJournal(folders.stateDir, (text) => session.error(text));
-    const client = await connected(session, journal);
+    const client = await connected(session, values);
+    const folders = await foldersOf(values, session);
+    const journal = journalIn(folders, session);
+    const status = await client.daemonStatus();
+    if (status && !values.json) session.extra(daemonLine(status));
+    const findings = [...daemonFindings(status, await client.getType()), ...(await examine(client, folders, journal))];
     const told: (DoctorFinding & Mended)[] = [];
-    for (const finding of await examine(client, folders, journal)) {
+    for (const finding of findings) {
       const mended = values.fix ? await mend(client, journal, folders, finding, values) : {};
       told.push({ ...finding, ...mended });
       if (mended.refused !== undefined) session.error(mended.refused);
@@ -49,11 +54,16 @@ export const DOCTOR = command({
   },
 });
 
-/** Without the daemon nothing can be told from what is in use; but what it will have to mend is on the disk. */
-async function connected(session: Session, journal: FileJournal): Promise<RpcClient> {
+function journalIn({ stateDir }: Folders, session: Session): FileJournal {
+  return new FileJournal(stateDir, (text) => session.error(text));
+}
+
+/** Without the daemon nobody knows what is in use; but what it will have to mend is on the disk. */
+async function connected(session: Session, values: Parameters<typeof foldersOf>[0]): Promise<RpcClient> {
   try {
     return await session.client();
   } catch (error) {
+    const journal = journalIn(foldersWithoutDaemon(values, session), session);
     const records = await journal.records().catch(() => []);
     for (const { problem } of journalFindings({ records, working: new Set() })) {
       session.print(findingText({ problem, wayOut: 'start xlsnapd, which mends what it can' }));

@@ -33,7 +33,7 @@ export const EXPORT = command({
     const domain = await session.domain(values.domain);
     const ref = await snapshots.lookupByName(domain, values.snapshot, 0);
     const { snapshot } = readSnapshot(await snapshots.getXMLDesc(ref, 0), { internal: false });
-    const { memoryDir } = foldersOf(values, session);
+    const { memoryDir } = await foldersOf(values, session);
     if (values.args) {
       const disks = snapshot.domain ? domainDisks(snapshot.domain) : [];
       const memoryPath = new MemoryFiles(memoryDir).path(domain, snapshot.name);
@@ -71,7 +71,7 @@ export const IMPORT = command({
       const wayOut = `xlsnap snapshot-delete ${domain.name} ${name} --metadata forgets it and keeps its data`;
       throw failure(`snapshot '${name}' of domain '${domain.name}' is there already: ${wayOut}`);
     }
-    const { memoryDir } = foldersOf(values, session);
+    const { memoryDir } = await foldersOf(values, session);
     const document = writeSnapshot(await documentOf(client, domain, struct, memoryDir), { secure: true });
     const imported = await client.snapshots.createXML(
       domain,

@@ -1,39 +1,40 @@
-/** The daemon's folders, for commands that look at what lies in them: named where the daemon was started with others. */
+/** The daemon's folders, for commands that look at what lies in them. The daemon says where they are. */
 
 import { embeddedHome } from '../../rpc/sockets.ts';
 import { defaultFolders, type Folders } from '../../store/default-folders.ts';
 import type { Session } from '../session.ts';
 
-export const MEMORY_DIR = {
-  name: 'memory-dir',
-  type: 'string',
-  named: true,
-  help: "xlsnapd's --memory-dir, where it is not the default",
-} as const;
+const folderOption = <Name extends string>(name: Name) =>
+  ({ name, type: 'string', named: true, help: `folder to look in, in place of the daemon's --${name}` }) as const;
 
-export const SNAPSHOT_DIR = {
-  name: 'snapshot-dir',
-  type: 'string',
-  named: true,
-  help: "xlsnapd's --snapshot-dir, where it is not the default",
-} as const;
+export const MEMORY_DIR = folderOption('memory-dir');
+export const SNAPSHOT_DIR = folderOption('snapshot-dir');
+export const STATE_DIR = folderOption('state-dir');
 
-export const STATE_DIR = {
-  name: 'state-dir',
-  type: 'string',
-  named: true,
-  help: "xlsnapd's --state-dir, where it is not the default",
-} as const;
+type FolderValues = { readonly [name in 'memory-dir' | 'snapshot-dir' | 'state-dir']?: string | undefined };
 
-/** Those that the daemon has by default, and those that the command line names instead. */
-export function foldersOf(
-  values: { readonly [name in 'memory-dir' | 'snapshot-dir' | 'state-dir']?: string | undefined },
-  { uri }: Session,
-): Folders {
-  const places = defaultFolders(uri, embeddedHome());
+/**
+ * Those that the daemon at the other end of the connection uses, and those that the command line names instead. If the
+ * daemon cannot say (an older xlsnapd, or libvirtd itself), the default ones, and a line on standard error.
+ */
+export async function foldersOf(values: FolderValues, session: Session): Promise<Folders> {
+  const client = await session.client();
+  const status = await client.daemonStatus();
+  if (!status) session.note('the daemon does not say which folders it uses: looking in the default ones');
+  return named(values, status ?? defaults(session));
+}
+
+/** For a look without a daemon: the default folders, and those that the command line names instead. */
+export function foldersWithoutDaemon(values: FolderValues, session: Session): Folders {
+  return named(values, defaults(session));
+}
+
+const defaults = ({ uri }: Session): Folders => defaultFolders(uri, embeddedHome());
+
+function named(values: FolderValues, { snapshotDir, memoryDir, stateDir }: Folders): Folders {
   return {
-    snapshotDir: values['snapshot-dir'] ?? places.snapshotDir,
-    memoryDir: values['memory-dir'] ?? places.memoryDir,
-    stateDir: values['state-dir'] ?? places.stateDir,
+    snapshotDir: values['snapshot-dir'] ?? snapshotDir,
+    memoryDir: values['memory-dir'] ?? memoryDir,
+    stateDir: values['state-dir'] ?? stateDir,
   };
 }

@@ -41,7 +41,7 @@ const NOTE =
   'such a snapshot would take in images of their own.\n';
 
 const UNSEEN = '?';
-const UNSEEN_NOTE = `${UNSEEN}: not to be seen from here. Root sees all; --memory-dir names a folder that is not the default.\n`;
+const UNSEEN_NOTE = `${UNSEEN}: not to be seen from here. Root sees all.\n`;
 
 export const DU = command({
   name: 'du',
@@ -49,7 +49,7 @@ export const DU = command({
   description: 'Prints for every snapshot the size of its RAM, of the layers it has begun, and of its disks alone.',
   options: [DOMAIN, JSON_OPTION, MEMORY_DIR],
   async run(values, session) {
-    const { memoryDir } = foldersOf(values, session);
+    const { memoryDir } = await foldersOf(values, session);
     const facts = await domainFacts(await session.client(), await session.domain(values.domain), memoryDir);
     const uses: SnapshotUse[] = [];
     for (const snapshot of facts.snapshots) uses.push(await snapshotUse(snapshot));

@@ -25,7 +25,7 @@ export const TREE = command({
   ],
   async run(values, session) {
     exclusive(values, 'svg', 'json');
-    const { memoryDir } = foldersOf(values, session);
+    const { memoryDir } = await foldersOf(values, session);
     const facts = await domainFacts(await session.client(), await session.domain(values.domain), memoryDir);
     if (values.svg !== undefined) {
       await writePicture(values.svg, snapshotPicture(facts, await imagesOfDisks(facts)));

@@ -26,7 +26,7 @@ export const VERIFY = command({
   async run(values, session) {
     const client = await session.client();
     const options = {
-      folders: foldersOf(values, session),
+      folders: await foldersOf(values, session),
       format: memoryFormatOf(await client.getType()),
       hash: values.hash,
       only: values.snapshot,

@@ -2,6 +2,7 @@
 
 import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
 import { commitLiveLayers } from '../../disks/overlays/live-commit.ts';
+import { imageExists } from '../../disks/overlays/overlays.ts';
 import { LibvirtError, neverAborted } from '../../errors.ts';
 import type { domainHold } from '../../libxl/hold.ts';
 import type { domainSnapshotRecover } from '../../libxl/recover.ts';
@@ -20,6 +21,7 @@ import type { DeathWatch } from './death-watch.ts';
 import { domainDefinition } from './definition.ts';
 import type { Mechanism } from './libvirt-host.ts';
 import { checkSameDomain, checkSavable } from './save-rules.ts';
+import type { SavedDomains } from './saved-domains.ts';
 import { checkSavedImage } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -36,6 +38,7 @@ interface BesideLibvirtOptions {
   readonly upstream: Upstream;
   readonly libxl: LibxlSnapshots;
   readonly deathWatch: DeathWatch;
+  readonly savedDomains: SavedDomains;
 }
 
 /** Phases in which the guest stands, or libvirtd has yet to be told that it went on. */
@@ -45,11 +48,13 @@ export class BesideLibvirt implements Mechanism {
   readonly #upstream: Upstream;
   readonly #libxl: LibxlSnapshots;
   readonly #deathWatch: DeathWatch;
+  readonly #savedDomains: SavedDomains;
 
-  constructor({ upstream, libxl, deathWatch }: BesideLibvirtOptions) {
+  constructor({ upstream, libxl, deathWatch, savedDomains }: BesideLibvirtOptions) {
     this.#upstream = upstream;
     this.#libxl = libxl;
     this.#deathWatch = deathWatch;
+    this.#savedDomains = savedDomains;
   }
 
   async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
@@ -76,8 +81,15 @@ export class BesideLibvirt implements Mechanism {
     }
   }
 
-  async recover(domain: Domain, { phase }: Interruption): Promise<void> {
-    if (!isActive(domain) || !STOPS.has(phase)) return;
+  /** A domain that is off may have been saved by an earlier daemon that worked through libvirt. */
+  async recover(domain: Domain, interrupted: Interruption): Promise<void> {
+    const { phase } = interrupted;
+    if (!isActive(domain)) {
+      await refuseUncertain(domain, interrupted);
+      await this.#savedDomains.recover(domain, interrupted);
+      return;
+    }
+    if (!STOPS.has(phase)) return;
     await this.#libxl.domainSnapshotRecover(domain.ref.id, phase);
     await this.#deathWatch.rearm(domain);
   }
@@ -112,6 +124,19 @@ export class BesideLibvirt implements Mechanism {
   retie({ path, name, disks }: SavedMemory): Promise<void> {
     return retie(path, name, disks);
   }
+}
+
+/**
+ * libxl writes beside the image's path, libvirtd to it. In phase `saving` a file there is memory that libvirtd saved, or one
+ * from before that was to be overwritten (--reuse-external): starting that would go back further than the disks.
+ */
+async function refuseUncertain({ ref }: Domain, { operation, phase, memoryPath }: Interruption): Promise<void> {
+  if (operation !== 'create' || phase !== 'saving' || memoryPath === undefined) return;
+  if (!(await imageExists(memoryPath))) return;
+  const text =
+    `domain '${ref.name}' is off, and '${memoryPath}' may be its memory: 'virsh restore ${memoryPath}' ` +
+    'starts the domain from it; if it is from before the snapshot, remove it and restart xlsnapd';
+  throw new LibvirtError('OPERATION_FAILED', text);
 }
 
 /** When a transient domain's guest reboots, libvirtd starts it from the definition it had, which is that of the base. */

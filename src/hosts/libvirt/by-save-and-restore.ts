@@ -1,15 +1,14 @@
 /**
- * Snapshots by nothing but libvirt's own calls, for upstream drivers other than Xen's and where libxl cannot be used:
- * virDomainSave, the disks while nobody has them open, virDomainRestore. Always coherent, but the guest is away for as
+ * Snapshots by nothing but libvirt's own calls, for upstream drivers other than Xen's, and for Xen's if libxl cannot be
+ * used: virDomainSave, the disks while nobody has them open, virDomainRestore. Always coherent, but the guest is off for as
  * long as that takes, and comes back with a new id.
  */
 
 import { lstat, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { imageExists } from '../../disks/overlays/overlays.ts';
 import { syncFile } from '../../disks/qemu/qemu-img.ts';
 import { asLibvirtError, LibvirtError, neverAborted, throwIfCancelled } from '../../errors.ts';
 import { memoryPathOf } from '../../memory/image-path.ts';
+import { checkTie, retie } from '../../memory/tie.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { movesOnto } from '../../model/disk-image.ts';
 import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
@@ -17,7 +16,14 @@ import type { XmlElement } from '../../model/element.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { Phase } from '../../model/phases.ts';
-import type { Interruption, Job, LifecycleEvents, OfflineDisks, SavedMemory } from '../../snapshots/ports.ts';
+import type {
+  Interruption,
+  Job,
+  LifecycleEvents,
+  LiveDisks,
+  OfflineDisks,
+  SavedMemory,
+} from '../../snapshots/ports.ts';
 import { diskImages, withDiskImages } from '../../xml/domain/images.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import { domainDefinition } from './definition.ts';
@@ -26,15 +32,18 @@ import { hideEvents } from './hidden-events.ts';
 import type { Launcher } from './launch.ts';
 import type { Mechanism } from './libvirt-host.ts';
 import { checkSavable } from './save-rules.ts';
+import type { SavedDomains } from './saved-domains.ts';
 import { checkSavedImage } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 import { upstreamIdle } from './wait-until-idle.ts';
 
 /** virConnectGetType of the driver that tells of the pause at the beginning of its save, too. */
 const QEMU = 'QEMU';
+/** Of the driver that cannot save a paused domain, and whose images may be from before, when libxl wrote them. */
+const XEN = 'Xen';
 
-/** Phases of a create in which the domain may be away, and its memory image all there is of it. */
-const AWAY: ReadonlySet<Phase> = new Set<Phase>(['saving', 'saved', 'restoring']);
+/** Phases in which libxl, under an earlier daemon, may have paused the guest. libvirtd does not see that. */
+const PAUSED_BY_LIBXL: ReadonlySet<Phase> = new Set<Phase>(['suspended', 'paused', 'disks-done']);
 
 interface ThroughLibvirtOptions {
   readonly upstream: Upstream;
@@ -44,8 +53,10 @@ interface ThroughLibvirtOptions {
   readonly launcher: Launcher;
   readonly departures: Departures;
   readonly images: OfflineDisks;
-  /** Folder for the memory of a domain whose disk snapshots are being deleted. libvirtd writes there. */
-  readonly scratchDir: string;
+  /** Overlays that domains use since an earlier daemon took snapshots by libxl, and that libvirtd does not know. */
+  readonly liveDisks: LiveDisks;
+  readonly savedDomains: SavedDomains;
+  readonly log: (text: string) => void;
 }
 
 /** What is done while a domain is away. */
@@ -65,7 +76,9 @@ export class ThroughLibvirt implements Mechanism {
   readonly #launcher: Launcher;
   readonly #departures: Departures;
   readonly #images: OfflineDisks;
-  readonly #scratchDir: string;
+  readonly #liveDisks: LiveDisks;
+  readonly #savedDomains: SavedDomains;
+  readonly #log: (text: string) => void;
 
   constructor(options: ThroughLibvirtOptions) {
     this.#upstream = options.upstream;
@@ -74,12 +87,14 @@ export class ThroughLibvirt implements Mechanism {
     this.#launcher = options.launcher;
     this.#departures = options.departures;
     this.#images = options.images;
-    this.#scratchDir = options.scratchDir;
+    this.#liveDisks = options.liveDisks;
+    this.#savedDomains = options.savedDomains;
+    this.#log = options.log;
   }
 
   async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
     const { name } = domain.ref;
-    checkSavable(domain, ['running', 'paused']);
+    this.#checkSavable(domain);
     if (args.live === true) {
       const text = `domain '${name}' cannot be saved live through libvirt: take the snapshot without the live flag`;
       throw new LibvirtError('OPERATION_UNSUPPORTED', text);
@@ -113,20 +128,15 @@ export class ThroughLibvirt implements Mechanism {
     return { ...taken, memory: true, memory_path: memoryPath, memory_bytes: size };
   }
 
-  /**
-   * A domain that was saved and not restored comes back from its image, as it was; libvirtd may have ended the save
-   * without us. Of one that had come back before, the image is the snapshot's.
-   */
-  async recover(domain: Domain, { operation, phase, memoryPath }: Interruption): Promise<void> {
-    const scratch = this.#scratch(domain.ref);
-    const path = operation === 'create' && memoryPath !== undefined ? memoryPath : scratch;
-    const away = path === scratch || AWAY.has(phase);
-    if (away && !isActive(domain) && (await imageExists(path))) {
-      const definition = domain.persistent && (await domainDefinition(this.#upstream, domain, 'persistent'));
-      const back = await this.#launcher.restore(domain.ref, path, definition ? { definition } : {});
-      this.#events.emit(back, LIFECYCLE.STARTED_RESTORED);
+  async recover(domain: Domain, interrupted: Interruption): Promise<void> {
+    const { name, id } = domain.ref;
+    if (isActive(domain) && PAUSED_BY_LIBXL.has(interrupted.phase)) {
+      this.#log(
+        `libxl, which had paused domain '${name}' for the interrupted snapshot, is not used now: ` +
+          `if 'xl list' shows it paused, 'xl unpause ${id}' continues it`,
+      );
     }
-    await rm(scratch, { force: true });
+    await this.#savedDomains.recover(domain, interrupted);
   }
 
   async deleteDiskSnapshots({ ref }: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
@@ -137,7 +147,7 @@ export class ThroughLibvirt implements Mechanism {
   async commit(domain: Domain, all: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
     if (all.length === 0) return;
     const { ref } = domain;
-    const now = diskImages(await domainDefinition(this.#upstream, domain, 'live'));
+    const now = diskImages(await this.#definition(domain));
     const layers = all.filter(({ disk, top, above }) => above || now.get(disk)?.path === top.path);
     await this.#images.remove(all.flatMap((layer) => (layers.includes(layer) ? [] : [layer.top])));
     if (layers.length === 0) return;
@@ -149,15 +159,28 @@ export class ThroughLibvirt implements Mechanism {
     return await freezeGuest(await domainDefinition(this.#upstream, domain, 'live'));
   }
 
-  checkRestore({ ref }: Domain, { path }: SavedMemory, definition: XmlElement): Promise<void> {
-    return checkSavedImage(this.#upstream, ref, path, definition);
+  /** libvirtd's own images are tied to nothing; those that libxl wrote for an earlier daemon are. */
+  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: XmlElement): Promise<void> {
+    await checkSavedImage(this.#upstream, ref, path, definition);
+    if (this.#driver === XEN) await checkTie(path, name, disks);
   }
 
-  /** libvirtd's own images are tied to nothing. */
-  async retie(): Promise<void> {}
+  async retie({ path, name, disks }: SavedMemory): Promise<void> {
+    if (this.#driver === XEN) await retie(path, name, disks);
+  }
 
-  #scratch({ uuid }: DomainRef): string {
-    return join(this.#scratchDir, `${uuid}.save`);
+  #scratch(ref: DomainRef): string {
+    return this.#savedDomains.scratch(ref);
+  }
+
+  #checkSavable(domain: Domain): void {
+    checkSavable(domain, this.#driver === XEN ? ['running'] : ['running', 'paused']);
+  }
+
+  /** With the images that the domain's disks really are: it has to come back on those. */
+  async #definition(domain: Domain): Promise<XmlElement> {
+    const definition = await domainDefinition(this.#upstream, domain, 'live');
+    return withDiskImages(definition, this.#liveDisks.of(domain.ref));
   }
 
   /** Work on the disks of an active domain that is no part of a snapshot. */
@@ -166,7 +189,7 @@ export class ThroughLibvirt implements Mechanism {
     const now = await this.#upstream.lookupByUUID(ref.uuid);
     const [state, persistent] = await Promise.all([this.#upstream.getState(now), this.#upstream.isPersistent(now)]);
     const domain = { ref: now, state, persistent };
-    checkSavable(domain, ['running', 'paused']);
+    this.#checkSavable(domain);
     const memoryPath = this.#scratch(ref);
     await this.#whileAway(domain, { memoryPath, work, ...(images && { images }) });
     await rm(memoryPath);
@@ -189,7 +212,7 @@ export class ThroughLibvirt implements Mechanism {
   async #whileAway(domain: Domain, absence: Absence): Promise<void> {
     const { ref, state } = domain;
     const { memoryPath, images = new Map() } = absence;
-    const definition = await domainDefinition(this.#upstream, domain, 'live');
+    const definition = await this.#definition(domain);
     await this.#save(domain, absence);
     const failure = await outcome(() => absence.work());
     const returning = failure ? definition : withDiskImages(definition, images);

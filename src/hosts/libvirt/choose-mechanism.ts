@@ -1,6 +1,8 @@
-/** Puts the libvirt host together, with the mechanism that its upstream allows. */
+/** Which mechanism saves active domains, and the libvirt host with that mechanism. */
 
-import { asLibvirtError } from '../../errors.ts';
+import { asLibvirtError, LibvirtError } from '../../errors.ts';
+import type { Probe } from '../../libxl/helper/protocol.ts';
+import type { MechanismOption } from '../../model/daemon-status.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LifecycleEvents, LiveDisks, OfflineDisks } from '../../snapshots/ports.ts';
 import { BesideLibvirt, type LibxlSnapshots } from './by-libxl.ts';
@@ -9,42 +11,63 @@ import { DeathWatch } from './death-watch.ts';
 import { Departures } from './departures.ts';
 import { Launcher } from './launch.ts';
 import { LibvirtHost } from './libvirt-host.ts';
+import { SavedDomains } from './saved-domains.ts';
 import type { Upstream } from './upstream.ts';
+
+export interface ChosenMechanism {
+  readonly mechanism: 'libxl' | 'libvirt';
+  /** For the log and `xlsnap doctor`. */
+  readonly reason: string;
+}
+
+/** virConnectGetType of libvirt's libxl driver, which loads only in the Domain-0 of a running Xen. */
+const XEN = 'Xen';
+
+/**
+ * libxl if the upstream's driver is Xen's and `probe` says that libxl works, else libvirt. `libvirt` never calls `probe`;
+ * `libxl` refuses (NO_SUPPORT) with the reason where it would have to be libvirt. A probe that rejects, because the helper
+ * process crashed while it loaded the library or hung, is one more reason.
+ */
+export async function chooseMechanism(
+  option: MechanismOption,
+  driver: string,
+  probe: () => Promise<Probe>,
+): Promise<ChosenMechanism> {
+  if (option === 'libvirt') return { mechanism: 'libvirt', reason: 'xlsnapd was started with --mechanism libvirt' };
+  const found = driver === XEN ? await probe().catch(asLibvirtError) : undefined;
+  if (found && !(found instanceof LibvirtError) && found.state === 'ready') {
+    return { mechanism: 'libxl', reason: `${found.soname} was loaded` };
+  }
+  const reason = found ? `libxl cannot be used: ${found.message}` : `the upstream driver is ${driver}, not ${XEN}`;
+  if (option === 'auto') return { mechanism: 'libvirt', reason };
+  throw new LibvirtError('NO_SUPPORT', `${reason} (--mechanism auto serves through libvirt then)`);
+}
 
 interface OpenLibvirtHostOptions {
   readonly upstream: Upstream;
   readonly events: LifecycleEvents;
   readonly images: OfflineDisks;
   readonly liveDisks: LiveDisks;
-  /** Absent where libxl cannot be used. */
+  /** Present if the mechanism is libxl; without it snapshots go through libvirt. */
   readonly libxl?: LibxlSnapshots;
-  /** Folder in which libvirtd may write; used where snapshots go through libvirt. */
+  /** Folder in which libvirtd may write. */
   readonly scratchDir: string;
   readonly log: (text: string) => void;
 }
 
-/** virConnectGetType of libvirt's libxl driver. */
-const XEN = 'Xen';
-
-/** Chosen once: libxl beside libvirtd for Xen's domains, else everything through libvirt, and the log says which. */
 export async function openLibvirtHost(options: OpenLibvirtHostOptions): Promise<LibvirtHost> {
   const { upstream, events, libxl, liveDisks, log } = options;
-  const type = await upstream.getType();
   await followRuns(options);
   const departures = new Departures(upstream);
   const launcher = new Launcher(upstream, events);
-  if (type === XEN && libxl) {
-    const deathWatch = new DeathWatch({ upstream, events, log });
-    const mechanism = new BesideLibvirt({ upstream, libxl, deathWatch });
-    return new LibvirtHost({ upstream, events, launcher, departures, mechanism, liveDisks });
-  }
-  const reason = type === XEN ? 'libxl cannot be used' : `the upstream driver is ${type}, not ${XEN}`;
-  log(`${reason}: snapshots of active domains go through virDomainSave and virDomainRestore`);
-  const mechanism = new ThroughLibvirt({ ...options, driver: type, launcher, departures });
+  const savedDomains = new SavedDomains({ ...options, launcher });
+  const mechanism = libxl
+    ? new BesideLibvirt({ upstream, libxl, savedDomains, deathWatch: new DeathWatch({ upstream, events, log }) })
+    : new ThroughLibvirt({ ...options, driver: await upstream.getType(), launcher, departures, savedDomains });
   return new LibvirtHost({ upstream, events, launcher, departures, mechanism, liveDisks });
 }
 
-/** What is known of a run of a domain ends with it, also while no daemon of ours was there. */
+/** A record of live disks ends with the run of its domain, even if that ended while no daemon of ours ran. */
 async function followRuns({ upstream, liveDisks, log }: OpenLibvirtHostOptions): Promise<void> {
   upstream.onLifecycle(({ uuid }, { event }) => {
     if (event !== LIFECYCLE.STOPPED_SHUTDOWN.event) return;

@@ -1,6 +1,6 @@
 /**
  * libxenlight through koffi: the few prototypes that snapshots need (the same in 4.14 to 4.22), every struct opaque.
- * Only the helper process loads this; nothing is loaded before openLibxenlight().
+ * Only the helper process uses this (library.ts finds the library).
  */
 
 import { type LibraryHandle, openFfi } from '../../native/ffi.ts';
@@ -8,8 +8,6 @@ import { type LibraryHandle, openFfi } from '../../native/ffi.ts';
 /** Address of C memory; koffi has bare bigints for it. */
 export type Pointer = bigint & { readonly __brand: 'pointer' };
 
-/** The soname is the only selector of the ABI. 4.14 is too old: its libxl_domain_resume ignores suspend_cancel for PV and PVH. */
-const SONAMES = [22, 21, 20, 19, 18, 17, 16, 15].map((minor) => `libxenlight.so.4.${minor}`);
 const TOOLLOG_SONAME = 'libxentoollog.so.1';
 
 /** Room for any libxl struct of any version (the largest is 1.4 KiB). */
@@ -32,28 +30,10 @@ type AsyncCall = (...args: readonly unknown[]) => Promise<number>;
 /** An IDL type: libxl_<name>_init, _dispose, _to_json, and _from_json where it is read. */
 type StructName = 'dominfo' | 'physinfo' | 'domain_config' | 'domain_restore_params' | 'device_disk';
 
-/** The library is not there: every soname that was tried, with the dynamic linker's words. */
-interface MissingLibrary {
-  readonly tried: readonly { readonly soname: string; readonly reason: string }[];
-}
-
 export type Libxenlight = Awaited<ReturnType<typeof loadLibxenlight>>;
 
-/** Loads the first of `sonames` that this machine has: the newest. */
-export async function openLibxenlight(sonames: readonly string[] = SONAMES): Promise<Libxenlight | MissingLibrary> {
-  const koffi = await openFfi();
-  const tried: { soname: string; reason: string }[] = [];
-  for (const soname of sonames) {
-    try {
-      return await loadLibxenlight(koffi.load(soname), soname);
-    } catch (error) {
-      tried.push({ soname, reason: (error as Error).message });
-    }
-  }
-  return { tried };
-}
-
-async function loadLibxenlight(lib: LibraryHandle, soname: string) {
+/** The bindings to a library that koffi has loaded. Rejects if it lacks one of the functions. */
+export async function loadLibxenlight(lib: LibraryHandle, soname: string) {
   const koffi = await openFfi();
   const toollog = koffi.load(TOOLLOG_SONAME);
   const libc = koffi.load(null);

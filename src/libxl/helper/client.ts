@@ -28,6 +28,8 @@ const HELPER = join(import.meta.dirname, '../../../dist/libxl/helper/main.js');
 
 /** An operation that takes longer hangs. Libxl's own waits (60 s for a guest, for a device model) end before. */
 const OPERATION_TIMEOUT_MS = 180_000;
+/** Loading libxl and one hypercall. The daemon waits for it at its start, and systemd for the daemon (90 s). */
+const PROBE_TIMEOUT_MS = 30_000;
 /** From an abort to the end of the operation. */
 const ABORT_TIMEOUT_MS = 120_000;
 const QUIT_TIMEOUT_MS = 5_000;
@@ -166,7 +168,8 @@ export class LibxlHelper implements LibxlOperations, AsyncDisposable {
     const signal = options?.signal;
     if (signal?.aborted) throw cancelled(signal);
     if (!this.#alive) throw this.#ended(operation, args[0]);
-    let timer = signal ? undefined : this.#killAfter(OPERATION_TIMEOUT_MS);
+    const timeout = operation === 'probe' ? PROBE_TIMEOUT_MS : OPERATION_TIMEOUT_MS;
+    let timer = signal ? undefined : this.#killAfter(timeout);
     const abort = () => {
       this.#send({ kind: 'abort' });
       timer = this.#killAfter(ABORT_TIMEOUT_MS);

@@ -8,9 +8,9 @@ import {
   ERROR_DOMAIN_NOTFOUND,
   LIBXL_SUSPEND_LIVE,
   type Libxenlight,
-  openLibxenlight,
   type Pointer,
 } from './bindings.ts';
+import { openLibxenlight } from './library.ts';
 import type { DomainConfig, DomainInfo, DomainName, Held, LibxlOperations, Physinfo, Probe } from './protocol.ts';
 
 /** After a failed suspend the guest may still obey the request that it was sent: how long to look, and how often. */
@@ -55,22 +55,23 @@ export class LibxlContext implements LibxlOperations {
   ): Promise<LibxlContext | Exclude<Probe, { state: 'ready' }>> {
     await refuseBlockedSignals();
     const lib = await load();
-    if ('tried' in lib) {
-      const sonames = lib.tried.map(({ soname }) => soname).join(', ');
-      const reasons = lib.tried
-        .map(({ reason }) => reason)
-        .filter((reason) => !/cannot open shared object/.test(reason));
-      const text = `no libxenlight on this machine (tried ${sonames}); install it: Debian package libxenmisc4.17`;
-      return { state: 'no-library', message: [text, ...reasons].join('; ') };
-    }
+    if ('missing' in lib) return { state: 'no-library', message: lib.missing };
     const ctx = await lib.ctxAlloc(lib.createLogger(logFd));
     if (ctx !== null) return new LibxlContext(lib, ctx);
     const text = `${lib.soname} cannot reach Xen: this must be the Domain-0 of a running Xen, and the user root`;
     return { state: 'no-xen', soname: lib.soname, message: text };
   }
 
+  /** A library of another version than the running Xen opens its interfaces all the same; the first hypercall fails. */
   async probe(): Promise<Probe> {
-    return { state: 'ready', soname: this.#lib.soname };
+    const { soname } = this.#lib;
+    try {
+      await this.physinfo();
+    } catch (error) {
+      const text = `${soname} does not work with the running Xen (are their versions the same?)`;
+      return { state: 'no-xen', soname, message: `${text}: ${(error as Error).message}` };
+    }
+    return { state: 'ready', soname };
   }
 
   async domainInfo(domid: number): Promise<DomainInfo | null> {

@@ -1,6 +1,7 @@
 /** The calls that the client sends, with the names that libvirt's API has for them. */
 
 import { type Codec, int, nothing, optional, string, struct, uhyper, uint } from '../wire/codec.ts';
+import { DAEMON_STATUS } from '../wire/daemon-program.ts';
 import { domain } from '../wire/messages.ts';
 import { PROCEDURES as P, type Procedure } from '../wire/procedures.ts';
 import type { RemoteCall } from './connection.ts';
@@ -19,6 +20,7 @@ const restoreArgs = struct({ from: string, dxml: optional(string), flags: uint }
 const pmSuspendArgs = struct({ domain, target: uint, duration: uhyper, flags: uint });
 
 export const CALLS = {
+  daemonStatus: { name: 'the question for its status', ...DAEMON_STATUS },
   authList: call('virConnectOpenAuth', P.AUTH_LIST),
   authPolkit: foreign('virConnectOpenAuth', 70, nothing, struct({ complete: int })),
   open: call('virConnectOpen', P.CONNECT_OPEN),

@@ -3,7 +3,8 @@
  * clients have theirs, proxy.ts), and the xlsnap command's connection to the daemon.
  */
 
-import { LibvirtError } from '../../errors.ts';
+import { isLibvirtError, LibvirtError } from '../../errors.ts';
+import type { DaemonStatus } from '../../model/daemon-status.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainState } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { Decoded } from '../wire/codec.ts';
@@ -77,6 +78,18 @@ export class RpcClient implements Disposable {
   /** Lifecycle events of all domains. Those of a time without connection are not made up for. */
   onLifecycle(listener: LifecycleListener): void {
     this.#listeners.add(listener);
+  }
+
+  /** Of the xlsnapd that answers; undefined if it is libvirtd itself, or an xlsnapd from before it could say. */
+  async daemonStatus(): Promise<DaemonStatus | undefined> {
+    const connection = await this.#connected();
+    try {
+      return await connection.call(CALLS.daemonStatus, undefined);
+    } catch (error) {
+      // Over a connection that is still open this is the reply that there is no such program.
+      if (isLibvirtError(error, 'RPC') && !connection.closed) return undefined;
+      throw error;
+    }
   }
 
   async getType(): Promise<string> {

@@ -14,10 +14,11 @@ const PINGS_MAX = 6;
 
 const RPC = { domain: 'RPC' } as const;
 
-/** A call of the remote program. */
+/** A call of the remote program, unless it names another. */
 export interface RemoteCall<A, R> {
   /** The function of libvirt's API, for messages. */
   readonly name: string;
+  readonly program?: number;
   readonly number: number;
   readonly args: Codec<A>;
   readonly result: Codec<R>;
@@ -84,11 +85,16 @@ export class ClientConnection implements Disposable {
     return new ClientConnection(path, socket, listener);
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   call<A, R>(call: RemoteCall<A, R>, args: A): Promise<R> {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw new LibvirtError('RPC', `connection to libvirtd at '${this.#path}' is closed`, RPC);
       const serial = this.#serial;
-      const frame = encodeFrame({ procedure: call.number, type: TYPE.CALL, serial }, call.args, args);
+      const { program = PROGRAM.REMOTE, number: procedure } = call;
+      const frame = encodeFrame({ program, procedure, type: TYPE.CALL, serial }, call.args, args);
       this.#serial += 1;
       this.#pending.set(serial, {
         name: call.name,
@@ -169,6 +175,7 @@ export class ClientConnection implements Disposable {
 /** Replies, lifecycle events and pings. Streams and other events have not been asked for. */
 function isForUs({ program, type, procedure }: FrameHeader): boolean {
   if (program === PROGRAM.KEEPALIVE) return true;
+  if (program === PROGRAM.XLSNAP) return type === TYPE.REPLY;
   if (program !== PROGRAM.REMOTE) return false;
   return type === TYPE.REPLY || (type === TYPE.MESSAGE && procedure === LIFECYCLE_EVENT);
 }

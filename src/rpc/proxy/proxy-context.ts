@@ -1,5 +1,6 @@
 /** What a proxied connection is made of, and what the handling of its calls may do with it. */
 
+import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { DomainState } from '../../model/domain.ts';
 import type { SnapshotApi } from '../../snapshots/api.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
@@ -20,6 +21,7 @@ export interface ProxyOptions {
   readonly overlaid: OverlaidDomains;
   /** Domains whose state has another reason than the upstream knows. */
   readonly reverted: RevertedDomains;
+  readonly status: DaemonStatus;
 }
 
 export interface OverlaidDomains {

@@ -2,8 +2,10 @@
 
 import { existsSync } from 'node:fs';
 import { LibvirtError, systemError } from '../../errors.ts';
-import { type Answers, isRemoteCall } from '../server/answers.ts';
+import type { DaemonStatus } from '../../model/daemon-status.ts';
+import { type Answer, type Answers, isRemoteCall } from '../server/answers.ts';
 import { CallLimit } from '../server/call-limit.ts';
+import { daemonAnswer, isDaemonCall } from '../server/daemon-calls.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
 import type { ConnectionHandler } from '../server/server.ts';
 import { snapshotAnswers } from '../server/snapshot-calls.ts';
@@ -41,7 +43,8 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
         const fd = descriptorOf(socket);
         if (fd !== undefined) options.sendBuffer(fd, SEND_BUFFER_BYTES);
       }
-      new ProxyConnection(client, upstream, { path, answers, calls, hub: options.hub, busyPoll, readOnly });
+      const { hub, status } = options;
+      new ProxyConnection(client, upstream, { path, answers, calls, hub, status, busyPoll, readOnly });
     });
   };
 }
@@ -51,6 +54,7 @@ interface Behind {
   readonly answers: Answers;
   readonly calls: ReadonlyMap<number, ProxyCall>;
   readonly hub: LifecycleHub;
+  readonly status: DaemonStatus;
   readonly busyPoll: BusyPoll;
   readonly readOnly: boolean;
 }
@@ -68,6 +72,7 @@ class ProxyConnection implements ProxyContext {
   readonly #client: Inlet;
   readonly #upstream: Inlet;
   readonly #answers: Answers;
+  readonly #daemon: Answer;
   readonly #calls: ReadonlyMap<number, ProxyCall>;
   readonly #busyPoll: BusyPoll;
   readonly #clientOutlet: FrameOutlet;
@@ -78,11 +83,12 @@ class ProxyConnection implements ProxyContext {
   );
   readonly #awaited = new Map<number, Awaited>();
 
-  constructor(client: Inlet, upstream: Inlet, { path, answers, calls, hub, busyPoll, readOnly }: Behind) {
+  constructor(client: Inlet, upstream: Inlet, { path, answers, calls, hub, status, busyPoll, readOnly }: Behind) {
     this.readOnly = readOnly;
     this.#client = client;
     this.#upstream = upstream;
     this.#answers = answers;
+    this.#daemon = daemonAnswer(status, () => this.open);
     this.#calls = calls;
     this.#busyPoll = busyPoll;
     this.#clientOutlet = new FrameOutlet(client.socket);
@@ -137,6 +143,7 @@ class ProxyConnection implements ProxyContext {
       this.toClient(errorFrame(header, noFds()));
       return 'drop';
     }
+    if (isDaemonCall(header)) return header.type === TYPE.CALL ? 'whole' : 'drop';
     if (!isRemoteCall(header)) return 'pass';
     this.#busyPoll.expect(this);
     const answered = this.open && this.#answers.has(header.procedure);
@@ -145,7 +152,7 @@ class ProxyConnection implements ProxyContext {
   }
 
   #call(header: FrameHeader, frame: Buffer): void {
-    const answer = this.#answers.get(header.procedure);
+    const answer = isDaemonCall(header) ? this.#daemon : this.#answers.get(header.procedure);
     const call = this.#calls.get(header.procedure);
     this.#limit.run(async () => {
       try {

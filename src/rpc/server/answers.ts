@@ -7,7 +7,7 @@ import type { Procedure } from '../wire/procedures.ts';
 import { LIST_MAX } from '../wire/xdr.ts';
 
 /** The reply to a whole frame. Never rejects: what goes wrong is an error reply. */
-type Answer = (call: FrameHeader, frame: Buffer, readOnly: boolean) => Promise<Buffer>;
+export type Answer = (call: FrameHeader, frame: Buffer, readOnly: boolean) => Promise<Buffer>;
 
 /** By procedure number. */
 export type Answers = ReadonlyMap<number, Answer>;

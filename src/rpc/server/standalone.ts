@@ -1,6 +1,7 @@
 /** The server where no libvirtd stands behind us: libvirt's RPC over our own domains. */
 
 import { LibvirtError } from '../../errors.ts';
+import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { SnapshotApi } from '../../snapshots/api.ts';
 import { nothing } from '../wire/codec.ts';
 import { FrameOutlet } from '../wire/frame-outlet.ts';
@@ -9,8 +10,9 @@ import { encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, STATUS, TYPE, VERSIO
 import { Inlet } from '../wire/inlet.ts';
 import { errorFrame } from '../wire/messages.ts';
 import { CONNECT, FEATURE, PROCEDURES as P } from '../wire/procedures.ts';
-import { type Answers, answer } from './answers.ts';
+import { type Answer, type Answers, answer } from './answers.ts';
 import { CallLimit } from './call-limit.ts';
+import { daemonAnswer, isDaemonCall } from './daemon-calls.ts';
 import type { DomainApi } from './domain-api.ts';
 import { domainAnswers } from './domain-calls.ts';
 import { eventAnswers } from './event-calls.ts';
@@ -28,6 +30,7 @@ interface StandaloneOptions {
   readonly domains: DomainApi;
   readonly snapshots: SnapshotApi;
   readonly hub: LifecycleHub;
+  readonly status: DaemonStatus;
 }
 
 /** The libvirt whose protocol this is, as virConnectGetLibVersion says it. */
@@ -60,6 +63,7 @@ class StandaloneConnection {
   readonly #outlet: FrameOutlet;
   readonly #shared: Answers;
   readonly #own: Answers;
+  readonly #daemon: Answer;
   readonly #events: EventClient;
   readonly #limit = new CallLimit(
     () => !this.#client.socket.writableNeedDrain,
@@ -75,6 +79,7 @@ class StandaloneConnection {
     this.#shared = shared;
     this.#events = options.hub.attach((frame) => this.#outlet.send(frame));
     this.#own = this.#ownAnswers(options);
+    this.#daemon = daemonAnswer(options.status, () => this.#open);
     client.socket.once('close', () => this.#events[Symbol.dispose]());
     client.start(
       {
@@ -104,6 +109,10 @@ class StandaloneConnection {
 
   #call(header: FrameHeader, frame: Buffer): void {
     this.#limit.run(async () => {
+      if (isDaemonCall(header)) {
+        this.#outlet.send(await this.#daemon(header, frame, this.#readOnly));
+        return;
+      }
       const found = this.#own.get(header.procedure) ?? this.#shared.get(header.procedure);
       const refusal = headerRefusal(header) ?? (found ? this.#stateRefusal(header) : unknownProcedure(header));
       this.#outlet.send(refusal || !found ? errorFrame(header, refusal) : await found(header, frame, this.#readOnly));

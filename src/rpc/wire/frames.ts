@@ -4,8 +4,14 @@ import { LibvirtError } from '../../errors.ts';
 import { type Codec, decode } from './codec.ts';
 import { XdrWriter } from './xdr.ts';
 
-/** `prog` of the header. */
-export const PROGRAM = { REMOTE: 0x20008086, QEMU: 0x20008087, LXC: 0x20008088, KEEPALIVE: 0x6b656570 } as const;
+/** `prog` of the header. libvirt's own; and xlsnapd's, "xlsn" as the keepalive's is "keep": libvirtd knows no such program. */
+export const PROGRAM = {
+  REMOTE: 0x20008086,
+  QEMU: 0x20008087,
+  LXC: 0x20008088,
+  KEEPALIVE: 0x6b656570,
+  XLSNAP: 0x786c736e,
+} as const;
 
 /** `vers` of the header: the only one there is, of every program. */
 export const VERSION = 1;

@@ -1,14 +1,25 @@
 /** A SnapshotApi in memory: enough of its behaviour for the fronts to be tested with real clients. */
 
 import { LibvirtError } from '../../../src/errors.ts';
+import type { DaemonStatus } from '../../../src/model/daemon-status.ts';
 import type { DomainRef } from '../../../src/model/domain.ts';
 import { LIFECYCLE } from '../../../src/model/events.ts';
 import type { ProxyOptions } from '../../../src/rpc/proxy/proxy-context.ts';
 import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotRef } from '../../../src/snapshots/api.ts';
 import type { LifecycleEvents } from '../../../src/snapshots/ports.ts';
 
+export const FAKE_STATUS: DaemonStatus = {
+  version: '0.0.0',
+  mechanism: 'libvirt',
+  reason: 'a test',
+  snapshotDir: '/snapshot',
+  memoryDir: '/memory',
+  stateDir: '/state',
+};
+
 /** For a proxy whose upstream knows of every domain what there is to know. */
-export const NOTHING_ELSE: Pick<ProxyOptions, 'overlaid' | 'reverted' | 'sendBuffer'> = {
+export const NOTHING_ELSE: Pick<ProxyOptions, 'overlaid' | 'reverted' | 'sendBuffer' | 'status'> = {
+  status: FAKE_STATUS,
   sendBuffer: () => {},
   overlaid: { any: () => false, has: () => false, definition: (xml) => xml },
   reverted: { any: () => false, reason: () => undefined },

@@ -64,6 +64,10 @@ export class RecordedUpstream implements Upstream {
   ref: DomainRef | undefined = GUEST;
   state: DomainState = 'running';
   type = 'Xen';
+  /** The live definition, and the one in a saved image. */
+  xml = LIVE_XML;
+  /** Definitions that were written into a saved image. */
+  readonly definedImages: string[] = [];
   /** Whether its driver can read saved images; they are the guest's then. */
   readsImages = true;
   managedSave = false;
@@ -103,7 +107,7 @@ export class RecordedUpstream implements Upstream {
 
   async getXMLDesc(_domain: DomainRef, flags: number): Promise<string> {
     this.#enter('getXMLDesc', flags);
-    return LIVE_XML;
+    return this.xml;
   }
 
   async defineXML(): Promise<DomainRef> {
@@ -142,12 +146,13 @@ export class RecordedUpstream implements Upstream {
   }
 
   async saveImageGetXMLDesc(): Promise<string> {
-    if (this.readsImages) return LIVE_XML;
+    if (this.readsImages) return this.xml;
     throw new LibvirtError('NO_SUPPORT', 'virDomainSaveImageGetXMLDesc');
   }
 
-  async saveImageDefineXML(): Promise<void> {
-    throw new LibvirtError('NO_SUPPORT', 'virDomainSaveImageDefineXML');
+  async saveImageDefineXML(_file: string, xml: string): Promise<void> {
+    this.definedImages.push(xml);
+    if (!this.readsImages) throw new LibvirtError('NO_SUPPORT', 'virDomainSaveImageDefineXML');
   }
 
   async hasManagedSaveImage(): Promise<boolean> {

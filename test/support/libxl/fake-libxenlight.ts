@@ -16,6 +16,7 @@ export const RESTORED = 6;
 
 /** The functions of libxl that take a while, and change a domain. */
 export type LibxlCall =
+  | 'get_physinfo'
   | 'domain_suspend'
   | 'domain_resume'
   | 'domain_pause'
@@ -95,6 +96,7 @@ export class FakeLibxenlight {
       physinfo: this.#struct(),
       domainConfig: this.#struct(),
       restoreParams: this.#struct(),
+      getPhysinfo: () => this.instead.get('get_physinfo')?.() ?? 0,
       domainInfo: (_: Pointer, struct: Pointer, domid: number) => {
         if (this.guest?.domid !== domid) return -21;
         this.#structs.set(struct, JSON.stringify(this.guest));

@@ -13,6 +13,7 @@ describe('defaults', () => {
       connect: 'xen:///system',
       upstream: '/run/libvirt/libvirt-sock',
       upstreamUri: undefined,
+      mechanism: 'auto',
       listen: '/run/libvirt/virtxend-sock',
       listenReadOnly: '/run/libvirt/virtxend-sock-ro',
       snapshotDir: '/var/lib/libvirt/libxl/snapshot',

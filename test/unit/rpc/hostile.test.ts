@@ -10,7 +10,7 @@ import { standalone } from '../../../src/rpc/server/standalone.ts';
 import { encodeFrame, STATUS, TYPE } from '../../../src/rpc/wire/frames.ts';
 import { PROCEDURES as P, type Procedure } from '../../../src/rpc/wire/procedures.ts';
 import { MemoryDomains } from '../../support/fakes/domains-in-memory.ts';
-import { MemorySnapshots } from '../../support/fakes/snapshots-in-memory.ts';
+import { FAKE_STATUS, MemorySnapshots } from '../../support/fakes/snapshots-in-memory.ts';
 import { RawClient } from '../../support/rpc/raw-client.ts';
 
 /** Connections in a run; each sends many frames. */
@@ -29,7 +29,10 @@ beforeAll(async () => {
     snapshots: new MemorySnapshots(hub),
     hub,
   };
-  listener = await listen({ path: join(directory, 'sock'), readOnly: false, mode: 0o600 }, standalone(options));
+  listener = await listen(
+    { path: join(directory, 'sock'), readOnly: false, mode: 0o600 },
+    standalone({ ...options, status: FAKE_STATUS }),
+  );
 });
 
 afterAll(async () => {

@@ -13,7 +13,7 @@ import { FRAME_MAX, HEADER_BYTES } from '../../../src/rpc/wire/frames.ts';
 import { PROCEDURES as P } from '../../../src/rpc/wire/procedures.ts';
 import { LIST_MAX, STRING_MAX } from '../../../src/rpc/wire/xdr.ts';
 import { MemoryDomains } from '../../support/fakes/domains-in-memory.ts';
-import { MemorySnapshots } from '../../support/fakes/snapshots-in-memory.ts';
+import { FAKE_STATUS, MemorySnapshots } from '../../support/fakes/snapshots-in-memory.ts';
 import { RawClient } from '../../support/rpc/raw-client.ts';
 
 const MIB = 1024 * 1024;
@@ -31,7 +31,7 @@ beforeAll(async () => {
   const domains = new MemoryDomains(hub);
   domain = await domains.create(await domains.define('<name>test</name>'), { paused: false });
   snapshots = new MemorySnapshots(hub);
-  const handler = standalone({ uri: 'test:///default', version: 2n, domains, snapshots, hub });
+  const handler = standalone({ uri: 'test:///default', version: 2n, domains, snapshots, hub, status: FAKE_STATUS });
   listener = await listen({ path: join(directory, 'sock'), readOnly: false, mode: 0o600 }, handler);
 });
 

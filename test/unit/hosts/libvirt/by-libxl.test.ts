@@ -7,6 +7,8 @@ import { LibvirtError } from '../../../../src/errors.ts';
 import { StorageDaemon } from '../../../../src/hosts/embedded/storage-daemon.ts';
 import { BesideLibvirt, type LibxlSnapshots } from '../../../../src/hosts/libvirt/by-libxl.ts';
 import { DeathWatch } from '../../../../src/hosts/libvirt/death-watch.ts';
+import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
+import { SavedDomains } from '../../../../src/hosts/libvirt/saved-domains.ts';
 import { encodeMemoryImageHeader } from '../../../../src/memory/image-file.ts';
 import type { Domain, DomainState } from '../../../../src/model/domain.ts';
 import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../../../src/model/libxl.ts';
@@ -62,9 +64,10 @@ const saves: Save = async (domid, name, _args, { phase, progress }) => {
 };
 
 function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): BesideLibvirt {
+  const events = new RecordedEvents(record);
   const deathWatch = new DeathWatch({
     upstream,
-    events: new RecordedEvents(record),
+    events,
     log: (text) => record.write(`log ${text}`),
   });
   const libxl: LibxlSnapshots = {
@@ -83,7 +86,9 @@ function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): Bes
       return daemon?.qmpSocket ?? '';
     },
   };
-  return new BesideLibvirt({ upstream, libxl, deathWatch });
+  const launcher = new Launcher(upstream, events);
+  const savedDomains = new SavedDomains({ upstream, events, launcher, scratchDir: directory });
+  return new BesideLibvirt({ upstream, libxl, deathWatch, savedDomains });
 }
 
 function job(): Job & { readonly reported: JobProgress[] } {
@@ -326,5 +331,25 @@ describe('deleteDiskSnapshots', () => {
     const error = await refusal(mechanism().deleteDiskSnapshots(RUNNING, 's1', [{ disk, name: 's1' }]));
     expect(error.fields.code).toBe(55);
     expect(record.lines).toEqual(['lookupByUUID']);
+  });
+});
+
+describe('after a daemon that went through libvirt, a domain that is off', () => {
+  const off: Domain = { ...RUNNING, ref: { ...GUEST, id: -1 }, state: 'shutoff' };
+  const recover = (phase: Phase) =>
+    mechanism().recover(off, { operation: 'create', phase, memoryPath: join(directory, 's1.save') });
+
+  test.each(['saved', 'restoring'] as const)('comes back from its image, in phase %s', async (phase) => {
+    await writeFile(join(directory, 's1.save'), 'memory of the guest');
+    await recover(phase);
+    expect(record.lines).toContain(`restoreFlags ${join(directory, 's1.save')} 0`);
+  });
+
+  test('in phase saving a file may be from before: nobody is started from it unasked', async () => {
+    await recover('saving');
+    expect(record.lines).toEqual([]);
+    await writeFile(join(directory, 's1.save'), 'memory of the guest');
+    await expect(recover('saving')).rejects.toThrow(`'virsh restore ${join(directory, 's1.save')}' starts the domain`);
+    expect(record.lines).toEqual([]);
   });
 });

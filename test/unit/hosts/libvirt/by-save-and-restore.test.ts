@@ -9,14 +9,18 @@ import { LibvirtError } from '../../../../src/errors.ts';
 import { ThroughLibvirt } from '../../../../src/hosts/libvirt/by-save-and-restore.ts';
 import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
-import { encodeMemoryImageHeader } from '../../../../src/memory/image-file.ts';
+import { SavedDomains } from '../../../../src/hosts/libvirt/saved-domains.ts';
+import { encodeMemoryImageHeader, writeTie } from '../../../../src/memory/image-file.ts';
+import type { DiskImage } from '../../../../src/model/disk-image.ts';
 import type { Domain } from '../../../../src/model/domain.ts';
 import type { Phase } from '../../../../src/model/phases.ts';
 import type { Job, OfflineDisks } from '../../../../src/snapshots/ports.ts';
+import { newImage } from '../../../support/hosts/embedded.ts';
 import {
   DEFINITION,
   GUEST,
   LIVE_XML,
+  NO_LIVE_DISKS,
   Record,
   RecordedEvents,
   RecordedUpstream,
@@ -27,15 +31,20 @@ let record: Record;
 let upstream: RecordedUpstream;
 let directory: string;
 let memory: string;
+/** Images that libvirtd does not know, by disk. */
+let overlays: ReadonlyMap<string, DiskImage>;
 
 beforeEach(async () => {
   record = new Record();
   upstream = new RecordedUpstream(record);
   directory = await mkdtemp(join(tmpdir(), 'xls-'));
   memory = join(directory, 's1.save');
+  overlays = new Map();
 });
 
 afterEach(() => rm(directory, { recursive: true }));
+
+const STREAM = `LibxlFmt\0\0\0\x02\0\0\0\0RAM${'\0'.repeat(8)}`;
 
 const saved = () => ({ path: memory, name: 's1', disks: [] });
 
@@ -53,14 +62,17 @@ const images: OfflineDisks = {
 
 function mechanism(driver: string): ThroughLibvirt {
   const events = new RecordedEvents(record);
+  const launcher = new Launcher(upstream, events);
   return new ThroughLibvirt({
     upstream,
     driver,
     events,
-    launcher: new Launcher(upstream, events),
+    launcher,
     departures: new Departures(upstream),
     images,
-    scratchDir: directory,
+    liveDisks: { ...NO_LIVE_DISKS, of: () => overlays },
+    savedDomains: new SavedDomains({ upstream, events, launcher, scratchDir: directory }),
+    log: (text) => record.write(`log ${text}`),
   });
 }
 
@@ -147,6 +159,42 @@ describe('after a crash, a domain that is off', () => {
   });
 });
 
+test('a domain that libxl may have left paused is named in the log with the command that continues it', async () => {
+  await mechanism('Xen').recover(RUNNING, { operation: 'create', phase: 'paused', memoryPath: memory });
+  expect(record.lines).toContainEqual(expect.stringContaining(`log libxl, which had paused domain 'g'`));
+  expect(record.lines).toContainEqual(expect.stringContaining(`'xl unpause 5' continues it`));
+});
+
+describe('after a daemon that took snapshots by libxl', () => {
+  const disk = (path: string) => `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>
+    <source file='${path}'/><target dev='xvda' bus='xen'/></disk>`;
+  const xml = LIVE_XML.replace('<devices>', `<devices>${disk('/base')}`);
+
+  test('a domain on overlays that libvirtd does not know comes back on them', async () => {
+    overlays = new Map([['xvda', { path: '/overlay', format: 'qcow2' }]]);
+    upstream.xml = xml;
+    await writeFile(join(directory, `${GUEST.uuid}.save`), 'memory of the guest');
+    await mechanism('Xen').save(RUNNING, 's1', {}, job);
+    expect(upstream.definedImages[0]).toContain("file='/overlay'");
+  });
+
+  test('memory whose disks have changed since is refused', async () => {
+    await writeFile(memory, encodeMemoryImageHeader(LIVE_XML));
+    await appendFile(memory, Buffer.from(STREAM, 'latin1'));
+    await writeTie(memory, '00'.repeat(32));
+    const pdev_path = await newImage(join(directory, 'a'));
+    const disks = [{ disk: { vdev: 'xvda', pdev_path, format: 'qcow2' } as const, external: true }];
+    const check = mechanism('Xen').checkRestore(RUNNING, { path: memory, name: 's1', disks }, DEFINITION);
+    await expect(check).rejects.toThrow('does not go with its disks any more');
+  });
+});
+
+test('libvirt’s xen driver cannot save a paused domain: refused before anything is touched', async () => {
+  const check = (driver: string) => mechanism(driver).checkSave({ ...RUNNING, state: 'paused' }, {});
+  await expect(check('Xen')).rejects.toThrow("resume domain 'g' first");
+  await expect(check('QEMU')).resolves.toBeUndefined();
+});
+
 describe('what drivers tell of a save', () => {
   test.each([
     ['QEMU', 'running', ['expect STOPPED_SAVED', 'expect SUSPENDED_PAUSED']],
@@ -170,7 +218,6 @@ describe('an image that libvirtd cannot read (libxl’s driver) is read here', (
   beforeEach(() => {
     upstream.readsImages = false;
   });
-  const STREAM = `LibxlFmt\0\0\0\x02\0\0\0\0RAM${'\0'.repeat(8)}`;
 
   test('and accepted when it is whole and the domain’s', async () => {
     await image(LIVE_XML, STREAM);

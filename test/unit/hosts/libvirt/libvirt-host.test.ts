@@ -1,6 +1,5 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../../src/errors.ts';
-import { openLibvirtHost } from '../../../../src/hosts/libvirt/choose-mechanism.ts';
 import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
 import { LibvirtHost } from '../../../../src/hosts/libvirt/libvirt-host.ts';
@@ -168,46 +167,4 @@ test('a domain that goes while all are listed is in no list', async () => {
   expect(await host.list()).toEqual([]);
   upstream.failures.getState = { times: 1 };
   await expect(host.list()).rejects.toThrow('getState failed');
-});
-
-describe('the mechanism is chosen by the upstream', () => {
-  const unused = () => Promise.reject(new Error('not to be called'));
-  const images = {
-    ...{ create: unused, checkFree: unused, apply: unused, delete: unused, check: unused },
-    ...{ commit: unused, chain: unused, rebase: unused, remove: unused },
-  };
-  const libxl = {
-    checkDomainSnapshotSave: async () => {},
-    domainSnapshotSave: unused,
-    domainSnapshotRecover: unused,
-    domainHold: unused,
-    qmpSocketOf: unused,
-  };
-  const LIVE = { memory: true, memory_path: '/m', live: true } as const;
-
-  test.each([
-    ['Xen', libxl, undefined],
-    ['Xen', undefined, 'libxl cannot be used'],
-    ['QEMU', libxl, 'the upstream driver is QEMU, not Xen'],
-  ])('%s with libxl %p', async (type, found, reason) => {
-    upstream.type = type;
-    const logged: string[] = [];
-    const opened = await openLibvirtHost({
-      upstream,
-      events,
-      images,
-      liveDisks: NO_LIVE_DISKS,
-      ...(found && { libxl: found }),
-      scratchDir: '/scratch',
-      log: (text) => logged.push(text),
-    });
-    const live = opened.checkSave(RUNNING, LIVE);
-    if (reason === undefined) {
-      await expect(live).resolves.toBeUndefined();
-      expect(logged).toEqual([]);
-    } else {
-      await expect(live).rejects.toThrow('cannot be saved live through libvirt');
-      expect(logged).toEqual([`${reason}: snapshots of active domains go through virDomainSave and virDomainRestore`]);
-    }
-  });
 });

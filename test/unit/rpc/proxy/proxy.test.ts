@@ -6,10 +6,11 @@ import { LIFECYCLE } from '../../../../src/model/events.ts';
 import { proxy } from '../../../../src/rpc/proxy/proxy.ts';
 import { listen } from '../../../../src/rpc/server/server.ts';
 import { type Codec, nothing, string } from '../../../../src/rpc/wire/codec.ts';
-import { encodeFrame, HEADER_BYTES, STATUS, TYPE } from '../../../../src/rpc/wire/frames.ts';
+import { DAEMON_STATUS } from '../../../../src/rpc/wire/daemon-program.ts';
+import { decodePayload, encodeFrame, HEADER_BYTES, PROGRAM, STATUS, TYPE } from '../../../../src/rpc/wire/frames.ts';
 import { LIFECYCLE_EVENT, lifecycleFrame } from '../../../../src/rpc/wire/messages.ts';
 import { CONNECT, PROCEDURES as P, type Procedure } from '../../../../src/rpc/wire/procedures.ts';
-import { NOTHING_ELSE } from '../../../support/fakes/snapshots-in-memory.ts';
+import { FAKE_STATUS, NOTHING_ELSE } from '../../../support/fakes/snapshots-in-memory.ts';
 import { rpcFixture } from '../../../support/rpc/fixtures.ts';
 import {
   answer,
@@ -39,6 +40,36 @@ const streamFrame = (bytes: number): Buffer => {
   frame.writeUInt32BE(frame.length, 0);
   return frame;
 };
+
+describe('the status of the daemon', () => {
+  const ask = (client: RawClient, header = {}) =>
+    client.send({ ...DAEMON_STATUS }, undefined, { program: PROGRAM.XLSNAP, ...header });
+
+  test('is answered here, and the upstream hears nothing of it', async () => {
+    const client = await opened();
+    theUpstream.onFrame = () => {
+      throw new Error('the upstream was asked');
+    };
+    const { header, bytes } = await client.reply(ask(client));
+    expect(header).toMatchObject({ program: PROGRAM.XLSNAP, status: STATUS.OK });
+    expect(decodePayload(DAEMON_STATUS.result, bytes)).toEqual(FAKE_STATUS);
+  });
+
+  test('is for connections that the upstream has let in', async () => {
+    theUpstream.onFrame = hospitable;
+    using client = new RawClient(listener.path);
+    expect(await client.error(ask(client))).toMatchObject({ message: 'hypervisor connection not open' });
+  });
+
+  test('other procedures and versions are refused as libvirtd would', async () => {
+    const client = await opened();
+    expect(await client.error(ask(client, { procedure: 2 }))).toMatchObject({ message: 'unknown procedure: 2' });
+    expect(await client.error(ask(client, { version: 2 }))).toMatchObject({
+      message: `Cannot find program ${PROGRAM.XLSNAP} version 2`,
+    });
+    expect((await client.reply(ask(client))).header.status).toBe(STATUS.OK);
+  });
+});
 
 test('foreign frames arrive byte for byte, both ways, however they are cut', async () => {
   const client = await opened();

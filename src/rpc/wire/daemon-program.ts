@@ -1,0 +1,44 @@
+/**
+ * xlsnapd's own RPC program on its own socket, for what `xlsnap` has to know of the daemon that answers it. libvirt's
+ * clients never call it; a libvirtd refuses it with "Cannot find program", and the connection stays.
+ */
+
+import type { DaemonStatus, MechanismName } from '../../model/daemon-status.ts';
+import { type Codec, nothing } from './codec.ts';
+import { PROGRAM } from './frames.ts';
+import { type TypedParam, typedParams } from './typed-params.ts';
+
+/** A status may get more fields: a client of today skips those that it does not know. */
+const FIELDS_MAX = 64;
+
+const params = typedParams(FIELDS_MAX);
+
+/** Names on the wire; those of folders are xlsnapd's options. */
+const FIELDS: Readonly<Record<keyof DaemonStatus, string>> = {
+  version: 'version',
+  mechanism: 'mechanism',
+  reason: 'reason',
+  snapshotDir: 'snapshot-dir',
+  memoryDir: 'memory-dir',
+  stateDir: 'state-dir',
+};
+
+const KEYS = Object.keys(FIELDS) as (keyof DaemonStatus)[];
+
+const statusParams: Codec<DaemonStatus> = {
+  write: (writer, status) =>
+    params.write(
+      writer,
+      KEYS.map((key): TypedParam => ({ field: FIELDS[key], type: 'string', value: status[key] })),
+    ),
+  read: (reader) => {
+    const values = new Map(params.read(reader).map(({ field, value }) => [field, `${value}`]));
+    const [version = '', mechanism = '', reason = '', snapshotDir = '', memoryDir = '', stateDir = ''] = KEYS.map(
+      (key) => values.get(FIELDS[key]),
+    );
+    return { version, mechanism: mechanism as MechanismName, reason, snapshotDir, memoryDir, stateDir };
+  },
+};
+
+/** Its only procedure. Read-only connections may call it; none may before CONNECT_OPEN has succeeded. */
+export const DAEMON_STATUS = { program: PROGRAM.XLSNAP, number: 1, args: nothing, result: statusParams } as const;

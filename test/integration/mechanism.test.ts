@@ -1,0 +1,132 @@
+/**
+ * xlsnapd's --mechanism before real libvirtds, with the real libxenlight and with ones that cannot be used. This machine
+ * has no Xen: one libvirtd calls its test driver Xen.
+ */
+
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { runProgram, XLSNAP } from '../support/command-line.ts';
+import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
+import { type XenByName, xenByName } from '../support/daemons/xen-by-name.ts';
+import { runXlsnapd, Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { brokenLibrary, type Fault } from '../support/libxl/broken-libraries.ts';
+
+/** Each command is a program of its own, and the machine may be busy. */
+const TEST_TIMEOUT_MS = 60_000;
+jest.setTimeout(TEST_TIMEOUT_MS);
+
+let libvirtd: Libvirtd;
+let xen: XenByName;
+let home: string;
+
+beforeAll(async () => {
+  libvirtd = await startLibvirtd();
+  xen = await xenByName(libvirtd);
+  home = await folderForLibvirtd();
+});
+
+afterAll(async () => {
+  await xen[Symbol.asyncDispose]();
+  await libvirtd[Symbol.asyncDispose]();
+  await rm(home, { recursive: true });
+});
+
+const onXen = (mechanism: string, env = {}) =>
+  Xlsnapd.start({
+    home,
+    connect: 'xen:///system',
+    args: ['--upstream', xen.socket, '--upstream-uri', 'test:///default', '--mechanism', mechanism],
+    env,
+  });
+
+const doctor = (daemon: Xlsnapd, ...words: readonly string[]) =>
+  runProgram(XLSNAP, ['-c', daemon.uri, 'doctor', ...words]);
+
+const LIBVIRT = 'snapshots of active domains go through virDomainSave and virDomainRestore: ';
+
+test('on a Xen host whose libxl cannot be used xlsnapd serves through libvirt, and says so', async () => {
+  await using daemon = await onXen('auto');
+  expect(daemon.log).toMatch(
+    /go through virDomainSave and virDomainRestore: libxl cannot be used: libxenlight\.so\.4\.\d+ /,
+  );
+  expect(daemon.log).toContain('a guest is off while its memory is written, and live snapshots are refused');
+  expect(await daemon.ok('snapshot-create-as', 'test', 's1')).toBe('Domain snapshot s1 created');
+  expect(await daemon.ok('domstate', 'test')).toBe('running');
+  expect(await daemon.refused('snapshot-create-as', 'test', 's2', '--live', '--memspec', join(home, 'm'))).toContain(
+    'cannot be saved live through libvirt',
+  );
+  const { status, stdout } = await doctor(daemon);
+  expect(stdout).toMatch(
+    /^xlsnapd \S+ takes snapshots of running domains through libvirt, by save and restore: libxl /,
+  );
+  expect(stdout).toContain('way out: once libxl can be used, restart xlsnapd without --mechanism libvirt');
+  expect(status).toBe(0);
+  const [finding] = JSON.parse((await doctor(daemon, '--json')).stdout);
+  expect(finding).toMatchObject({ level: 'note', problem: expect.stringContaining('libxl cannot be used') });
+  await daemon.ok('snapshot-delete', 'test', 's1');
+});
+
+describe('a libxenlight that', () => {
+  test.each<[Fault, string]>([
+    ['damaged', 'libxenlight.so.4.17 cannot be used: '],
+    ['without a dependency', 'libxenctrl.so.4.99: cannot open shared object file'],
+    ['without its functions', 'libxenlight.so.4.17 cannot be used: '],
+    ['crashes while it is loaded', 'the libxl helper process ended (SIGTRAP)'],
+  ])('is %s', async (fault, reason) => {
+    await brokenLibrary(home, 'libxenlight.so.4.17', fault);
+    await using daemon = await onXen('auto', { LD_LIBRARY_PATH: home });
+    expect(daemon.log).toContain(`${LIBVIRT}libxl cannot be used: `);
+    expect(daemon.log).toContain(reason);
+    await rm(join(home, 'libxenlight.so.4.17'));
+  });
+});
+
+test('--mechanism libvirt never loads libxl', async () => {
+  await brokenLibrary(home, 'libxenlight.so.4.17', 'crashes while it is loaded');
+  await using daemon = await onXen('libvirt', { LD_LIBRARY_PATH: home });
+  await rm(join(home, 'libxenlight.so.4.17'));
+  expect(daemon.log).toContain(`${LIBVIRT}xlsnapd was started with --mechanism libvirt;`);
+  expect((await doctor(daemon)).stdout).toContain('save and restore: xlsnapd was started with --mechanism libvirt\n');
+});
+
+describe('--mechanism libxl refuses to start, in one line', () => {
+  const refusal = async (...args: readonly string[]) => {
+    const places = ['state', 'snapshot', 'memory'].flatMap((name) => [`--${name}-dir`, join(home, name)]);
+    const { status, stderr } = await runXlsnapd('--listen', join(home, 'sock'), ...places, '--dbus', 'none', ...args);
+    expect(status).toBe(1);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+    return stderr;
+  };
+
+  test('if libxl cannot be used', async () => {
+    const args = ['--upstream', xen.socket, '--upstream-uri', 'test:///default', '--mechanism', 'libxl'];
+    const text = await refusal(...args);
+    expect(text).toMatch(/libxl cannot be used: libxenlight\.so\.4\.\d+ cannot reach Xen/);
+    expect(text).toContain('(--mechanism auto serves through libvirt then)');
+  });
+
+  test('if the upstream is no Xen host: its driver says what the host is', async () => {
+    const text = await refusal('-c', 'test:///default', '--upstream', libvirtd.socket, '--mechanism', 'libxl');
+    expect(text).toContain('the upstream driver is TEST, not Xen');
+  });
+
+  test('if there is no upstream', async () => {
+    expect(await refusal('-c', 'test:///default', '--mechanism', 'libxl')).toContain(
+      '--mechanism libxl needs a libvirtd that owns the domains',
+    );
+  });
+});
+
+test('doctor asks the daemon that answers on its socket, of several', async () => {
+  await using behind = await Xlsnapd.start({ home, args: ['--upstream', libvirtd.socket] });
+  await using embedded = await Xlsnapd.start();
+  expect((await doctor(behind)).stdout).toContain('through libvirt, by save and restore: the upstream driver is TEST');
+  expect((await doctor(embedded)).stdout).toContain('by the embedded host: the embedded host has no libvirtd');
+});
+
+test('a libvirtd is not taken for a daemon of ours: the default folders, and a line that says so', async () => {
+  const uri = `test+unix:///default?socket=${libvirtd.socket}`;
+  const { stderr } = await runProgram(XLSNAP, ['-c', uri, 'du', 'test']);
+  expect(stderr).toContain('the daemon does not say which folders it uses: looking in the default ones\n');
+});
