@@ -115,7 +115,10 @@ export class Jobs implements AsyncDisposable {
       return await work(this.#closing.signal);
     } finally {
       release();
-      if (this.#tails.get(domain.uuid) === tail) this.#tails.delete(domain.uuid);
+      // Not before the operations ahead have ended: one that gave up waiting must not open the domain to the next.
+      void tail.then(() => {
+        if (this.#tails.get(domain.uuid) === tail) this.#tails.delete(domain.uuid);
+      });
     }
   }
 

@@ -13,6 +13,8 @@ const IMAGE = '/var/lib/libvirt/images/g-faults.qcow2';
 const SOCKET = '/run/libvirt/virtxend-sock';
 const STEPS = '/run/lab/steps';
 const SETTLE_MS = 120_000;
+/** A save of an emulated guest beside other work. */
+const CREATE_TIMEOUT_MS = 300_000;
 const POLL_MS = 500;
 
 const guest: LabGuest = { name: 'g-faults', type: 'pvh', memoryMiB: 96, disks: [{ format: 'qcow2', path: IMAGE }] };
@@ -107,7 +109,8 @@ const strike = async (phase: string, command: string, name: string): Promise<Omi
       .replace('"$1"', `'${phase}'`)
       .replace('"$2"', `'${command}'`),
   );
-  const answer = await virsh('snapshot-create-as', guest.name, name);
+  const create = `virsh -c xen:///system snapshot-create-as ${guest.name} ${name}`;
+  const answer = await lab().sh(create, { timeoutMs: CREATE_TIMEOUT_MS });
   const struck = (await lab().sh('test -e /run/lab/step-plan.done')).rc === 0;
   await lab().must('rm -f /run/lab/step-plan');
   await mended();

@@ -35,6 +35,30 @@ beforeEach(() => {
   });
 });
 
+test('a transient domain that is destroyed is expected back; what was known of its disks ends with its run', async () => {
+  const departures = {
+    withReturn: async (_: unknown, stop: () => Promise<void>) => {
+      record.write('is to return');
+      await stop();
+    },
+  } as unknown as Departures;
+  const liveDisks = { ...NO_LIVE_DISKS, forget: async (uuid: string) => record.write(`forget disks of ${uuid}`) };
+  const launcher = new Launcher(upstream, events);
+  const destroying = new LibvirtHost({ upstream, events, launcher, departures, mechanism: NO_MECHANISM, liveDisks });
+  await destroying.destroy(RUNNING);
+  await destroying.destroy({ ...RUNNING, persistent: false });
+  const seen = record.lines.filter((line) => !/^(expect|emit)/.test(line));
+  const forget = `forget disks of ${GUEST.uuid}`;
+  expect(seen).toEqual(['destroy', forget, 'is to return', 'destroy', forget]);
+});
+
+test('memory that libvirtd has saved is dropped before a start, which would go on from it', async () => {
+  upstream.managedSave = true;
+  await host.start(RUNNING, { paused: false, definition: DEFINITION });
+  const calls = record.lines.filter((line) => /^(managedSaveRemove|createWithFlags)/.test(line));
+  expect(calls).toEqual(['managedSaveRemove', 'createWithFlags 0']);
+});
+
 const UNSUPPORTED_FLAG = (): LibvirtError =>
   new LibvirtError('INVALID_ARG', 'unsupported flags (0x4)', { argument: { function: 'f', name: 'flags' } });
 

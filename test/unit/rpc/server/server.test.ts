@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -29,6 +29,26 @@ async function leaveStale(): Promise<void> {
   await once(server, 'close');
   expect(existsSync(path)).toBe(true);
 }
+
+test('nobody else can connect before the socket has its own mode and group', async () => {
+  const { listen: original } = Server.prototype;
+  const before = process.umask(0o022);
+  const masks: number[] = [];
+  Server.prototype.listen = function (this: Server, ...args: Parameters<typeof original>) {
+    const mask = process.umask(0);
+    process.umask(mask);
+    masks.push(mask);
+    return original.apply(this, args);
+  } as typeof original;
+  try {
+    await using _listener = await listen(at({ mode: 0o666 }), ignore);
+    expect(masks).toEqual([0o177]);
+    expect(statSync(path).mode & 0o777).toBe(0o666);
+  } finally {
+    Server.prototype.listen = original;
+    expect(process.umask(before)).toBe(0o022);
+  }
+});
 
 test('hands each connection over, and says which socket it came by', async () => {
   const seen: boolean[] = [];
