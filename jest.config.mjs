@@ -1,4 +1,4 @@
-// One configuration, one project per kind of test: the command line picks (--selectProjects unit property integration long lab).
+// One configuration, one project per kind of test: the command line picks (--selectProjects unit property integration hostile long lab).
 const project = (displayName, more = {}) => ({
   displayName,
   rootDir: import.meta.dirname,
@@ -18,6 +18,8 @@ export default {
     project('unit', patient),
     project('property'),
     project('integration', patient),
+    // Clients, guests, images and users that mean harm, and what they must not reach.
+    project('hostile', patient),
     // Faults in every step of every operation, and many operations for long.
     project('faults'),
     // Tests that take long: libvirt's recorded commands, a million mutated frames, commands side by side with virsh.

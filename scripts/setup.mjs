@@ -30,6 +30,7 @@ const PACKAGES = {
     'libxml2-utils',
     'man-db',
     'python3-libvirt',
+    'qemu-guest-agent',
     'qemu-system-common',
     'qemu-system-x86',
     'qemu-utils',

@@ -58,7 +58,7 @@ setup('test', ...(fast ? [] : ['lab']));
 run('npm', ['run', '--silent', 'check']);
 build();
 const scratch = mkdtempSync(join(tmpdir(), 'xlsnap-test-'));
-const kinds = ['unit', 'property', 'integration', ...(fast ? [] : ['long'])];
+const kinds = ['unit', 'property', 'integration', 'hostile', ...(fast ? [] : ['long'])];
 const runs = [jest('fast', ['--selectProjects', ...kinds, WORKERS])];
 if (!fast) {
   for (const version of NODE_VERSIONS) {

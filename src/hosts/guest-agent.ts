@@ -5,7 +5,7 @@
 
 import { randomInt } from 'node:crypto';
 import { createConnection, type Socket } from 'node:net';
-import { linesOf } from '../disks/qemu/socket-lines.ts';
+import { parseReply, SocketLines } from '../disks/qemu/socket-lines.ts';
 import { LibvirtError } from '../errors.ts';
 import { childAt, childElements, type XmlElement } from '../model/element.ts';
 
@@ -20,19 +20,15 @@ const FREEZE_TIMEOUT_MS = 60_000;
 export async function freezeGuest(live: XmlElement): Promise<AsyncDisposable> {
   const path = agentSocket(live);
   if (path === undefined) throw new LibvirtError('ARGUMENT_UNSUPPORTED', 'QEMU guest agent is not configured');
-  await conversation(path, async (agent) => {
-    try {
-      await agent.execute('guest-fsfreeze-freeze', FREEZE_TIMEOUT_MS);
-    } catch (error) {
-      // Some may be frozen already.
-      await agent.execute('guest-fsfreeze-thaw', FREEZE_TIMEOUT_MS).catch(() => {});
-      throw error;
-    }
-  });
-  return {
-    [Symbol.asyncDispose]: () =>
-      conversation(path, async (agent) => void (await agent.execute('guest-fsfreeze-thaw', FREEZE_TIMEOUT_MS))),
-  };
+  const thaw = () => execute(path, 'guest-fsfreeze-thaw');
+  try {
+    await execute(path, 'guest-fsfreeze-freeze');
+  } catch (error) {
+    // Some may be frozen already, also where the answer was lost: asked over a connection of its own.
+    await thaw().catch(() => {});
+    throw error;
+  }
+  return { [Symbol.asyncDispose]: thaw };
 }
 
 /** The channel's socket on the host: a Xen one (`<target type='xen'>`) or virtio. */
@@ -43,65 +39,93 @@ function agentSocket(definition: XmlElement): string | undefined {
   return channel && childAt(channel, 'source')?.attributes.path;
 }
 
-interface Agent {
-  execute(command: string, timeoutMs: number, options?: CommandOptions): Promise<unknown>;
-}
-
-interface CommandOptions {
-  readonly args?: object;
-  /** What comes before the command's own reply is passed over. */
-  readonly isReply?: (reply: Reply) => boolean;
-}
-
 interface Reply {
+  readonly event?: unknown;
   readonly return?: unknown;
-  readonly error?: { readonly desc: string };
+  readonly error?: { readonly desc?: unknown } | null;
 }
 
-/** An agent answers one client at a time, and may still have an answer for an earlier one: hence the sync. */
-async function conversation(path: string, talk: (agent: Agent) => Promise<void>): Promise<void> {
+/** One command, in a conversation of its own. */
+async function execute(path: string, command: string): Promise<void> {
   const socket = createConnection({ path });
   try {
-    const agent = agentOn(socket, path);
-    const id = randomInt(2 ** 31);
-    await agent.execute('guest-sync', SYNC_TIMEOUT_MS, { args: { id }, isReply: (reply) => reply.return === id });
-    await talk(agent);
+    const lines = new SocketLines(socket);
+    await ask(socket, path, 'guest-sync-delimited', SYNC_TIMEOUT_MS, () => synchronise(socket, lines));
+    const reply = await ask(socket, path, command, FREEZE_TIMEOUT_MS, () => {
+      send(socket, lines, command);
+      return replyOf(lines);
+    });
+    if (reply.error === undefined) return;
+    const reason = String(reply.error?.desc);
+    throw new LibvirtError('INTERNAL_ERROR', `unable to execute QEMU agent command '${command}': ${reason}`);
   } finally {
     socket.destroy();
   }
 }
 
-function agentOn(socket: Socket, path: string): Agent {
-  const lines = linesOf(socket);
-  return {
-    async execute(command, timeoutMs, { args, isReply = () => true } = {}) {
-      const unresponsive = (reason: string): LibvirtError =>
-        new LibvirtError(
-          'AGENT_UNRESPONSIVE',
-          `${reason} (${command} on '${path}'); is qemu-guest-agent running in the guest?`,
-        );
-      const timer = setTimeout(
-        () => socket.destroy(new Error(`no answer within ${timeoutMs / 1000} seconds`)),
-        timeoutMs,
-      );
-      try {
-        socket.write(`${JSON.stringify({ execute: command, ...(args && { arguments: args }) })}\n`);
-        let reply: Reply;
-        do {
-          const { value, done } = await lines.next();
-          if (done) throw new Error('the connection was closed');
-          reply = JSON.parse(value);
-        } while (!isReply(reply));
-        if (reply.error === undefined) return reply.return;
-        throw new LibvirtError(
-          'INTERNAL_ERROR',
-          `unable to execute QEMU agent command '${command}': ${reply.error.desc}`,
-        );
-      } catch (error) {
-        throw error instanceof LibvirtError ? error : unresponsive((error as Error).message);
-      } finally {
-        clearTimeout(timer);
-      }
-    },
-  };
+/** Before a delimited reply, and no byte of JSON in UTF-8. */
+const DELIMITER = 0xff;
+
+/**
+ * An agent answers one client at a time, and may still have an answer for an earlier one, whole or in part, or half a
+ * command of it. The delimiter makes it forget the latter; all that comes before its own delimiter is dropped unread.
+ */
+async function synchronise(socket: Socket, lines: SocketLines): Promise<void> {
+  const id = randomInt(2 ** 31);
+  socket.write(Buffer.of(DELIMITER));
+  send(socket, lines, 'guest-sync-delimited', { id });
+  while (true) {
+    const line = await nextLine(lines);
+    const start = line.lastIndexOf(DELIMITER) + 1;
+    if (start > 0 && isSync(line.subarray(start), id)) return;
+  }
+}
+
+/** An earlier client's sync may be answered first, and that client may have left half a word. */
+function isSync(line: Buffer, id: number): boolean {
+  try {
+    return (parseReply(line) as Reply).return === id;
+  } catch {
+    return false;
+  }
+}
+
+function send(socket: Socket, lines: SocketLines, command: string, args?: object): void {
+  lines.expectReply();
+  socket.write(`${JSON.stringify({ execute: command, ...(args && { arguments: args }) })}\n`);
+}
+
+/** Events may come before it. */
+async function replyOf(lines: SocketLines): Promise<Reply> {
+  while (true) {
+    const reply = parseReply(await nextLine(lines)) as Reply;
+    if (reply.return !== undefined || reply.error !== undefined) return reply;
+    if (reply.event === undefined) throw new Error('neither a return value nor an error');
+  }
+}
+
+async function nextLine(lines: SocketLines): Promise<Buffer> {
+  const line = await lines.next();
+  if (line === undefined) throw new Error('the connection was closed');
+  return line;
+}
+
+/** Runs `talk` for so long at most; whatever goes wrong in it is the agent's silence, by name. */
+async function ask<T>(
+  socket: Socket,
+  path: string,
+  command: string,
+  timeoutMs: number,
+  talk: () => Promise<T>,
+): Promise<T> {
+  const late = new Error(`no answer within ${timeoutMs / 1000} seconds`);
+  const timer = setTimeout(() => socket.destroy(late), timeoutMs);
+  try {
+    return await talk();
+  } catch (error) {
+    const text = `${(error as Error).message} (${command} on '${path}'); is qemu-guest-agent running in the guest?`;
+    throw new LibvirtError('AGENT_UNRESPONSIVE', text, { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
 }

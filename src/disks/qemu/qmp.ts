@@ -8,7 +8,7 @@ import { access } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtError, throwIfCancelled } from '../../errors.ts';
-import { linesOf } from './socket-lines.ts';
+import { parseReply, SocketLines } from './socket-lines.ts';
 
 /** How long another client (libxl, xenstat) may keep us waiting for the greeting. */
 const GREETING_TIMEOUT_MS = 5_000;
@@ -54,13 +54,13 @@ export async function qmpSocketOf(domid: number, folder = XEN_RUN_DIR): Promise<
 export class Qmp implements AsyncDisposable {
   readonly #path: string;
   readonly #socket: Socket;
-  readonly #lines: AsyncGenerator<string, void>;
+  readonly #lines: SocketLines;
   #lastId = 0;
 
   private constructor(path: string, socket: Socket) {
     this.#path = path;
     this.#socket = socket;
-    this.#lines = linesOf(socket);
+    this.#lines = new SocketLines(socket);
   }
 
   /** Waits for its turn: the kernel accepts a second client at once, but QEMU greets it only when the first has left. */
@@ -96,6 +96,7 @@ export class Qmp implements AsyncDisposable {
     const timer = this.#destroyAfter(COMMAND_TIMEOUT_MS, `no reply within ${COMMAND_TIMEOUT_MS / 1000} seconds`);
     let reply: QmpMessage;
     try {
+      this.#lines.expectReply();
       this.#socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`);
       do reply = await this.#next();
       while (reply.id !== id);
@@ -111,7 +112,7 @@ export class Qmp implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#socket.destroy();
-    await this.#lines.return();
+    await this.#lines[Symbol.asyncDispose]();
   }
 
   async #greet(deadline: number, signal: AbortSignal): Promise<void> {
@@ -135,8 +136,8 @@ export class Qmp implements AsyncDisposable {
   }
 
   async #next(): Promise<QmpMessage> {
-    const { value, done } = await this.#lines.next();
-    if (done) throw new Error('the device model closed the connection');
-    return JSON.parse(value) as QmpMessage;
+    const line = await this.#lines.next();
+    if (line === undefined) throw new Error('the device model closed the connection');
+    return parseReply(line) as QmpMessage;
   }
 }

@@ -1,5 +1,8 @@
 /** The agent's end is played: a real one would freeze the file systems of the machine that runs this test. */
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,6 +11,7 @@ import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { freezeGuest } from '../../../src/hosts/guest-agent.ts';
 import { parseDomain } from '../../../src/xml/domain/domain.ts';
+import { until } from '../../support/until.ts';
 
 let dir: string;
 let server: Server | undefined;
@@ -20,14 +24,15 @@ const domain = (type = 'xen') =>
     <channel type='unix'><source mode='bind' path='${path()}'/><target type='${type}' name='org.qemu.guest_agent.0'/></channel>
   </devices></domain>`);
 
-/** `answer` to everything but the sync. `stale`: what it still has to say to an earlier client. */
-async function agent(answer: (command: string) => object, stale: readonly object[] = []): Promise<void> {
+/** `answer` to everything but the sync. `stale`: bytes that it still sends to an earlier client. */
+async function agent(answer: (command: string) => object, stale: readonly string[] = []): Promise<void> {
   server = createServer((socket) => {
-    for (const line of stale) socket.write(`${JSON.stringify(line)}\n`);
+    for (const text of stale) socket.write(text, 'latin1');
     createInterface(socket).on('line', (line) => {
-      const { execute, arguments: args } = JSON.parse(line);
+      const { execute, arguments: args } = JSON.parse(line.slice(line.indexOf('{')));
       commands.push(execute);
-      const reply = execute === 'guest-sync' ? { return: args.id } : answer(execute);
+      if (execute === 'guest-sync-delimited') socket.write(Buffer.of(0xff));
+      const reply = execute === 'guest-sync-delimited' ? { return: args.id } : answer(execute);
       socket.write(`${JSON.stringify(reply)}\n`);
     });
   });
@@ -48,15 +53,19 @@ describe('a guest with an agent', () => {
   test.each(['xen', 'virtio'])('on a %s channel is frozen until that is disposed of', async (type) => {
     await agent(() => ({ return: 2 }));
     const frozen = await freezeGuest(domain(type));
-    expect(commands).toEqual(['guest-sync', 'guest-fsfreeze-freeze']);
+    expect(commands).toEqual(['guest-sync-delimited', 'guest-fsfreeze-freeze']);
     await frozen[Symbol.asyncDispose]();
-    expect(commands.slice(2)).toEqual(['guest-sync', 'guest-fsfreeze-thaw']);
+    expect(commands.slice(2)).toEqual(['guest-sync-delimited', 'guest-fsfreeze-thaw']);
   });
 
   test('that still answers an earlier client is listened to until it answers us', async () => {
     await agent(
       (command) => (command.endsWith('freeze') ? { error: { desc: 'busy' } } : { return: 1 }),
-      [{ return: 1 }, { error: { desc: 'of an earlier command' } }],
+      [
+        '{"return": 1}\n',
+        '{"error": {"desc": "of an earlier command"}}\n',
+        '\xff{"return": 1}\n{"return": "half an ans',
+      ],
     );
     await expect(freezeGuest(domain())).rejects.toMatchObject({ detail: expect.stringContaining('freeze') });
   });
@@ -69,6 +78,24 @@ describe('a guest with an agent', () => {
     });
     expect(commands.at(-1)).toBe('guest-fsfreeze-thaw');
   });
+});
+
+/** Told to refuse what would freeze the machine that runs this test. */
+test('the real agent is synchronised with, and its own words are reported', async () => {
+  const blocked = 'guest-fsfreeze-freeze,guest-fsfreeze-thaw';
+  const words = ['--method=unix-listen', `--path=${path()}`, `--statedir=${dir}`, `--block-rpcs=${blocked}`];
+  const real = spawn('qemu-ga', words, { stdio: 'ignore' });
+  const ended = once(real, 'exit');
+  try {
+    await until(() => existsSync(path()));
+    await expect(freezeGuest(domain())).rejects.toMatchObject({
+      code: 'INTERNAL_ERROR',
+      detail: expect.stringMatching(/^unable to execute QEMU agent command 'guest-fsfreeze-freeze': .*disabled/),
+    });
+  } finally {
+    real.kill();
+    await ended;
+  }
 });
 
 describe('a guest without one', () => {
