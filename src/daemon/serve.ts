@@ -47,7 +47,7 @@ export async function serve(options: DaemonOptions, given: Given): Promise<Async
 }
 
 async function openAll(options: DaemonOptions, { log, system, sockets }: Given, opened: Opened): Promise<void> {
-  opened.use(await lockFolders([options.stateDir, options.snapshotDir, options.memoryDir]));
+  opened.use(await lockFolders([options.stateDir, options.snapshotDir, options.memoryDir], system.lockFile));
   const hub = new LifecycleHub();
   const { host, front, imageWriter, domains, upstream } = await openHost(options, { hub, log, system, opened });
   const files = new FileJournal(options.stateDir, log.warning);

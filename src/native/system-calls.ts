@@ -1,5 +1,6 @@
 /** System calls that Node does not have, through koffi. What can be done without them goes on where they cannot be had. */
 
+import { constants } from 'node:os';
 import { openFfi } from './ffi.ts';
 
 /** socket(7), unix(7) on Linux. */
@@ -9,6 +10,9 @@ const SO_PEERCRED = 17;
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
+/** flock(2). */
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 /** struct ucred: pid, uid, gid. */
 const UCRED_BYTES = 12;
 
@@ -25,6 +29,11 @@ export interface SystemCalls {
   sendBuffer(fd: number, bytes: number): void;
   /** One datagram to a UNIX socket; a leading `@` is an abstract one. False where it could not be sent. */
   sendDatagram(address: string, text: string): boolean;
+  /**
+   * Locks an open file for this process (flock(2)) without waiting: false if another process holds the lock. Throws an
+   * error with the system's errno, as Node's own calls do.
+   */
+  lockFile(fd: number): boolean;
 }
 
 export async function openSystemCalls(): Promise<SystemCalls> {
@@ -35,6 +44,7 @@ export async function openSystemCalls(): Promise<SystemCalls> {
   const socket = libc.func('socket', 'int', ['int', 'int', 'int']);
   const sendto = libc.func('sendto', 'int64', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32']);
   const close = libc.func('close', 'int', ['int']);
+  const flock = libc.func('flock', 'int', ['int', 'int']);
   return {
     peerCredentials(fd) {
       const ucred = Buffer.alloc(UCRED_BYTES);
@@ -58,6 +68,12 @@ export async function openSystemCalls(): Promise<SystemCalls> {
       } finally {
         close(fd);
       }
+    },
+    lockFile(fd) {
+      if (flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
+      const errno = koffi.errno();
+      if (errno === constants.errno.EWOULDBLOCK) return false;
+      throw Object.assign(new Error(`flock failed with errno ${errno}`), { errno: -errno, syscall: 'flock' });
     },
   };
 }

@@ -1,27 +1,41 @@
-/** Locks folders, so that only one daemon at a time uses them. */
+/** A folder belongs to one daemon at a time. */
 
-import { stat } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import { makeFolder } from './atomic-file.ts';
 
 const FOLDER_MODE = 0o700;
 
+/** In each folder. Only its owner may open it, and so only its owner may lock it, whoever may read the folder. */
+export const LOCK_FILE = '.xlsnapd.lock';
+const LOCK_FILE_MODE = 0o600;
+const OPEN_OWN = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** flock(2) without waiting: false if another process holds the lock. Throws the error of the system. */
+export type LockFile = (fd: number) => boolean;
+
 /**
- * Creates the folders if they are missing and locks them until disposed of. Refuses (OPERATION_FAILED) if another daemon
- * has locked one. The lock is an abstract socket named after the folder's inode and its birth time (inode numbers are
- * reused): the kernel releases it when the process ends, however it ends, and another path to the same folder leads to the
- * same lock.
+ * Makes the folders where they are missing and locks them until disposed of; OPERATION_FAILED where another daemon has
+ * one. The lock is the kernel's, on an open file: it ends with its process, however that ends, is not passed on to the
+ * programs that the process starts, and neither another path to the folder, another version of Node nor another network
+ * namespace is a way around it.
  */
-export async function lockFolders(folders: readonly string[]): Promise<AsyncDisposable> {
-  const locks = new Map<string, Server>();
+export async function lockFolders(folders: readonly string[], lockFile: LockFile): Promise<AsyncDisposable> {
+  const locks = new Map<string, FileHandle>();
   const unlock = async (): Promise<void> => {
-    await Promise.all([...locks.values()].map((server) => new Promise((closed) => server.close(closed))));
+    await Promise.all([...locks.values()].map((file) => file.close()));
   };
   try {
     for (const folder of folders) {
-      const name = await lockName(folder);
-      if (!locks.has(name)) locks.set(name, await lock(folder, name));
+      const file = await openLockFile(folder);
+      const { dev, ino } = await file.stat({ bigint: true });
+      if (locks.has(`${dev}-${ino}`)) await file.close();
+      else {
+        locks.set(`${dev}-${ino}`, file);
+        lock(folder, file, lockFile);
+      }
     }
   } catch (error) {
     await unlock();
@@ -30,24 +44,24 @@ export async function lockFolders(folders: readonly string[]): Promise<AsyncDisp
   return { [Symbol.asyncDispose]: unlock };
 }
 
-async function lockName(folder: string): Promise<string> {
+async function openLockFile(folder: string): Promise<FileHandle> {
   await makeFolder(folder, FOLDER_MODE);
+  const path = join(folder, LOCK_FILE);
   try {
-    const { dev, ino, birthtimeNs } = await stat(folder, { bigint: true });
-    return `\0xlsnap-folder-${dev}-${ino}-${birthtimeNs}`;
+    return await open(path, OPEN_OWN, LOCK_FILE_MODE);
   } catch (error) {
-    throw systemError(error, `cannot look at folder '${folder}'`);
+    throw systemError(error, `cannot open lock file '${path}'`);
   }
 }
 
-function lock(folder: string, name: string): Promise<Server> {
-  const server = createServer((socket) => socket.destroy()).unref();
-  return new Promise((locked, refused) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'EADDRINUSE') return refused(systemError(cause, `cannot lock folder '${folder}'`));
-      const text = `another xlsnapd uses the folder '${folder}': stop it, or choose another folder`;
-      refused(new LibvirtError('OPERATION_FAILED', text, { cause }));
-    });
-    server.listen(name, () => locked(server));
-  });
+function lock(folder: string, { fd }: FileHandle, lockFile: LockFile): void {
+  let locked: boolean;
+  try {
+    locked = lockFile(fd);
+  } catch (error) {
+    throw systemError(error, `cannot lock folder '${folder}'`);
+  }
+  if (locked) return;
+  const text = `another xlsnapd uses the folder '${folder}': stop it, or choose another folder`;
+  throw new LibvirtError('OPERATION_FAILED', text);
 }

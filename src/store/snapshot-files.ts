@@ -23,6 +23,7 @@ import {
   writeFileAtomically,
 } from './atomic-file.ts';
 import { Documents } from './documents.ts';
+import { LOCK_FILE } from './folder-lock.ts';
 import { readOwnFile } from './own-file.ts';
 import { pathSegment } from './path-segment.ts';
 
@@ -166,6 +167,7 @@ export class SnapshotFiles implements SnapshotStore {
   async adopt(domains: readonly DomainRef[]): Promise<void> {
     const names = new Set(domains.map(({ name }) => name));
     for (const folder of await listFolder(this.#dir)) {
+      if (folder === LOCK_FILE) continue;
       if (names.has(folder)) continue;
       const uuid = await uuidIn(join(this.#dir, folder));
       const domain = domains.find((known) => known.uuid === uuid);

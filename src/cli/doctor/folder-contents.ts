@@ -4,6 +4,7 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemError } from '../../errors.ts';
 import { isMissing } from '../../store/atomic-file.ts';
+import { LOCK_FILE } from '../../store/folder-lock.ts';
 
 export interface StoredItem {
   readonly path: string;
@@ -14,18 +15,21 @@ export interface StoredItem {
   readonly inside: readonly StoredItem[] | undefined;
 }
 
-/** Sorted by name. `depth`: how many folders deep is looked; what lies deeper is not. A missing folder has nothing in it. */
+/** Sorted by name, without the daemon's lock. `depth`: how many folders deep is looked; what lies deeper is not. A missing folder has nothing in it. */
 export async function storedItems(folder: string, depth: number): Promise<readonly StoredItem[]> {
   const names = await readdir(folder).catch((error) => {
     if (isMissing(error)) return [];
     throw systemError(error, `cannot read folder '${folder}'`);
   });
-  const items = names.sort().map(async (name): Promise<StoredItem | undefined> => {
-    const path = join(folder, name);
-    const found = await lstat(path).catch(() => undefined);
-    if (!found) return undefined;
-    const inside = found.isDirectory() ? (depth > 1 ? await storedItems(path, depth - 1) : []) : undefined;
-    return { path, name, changed: found.mtimeMs, inside };
-  });
+  const items = names
+    .filter((name) => name !== LOCK_FILE)
+    .sort()
+    .map(async (name): Promise<StoredItem | undefined> => {
+      const path = join(folder, name);
+      const found = await lstat(path).catch(() => undefined);
+      if (!found) return undefined;
+      const inside = found.isDirectory() ? (depth > 1 ? await storedItems(path, depth - 1) : []) : undefined;
+      return { path, name, changed: found.mtimeMs, inside };
+    });
   return (await Promise.all(items)).filter((item) => item !== undefined);
 }

@@ -1,8 +1,16 @@
-import { mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { lockFolders } from '../../../src/store/folder-lock.ts';
+import { openSystemCalls } from '../../../src/native/system-calls.ts';
+import { LOCK_FILE, lockFolders as lockFoldersBy } from '../../../src/store/folder-lock.ts';
+
+const DIST = resolve(import.meta.dirname, '../../../dist');
+
+const { lockFile } = await openSystemCalls();
+const lockFolders = (folders: readonly string[]) => lockFoldersBy(folders, lockFile);
 
 let dir = '';
 
@@ -55,4 +63,45 @@ test('a folder that cannot be made is named', async () => {
     code: 'SYSTEM_ERROR',
     message: expect.stringContaining(join(dir, 'file/below')),
   });
+});
+
+test('only the owner of the folder can open what is locked, also in a folder that everybody may read', async () => {
+  await chmod(dir, 0o755);
+  await using _lock = await lockFolders([dir]);
+  expect((await stat(join(dir, LOCK_FILE))).mode & 0o777).toBe(0o600);
+});
+
+test('a link in the place of the lock is not followed', async () => {
+  await symlink(join(dir, 'elsewhere'), join(dir, LOCK_FILE));
+  await expect(lockFolders([dir])).rejects.toThrow(`cannot open lock file '${join(dir, LOCK_FILE)}'`);
+  await expect(stat(join(dir, 'elsewhere'))).rejects.toMatchObject({ code: 'ENOENT' });
+});
+
+/** Locks a folder, says so, and stays. */
+const HOLDER = `
+  const { openSystemCalls } = await import('${DIST}/native/system-calls.js');
+  const { lockFolders } = await import('${DIST}/store/folder-lock.js');
+  globalThis.lock = await lockFolders([process.argv[1]], (await openSystemCalls()).lockFile);
+  const { spawn } = await import('node:child_process');
+  const child = spawn('sleep', ['60'], { stdio: 'ignore', detached: true });
+  console.log(child.pid);
+  setInterval(() => {}, 1000);`;
+
+test.each([
+  ['its own', []],
+  ['another network namespace', ['unshare', '--net']],
+])('a process of %s holds it until it is killed, not for as long as its children live', async (_, prefix) => {
+  const words = [...prefix, process.execPath, '--input-type=module', '--eval', HOLDER, dir];
+  const holder = spawn(words[0] ?? '', words.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(holder, 'exit');
+  const [child] = await once(holder.stdout, 'data');
+  try {
+    await expect(lockFolders([dir])).rejects.toThrow('another xlsnapd uses the folder');
+    holder.kill('SIGKILL');
+    await ended;
+    await using _lock = await lockFolders([dir]);
+  } finally {
+    holder.kill('SIGKILL');
+    process.kill(Number(child));
+  }
 });
