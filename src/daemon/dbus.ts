@@ -1,4 +1,4 @@
-/** Brings the D-Bus front together with what it serves and what it tells of. */
+/** Connects the D-Bus front with the snapshots and domains that it serves and the events that it signals. */
 
 import type { SocketAccess } from '../dbus/access.ts';
 import type { DomainSource } from '../dbus/objects.ts';
@@ -25,7 +25,7 @@ interface DbusWiring {
   readonly log: Log;
 }
 
-/** Serves on the bus until disposed of. Loaded only where it is asked for. */
+/** Serves on the bus until disposed of. The D-Bus library is loaded only here, if a bus is asked for. */
 export async function openDbus(
   { bus, uri, domains, snapshots, hub, upstream, access, log }: DbusWiring,
   opened: Opened,
@@ -38,7 +38,7 @@ export async function openDbus(
   opened.use(hearLifecycle(hub, upstream, (domain, event) => front.domainEvent(domain, event)));
 }
 
-/** The front is one more client of the hub: it hears what others hear, and of our own work what they are to hear of it. */
+/** The front is one more client of the hub: it gets the same events as other clients. */
 function hearLifecycle(
   hub: LifecycleHub,
   upstream: RpcClient | undefined,

@@ -1,8 +1,8 @@
-/** What has been opened, to be closed in the opposite order. (Node 20 has no AsyncDisposableStack.) */
+/** Closes things in the opposite order of their opening. (Node 20 has no AsyncDisposableStack.) */
 export class Opened implements AsyncDisposable {
   readonly #things: (Disposable | AsyncDisposable)[] = [];
 
-  /** Takes a thing over and returns it. */
+  /** Adds a thing and returns it. */
   use<T extends Disposable | AsyncDisposable>(thing: T): T {
     this.#things.push(thing);
     return thing;

@@ -1,4 +1,4 @@
-/** The host's domains for a front without a libvirtd of its own behind it. */
+/** The host's domains for a front (D-Bus) that does not pass calls on to a libvirtd. */
 
 import type { DomainSource } from '../dbus/objects.ts';
 import type { TestHost } from '../hosts/embedded/embedded-host.ts';
@@ -11,7 +11,7 @@ import type { SnapshotApi } from '../snapshots/api.ts';
 import type { Host } from '../snapshots/ports.ts';
 import { VERSION_NUMBER } from '../version.ts';
 
-/** The domains, once the snapshots are there: some filters of lists are about them. */
+/** Makes the list of domains from the snapshots: some filters are about them. */
 export type DomainsOf = (snapshots: SnapshotApi) => DomainSource;
 
 export function embeddedDomains(host: TestHost): DomainsOf {

@@ -1,4 +1,4 @@
-/** For fault tests: every step of every operation is told to whoever listens, and waits for their word before it starts. */
+/** For fault tests: reports every step of every operation to a listener, and waits for it before the step starts. */
 
 import { createConnection } from 'node:net';
 import type { DomainRef } from '../model/domain.ts';

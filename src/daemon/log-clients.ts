@@ -1,4 +1,4 @@
-/** Who connects, and why a connection breaks: access is a matter of the sockets' modes, and nobody else keeps it. */
+/** Logs who connects and why a connection breaks. Access is controlled by the sockets' modes alone. */
 
 import { isLibvirtError } from '../errors.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
@@ -7,7 +7,7 @@ import { descriptorOf } from '../rpc/wire/inlet.ts';
 import type { Log } from './log.ts';
 import { bounded } from './rate-limited-log.ts';
 
-/** Clients that may change something are worth a line; those that only look come by the minute. */
+/** Clients that may change something get a line at level info; read-only ones come often, and get theirs at debug. */
 export function logged(
   handler: ConnectionHandler,
   { peerCredentials }: Pick<SystemCalls, 'peerCredentials'>,

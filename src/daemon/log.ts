@@ -1,4 +1,4 @@
-/** The daemon's log: one line per event on stderr, with journald's priority where journald listens. */
+/** The daemon's log: one line per event on stderr, with journald's priority if stderr is the journal. */
 
 export const LOG_LEVELS = ['error', 'warning', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** xlsnapd: reads its options, serves until it is told to stop, and says in one line what keeps it from serving. */
+/** xlsnapd: reads its options, serves until a signal stops it, and reports in one line why it cannot serve. */
 
 import { asLibvirtError } from '../errors.ts';
 import { openSystemCalls } from '../native/system-calls.ts';

@@ -30,13 +30,13 @@ import { type DaemonOptions, readOnlySocketOf } from './options.ts';
 
 interface OpenedHost {
   readonly host: Host;
-  /** Who writes memory images, where it is not ourselves. */
+  /** The user that writes memory images, if that is not this process. */
   readonly imageWriter?: ImageWriter;
-  /** What serves a client's connection, once the snapshots are there. */
+  /** Makes the handler of clients' connections from the snapshots. */
   readonly front: (snapshots: SnapshotApi) => ConnectionHandler;
-  /** The domains for a front that asks us, and not the upstream. */
+  /** The domains for a front that does not pass calls on to the upstream. */
   readonly domains: DomainsOf;
-  /** The libvirtd behind us. */
+  /** Our own connection to the upstream libvirtd. */
   readonly upstream?: RpcClient;
 }
 
@@ -44,7 +44,7 @@ interface Surroundings {
   readonly hub: LifecycleHub;
   readonly log: Log;
   readonly system: SystemCalls;
-  /** Whatever is opened goes in here. */
+  /** Everything that is opened is added here. */
   readonly opened: Opened;
 }
 

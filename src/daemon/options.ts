@@ -12,7 +12,7 @@ import { LOG_LEVELS, type LogLevel } from './log.ts';
 export interface DaemonOptions {
   /** The libvirt URI that is served: `xen:///system`, `test:///default`. */
   readonly connect: string;
-  /** Socket of the libvirtd behind us; undefined for the embedded host. */
+  /** Socket of the upstream libvirtd; undefined for the embedded host. */
   readonly upstream: string | undefined;
   /** URI to open upstream; undefined: the client's own. */
   readonly upstreamUri: string | undefined;

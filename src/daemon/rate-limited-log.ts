@@ -1,4 +1,4 @@
-/** Lines that somebody else can cause: so many of them, and no more, go to the log. */
+/** Limits how often lines that a client can cause are logged. */
 
 const WINDOW_MS = 60_000;
 const LINES_MAX = 20;

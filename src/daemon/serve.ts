@@ -1,4 +1,4 @@
-/** Puts the pieces together: a host, the policy over it, and the sockets before it. */
+/** Connects a host, the snapshots policy and the sockets of clients. */
 
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -23,18 +23,18 @@ import { openHost } from './open-host.ts';
 import type { DaemonOptions } from './options.ts';
 import type { ActivatedSocket } from './systemd.ts';
 
-/** Names the socket of a fault test. */
+/** Environment variable with the socket of a fault test. */
 const STEPS_VARIABLE = 'XLSNAPD_STEPS';
 
-/** What the process has been given besides its options. */
+/** What the process has besides its options. */
 interface Given {
   readonly log: Log;
   readonly system: SystemCalls;
-  /** In place of sockets of our own. */
+  /** Bound by systemd; used instead of binding our own. */
   readonly sockets: readonly ActivatedSocket[];
 }
 
-/** Serves until disposed of. Rejects, with nothing left open, when something that is needed is missing. */
+/** Serves until disposed of. Rejects, with nothing left open, if something that is needed is missing. */
 export async function serve(options: DaemonOptions, given: Given): Promise<AsyncDisposable> {
   const opened = new Opened();
   try {
@@ -77,13 +77,13 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   opened.use({ [Symbol.asyncDispose]: () => endJobs(snapshots) });
 }
 
-/** Before the connections: who waits for a job that ends now is told of its end. */
+/** Ends jobs before connections, so that clients that wait for a job hear of its end. */
 async function endJobs(snapshots: AsyncDisposable): Promise<void> {
   await snapshots[Symbol.asyncDispose]();
   await setImmediate();
 }
 
-/** What clients come in by. */
+/** How clients connect. */
 interface Entrance extends Pick<Given, 'sockets' | 'log'> {
   readonly gid: number | undefined;
   readonly handler: ConnectionHandler;
@@ -121,7 +121,7 @@ async function listenAt(
   return await listen({ path, readOnly, mode, ...(gid !== undefined && { gid }) }, handler);
 }
 
-/** Group of the sockets when none is asked for: the one that may use libvirt on this host. */
+/** Group of the sockets if none is asked for: the one that may use libvirt on this host. */
 const DEFAULT_GROUP = 'libvirt';
 
 async function groupId(name: string | undefined): Promise<number | undefined> {

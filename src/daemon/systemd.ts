@@ -1,4 +1,4 @@
-/** What systemd gives to a service: sockets that are bound already (sd_listen_fds(3)), and an ear (sd_notify(3)). */
+/** The two sides of a systemd service: sockets that are bound already (sd_listen_fds(3)), and readiness (sd_notify(3)). */
 
 import { LibvirtError } from '../errors.ts';
 
@@ -13,9 +13,9 @@ export interface ActivatedSocket {
 }
 
 /**
- * The sockets that were passed to this process, and no other; takes them out of the environment, as they are not for
- * programs that are started from here. The read-only one is known by its name (libvirt's own units are called
- * `virtxend-ro.socket`), or where no name says so, by being the second.
+ * Returns the sockets that were passed to this process, and removes them from the environment, so that programs that are
+ * started from here do not take them. The read-only one is known by its name (libvirt's own units are called
+ * `virtxend-ro.socket`), or, if no name says so, by being the second.
  */
 export function activatedSockets(env: Environment = process.env, pid = process.pid): readonly ActivatedSocket[] {
   const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES = '' } = env;
@@ -36,7 +36,7 @@ export function activatedSockets(env: Environment = process.env, pid = process.p
 
 const isReadOnlyName = (name: string): boolean => /(^|-)ro(\.socket)?$/.test(name);
 
-/** How a service manager is told; nobody listens where it has not said where. */
+/** Returns the function that notifies the service manager; it does nothing if NOTIFY_SOCKET is not set. */
 export function notifier(
   send: (address: string, text: string) => boolean,
   env: Environment = process.env,

@@ -1,4 +1,4 @@
-/** What cannot be saved is refused here, before anything is touched. */
+/** Refuses what cannot be saved, before anything is touched. */
 
 import { refusalOf } from '../disks/backend.ts';
 import { LibvirtError } from '../errors.ts';
@@ -8,7 +8,7 @@ import { requireFreeSpace } from './free-space.ts';
 import type { DomainConfig, DomainInfo } from './helper/protocol.ts';
 import type { LibxlSession, Toolstack } from './toolstack.ts';
 
-/** Of libxl_device_pci. */
+/** Fields of libxl_device_pci. */
 export interface PciAddress {
   readonly domain?: number;
   readonly bus?: number;
@@ -16,7 +16,7 @@ export interface PciAddress {
   readonly func?: number;
 }
 
-/** What we read of libxl_domain_config. */
+/** The fields of libxl_domain_config that are read here. */
 export interface ConfigFacts {
   readonly b_info?: { readonly vnuma_nodes?: readonly unknown[] };
   readonly disks?: readonly LibxlDeviceDisk[];
@@ -27,11 +27,11 @@ export interface ConfigFacts {
 export interface Savable {
   readonly info: DomainInfo;
   readonly config: DomainConfig;
-  /** The disks to capture, with what libxl knows of where their backends run. */
+  /** The disks to capture, with the domains that run their backends, which libxl knows. */
   readonly disks: readonly LibxlDiskSnapshot[];
 }
 
-/** The domain, if it can be snapshotted with these parameters. Reads only. */
+/** Returns the domain if it can be snapshotted with these parameters. Reads only. */
 export async function requireSavable(
   toolstack: Toolstack,
   xen: LibxlSession,
@@ -98,14 +98,14 @@ export async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
     throw new LibvirtError('OPERATION_UNSUPPORTED', text);
   }
   if (await lacksSuspend(toolstack, domid)) {
-    const text = `the guest of domain '${domid}' cannot be suspended: it says what it can do (control/feature-*), and that is not among it`;
+    const text = `the guest of domain '${domid}' does not support suspend (its control/feature-* keys do not list it)`;
     throw new LibvirtError('OPERATION_UNSUPPORTED', text);
   }
 }
 
 /**
- * True for a guest that tells what it can do (docs/misc/xenstore-paths of Xen) and leaves suspending out. One that tells
- * nothing may be an old Linux, or an HVM guest without PV drivers, which Xen suspends unasked.
+ * True for a guest that lists its features (docs/misc/xenstore-paths of Xen) without suspend. One that lists none may be an
+ * old Linux, or an HVM guest without PV drivers, which Xen suspends without its help.
  */
 export async function lacksSuspend({ readXenstore }: Toolstack, domid: number): Promise<boolean> {
   const path = `/local/domain/${domid}`;
@@ -114,7 +114,7 @@ export async function lacksSuspend({ readXenstore }: Toolstack, domid: number): 
   return (await isSet('control/feature-poweroff')) || (await isSet('control/feature-reboot'));
 }
 
-/** The caller's disks know their images; where their backends run is libxl's to know. */
+/** The caller knows the images of the disks; libxl knows which domains run their backends. */
 export function disksOf(
   { disks: known = [] }: ConfigFacts,
   { disks = [] }: LibxlDomainSnapshotArgs,

@@ -1,4 +1,4 @@
-/** Room for the memory image, looked at before the guest is touched. */
+/** Checks the room for the memory image before the guest is touched. */
 
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -7,12 +7,12 @@ import { memoryImageBytes } from '../model/memory-size.ts';
 import type { DomainInfo } from './helper/protocol.ts';
 
 /**
- * While a guest runs, pages that it changes are written again, in up to five passes. What it will write cannot be known; a
- * pass over an ordinary one is a fraction of the last, so half of the RAM is set aside.
+ * While a guest runs, pages that it changes are written again, in up to five passes. How much it will write cannot be known;
+ * usually each pass is a fraction of the last, so half of the RAM is added.
  */
 const LIVE_FACTOR = 1.5;
 
-/** Refuses (OPERATION_FAILED) a file system that has not the room. */
+/** Refuses (OPERATION_FAILED) a file system that does not have enough room. */
 export async function requireFreeSpace(path: string, { current_memkb = 0 }: DomainInfo, live: boolean): Promise<void> {
   const needed = memoryImageBytes(live ? current_memkb * LIVE_FACTOR : current_memkb);
   const free = await freeBytes(dirname(path));
@@ -22,7 +22,7 @@ export async function requireFreeSpace(path: string, { current_memkb = 0 }: Doma
   throw new LibvirtError('OPERATION_FAILED', text);
 }
 
-/** In a folder that may be yet to be made. */
+/** The folder may not exist yet. */
 async function freeBytes(folder: string): Promise<number> {
   try {
     const { bavail, bsize } = await statfs(folder);

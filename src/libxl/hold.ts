@@ -1,9 +1,9 @@
-/** A guest that stands still while something is done to it. */
+/** Keeps a guest paused for a while. */
 
 import { explained } from '../errors.ts';
 import { XEN } from './toolstack.ts';
 
-/** Pauses the domain until it is disposed of; should this process die before that, the helper lets the guest go on. */
+/** Pauses the domain until the result is disposed of. If this process dies before that, the helper unpauses the guest. */
 export async function domainHold(domid: number, toolstack = XEN): Promise<AsyncDisposable> {
   const xen = toolstack.startHelper();
   try {

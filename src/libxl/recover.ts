@@ -1,4 +1,4 @@
-/** After a crash of the daemon: the guest of an interrupted domainSnapshotSave runs again. */
+/** After a crash of the daemon: lets the guest of an interrupted domainSnapshotSave run again. */
 
 import { LibvirtError } from '../errors.ts';
 import { XEN } from './toolstack.ts';
@@ -9,7 +9,7 @@ const PAUSES: ReadonlySet<string> = new Set(['suspended', 'paused', 'disks-done'
 
 /**
  * `phase` is the last one that the save announced. Resumes a guest that is suspended, and unpauses one that the save may
- * have paused; one that runs is left alone. Rejects (OPERATION_FAILED) with the command that helps where it stays stopped.
+ * have paused; leaves a running one alone. Rejects (OPERATION_FAILED) with the command that helps if the guest stays stopped.
  */
 export async function domainSnapshotRecover(domid: number, phase: string, toolstack = XEN): Promise<void> {
   await using xen = toolstack.startHelper();

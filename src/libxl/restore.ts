@@ -1,4 +1,4 @@
-/** libxl_domain_snapshot_restore: a new domain out of a snapshot. The disks are the caller's to put back first. */
+/** libxl_domain_snapshot_restore: makes a new domain from a snapshot. The caller puts the disks back first. */
 
 import { LibvirtError, throwIfCancelled } from '../errors.ts';
 import { checkLibxlStream, readMemoryImage } from '../memory/image-file.ts';
@@ -15,8 +15,8 @@ export interface RestoreOptions {
 }
 
 /**
- * Makes the domain as it was and returns its domid. Refuses (DOM_EXIST) where a domain of that name or UUID exists, and
- * destroys nothing: only what it has half made itself goes again after a failure.
+ * Makes the domain as it was and returns its domid. Refuses (DOM_EXIST) if a domain of that name or UUID exists. Destroys
+ * no domain but the one that it has half made itself, after a failure.
  */
 export async function domainSnapshotRestore(
   snapshot: LibxlDomainSnapshot,

@@ -9,8 +9,8 @@
  * | paused     | snapshots of all disks, in one transaction           | paused                             |
  * | disks-done | libxl_domain_unpause; fsync, rename, fsync of folder | runs                               |
  *
- * Without memory there is one phase, `disks`: nothing is suspended, and the guest is paused only where its disks cannot be
- * taken in one transaction, which is phase `paused` again.
+ * Without memory there is one phase, `disks`: nothing is suspended, and the guest is paused only if its disks cannot be
+ * taken in one transaction; that is phase `paused` again.
  */
 
 import { stat } from 'node:fs/promises';
@@ -27,16 +27,16 @@ import { domainHold } from './hold.ts';
 import { type LibxlSession, type MemoryProgress, type Toolstack, XEN } from './toolstack.ts';
 import { type SaveState, undoSave } from './undo.ts';
 
-/** The phases above; `disks` where no memory is saved. */
+/** The phases above; `disks` if no memory is saved. */
 export type SavePhase = 'saving' | 'suspended' | 'paused' | 'disks-done' | 'disks';
 
-/** What a save needs besides its parameters, and whom it tells of its progress. */
+/** What a save needs besides its parameters, and who hears of its progress. */
 export interface SaveOptions {
   /** libvirt's live definition, for the header of the memory image. */
   readonly domainXml: string;
   /** Honoured until the disks are taken. */
   readonly signal: AbortSignal;
-  /** Told of each phase, and waited for, before it starts. */
+  /** Called, and waited for, before each phase starts. */
   phase(name: SavePhase): Promise<void>;
   progress(progress: MemoryProgress): void;
 }
@@ -57,7 +57,7 @@ export async function checkDomainSnapshotSave(
 }
 
 /**
- * Takes the snapshot `name` of a domain that goes on running. After an error the guest runs, and neither an image nor a
+ * Takes the snapshot `name` of a domain, which runs afterwards as before. After an error the guest runs, and neither an image nor a
  * disk snapshot is left; or the message says what is left and the command that repairs it.
  */
 export async function domainSnapshotSave(
@@ -163,8 +163,8 @@ async function takeDisks({ disks }: Save): Promise<{
 }
 
 /**
- * The image is a little larger than the RAM, and that of a live save much larger where the guest writes a lot: what is yet
- * to come is never told to be nothing.
+ * The image is a little larger than the RAM, and after a live save much larger if the guest writes a lot: the total that is
+ * reported is always more than what is done.
  */
 async function reportProgress({ savable, options }: Save, image: PartialMemoryImage): Promise<void> {
   // The last report may come when the image has its final name.
@@ -176,7 +176,7 @@ async function reportProgress({ savable, options }: Save, image: PartialMemoryIm
   if (done > 0) options.progress({ done, total: memoryImageBytes(ramKib) });
 }
 
-/** A domid must not be asked for again: libxl keeps one from being used twice within a minute. */
+/** The next domain must get another domid: libxl does not give one a second time within a minute. */
 function withoutDomid(config: DomainConfig): DomainConfig {
   const { domid: _, ...c_info } = config.c_info as Record<string, unknown>;
   return { ...config, c_info };

@@ -14,7 +14,7 @@ import type {
   LibxlSnapshotTimings,
 } from '../model/libxl.ts';
 
-/** How one value of an IDL type stands in JSON. `write` gives undefined for the type's default, which is left out. */
+/** How one value of an IDL type is written in JSON. `write` returns undefined for the type's default, which is left out. */
 interface JsonType {
   write(value: unknown): unknown;
   /** Throws with what it expected at `at`. */
@@ -42,7 +42,7 @@ const bool: JsonType = {
   read: (json, at) => (typeof json === 'boolean' ? json : refuse(at, 'true or false')),
 };
 
-/** libxl_defbool_to_string's words; libxl skips a JSON boolean here without a word. */
+/** libxl_defbool_to_string's words; libxl silently skips a JSON boolean here. */
 const DEFBOOL: Readonly<Record<string, unknown>> = { True: true, False: false, '<default>': '<default>' };
 const defbool: JsonType = {
   write: (value) => (typeof value === 'boolean' ? (value ? 'True' : 'False') : undefined),

@@ -1,4 +1,4 @@
-/** What save and restore do their work with: on Xen the helper process, the guest's own QEMU, and xenstore. */
+/** The means of save and restore: on Xen the helper process, the guest's own QEMU, and xenstore. */
 
 import { type Program, runProgram } from '../disks/program.ts';
 import { qmpSocketOf } from '../disks/qemu/qmp.ts';
@@ -13,7 +13,7 @@ export interface Toolstack {
   startHelper(): LibxlSession;
   /** Monitor of the domain's device model. */
   qmpSocketOf(domid: number): Promise<string>;
-  /** Undefined where there is no such key, or it cannot be read. */
+  /** Undefined if there is no such key, or it cannot be read. */
   readXenstore(path: string): Promise<string | undefined>;
 }
 

@@ -30,7 +30,7 @@ export async function undoSave(
   return withLeftovers(error, left);
 }
 
-/** By the helper that stopped it, or a fresh one where that has died or failed. */
+/** By the helper that stopped it, or by a new one if that has died or failed. */
 async function releaseGuest(
   toolstack: Toolstack,
   xen: LibxlSession,
@@ -50,7 +50,7 @@ async function releaseGuest(
   }
 }
 
-/** What has become of the guest, where it is not that it runs: with the command that continues it. */
+/** Undefined if the guest runs; else the state that it is in, with the command that continues it. */
 export function whatIsLeft(
   domid: number,
   held: Held,

@@ -8,7 +8,7 @@ export type { LibraryHandle } from 'koffi';
  */
 const ASYNC_STACK_BYTES = 8 << 20;
 
-/** koffi refuses to be set up once a library is loaded: whoever loads one gets koffi here. */
+/** koffi refuses to be set up once a library is loaded, so every file that loads one gets koffi from here. */
 export async function openFfi() {
   const { default: koffi } = await import('koffi');
   const config = koffi.config();

@@ -1,4 +1,4 @@
-/** System calls that Node does not have, through koffi. What can be done without them goes on where they cannot be had. */
+/** System calls that Node does not have, through koffi. */
 
 import { constants } from 'node:os';
 import { openFfi } from './ffi.ts';
@@ -23,11 +23,11 @@ interface PeerCredentials {
 }
 
 export interface SystemCalls {
-  /** Who connected a UNIX socket: as it was then. Undefined where the kernel does not say. */
+  /** The process that connected a UNIX socket, as it was then. Undefined if the kernel does not say. */
   peerCredentials(fd: number): PeerCredentials | undefined;
   /** Bytes that a socket takes before it makes its writer wait; the kernel gives at most net.core.wmem_max. */
   sendBuffer(fd: number, bytes: number): void;
-  /** One datagram to a UNIX socket; a leading `@` is an abstract one. False where it could not be sent. */
+  /** One datagram to a UNIX socket; a leading `@` is an abstract one. False if it could not be sent. */
   sendDatagram(address: string, text: string): boolean;
   /**
    * Locks an open file for this process (flock(2)) without waiting: false if another process holds the lock. Throws an
@@ -78,7 +78,7 @@ export async function openSystemCalls(): Promise<SystemCalls> {
   };
 }
 
-/** struct sockaddr_un, no longer than it has to be: the length is part of an abstract name. */
+/** struct sockaddr_un without padding: its length is part of an abstract name. */
 function unixAddress(address: string): Buffer {
   const family = Buffer.alloc(2);
   family.writeUInt16LE(AF_UNIX);

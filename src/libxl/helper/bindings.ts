@@ -24,10 +24,10 @@ export const LIBXL_SUSPEND_LIVE = 2;
 export const ERROR_ABORTED = -22;
 export const ERROR_DOMAIN_NOTFOUND = -21;
 
-/** A function of libxl as a promise: it runs on a pool thread, so that the event loop goes on. */
+/** A function of libxl as a promise: it runs on a pool thread and does not block the event loop. */
 type AsyncCall = (...args: readonly unknown[]) => Promise<number>;
 
-/** An IDL type: libxl_<name>_init, _dispose, _to_json, and _from_json where it is read. */
+/** An IDL type: libxl_<name>_init, _dispose, _to_json, and _from_json if it is read. */
 type StructName = 'dominfo' | 'physinfo' | 'domain_config' | 'domain_restore_params' | 'device_disk';
 
 export type Libxenlight = Awaited<ReturnType<typeof loadLibxenlight>>;
@@ -110,7 +110,7 @@ export async function loadLibxenlight(lib: LibraryHandle, soname: string) {
       setvbuf(file, null, IOLBF, 0);
       return createLogger(file, XTL_PROGRESS, XTL_STDIOSTREAM_PROGRESS_NO_CR) as Pointer;
     },
-    /** A context, or null where Xen cannot be used; the log says why. */
+    /** A context, or null if Xen cannot be used; the log says why. */
     ctxAlloc: (logger: Pointer): Promise<Pointer | null> =>
       withBlock((out) => (ctxAlloc(out, 0, 0, logger) === 0 ? (koffi.decode(out, 'void *') as Pointer) : null)),
     ctxFree: libxl('ctx_free', 'void *'),

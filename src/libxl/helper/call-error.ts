@@ -1,4 +1,4 @@
-/** What a failed call of the helper is to a client of libvirt. */
+/** Turns a failed call of the helper into the error for a client of libvirt. */
 
 import { LibvirtError } from '../../errors.ts';
 import { ERROR_DOMAIN_NOTFOUND } from './bindings.ts';

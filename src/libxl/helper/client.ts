@@ -26,14 +26,14 @@ import {
 /** The compiled helper; from src (in tests) and from dist it is the same one. */
 const HELPER = join(import.meta.dirname, '../../../dist/libxl/helper/main.js');
 
-/** An operation that takes longer hangs. Libxl's own waits (60 s for a guest, for a device model) end before. */
+/** An operation that takes longer hangs. Libxl's own timeouts (60 s for a guest, for a device model) end before. */
 const OPERATION_TIMEOUT_MS = 180_000;
 /** Loading libxl and one hypercall. The daemon waits for it at its start, and systemd for the daemon (90 s). */
 const PROBE_TIMEOUT_MS = 30_000;
 /** From an abort to the end of the operation. */
 const ABORT_TIMEOUT_MS = 120_000;
 const QUIT_TIMEOUT_MS = 5_000;
-/** What a dead helper wrote last is read for so long. */
+/** How long the last words of a dead helper are read. */
 const DRAIN_TIMEOUT_MS = 500;
 
 /** Of one long operation. */
@@ -150,7 +150,7 @@ export class LibxlHelper implements LibxlOperations, AsyncDisposable {
     await this.#call('destroy', [domid]);
   }
 
-  /** Ends the process in peace: what it holds stays as it is. One that does not end is killed. */
+  /** Asks the process to end and leaves a guest that it holds as it is. Kills it if it does not end. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#alive) this.#send({ kind: 'quit' });
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), QUIT_TIMEOUT_MS);
@@ -216,7 +216,7 @@ export class LibxlHelper implements LibxlOperations, AsyncDisposable {
     else this.#log.push(line);
   }
 
-  /** Reply and log come by two ways; an operation has ended when both are there. */
+  /** Reply and log arrive separately; an operation has ended when both are there. */
   #settle(): void {
     const { reply, log, settle } = this.#pending ?? {};
     if (reply && log && settle) settle(reply, log);

@@ -16,9 +16,9 @@ import type { DomainConfig, DomainInfo, DomainName, Held, LibxlOperations, Physi
 /** After a failed suspend the guest may still obey the request that it was sent: how long to look, and how often. */
 const SUSPEND_GRACE_MS = 5_000;
 const SUSPEND_POLL_MS = 200;
-/** An abort that comes before libxl has begun is asked again. */
+/** An abort that comes before libxl has begun is repeated after this time. */
 const ABORT_RETRY_MS = 20;
-/** Domids of guests: 0 is Domain-0, DOMID_FIRST_RESERVED (public/xen.h) and beyond are none. */
+/** Guests have domids from 1 to below DOMID_FIRST_RESERVED (public/xen.h); 0 is Domain-0. */
 const DOMID_FIRST_RESERVED = 0x7ff0;
 const INVALID_DOMID = 0xffff_ffff;
 /** libxl_domain_create_restore writes a migration v2 stream's domain back; the init value 1 means the legacy format. */
@@ -38,7 +38,7 @@ export class LibxlContext implements LibxlOperations {
   readonly #ctx: Pointer;
   /** The guest that this process has stopped, how, and the unfinished image of it. */
   #held: (Held & { readonly domid: number; readonly path?: string }) | null = null;
-  /** The domain that this process has made and nobody has unpaused. */
+  /** The domain that this process has made and that has not been unpaused yet. */
   #created: number | null = null;
   /** Calls under way that can be aborted. */
   #abortable = 0;
@@ -207,7 +207,7 @@ export class LibxlContext implements LibxlOperations {
     }
   }
 
-  /** Nobody is there any more to finish what was begun: the guest goes on, its image goes, and so does a half-made domain. */
+  /** The daemon has died: lets the guest run again, removes its unfinished image, and destroys a half-made domain. */
   async abandon(): Promise<void> {
     const held = this.#held;
     if (held && (held.mayBeSuspended || held.paused)) {
@@ -248,7 +248,7 @@ function refuseNonGuest(domid: number): void {
   if (!isGuest(domid)) throw new Error(`domain ${domid} is not a guest: it is not touched`);
 }
 
-/** libxl reads from where the descriptor stands, so the header is read away. */
+/** libxl reads from the descriptor's position, so the header is skipped by reading it. */
 function openAt(path: string, offset: number): number {
   const fd = openSync(path, 'r');
   const header = Buffer.alloc(offset);

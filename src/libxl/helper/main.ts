@@ -1,7 +1,7 @@
 /**
  * Main of the helper process, the only one that maps libxl. It must have no child processes of its own: libxl, in its
- * default mode, owns SIGCHLD. Its parent forks it, calls it by IPC, and reads libxl's log from LOG_FD. When the parent
- * vanishes without a word, the guest that was stopped here goes on before this process ends.
+ * default mode, owns SIGCHLD. Its parent forks it, calls it by IPC, and reads libxl's log from LOG_FD. If the parent
+ * dies without `quit`, the guest that was stopped here runs again before this process ends.
  */
 
 import { writeSync } from 'node:fs';
@@ -32,7 +32,7 @@ async function answer(call: Call): Promise<void> {
   } catch (error) {
     reply = { id: call.id, failure: describe(error) };
   }
-  // With the parent gone both fail, and nobody is left to be told.
+  // If the parent is gone both fail, and nobody is left to hear of it.
   try {
     writeSync(LOG_FD, `${logMarker(call.id)}\n`);
   } catch {}

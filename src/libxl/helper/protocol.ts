@@ -1,4 +1,4 @@
-/** What the daemon and its helper process say to each other: one operation at a time, by Node's IPC channel. */
+/** The messages between the daemon and its helper process: one operation at a time, by Node's IPC channel. */
 
 /** Whether libxl can be used here. */
 export type Probe =
@@ -6,7 +6,7 @@ export type Probe =
   | { readonly state: 'no-library'; readonly message: string }
   | { readonly state: 'no-xen'; readonly soname: string; readonly message: string };
 
-/** What we ask of libxl_dominfo, in libxl-json. What is absent is false, 0 or unknown. */
+/** Fields of libxl_dominfo that are used, in libxl-json. An absent one is false, 0 or unknown. */
 export interface DomainInfo {
   /** Absent for Domain-0, whose UUID is all zeros. */
   readonly uuid?: string;
@@ -27,7 +27,7 @@ export interface DomainName {
   readonly name: string;
 }
 
-/** What we ask of libxl_physinfo. */
+/** Fields of libxl_physinfo that are used. */
 export interface Physinfo {
   /** Xen is built with shadow paging, without which a PV guest has no log of dirty pages. */
   readonly cap_shadow?: boolean;
@@ -47,7 +47,7 @@ export interface Held {
 /** The helper's operations. Each is one libxl call, or one libxl call with what it takes to clean up after it. */
 export interface LibxlOperations {
   probe(): Promise<Probe>;
-  /** Null where there is no such domain. */
+  /** Null if there is no such domain. */
   domainInfo(domid: number): Promise<DomainInfo | null>;
   listDomains(): Promise<readonly DomainName[]>;
   physinfo(): Promise<Physinfo>;
@@ -55,12 +55,12 @@ export interface LibxlOperations {
   /** Appends the domain's stream to the file `path`. The domain is suspended in memory afterwards. */
   suspend(domid: number, path: string, live: boolean): Promise<void>;
   pause(domid: number): Promise<void>;
-  /** suspend_cancel=1: the guest goes on as if nothing had happened. */
+  /** suspend_cancel=1: the guest runs on as if nothing had happened. */
   resume(domid: number): Promise<void>;
   unpause(domid: number): Promise<void>;
   /**
    * After a failure: resumes the guest if it is suspended, or becomes so within a grace time, and unpauses it. Returns
-   * the domain as it is then; null where it has gone.
+   * the domain as it is then; null if it has gone.
    */
   release(domid: number, held: Held): Promise<DomainInfo | null>;
   /** A new domain, paused, from the stream at `offset` of the file `path`. On an error it is destroyed again. */
@@ -71,7 +71,7 @@ export interface LibxlOperations {
 
 export type OperationName = keyof LibxlOperations;
 
-/** `quit` ends the helper in peace; a channel that closes without it means that the daemon has died. */
+/** `quit` ends the helper in order; a channel that closes without it means that the daemon has died. */
 export type HelperRequest =
   | { readonly kind: 'call'; readonly id: number; readonly operation: OperationName; readonly args: readonly unknown[] }
   | { readonly kind: 'abort' }
@@ -90,7 +90,7 @@ export interface HelperFailure {
 /** File descriptor of libxl's log in the helper. */
 export const LOG_FD = 3;
 
-/** The helper writes this line into the log when an operation has ended: what stands before it belongs to it. */
+/** The helper writes this line into the log when an operation has ended: the lines before it belong to that operation. */
 export function logMarker(id: number): string {
   return `\x1eend of operation ${id}`;
 }
