@@ -43,7 +43,7 @@ describe('memory cannot be saved', () => {
     const xen = guestWith({}, { 'control/feature-poweroff': '1' });
     await expect(check(xen)).rejects.toMatchObject({
       code: 'OPERATION_UNSUPPORTED',
-      detail: expect.stringContaining("the guest of domain '5' cannot be suspended"),
+      detail: expect.stringContaining("the guest of domain '5' does not support suspend"),
     });
   });
 });
