@@ -45,6 +45,9 @@ export type ErrorCode = keyof typeof CODES;
 /** virErrorDomain by name, without its VIR_FROM_. */
 export type ErrorDomain = keyof typeof DOMAINS;
 
+/** For callers that decide by more than the code. Not sent to clients. */
+export type ErrorReason = 'image-in-use' | 'snapshot-gone';
+
 interface LibvirtErrorOptions {
   /** Default `LIBXL`, as every error of libvirt's xen driver. */
   readonly domain?: ErrorDomain;
@@ -56,6 +59,7 @@ interface LibvirtErrorOptions {
   readonly argument?: { readonly function: string; readonly name: string };
   /** errno of a SYSTEM_ERROR, sent to clients as int1. */
   readonly errno?: number;
+  readonly reason?: ErrorReason;
   /** Set for an error that came over the wire: it goes on as it came. */
   readonly received?: ErrorFields;
 }
@@ -77,6 +81,7 @@ export class LibvirtError extends Error {
   readonly code: ErrorCode;
   readonly detail: string;
   readonly fields: ErrorFields;
+  readonly reason: ErrorReason | undefined;
 
   constructor(code: ErrorCode, detail: string, options: LibvirtErrorOptions = {}) {
     const { number, format } = CODES[code];
@@ -85,6 +90,7 @@ export class LibvirtError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.detail = detail;
+    this.reason = options.reason;
     this.fields = received ?? {
       code: number,
       domain: DOMAINS[options.domain ?? 'LIBXL'],
@@ -100,6 +106,11 @@ export class LibvirtError extends Error {
 /** True for a LibvirtError with one of these codes. */
 export function isLibvirtError(error: unknown, ...codes: readonly ErrorCode[]): error is LibvirtError {
   return error instanceof LibvirtError && (codes.length === 0 || codes.includes(error.code));
+}
+
+/** True for a LibvirtError with this reason, also for one that adds words to it (its `cause`). */
+export function hasReason(error: unknown, reason: ErrorReason): boolean {
+  return error instanceof LibvirtError && (error.reason === reason || hasReason(error.cause, reason));
 }
 
 /**

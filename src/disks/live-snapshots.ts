@@ -1,41 +1,19 @@
 /**
- * Snapshots of the disks of an active domain, internal and external, in one point in time: by one QMP transaction for
- * what its device model serves, after the volumes of LVM and ZFS, which the caller's paused guest keeps in step.
+ * Snapshots of the disks of an active domain, internal and external, at one point in time: one QMP transaction for the
+ * disks that QEMU serves, after the other backends, for which the caller pauses the guest.
  */
 
-import { asLibvirtError, LibvirtError, neverAborted, throwIfCancelled, undoAll } from '../errors.ts';
+import { LibvirtError, throwIfCancelled, undoAll } from '../errors.ts';
 import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
-import { groupByBackend, VOLUMES } from './backend.ts';
-import { deleteLiveSnapshots, type LiveDeleteOptions } from './live-delete.ts';
-import { endCommit, type NodePath, runCommit } from './overlays/commit-job.ts';
-import {
-  checkOverlayFree,
-  createOverlay,
-  isBlockDevice,
-  type Overlay,
-  overlayOf,
-  removeOverlay,
-} from './overlays/overlays.ts';
-import {
-  type BlockGraph,
-  type DiskRoot,
-  deleteUnused,
-  freeNodeName,
-  graphOf,
-  hasJob,
-  listOf,
-  queryBlockGraph,
-  requireRoot,
-} from './qemu/block-graph.ts';
-import { isDoubled, rereadImages } from './qemu/opened-twice.ts';
+import type { UndoStep } from './all-or-nothing.ts';
+import { type DiskGroup, groupByBackend } from './backends.ts';
+import { type BlockGraph, hasJob, listOf, queryBlockGraph, requireRoot } from './qemu/block-graph.ts';
 import { Qmp, QmpReplyLost } from './qemu/qmp.ts';
+import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from './storage-backend.ts';
 
-/** `disks`: whose `pdev_path` is the image that the guest writes to now. `signal`: honoured up to the first change. */
-export type LiveSnapshotOptions = LiveDeleteOptions;
-
-/** Refuses what LiveSnapshots could not do, before anything is touched. */
-export async function checkLiveSnapshots(options: LiveSnapshotOptions): Promise<void> {
-  await findDisks(options);
+/** Refuses what LiveSnapshots could not do. Reads only. */
+export async function checkLiveSnapshots(live: LiveDisks): Promise<void> {
+  await findDisks(live);
 }
 
 /**
@@ -43,29 +21,27 @@ export async function checkLiveSnapshots(options: LiveSnapshotOptions): Promise<
  * of what came after them.
  */
 export class LiveSnapshots {
-  readonly #options: LiveSnapshotOptions;
+  readonly #live: LiveDisks;
   readonly #found: FoundDisks;
-  /** What undo has to take back, latest last. */
-  readonly #made: (() => Promise<void>)[] = [];
-  /** The new node of each disk that gets an overlay, and the one beneath. */
-  readonly #overlaid = new Map<string, { readonly node: string; readonly base: DiskRoot }>();
-  /** True once the guest may write to the overlays. */
-  #sent = false;
+  /** Undo what backends other than QEMU's have made, latest last. */
+  readonly #made: UndoStep[] = [];
+  /** The shares that prepare has begun with. */
+  readonly #prepared: TransactionShare[] = [];
+  /** True as soon as the transaction may have succeeded. */
+  #mayBeTaken = false;
 
-  private constructor(options: LiveSnapshotOptions, found: FoundDisks) {
-    this.#options = options;
+  private constructor(live: LiveDisks, found: FoundDisks) {
+    this.#live = live;
     this.#found = found;
   }
 
-  /** Refuses as checkLiveSnapshots does, and makes the overlays' files. On an error none of them is left. */
-  static async prepare(options: LiveSnapshotOptions): Promise<LiveSnapshots> {
-    const found = await findDisks(options);
-    const snapshots = new LiveSnapshots(options, found);
+  /** Refuses as checkLiveSnapshots does, and makes the overlays' files. After an error none of them is left. */
+  static async prepare(live: LiveDisks): Promise<LiveSnapshots> {
+    const snapshots = new LiveSnapshots(live, await findDisks(live));
     try {
-      for (const { root, snapshot } of found.served.filter(isExternal)) {
-        const overlay = overlayOf(snapshot);
-        await createOverlay(overlay, { path: root.path, format: root.driver, bytes: root.bytes });
-        snapshots.#made.push(() => snapshots.#undoOverlay(overlay));
+      for (const { share } of snapshots.#found.inQemu) {
+        snapshots.#prepared.push(share);
+        await share.prepare();
       }
       return snapshots;
     } catch (error) {
@@ -73,164 +49,96 @@ export class LiveSnapshots {
     }
   }
 
-  /** False where one transaction takes them all, and that is all there is to do; else the guest has to stand still meanwhile. */
+  /** True unless one transaction, or one disk's backend, takes the whole snapshot: the caller pauses the guest for `take`. */
   get needsPause(): boolean {
-    const { groups, served, doubled } = this.#found;
-    return doubled || groups.lvm.length + groups.zfs.length + (served.length > 0 ? 1 : 0) > 1;
+    const { others, inQemu } = this.#found;
+    const moments = others.flatMap(({ disks }) => disks).length + (inQemu.length > 0 ? 1 : 0);
+    return moments > 1 || inQemu.some(({ share }) => share.needsPause);
   }
 
   /**
-   * All disks in one point in time, in the order of the options' `disks`: where the guest writes to from then on. QEMU
-   * drains and flushes its disks, and takes back what it has made when one of them fails. After an error `undo` is due.
+   * Takes all disks at one point in time. Returns, in the order of the given disks, where the guest writes to from then on.
+   * QEMU drains and flushes its disks, and undoes the whole transaction if one of them fails. After an error `undo` is due.
    */
   async take(): Promise<readonly LibxlDiskSnapshotResult[]> {
-    const { name, signal, disks } = this.#options;
-    const { groups, served } = this.#found;
+    const { name, signal, disks } = this.#live;
+    const { others, inQemu } = this.#found;
     throwIfCancelled(signal);
-    for (const [kind, backend] of VOLUMES) {
-      await backend.create(name, groups[kind]);
-      this.#made.push(() => backend.delete(name, groups[kind]));
-    }
-    if (served.length > 0) await this.#transaction();
+    for (const group of others) this.#made.push(...(await group.backend.create(name, group.disks, new Set())));
+    if (inQemu.length > 0) await this.#transaction();
     return disks.map((snapshot) => {
-      const root = served.find((each) => each.snapshot === snapshot)?.root;
-      if (!root) return { ...snapshot, ...(snapshot.disk.pdev_path && { path: snapshot.disk.pdev_path }) };
-      const node = this.#overlaid.get(root.disk)?.node ?? root.node;
-      if (snapshot.external) return { ...snapshot, path: overlayOf(snapshot).path, backing: root.path, node };
-      return { ...snapshot, path: root.path, ...(root.backing !== undefined && { backing: root.backing }), node };
+      for (const { share } of inQemu) {
+        const served = share.served.find((each) => each.snapshot === snapshot);
+        if (served) return share.result(served);
+      }
+      return { ...snapshot, ...(snapshot.disk.pdev_path && { path: snapshot.disk.pdev_path }) };
     });
   }
 
   /**
-   * As before: overlays are merged back while the guest goes on, and their files removed; internal snapshots are deleted.
-   * Gives the error to throw: `cause`, with what is left where something is.
+   * Leaves the disks as before: overlays are merged back while the guest runs, and their files removed; internal snapshots
+   * are deleted. Returns the error to throw: `cause`, with what is left over.
    */
   async undo(cause: unknown): Promise<LibvirtError> {
-    return await undoAll(this.#made.splice(0), cause);
+    const shares = this.#prepared.splice(0).flatMap((share) => share.undo(this.#mayBeTaken));
+    return await undoAll([...shares, ...this.#made.splice(0)], cause);
   }
 
-  /** The disks that the device model serves. */
   async #transaction(): Promise<void> {
-    const { name, disks, monitor, signal } = this.#options;
+    const { name, disks, monitor, signal } = this.#live;
     await using qmp = await Qmp.connect(await monitor(), signal);
     const graph = await queryBlockGraph(qmp, listOf(disks));
-    // Asked anew: an HVM guest may have changed from the emulated drive to its PV disk meanwhile.
-    const served = this.#found.served.map(({ snapshot }) => ({
-      snapshot,
-      root: requireServable(graph, snapshot, name),
+    // Asked again: an HVM guest may have changed from the emulated drive to its PV disk since.
+    const shares = this.#found.inQemu.map(({ qemu, share }) => ({
+      share,
+      served: share.served.map(({ snapshot }) => requireServable(graph, qemu, snapshot, name)),
     }));
     throwIfCancelled(signal);
-    for (const { snapshot, root } of served.filter(isExternal)) {
-      const { path, format } = overlayOf(snapshot);
-      const node = freeNodeName(graph, root.disk);
-      const discard = snapshot.disk.discard_enable === false ? 'ignore' : 'unmap';
-      const cache = { direct: root.cache.direct, 'no-flush': root.cache['no-flush'] };
-      const file = { driver: (await isBlockDevice(path)) ? 'host_device' : 'file', filename: path };
-      this.#overlaid.set(root.disk, { node, base: root });
-      const options = { driver: format, 'node-name': node, discard, cache, backing: null, file };
-      await qmp.execute('blockdev-add', options, `overlay '${path}'`);
-    }
-    const actions = served.map(({ snapshot, root }) =>
-      snapshot.external
-        ? { type: 'blockdev-snapshot', data: { node: root.node, overlay: this.#overlaid.get(root.disk)?.node } }
-        : { type: 'blockdev-snapshot-internal-sync', data: { device: root.node, name } },
-    );
-    const internal = served.filter((each) => !isExternal(each)).map(({ snapshot }) => snapshot);
-    // Before the transaction no image had a snapshot of this name, so one that is there after it is its.
-    const deleteTaken = async () => {
-      try {
-        await deleteLiveSnapshots({ ...this.#options, disks: internal, signal: neverAborted() });
-      } catch (error) {
-        const text = `internal snapshot '${name}' of ${listOf(internal)}: ${asLibvirtError(error).detail}`;
-        throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
-      }
-    };
+    const actions: object[] = [];
+    for (const { share, served } of shares) actions.push(...(await share.actions(qmp, graph, served)));
     try {
-      this.#sent = true;
+      this.#mayBeTaken = true;
       await qmp.execute('transaction', { actions }, `snapshot '${name}' of ${listOf(disks)}`);
-      this.#made.push(deleteTaken);
     } catch (error) {
-      if (error instanceof QmpReplyLost) this.#made.push(deleteTaken);
-      else this.#sent = false;
+      this.#mayBeTaken = error instanceof QmpReplyLost;
       throw error;
     }
-    if (this.#found.doubled) await rereadImages(qmp, listOf(disks));
+    for (const { share } of shares) await share.finish(qmp);
   }
-
-  /** The overlay's node and file. A file that the guest may have written to, and cannot be merged back, stays. */
-  async #undoOverlay(overlay: Overlay): Promise<void> {
-    const { disk, path } = overlay;
-    const overlaid = this.#overlaid.get(disk);
-    try {
-      if (overlaid) await removeNode(await this.#options.monitor(), disk, { ...overlaid, path }, overlaid.base);
-    } catch (error) {
-      if (this.#sent) {
-        const text = `disk '${disk}' may be left on overlay '${path}': ${asLibvirtError(error).detail}`;
-        throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
-      }
-    }
-    await removeOverlay(overlay);
-  }
-}
-
-interface ServedDisk {
-  readonly snapshot: LibxlDiskSnapshot;
-  readonly root: DiskRoot;
 }
 
 interface FoundDisks {
-  readonly groups: Awaited<ReturnType<typeof groupByBackend>>;
-  /** Those of the device model, in the order of the options. */
-  readonly served: readonly ServedDisk[];
-  /** An internal snapshot is to be made in an image that QEMU has open twice. */
-  readonly doubled: boolean;
+  /** Those of backends that take their snapshots without QEMU. */
+  readonly others: readonly DiskGroup[];
+  readonly inQemu: readonly { readonly qemu: QemuBackend; readonly share: TransactionShare }[];
 }
 
-async function findDisks({ name, disks, monitor, signal }: LiveSnapshotOptions): Promise<FoundDisks> {
-  const groups = await groupByBackend(disks);
-  for (const [kind, backend] of VOLUMES) await backend.checkFree(name, groups[kind]);
-  for (const snapshot of groups.overlay) await checkOverlayFree(overlayOf(snapshot));
-  const serving = disks.filter((snapshot) => groups.overlay.includes(snapshot) || groups.qcow2.includes(snapshot));
-  if (serving.length === 0) return { groups, served: [], doubled: false };
+async function findDisks(live: LiveDisks): Promise<FoundDisks> {
+  const { name, monitor, signal } = live;
+  const groups = await groupByBackend(live.disks);
+  const others = groups.filter(({ backend }) => !backend.qemu);
+  const ofQemu = groups.flatMap(({ backend, disks }) => (backend.qemu ? { backend, disks, qemu: backend.qemu } : []));
+  for (const { backend, disks } of others) await backend.checkFree(name, disks);
+  if (ofQemu.length === 0) return { others, inQemu: [] };
   await using qmp = await Qmp.connect(await monitor(), signal);
-  const graph = await queryBlockGraph(qmp, listOf(serving));
-  const served = serving.map((snapshot) => ({ snapshot, root: requireServable(graph, snapshot, name) }));
-  return { groups, served, doubled: groups.qcow2.some(({ disk }) => isDoubled(graph, disk)) };
+  const graph = await queryBlockGraph(qmp, listOf(ofQemu.flatMap(({ disks }) => disks)));
+  const inQemu = ofQemu.map(({ qemu, disks }) => {
+    const served = disks.map((snapshot) => requireServable(graph, qemu, snapshot, name));
+    return { qemu, share: qemu.share(graph, served, live) };
+  });
+  for (const { backend, disks } of ofQemu) await backend.checkFree(name, disks);
+  return { others, inQemu };
 }
 
-/** The disk's root, if a snapshot of it can be taken under this name. */
-function requireServable(graph: BlockGraph, { disk, external }: LibxlDiskSnapshot, name: string): DiskRoot {
+/** The disk as QEMU has it, if it can take a snapshot of this name of it. */
+function requireServable(graph: BlockGraph, qemu: QemuBackend, snapshot: LibxlDiskSnapshot, name: string): ServedDisk {
+  const { disk } = snapshot;
   const root = requireRoot(graph, disk);
-  const { vdev, pdev_path: path } = disk;
-  if (hasJob(root)) throw new LibvirtError('OPERATION_INVALID', `domain has active block job on disk '${vdev}'`);
-  if (root.path !== path) {
-    const text = `disk '${vdev}' is '${root.path}' in the device model, but '${path}' in the domain's definition: shut the guest off and start it again`;
+  if (hasJob(root)) throw new LibvirtError('OPERATION_INVALID', `domain has active block job on disk '${disk.vdev}'`);
+  if (root.path !== disk.pdev_path) {
+    const text = `disk '${disk.vdev}' is '${root.path}' in the device model, but '${disk.pdev_path}' in the domain's definition: shut the guest off and start it again`;
     throw new LibvirtError('OPERATION_INVALID', text);
   }
-  if (external) {
-    if (!isDoubled(graph, disk)) return root;
-    const text = `disk '${vdev}' is still used as emulated drive '${root.emulated}' beside its PV disk, and an overlay would be above one of the two only: wait until the guest has loaded its PV drivers, or take an internal snapshot`;
-    throw new LibvirtError('OPERATION_INVALID', text);
-  }
-  if (root.driver !== 'qcow2') {
-    const text = `internal snapshot for disk ${vdev} unsupported for storage type ${root.driver}`;
-    throw new LibvirtError('CONFIG_UNSUPPORTED', text);
-  }
-  if (root.snapshots.some((snapshot) => snapshot.name === name)) {
-    const text = `disk '${vdev}' already has an internal snapshot '${name}' in '${root.path}': choose another name`;
-    throw new LibvirtError('OPERATION_FAILED', text);
-  }
-  return root;
-}
-
-/** Whether the guest uses it already, or nobody does: the node is gone when this returns. */
-async function removeNode(socket: string, disk: string, top: NodePath, base: NodePath): Promise<void> {
-  const { attached } = await graphOf(socket, disk);
-  if (!attached.some(({ node }) => node === top.node)) return await deleteUnused(socket, disk, top.path);
-  await runCommit(socket, { disk, root: top.node, top, base }, { signal: neverAborted(), progress: () => {} });
-  await endCommit(socket, disk, top.path);
-}
-
-function isExternal({ snapshot }: ServedDisk): boolean {
-  return snapshot.external === true;
+  qemu.check(graph, { snapshot, root }, name);
+  return { snapshot, root };
 }

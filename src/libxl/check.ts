@@ -1,6 +1,6 @@
 /** Refuses what cannot be saved, before anything is touched. */
 
-import { refusalOf } from '../disks/backend.ts';
+import { refusalOf } from '../disks/backends.ts';
 import { LibvirtError } from '../errors.ts';
 import { memoryPathOf } from '../memory/image-path.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';

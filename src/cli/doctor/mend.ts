@@ -1,11 +1,10 @@
 /** Removes what a finding is about, where that may be done. */
 
 import { stat } from 'node:fs/promises';
-import { volumeSnapshotsOf } from '../../disks/backend.ts';
-import { imageInfo } from '../../disks/qemu/image-info.ts';
+import { storedSnapshots } from '../../disks/backends.ts';
 import { asLibvirtError, LibvirtError } from '../../errors.ts';
 import { libxlDeviceDisk } from '../../model/device-disk.ts';
-import type { DomainDisk, DomainRef } from '../../model/domain.ts';
+import type { DomainRef } from '../../model/domain.ts';
 import { CREATE, DELETE } from '../../model/flags.ts';
 import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot } from '../../model/libxl.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
@@ -80,17 +79,9 @@ async function ofMemory(name: string, memoryPath: string, memoryDir: string): Pr
   const { mtimeMs } = await stat(memoryPath);
   const disks: LibxlDiskSnapshotResult[] = [];
   for (const disk of domainDisks(parseDomain(domainXml))) {
-    if (await isInside(name, disk)) disks.push({ disk: libxlDeviceDisk(disk), name });
+    const device = libxlDeviceDisk(disk);
+    const stored = await storedSnapshots(device);
+    if (stored.some(({ snapshot }) => snapshot === name)) disks.push({ disk: device, name });
   }
   return { name, memory: true, memory_path: memoryPath, creation_time: Math.floor(mtimeMs / 1000), disks };
-}
-
-async function isInside(name: string, disk: DomainDisk): Promise<boolean> {
-  const { path, format } = disk;
-  if (path === undefined) return false;
-  if (format !== 'qcow2') {
-    return (await volumeSnapshotsOf(libxlDeviceDisk(disk))).some(({ snapshot }) => snapshot === name);
-  }
-  const info = await imageInfo({ path, format }).catch(() => undefined);
-  return info?.snapshots.some((snapshot) => snapshot.name === name) ?? false;
 }

@@ -1,7 +1,7 @@
-/** Snapshot volumes of LVM and ZFS, which bear names that nobody else gives, and no metadata. */
+/** Snapshots in disks' own storage whose names show that xlsnap made them, as on LVM and ZFS, but without metadata. */
 
-import { volumeSnapshotsOf } from '../../disks/backend.ts';
-import type { VolumeSnapshot } from '../../disks/volumes/volume-snapshots.ts';
+import { storedSnapshots } from '../../disks/backends.ts';
+import type { StoredSnapshot } from '../../disks/storage-backend.ts';
 import { libxlDeviceDisk } from '../../model/device-disk.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
@@ -12,7 +12,7 @@ import { parseDomain } from '../../xml/domain/domain.ts';
 import { orNone } from '../session.ts';
 import { type DoctorFinding, hasRecord, type Known } from './file-rules.ts';
 
-export interface FoundVolume extends VolumeSnapshot {
+export interface FoundVolume extends StoredSnapshot {
   readonly domain: DomainRef;
   readonly disk: LibxlDeviceDisk;
 }
@@ -23,7 +23,9 @@ export async function foundVolumes(client: RpcClient): Promise<readonly FoundVol
   for (const domain of await client.listAllDomains()) {
     const xml = await client.getXMLDesc(domain, XML.INACTIVE).catch(orNone('NO_DOMAIN'));
     for (const disk of xml === undefined ? [] : domainDisks(parseDomain(xml)).map(libxlDeviceDisk)) {
-      for (const each of await volumeSnapshotsOf(disk)) found.set(each.volume, { ...each, domain, disk });
+      for (const each of await storedSnapshots(disk)) {
+        if (each.isOurs) found.set(each.place, { ...each, domain, disk });
+      }
     }
   }
   return [...found.values()];
@@ -42,7 +44,7 @@ export function volumeFindings(found: readonly FoundVolume[], known: Known): rea
   return orphans.flatMap(({ domain, snapshot }, index): DoctorFinding | [] => {
     const volumes = orphans.filter((other) => other.domain.uuid === domain.uuid && other.snapshot === snapshot);
     if (volumes[0] !== orphans[index]) return [];
-    const all = volumes.map(({ volume }) => `'${volume}'`).join(', ');
+    const all = volumes.map(({ place }) => `'${place}'`).join(', ');
     return {
       level: 'problem',
       problem: `${all}: of a snapshot '${snapshot}' of domain '${domain.name}' that has no metadata`,

@@ -3,10 +3,8 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { OfflineImages } from '../../disks/offline-snapshots.ts';
-import { diskContents } from '../../disks/qemu/disk-contents.ts';
-import { imageChain, imageInfo } from '../../disks/qemu/image-info.ts';
-import { asLibvirtError, LibvirtError } from '../../errors.ts';
+import { backendOf } from '../../disks/backends.ts';
+import { asLibvirtError, hasReason, LibvirtError } from '../../errors.ts';
 import { readMemoryStream } from '../../memory/embedded-stream.ts';
 import { checkLibxlStream, readMemoryImage } from '../../memory/image-file.ts';
 import { checkTie } from '../../memory/tie.ts';
@@ -45,43 +43,30 @@ export async function checkSnapshot(
   const findings: Finding[] = [];
   const giveUp = `xlsnap snapshot-delete ${domain.name} ${name}`;
   for (const disk of disks) {
-    const problem = await problemOf(checkDisk(name, disk, open));
-    if (problem === undefined) continue;
-    const isGone = / has no (internal )?snapshot '|: it has overflowed/.test(problem);
-    const wayOut = isGone
+    const error = await errorOf(checkDisk(name, disk, open));
+    if (!error) continue;
+    const wayOut = hasReason(error, 'snapshot-gone')
       ? `the disk's contents of that moment are gone: ${giveUp}`
       : `put the image back in its place (is its file system mounted?), or forget the snapshot: ${giveUp} --metadata`;
-    findings.push({ problem, wayOut });
+    findings.push({ problem: error.detail, wayOut });
   }
   if (memory) {
     const { path } = memory;
     const parts = findings.length > 0 ? [] : disks.map(({ part }) => part);
     const own = new MemoryFiles(memoryDir).check(path);
-    const problem = await problemOf(own.then(() => checkMemory(domain, name, path, format, parts)));
+    const error = await errorOf(own.then(() => checkMemory(domain, name, path, format, parts)));
     const wayOut = `put '${path}' back from a backup, or give the snapshot up: ${giveUp}`;
-    if (problem !== undefined) findings.push({ problem, wayOut });
+    if (error) findings.push({ problem: error.detail, wayOut });
   }
   return findings;
 }
 
-async function problemOf(check: Promise<void>): Promise<string | undefined> {
-  return await check.then(
-    () => undefined,
-    (error) => asLibvirtError(error).detail,
-  );
+async function errorOf(check: Promise<void>): Promise<LibvirtError | undefined> {
+  return await check.then(() => undefined, asLibvirtError);
 }
 
-async function checkDisk(
-  name: string,
-  { target, image, part }: CapturedDisk,
-  open: ReadonlySet<string>,
-): Promise<void> {
-  await new OfflineImages().check(name, [part], open);
-  // An internal snapshot, too, may need what lies beneath its image.
-  const { broken } = image.format === 'qcow2' ? await imageChain(image) : {};
-  if (!broken) return;
-  const text = `disk '${target}' cannot be read: ${broken.detail}, which is beneath '${image.path}'`;
-  throw new LibvirtError('OPERATION_FAILED', text, { cause: broken });
+async function checkDisk(name: string, { part }: CapturedDisk, open: ReadonlySet<string>): Promise<void> {
+  await (await backendOf(part)).check(name, [part], open);
 }
 
 /** `disks`: those that the memory has to go with. */
@@ -120,8 +105,8 @@ export interface Hashes {
   /** Of the memory image, the whole file. */
   readonly memory?: string;
   /**
-   * Of each disk's contents as the guest would read them, first byte to last: of `qemu-img convert -O raw`, too. Null where
-   * a volume of LVM or ZFS has the snapshot.
+   * Of each disk's contents as the guest would read them, first byte to last: of `qemu-img convert -O raw`, too. Null if
+   * only the storage itself can read it, as on LVM and ZFS.
    */
   readonly disks: Readonly<Record<string, string | null>>;
 }
@@ -136,11 +121,8 @@ export async function hashSnapshot({ name, memory, disks }: SnapshotOnDisk): Pro
   return { ...(memory && { memory: await sha256(createReadStream(memory.path)) }), disks: hashes };
 }
 
-async function contentsOf(name: string, { image, overlay }: CapturedDisk): Promise<AsyncIterable<Buffer> | undefined> {
-  if (overlay) return diskContents(image);
-  if (image.format !== 'qcow2') return undefined;
-  const { snapshots } = await imageInfo(image);
-  return diskContents(image, snapshots.find((inside) => inside.name === name)?.id);
+async function contentsOf(name: string, { part }: CapturedDisk): Promise<AsyncIterable<Buffer> | undefined> {
+  return await (await backendOf(part)).contents?.(name, part);
 }
 
 async function sha256(contents: AsyncIterable<Buffer>): Promise<string> {

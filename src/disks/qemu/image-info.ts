@@ -1,8 +1,9 @@
 /** What disk images hold, by qemu-img. Reads only, and also while a device model has the image open. */
 
-import { asLibvirtError, LibvirtError } from '../../errors.ts';
+import { asLibvirtError, isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
-import { runProgram } from '../program.ts';
+import type { LibxlDeviceDisk } from '../../model/libxl.ts';
+import { type ProgramEnd, runProgram } from '../program.ts';
 import { imageOptions, QEMU_IMG } from './qemu-img.ts';
 
 /** An internal snapshot in an image's own table. */
@@ -57,11 +58,19 @@ interface ReadOptions {
   readonly failure?: string;
 }
 
-/** One image alone; those beneath it are named, not opened. */
+/** QEMU's words for an image that another QEMU has open. */
+const LOCKED = /Failed to get .*lock/;
+
+/** The image that a disk writes to. */
+export function imageOf({ pdev_path = '', format = 'raw' }: LibxlDeviceDisk): DiskImage {
+  return { path: pdev_path, format };
+}
+
+/** One image alone; its backing image is named, not opened. An error has the reason `image-in-use` if that is the reason. */
 export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Promise<ImageInfo> {
   const { share = true, failure = `cannot read image '${image.path}'` } = options;
   const args = ['info', ...(share ? ['-U'] : []), '--output=json', '--image-opts', imageOptions(image)];
-  const json = await runProgram(QEMU_IMG, args, failure);
+  const json = await runProgram(QEMU_IMG, args, failure).catch(explainLock);
   const info = JSON.parse(json) as QemuImageInfo;
   const backing = info['full-backing-filename'] ?? info['backing-filename'];
   return {
@@ -79,6 +88,24 @@ export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Pr
     })),
     ...(backing !== undefined && { backing: { path: backing, format: info['backing-filename-format'] ?? 'raw' } }),
   };
+}
+
+function explainLock(error: unknown): never {
+  const end = isLibvirtError(error) ? (error.cause as Partial<ProgramEnd> | undefined) : undefined;
+  if (!isLibvirtError(error) || !LOCKED.test(end?.stderr ?? '')) throw error;
+  throw new LibvirtError(error.code, error.detail, { cause: error, reason: 'image-in-use' });
+}
+
+/** Refuses (55) a disk if its image, or one of the backing chain, cannot be read, or somebody else uses it. */
+export async function requireReadable(disk: LibxlDeviceDisk, open: ReadonlySet<string>): Promise<void> {
+  const image = imageOf(disk);
+  try {
+    const { broken } = await imageChain(image, { share: open.has(image.path) });
+    if (broken) throw broken;
+  } catch (error) {
+    const text = `image '${image.path}' of disk '${disk.vdev}' cannot be used: ${asLibvirtError(error).detail}`;
+    throw new LibvirtError('OPERATION_INVALID', text, { cause: error });
+  }
 }
 
 /** `share`: of the top alone; those beneath are read whoever writes to them. */
@@ -113,7 +140,7 @@ export async function checkImage(image: DiskImage): Promise<ImageCheck> {
   try {
     return checkReport(await runProgram(QEMU_IMG, args, `cannot check image '${image.path}'`));
   } catch (error) {
-    const { code, stdout = '' } = ((error as LibvirtError).cause ?? {}) as { code?: number; stdout?: string };
+    const { code, stdout = '' } = ((error as LibvirtError).cause ?? {}) as Partial<ProgramEnd>;
     if (code === CHECK_EXIT.unsupported) return 'unsupported';
     if (code === CHECK_EXIT.corruptions || code === CHECK_EXIT.leaks) return checkReport(stdout);
     throw error;

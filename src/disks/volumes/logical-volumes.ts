@@ -73,7 +73,7 @@ function parsePath(path: string): { readonly vg: string; readonly lv: string } |
 
 export function volumeOf({ disk }: Pick<LibxlDiskSnapshot, 'disk'>): LogicalVolume {
   const volume = parsePath(disk.pdev_path ?? '');
-  if (!volume) throw new LibvirtError('CONFIG_UNSUPPORTED', `disk '${disk.vdev}' is no logical volume`);
+  if (!volume) throw new LibvirtError('CONFIG_UNSUPPORTED', `disk '${disk.vdev}' is not a logical volume`);
   return { disk: disk.vdev, ...volume };
 }
 
@@ -119,12 +119,13 @@ export function requireSnapshot(
   const snapshot = snapshotName(volume, name);
   const found = group.get(snapshot);
   const of = `volume '${vg}/${lv}' of disk '${disk}'`;
-  if (!found) throw new LibvirtError(code, `${of} has no snapshot '${name}' (volume '${snapshot}')`);
+  if (!found) {
+    const text = `${of} has no snapshot '${name}' (volume '${snapshot}')`;
+    throw new LibvirtError(code, text, { reason: 'snapshot-gone' });
+  }
   if (found.lv_snapshot_invalid === '1') {
-    throw new LibvirtError(
-      code,
-      `snapshot '${name}' of ${of} (volume '${snapshot}') is invalid: it has overflowed and can only be deleted`,
-    );
+    const text = `snapshot '${name}' of ${of} (volume '${snapshot}') is invalid: it has overflowed and can only be deleted`;
+    throw new LibvirtError(code, text, { reason: 'snapshot-gone' });
   }
   return snapshot;
 }
@@ -133,9 +134,12 @@ export function requireSnapshot(
  * A thick snapshot has the size of its origin, with LVM's own tables: one that overflows is lost, and what a guest will
  * write cannot be known. A thin one takes its space from the pool.
  */
-export async function createSnapshot(volume: LogicalVolume, snapshot: string, failure: string): Promise<void> {
-  const { vg, lv } = volume;
-  const { pool_lv } = requireOne(await groupOf(volume), volume);
+export async function createSnapshot(
+  { vg, lv }: LogicalVolume,
+  { pool_lv }: Volume,
+  snapshot: string,
+  failure: string,
+): Promise<void> {
   const size = pool_lv === '' ? ['-l', '100%ORIGIN'] : [];
   await lvm('lvcreate', ['-y', '-s', ...size, '-n', snapshot, '--', `${vg}/${lv}`], failure);
 }

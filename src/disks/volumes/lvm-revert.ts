@@ -115,8 +115,8 @@ async function merge(volume: LogicalVolume, snapshot: string, failure: string): 
     await rename(volume, lv, away);
   }
   if (group.has(snapshot)) await mergeBegun(volume, snapshot, failure);
-  await requireMerged(volume, failure);
-  await createSnapshot({ ...volume, lv: away }, snapshot, failure);
+  const merged = await requireMerged(volume, failure);
+  await createSnapshot({ ...volume, lv: away }, merged, snapshot, failure);
   await rename(volume, away, lv);
   await lvm('lvchange', ['--deltag', tag, '--', `${vg}/${lv}`], failure);
 }
@@ -133,11 +133,12 @@ async function mergeBegun(volume: LogicalVolume, snapshot: string, failure: stri
 }
 
 /** LVM puts a merge off while the volume is open, and says that it has succeeded. Looked at anew, the volume is merged. */
-async function requireMerged(volume: LogicalVolume, failure: string): Promise<void> {
+async function requireMerged(volume: LogicalVolume, failure: string): Promise<Volume> {
   const { vg } = volume;
   for (const end = Date.now() + CLOSE_TIMEOUT_MS; ; await setTimeout(CLOSE_POLL_MS)) {
-    const { lv_name, lv_merging } = requireOne(await groupOf(volume), volume);
-    if (lv_merging !== '1') return;
+    const found = requireOne(await groupOf(volume), volume);
+    const { lv_name, lv_merging } = found;
+    if (lv_merging !== '1') return found;
     if (Date.now() >= end) {
       throw new LibvirtError(
         'OPERATION_FAILED',
@@ -149,19 +150,19 @@ async function requireMerged(volume: LogicalVolume, failure: string): Promise<vo
 }
 
 /** LVM would go on with the merge of a snapshot that is deleted. */
-export async function refuseMerging(volume: LogicalVolume, name: string): Promise<void> {
+export function refuseMerging(group: Group, volume: LogicalVolume, name: string): void {
   const { disk, vg, lv } = volume;
-  const [group, away] = [await groupOf(volume), replacedName(lv)];
+  const away = replacedName(lv);
   if (!unfinished(group, volume).includes(snapshotName(volume, name)) || group.get(away)?.lv_merging !== '1') return;
   const text = `cannot delete snapshot '${name}' of disk '${disk}': it is being merged into '${vg}/${away}': revert to it first`;
   throw new LibvirtError('OPERATION_FAILED', text);
 }
 
 /** Gives an interrupted revert up, once its snapshot is gone: the volume has its name again. */
-export async function giveUp(volume: LogicalVolume, name: string): Promise<void> {
+export async function giveUp(group: Group, volume: LogicalVolume, name: string): Promise<void> {
   const { disk, vg, lv } = volume;
   const snapshot = snapshotName(volume, name);
-  const begun = unfinished(await groupOf(volume), volume);
+  const begun = unfinished(group, volume);
   if (begun.length === 0 || begun.some((each) => each !== snapshot)) return;
   await rename(volume, replacedName(lv), lv);
   const failure = `cannot delete snapshot '${name}' of disk '${disk}'`;

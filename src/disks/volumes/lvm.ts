@@ -4,13 +4,16 @@
  */
 
 import { readdir } from 'node:fs/promises';
-import { LibvirtError, undoAll } from '../../errors.ts';
+import { asLibvirtError, LibvirtError } from '../../errors.ts';
+import { allOrNothing } from '../all-or-nothing.ts';
+import type { StorageBackend } from '../storage-backend.ts';
 import {
   createSnapshot,
   groupOf,
   remove,
   requireOne,
   requireSnapshot,
+  requireVolume,
   snapshotName,
   snapshotOf,
   type Volume,
@@ -25,20 +28,18 @@ import {
   revertThin,
   unfinished,
 } from './lvm-revert.ts';
-import type { ListedVolumeSnapshots } from './volume-snapshots.ts';
 
-export const LVM: ListedVolumeSnapshots = {
-  async create(name, disks) {
-    await LVM.checkFree(name, disks);
-    const made: (() => Promise<void>)[] = [];
+export const LVM: StorageBackend = {
+  name: 'lvm',
+  location: 'internal',
+  servedBy: 'phy',
+
+  async refusal(disk) {
     try {
-      for (const volume of disks.map(volumeOf)) {
-        const snapshot = snapshotName(volume, name);
-        await createSnapshot(volume, snapshot, `cannot create snapshot '${name}' of disk '${volume.disk}'`);
-        made.push(() => remove(volume, snapshot));
-      }
+      await requireVolume(disk.pdev_path ?? '');
+      return undefined;
     } catch (error) {
-      throw await undoAll(made, error);
+      return `as an LVM volume (${asLibvirtError(error).detail})`;
     }
   },
 
@@ -51,7 +52,34 @@ export const LVM: ListedVolumeSnapshots = {
     }
   },
 
-  async apply(name, disks) {
+  async create(name, disks) {
+    return await allOrNothing(disks.map(volumeOf), async (volume) => {
+      const snapshot = snapshotName(volume, name);
+      const origin = requireOne(await groupOf(volume), volume);
+      await createSnapshot(volume, origin, snapshot, `cannot create snapshot '${name}' of disk '${volume.disk}'`);
+      return [() => remove(volume, snapshot)];
+    });
+  },
+
+  async check(name, disks, open) {
+    for (const { disk } of disks) {
+      const volume = volumeOf({ disk });
+      const group = await groupOf(volume);
+      const origin = requireOne(group, volume);
+      if (!unfinished(group, volume).includes(snapshotName(volume, name))) {
+        requireSnapshot(group, volume, name, 'OPERATION_INVALID');
+      }
+      refuseInactive(volume, origin);
+      const isOpen = origin.lv_device_open === '1' && !open.has(disk.pdev_path ?? '');
+      const holders = await holdersOf(origin);
+      if (!isOpen && holders.length === 0) continue;
+      const by = holders.length === 0 ? 'by somebody else' : `beneath ${holders.join(', ')}`;
+      const text = `volume '${volume.vg}/${volume.lv}' of disk '${volume.disk}' is in use ${by}`;
+      throw new LibvirtError('OPERATION_INVALID', text);
+    }
+  },
+
+  async revert(name, disks) {
     const volumes = disks.map(volumeOf);
     for (const volume of volumes) await requireClosed(volume, name);
     for (const volume of volumes) {
@@ -62,38 +90,27 @@ export const LVM: ListedVolumeSnapshots = {
 
   async delete(name, disks) {
     const volumes = disks.map(volumeOf);
-    for (const volume of volumes) await refuseMerging(volume, name);
+    for (const volume of volumes) refuseMerging(await groupOf(volume), volume, name);
     for (const volume of volumes) {
+      const group = await groupOf(volume);
       const snapshot = snapshotName(volume, name);
-      if ((await groupOf(volume)).has(snapshot)) await remove(volume, snapshot);
-      await giveUp(volume, name);
+      if (group.has(snapshot)) await remove(volume, snapshot);
+      await giveUp(group, volume, name);
     }
   },
 
+  /** The name is enough: nobody else makes a volume of such a name. */
+  async fingerprint(name) {
+    return name;
+  },
+
+  /** Without the snapshots whose names were too long to be part of the volume's name. */
   async list(disk) {
     const volume = volumeOf({ disk });
     return [...(await groupOf(volume)).keys()].flatMap((lv) => {
       const snapshot = snapshotOf(volume, lv);
-      return snapshot === undefined ? [] : [{ snapshot, volume: `${volume.vg}/${lv}` }];
+      return snapshot === undefined ? [] : [{ snapshot, place: `${volume.vg}/${lv}`, isOurs: true }];
     });
-  },
-
-  async check(name, disks, open) {
-    for (const snapshot of disks) {
-      const volume = volumeOf(snapshot);
-      const group = await groupOf(volume);
-      const origin = requireOne(group, volume);
-      if (!unfinished(group, volume).includes(snapshotName(volume, name))) {
-        requireSnapshot(group, volume, name, 'OPERATION_INVALID');
-      }
-      refuseInactive(volume, origin);
-      const isOpen = origin.lv_device_open === '1' && !open.has(snapshot.disk.pdev_path ?? '');
-      const holders = await holdersOf(origin);
-      if (!isOpen && holders.length === 0) continue;
-      const by = holders.length === 0 ? 'by somebody else' : `beneath ${holders.join(', ')}`;
-      const text = `volume '${volume.vg}/${volume.lv}' of disk '${volume.disk}' is in use ${by}`;
-      throw new LibvirtError('OPERATION_INVALID', text);
-    }
   },
 };
 

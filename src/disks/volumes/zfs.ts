@@ -1,10 +1,11 @@
 /** Volumes of ZFS (zvols): `pool/vm@xlsnap.NAME`. What `zfs` has returned from is durable. */
 
-import { LibvirtError, undoAll } from '../../errors.ts';
+import { LibvirtError } from '../../errors.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { allOrNothing } from '../all-or-nothing.ts';
 import { type Program, runProgram } from '../program.ts';
+import type { StorageBackend } from '../storage-backend.ts';
 import { escapeName, unescapeName } from './escape-name.ts';
-import type { ListedVolumeSnapshots } from './volume-snapshots.ts';
 
 const ZFS_PROGRAM: Program = { name: 'zfs', debianPackage: 'zfsutils-linux' };
 
@@ -23,73 +24,76 @@ interface Zvol {
   readonly dataset: string;
 }
 
-export const ZFS: ListedVolumeSnapshots = {
-  async create(name, disks) {
-    await ZFS.checkFree(name, disks);
-    const all = disks.map(zvolOfDisk);
-    const made: (() => Promise<void>)[] = [];
-    try {
-      for (const pool of new Set(all.map(poolOf))) {
-        // One pool takes all of its volumes in one transaction.
-        const zvols = all.filter((zvol) => poolOf(zvol) === pool);
-        await zfs(
-          ['snapshot', ...zvols.map((zvol) => snapshotName(zvol, name))],
-          `cannot create ${listOf(name, zvols)}`,
-        );
-        made.push(...zvols.map((zvol) => () => destroy(zvol, name)));
-      }
-    } catch (error) {
-      throw await undoAll(made, error);
-    }
+export const ZFS: StorageBackend = {
+  name: 'zfs',
+  location: 'internal',
+  servedBy: 'phy',
+
+  async refusal({ pdev_path: path = '' }) {
+    return datasetOf(path) === undefined ? `as a ZFS volume ('${path}' is not in ${ZVOL_FOLDER})` : undefined;
   },
 
   async checkFree(name, disks) {
-    for (const zvol of disks.map(zvolOfDisk)) {
+    for (const zvol of disks.map(zvolOf)) {
       const snapshot = snapshotName(zvol, name);
       if (!(await snapshotsOf(zvol)).includes(snapshot)) continue;
-      throw new LibvirtError(
-        'OPERATION_FAILED',
-        `disk '${zvol.disk}' already has a snapshot '${snapshot}': choose another name`,
-      );
+      const text = `disk '${zvol.disk}' already has a snapshot '${snapshot}': choose another name`;
+      throw new LibvirtError('OPERATION_FAILED', text);
     }
   },
 
-  async apply(name, disks) {
-    for (const zvol of disks.map(zvolOfDisk)) await requireLatest(zvol, name, 'OPERATION_FAILED');
-    for (const zvol of disks.map(zvolOfDisk)) {
+  async create(name, disks) {
+    const all = disks.map(zvolOf);
+    return await allOrNothing([...new Set(all.map(poolOf))], async (pool) => {
+      // One pool takes all of its volumes in one transaction.
+      const zvols = all.filter((zvol) => poolOf(zvol) === pool);
+      const snapshots = zvols.map((zvol) => snapshotName(zvol, name));
+      await zfs(['snapshot', ...snapshots], `cannot create ${listOf(name, zvols)}`);
+      return zvols.map((zvol) => () => destroy(zvol, name));
+    });
+  },
+
+  async check(name, disks) {
+    for (const zvol of disks.map(zvolOf)) await requireLatest(zvol, name, 'OPERATION_INVALID');
+  },
+
+  async revert(name, disks) {
+    for (const zvol of disks.map(zvolOf)) await requireLatest(zvol, name, 'OPERATION_FAILED');
+    for (const zvol of disks.map(zvolOf)) {
       await zfs(['rollback', snapshotName(zvol, name)], `cannot revert ${listOf(name, [zvol])}`);
     }
   },
 
   async delete(name, disks) {
-    for (const zvol of disks.map(zvolOfDisk)) {
+    for (const zvol of disks.map(zvolOf)) {
       if ((await snapshotsOf(zvol)).includes(snapshotName(zvol, name))) await destroy(zvol, name);
     }
   },
 
-  async list(disk) {
-    const zvol = zvolOfDisk({ disk });
-    const prefix = `${zvol.dataset}${INFIX}`;
-    return (await snapshotsOf(zvol)).flatMap((volume) => {
-      const snapshot = volume.startsWith(prefix) ? unescapeName(volume.slice(prefix.length), PLAIN, MARK) : undefined;
-      return snapshot === undefined ? [] : [{ snapshot, volume }];
-    });
+  /** The name is enough: nobody else makes a snapshot of such a name. */
+  async fingerprint(name) {
+    return name;
   },
 
-  async check(name, disks) {
-    for (const zvol of disks.map(zvolOfDisk)) await requireLatest(zvol, name, 'OPERATION_INVALID');
+  async list(disk) {
+    const zvol = zvolOf({ disk });
+    const prefix = `${zvol.dataset}${INFIX}`;
+    return (await snapshotsOf(zvol)).flatMap((place) => {
+      const snapshot = place.startsWith(prefix) ? unescapeName(place.slice(prefix.length), PLAIN, MARK) : undefined;
+      return snapshot === undefined ? [] : [{ snapshot, place, isOurs: true }];
+    });
   },
 };
 
 /** The dataset of a zvol's device node; undefined for any other path. */
-export function zvolOf(path: string): string | undefined {
+function datasetOf(path: string): string | undefined {
   return path.startsWith(ZVOL_FOLDER) ? path.slice(ZVOL_FOLDER.length) : undefined;
 }
 
-function zvolOfDisk({ disk }: Pick<LibxlDiskSnapshot, 'disk'>): Zvol {
-  const dataset = zvolOf(disk.pdev_path ?? '');
-  if (dataset === undefined) throw new LibvirtError('CONFIG_UNSUPPORTED', `disk '${disk.vdev}' is no ZFS volume`);
-  return { disk: disk.vdev, dataset };
+function zvolOf({ disk }: Pick<LibxlDiskSnapshot, 'disk'>): Zvol {
+  const dataset = datasetOf(disk.pdev_path ?? '');
+  if (dataset !== undefined) return { disk: disk.vdev, dataset };
+  throw new LibvirtError('CONFIG_UNSUPPORTED', `disk '${disk.vdev}' is not a ZFS volume`);
 }
 
 function poolOf({ dataset }: Zvol): string {
@@ -115,7 +119,10 @@ async function requireLatest(zvol: Zvol, name: string, code: 'OPERATION_FAILED' 
   const { disk, dataset } = zvol;
   const snapshots = await snapshotsOf(zvol);
   const at = snapshots.indexOf(snapshotName(zvol, name));
-  if (at < 0) throw new LibvirtError(code, `volume '${dataset}' of disk '${disk}' has no snapshot '${name}'`);
+  if (at < 0) {
+    const text = `volume '${dataset}' of disk '${disk}' has no snapshot '${name}'`;
+    throw new LibvirtError(code, text, { reason: 'snapshot-gone' });
+  }
   const newer = snapshots.slice(at + 1);
   if (newer.length === 0) return;
   const text = `volume '${dataset}' of disk '${disk}' cannot be reverted to snapshot '${name}': ZFS would destroy the newer ${newer.map((each) => `'${each}'`).join(', ')}; delete them first`;

@@ -1,7 +1,8 @@
 /** Saving an embedded domain, in the order in which a Xen guest is saved. */
 
 import { writeFile } from 'node:fs/promises';
-import { checkLiveSnapshots, type LiveSnapshotOptions, LiveSnapshots } from '../../disks/live-snapshots.ts';
+import { checkLiveSnapshots, LiveSnapshots } from '../../disks/live-snapshots.ts';
+import type { LiveDisks } from '../../disks/storage-backend.ts';
 import { neverAborted, systemError, throwIfCancelled, undoAll } from '../../errors.ts';
 import { encodeMemoryStream, RAM_BYTES } from '../../memory/embedded-stream.ts';
 import { PartialMemoryImage } from '../../memory/image-file.ts';
@@ -62,12 +63,7 @@ export async function saveRun(
   }
 }
 
-function liveDisks(
-  run: Run,
-  name: string,
-  disks: readonly LibxlDiskSnapshot[],
-  signal: AbortSignal,
-): LiveSnapshotOptions {
+function liveDisks(run: Run, name: string, disks: readonly LibxlDiskSnapshot[], signal: AbortSignal): LiveDisks {
   return { monitor: async () => run.devices.qmpSocket, name, disks, signal };
 }
 

@@ -1,67 +1,81 @@
 /**
- * LVM and ZFS without a kernel that has them: programs of those names on PATH, which keep a state in a file and answer as
- * the real ones do. What the real ones do with it is the lab's to show; here it is which commands are given, in which
- * order, and what comes of an interruption.
+ * LVM and ZFS without a kernel that has them: programs of those names on PATH, which answer as the real ones do. The lab
+ * shows what the real ones do; here it is which commands are given, in which order, and what comes of an interruption.
  */
 
-import { copyFile, readFile, rename, symlink, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { symlink, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
 import { scratchFolder } from '../hosts/embedded.ts';
+import { type FakeVolume, onlyReads, PROGRAMS, type Volumes } from './fake-volume-programs.ts';
 
-interface FakeVolume {
-  readonly contents: string;
-  /** Of LVM: name of its thin pool. */
-  readonly pool?: string;
-  readonly origin?: string;
-  readonly tags?: readonly string[];
-  readonly open?: boolean;
-  readonly inactive?: boolean;
-  readonly invalid?: boolean;
-  /** The snapshot that is being merged into it. */
-  readonly merging?: string;
-}
-
-interface State {
-  /** `vg/lv`, `pool/vm`, `pool/vm@snapshot`, oldest first. */
-  volumes: Record<string, FakeVolume>;
-  /** These commands (`lvrename 2`: the second one) fail before they do anything. */
-  fail: readonly string[];
-  /** Every command that changes something. */
-  log: string[];
-}
-
-const PROGRAM = resolve(import.meta.dirname, '../fake_volumes.py');
-const PROGRAMS = ['lvs', 'lvcreate', 'lvrename', 'lvremove', 'lvconvert', 'lvchange', 'zfs'];
+/**
+ * Passes its name and arguments to the test, and its answer on: exit status, output, words of an error, each ended by a
+ * NUL. All that bash does itself, so that one command costs one start of a small program.
+ */
+const passing = (port: number): string => `#!/bin/bash
+exec 3<>/dev/tcp/127.0.0.1/${port}
+printf '%s\\0' "\${0##*/}" "$@" '' >&3
+IFS= read -r -d '' status <&3
+IFS= read -r -d '' output <&3
+IFS= read -r -d '' words <&3
+printf '%s' "$output"
+printf '%s' "$words" >&2
+exit "$status"
+`;
 
 /** The programs are found on PATH until it is disposed of. */
-export async function fakeVolumes(volumes: Readonly<Record<string, FakeVolume>>) {
-  const folder = await scratchFolder();
-  const file = join(folder.path, 'state.json');
-  const program = join(folder.path, 'program');
-  await copyFile(PROGRAM, program);
-  for (const name of PROGRAMS) await symlink(program, join(folder.path, name));
-  const write = async (state: State) => {
-    await writeFile(`${file}.new`, JSON.stringify(state));
-    await rename(`${file}.new`, file);
+export async function fakeVolumes(initial: Readonly<Record<string, FakeVolume>>) {
+  const volumes: Volumes = new Map(Object.entries(initial));
+  let failing: readonly string[] = [];
+  let log: string[] = [];
+
+  const run = (program: string, args: readonly string[]): string => {
+    if (onlyReads(program, args)) return PROGRAMS[program]?.(volumes, args) ?? '';
+    log.push([program, ...args].join(' '));
+    const word = program === 'zfs' ? `zfs ${args[0]}` : program;
+    const count = log.filter((line) => `${line} `.startsWith(`${word} `)).length;
+    if (failing.includes(`${word} ${count}`)) throw new Error(`${word}: made to fail`);
+    return PROGRAMS[program]?.(volumes, args) ?? '';
   };
-  const read = async (): Promise<State> => JSON.parse(await readFile(file, 'utf8')) as State;
-  await write({ volumes, fail: [], log: [] });
+
+  const server = createServer((socket) => {
+    let request = '';
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      request += text;
+      if (!request.endsWith('\0\0')) return;
+      const [program = '', ...args] = request.slice(0, -2).split('\0');
+      try {
+        socket.end(`0\0${run(program, args)}\0\0`);
+      } catch (error) {
+        socket.end(`5\0\0  ${(error as Error).message}\n\0`);
+      }
+    });
+    socket.on('error', () => {});
+  });
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const folder = await scratchFolder();
+  const program = join(folder.path, 'program');
+  await writeFile(program, passing((server.address() as AddressInfo).port), { mode: 0o755 });
+  for (const name of Object.keys(PROGRAMS)) await symlink(program, join(folder.path, name));
   const { PATH } = process.env;
   process.env.PATH = `${folder.path}:${PATH}`;
   return {
-    volumes: async () => (await read()).volumes,
-    contents: async (name: string) => (await read()).volumes[name]?.contents,
-    log: async () => (await read()).log,
+    volumes: async () => Object.fromEntries(volumes),
+    contents: async (name: string) => volumes.get(name)?.contents,
+    log: async () => log,
     /** As a guest would. */
     change: async (name: string, change: Partial<FakeVolume>) => {
-      const state = await read();
-      state.volumes[name] = { contents: '', ...state.volumes[name], ...change };
-      await write(state);
+      volumes.set(name, { contents: '', ...volumes.get(name), ...change });
     },
-    /** Counted from now on. */
-    fail: async (...commands: readonly string[]) => write({ ...(await read()), fail: commands, log: [] }),
+    /** These commands (`lvrename 2`: the second one from now on) fail before they do anything. */
+    fail: async (...commands: readonly string[]) => {
+      failing = commands;
+      log = [];
+    },
     [Symbol.asyncDispose]: async () => {
       process.env.PATH = PATH;
+      await new Promise((closed) => server.close(closed));
       await folder[Symbol.asyncDispose]();
     },
   };

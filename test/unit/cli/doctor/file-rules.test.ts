@@ -116,7 +116,8 @@ describe('metadata', () => {
 
 describe('snapshot volumes', () => {
   const volume = (snapshot: string, vdev: string) => ({
-    ...{ snapshot, volume: `vg/${vdev}.xlsnap.${snapshot}`, domain: { name: 'vm', uuid: UUID, id: 1 } },
+    isOurs: true,
+    ...{ snapshot, place: `vg/${vdev}.xlsnap.${snapshot}`, domain: { name: 'vm', uuid: UUID, id: 1 } },
     disk: { vdev, pdev_path: `/dev/vg/${vdev}` },
   });
 

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { requireVolume } from '../../../../src/disks/volumes/logical-volumes.ts';
 import { LVM } from '../../../../src/disks/volumes/lvm.ts';
+import type { LibxlDiskSnapshot } from '../../../../src/model/libxl.ts';
 import { fakeVolumes, phy } from '../../../support/disks/fake-volumes.ts';
 
 const THIN = { contents: 'a1', pool: 'pool0' };
@@ -10,6 +11,8 @@ const disks = [phy('xvda', '/dev/vg/thin'), phy('xvdb', '/dev/vg/thick')];
 const thin = disks.slice(0, 1);
 const thick = disks.slice(1);
 
+const create = (name: string, disks: readonly LibxlDiskSnapshot[]) => LVM.create(name, disks, new Set());
+
 function group() {
   return fakeVolumes({ 'vg/pool0': { contents: '' }, 'vg/thin': THIN, 'vg/thick': THICK });
 }
@@ -17,7 +20,7 @@ function group() {
 describe('creating', () => {
   test('a snapshot volume of each, a thick one of its origin’s size so that it cannot overflow', async () => {
     await using lvm = await group();
-    await LVM.create('s1', disks);
+    await create('s1', disks);
     expect(await lvm.log()).toEqual([
       'lvcreate -y -s -n thin.xlsnap.s1 -- vg/thin',
       'lvcreate -y -s -l 100%ORIGIN -n thick.xlsnap.s1 -- vg/thick',
@@ -28,7 +31,7 @@ describe('creating', () => {
   test('what was made before a failure is removed again', async () => {
     await using lvm = await group();
     await lvm.fail('lvcreate 2');
-    await expect(LVM.create('s1', disks)).rejects.toThrow(
+    await expect(create('s1', disks)).rejects.toThrow(
       "operation failed: cannot create snapshot 's1' of disk 'xvdb': lvcreate: made to fail",
     );
     expect(Object.keys(await lvm.volumes())).toEqual(['vg/pool0', 'vg/thin', 'vg/thick']);
@@ -37,17 +40,18 @@ describe('creating', () => {
   test('what cannot be removed again is named', async () => {
     await using lvm = await group();
     await lvm.fail('lvcreate 2', 'lvremove 1');
-    await expect(LVM.create('s1', disks)).rejects.toThrow(
+    await expect(create('s1', disks)).rejects.toThrow(
       "lvcreate: made to fail; left over: cannot remove volume 'vg/thin.xlsnap.s1' of disk 'xvda'",
     );
   });
 
-  test('a name that is taken is refused before anything is made', async () => {
+  test('a name that is taken is refused, and leaves no snapshot of the other volumes', async () => {
     await using lvm = await group();
-    await LVM.create('s1', thick);
-    await expect(LVM.create('s1', disks)).rejects.toThrow(
+    await create('s1', thick);
+    await expect(LVM.checkFree('s1', disks)).rejects.toThrow(
       "disk 'xvdb' already has a snapshot volume 'vg/thick.xlsnap.s1': choose another name",
     );
+    await expect(create('s1', disks)).rejects.toThrow('already exists');
     expect(await lvm.contents('vg/thin.xlsnap.s1')).toBeUndefined();
   });
 
@@ -60,7 +64,7 @@ describe('creating', () => {
     ['-'.repeat(56), /^xlsnap-[0-9a-f]{32}$/],
   ])('the name %j becomes one that LVM allows', async (name, expected) => {
     await using lvm = await group();
-    await LVM.create(name, thin);
+    await create(name, thin);
     const made =
       Object.keys(await lvm.volumes())
         .at(-1)
@@ -76,10 +80,10 @@ describe('creating', () => {
 describe('reverting a thin volume', () => {
   test('swaps a snapshot of the snapshot in; it can be reverted to again', async () => {
     await using lvm = await group();
-    await LVM.create('s1', thin);
+    await create('s1', thin);
     for (const contents of ['a2', 'a3']) {
       await lvm.change('vg/thin', { contents });
-      await LVM.apply('s1', thin);
+      await LVM.revert('s1', thin);
       expect(await lvm.contents('vg/thin')).toBe('a1');
     }
     expect(Object.keys(await lvm.volumes()).sort()).toEqual(['vg/pool0', 'vg/thick', 'vg/thin', 'vg/thin.xlsnap.s1']);
@@ -93,21 +97,21 @@ describe('reverting a thin volume', () => {
 
   test('keeps the volume’s tags', async () => {
     await using lvm = await group();
-    await LVM.create('s1', thin);
+    await create('s1', thin);
     await lvm.change('vg/thin', { tags: ['backup', 'xen1'] });
-    await LVM.apply('s1', thin);
+    await LVM.revert('s1', thin);
     expect((await lvm.volumes())['vg/thin']?.tags).toEqual(['backup', 'xen1']);
   });
 
   test.each(['lvcreate 1', 'lvrename 1', 'lvrename 2', 'lvremove 1'])('goes on after a failure of %s', async (fail) => {
     await using lvm = await group();
-    await LVM.create('s1', thin);
+    await create('s1', thin);
     await lvm.change('vg/thin', { contents: 'a2' });
     await lvm.fail(fail);
-    await expect(LVM.apply('s1', thin)).rejects.toThrow('made to fail');
+    await expect(LVM.revert('s1', thin)).rejects.toThrow('made to fail');
     expect(await lvm.contents('vg/thin')).toBeDefined();
     await lvm.fail();
-    await LVM.apply('s1', thin);
+    await LVM.revert('s1', thin);
     expect(await lvm.contents('vg/thin')).toBe('a1');
     expect(Object.keys(await lvm.volumes()).sort()).toEqual(['vg/pool0', 'vg/thick', 'vg/thin', 'vg/thin.xlsnap.s1']);
   });
@@ -121,9 +125,9 @@ describe('reverting a thin volume', () => {
       'vg/thin.xlsnap.s2': { ...THIN, contents: 'of s2' },
     });
     await LVM.check('s1', thin, new Set());
-    await LVM.apply('s2', thin);
+    await LVM.revert('s2', thin);
     expect(await lvm.contents('vg/thin')).toBe('of s2');
-    await LVM.apply('s1', thin);
+    await LVM.revert('s1', thin);
     expect(await lvm.contents('vg/thin')).toBe('of s1');
     expect(Object.keys(await lvm.volumes())).toHaveLength(4);
   });
@@ -132,10 +136,10 @@ describe('reverting a thin volume', () => {
 describe('reverting a thick volume', () => {
   test('merges the snapshot and takes it anew', async () => {
     await using lvm = await group();
-    await LVM.create('s1', thick);
+    await create('s1', thick);
     for (const contents of ['b2', 'b3']) {
       await lvm.change('vg/thick', { contents });
-      await LVM.apply('s1', thick);
+      await LVM.revert('s1', thick);
       expect(await lvm.contents('vg/thick')).toBe('b1');
       expect(await lvm.contents('vg/thick.xlsnap.s1')).toBe('b1');
     }
@@ -154,13 +158,13 @@ describe('reverting a thick volume', () => {
     'goes on after a failure of %s',
     async (fail) => {
       await using lvm = await group();
-      await LVM.create('s1', thick);
+      await create('s1', thick);
       await lvm.change('vg/thick', { contents: 'b2' });
       await lvm.fail(fail);
-      await expect(LVM.apply('s1', thick)).rejects.toThrow('made to fail');
+      await expect(LVM.revert('s1', thick)).rejects.toThrow('made to fail');
       await lvm.fail();
       await LVM.check('s1', thick, new Set());
-      await LVM.apply('s1', thick);
+      await LVM.revert('s1', thick);
       expect(await lvm.contents('vg/thick')).toBe('b1');
       expect(await lvm.contents('vg/thick.xlsnap.s1')).toBe('b1');
       expect((await lvm.volumes())['vg/thick']?.tags).toEqual([]);
@@ -169,9 +173,9 @@ describe('reverting a thick volume', () => {
 
   test('that has failed before anything is merged leaves the volume to the guest', async () => {
     await using lvm = await group();
-    await LVM.create('s1', thick);
+    await create('s1', thick);
     await lvm.fail('lvconvert 1');
-    await expect(LVM.apply('s1', thick)).rejects.toThrow('made to fail');
+    await expect(LVM.revert('s1', thick)).rejects.toThrow('made to fail');
     expect(await lvm.contents('vg/thick')).toBe('b1');
   });
 
@@ -183,7 +187,7 @@ describe('reverting a thick volume', () => {
   test('to another snapshot first takes anew what an interrupted attempt has merged', async () => {
     await using lvm = await fakeVolumes(merged());
     await LVM.check('s2', thick, new Set());
-    await LVM.apply('s2', thick);
+    await LVM.revert('s2', thick);
     const volumes = await lvm.volumes();
     expect(volumes['vg/thick']).toMatchObject({ contents: 'of s2', tags: ['backup'] });
     expect(volumes['vg/thick.xlsnap.s1']?.contents).toBe('of s1');
@@ -209,7 +213,7 @@ describe('reverting a thick volume', () => {
     await expect(LVM.delete('s1', disks)).rejects.toThrow(
       "cannot delete snapshot 's1' of disk 'xvdb': it is being merged into 'vg/thick.xlsnap-old': revert to it first",
     );
-    await LVM.apply('s1', disks);
+    await LVM.revert('s1', disks);
     expect(await lvm.contents('vg/thick')).toBe('b1');
     expect(await lvm.contents(snapshot)).toBe('b1');
   });
@@ -217,9 +221,9 @@ describe('reverting a thick volume', () => {
 
 test('reverting waits for a volume that is closed late', async () => {
   await using lvm = await group();
-  await LVM.create('s1', thin);
+  await create('s1', thin);
   await lvm.change('vg/thin', { contents: 'a2', open: true });
-  const reverted = LVM.apply('s1', thin);
+  const reverted = LVM.revert('s1', thin);
   await delay(1_000);
   await lvm.change('vg/thin', { open: false });
   await reverted;
@@ -228,10 +232,10 @@ test('reverting waits for a volume that is closed late', async () => {
 
 test('reverting is refused while one of the volumes is in use, and none is touched', async () => {
   await using lvm = await group();
-  await LVM.create('s1', disks);
+  await create('s1', disks);
   await lvm.change('vg/thin', { contents: 'a2' });
   await lvm.change('vg/thick', { open: true });
-  await expect(LVM.apply('s1', disks)).rejects.toThrow(
+  await expect(LVM.revert('s1', disks)).rejects.toThrow(
     "cannot revert disk 'xvdb' to snapshot 's1': volume 'vg/thick' is in use",
   );
   expect(await lvm.contents('vg/thin')).toBe('a2');
@@ -250,7 +254,7 @@ describe('checking refuses with code 55', () => {
     ['a volume that somebody else uses', 's1', { 'vg/thick': { open: true } }, 'is in use by somebody else'],
   ])('%s', async (_, name, changes, text) => {
     await using lvm = await group();
-    await LVM.create('s1', thick);
+    await create('s1', thick);
     for (const [volume, change] of Object.entries(changes)) await lvm.change(volume, change);
     const error = await LVM.check(name, thick, new Set()).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code: 'OPERATION_INVALID', detail: expect.stringContaining(text) });
@@ -258,7 +262,7 @@ describe('checking refuses with code 55', () => {
 
   test('but not a volume that the domain itself has open', async () => {
     await using lvm = await group();
-    await LVM.create('s1', disks);
+    await create('s1', disks);
     await lvm.change('vg/thick', { open: true });
     await LVM.check('s1', disks, new Set(['/dev/vg/thick']));
   });
@@ -266,7 +270,7 @@ describe('checking refuses with code 55', () => {
 
 test('deleting removes the snapshot volume; one that is gone is no error', async () => {
   await using lvm = await group();
-  await LVM.create('s1', disks);
+  await create('s1', disks);
   await LVM.delete('s1', disks);
   await LVM.delete('s1', disks);
   expect(Object.keys(await lvm.volumes())).toEqual(['vg/pool0', 'vg/thin', 'vg/thick']);
@@ -296,11 +300,11 @@ describe('which device is a logical volume', () => {
 test('snapshots of ours are told from their names, but for a name that had to become a digest', async () => {
   await using lvm = await group();
   const names = ['s1', 'before upgrade', 'a+b/ü', 'x'.repeat(200)];
-  for (const name of names) await LVM.create(name, thick);
-  await LVM.create('other', thin);
+  for (const name of names) await create(name, thick);
+  await create('other', thin);
   await lvm.change('vg/thick.xlsnap.no+t', { contents: '' });
   await lvm.change('vg/thick.xlsnap-old', { contents: '' });
   const listed = await LVM.list(phy('xvdb', '/dev/vg/thick').disk);
   expect(listed.map(({ snapshot }) => snapshot)).toEqual(names.slice(0, 3));
-  expect(listed[1]?.volume).toBe('vg/thick.xlsnap.before+20upgrade');
+  expect(listed[1]?.place).toBe('vg/thick.xlsnap.before+20upgrade');
 });

@@ -1,8 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import { ZFS } from '../../../../src/disks/volumes/zfs.ts';
+import type { LibxlDiskSnapshot } from '../../../../src/model/libxl.ts';
 import { fakeVolumes, phy } from '../../../support/disks/fake-volumes.ts';
 
 const disks = [phy('xvda', '/dev/zvol/tank/a'), phy('xvdb', '/dev/zvol/tank/b'), phy('xvdc', '/dev/zvol/fast/c')];
+
+const create = (name: string, disks: readonly LibxlDiskSnapshot[]) => ZFS.create(name, disks, new Set());
 
 function pools() {
   return fakeVolumes({ 'tank/a': { contents: 'a1' }, 'tank/b': { contents: 'b1' }, 'fast/c': { contents: 'c1' } });
@@ -11,7 +14,7 @@ function pools() {
 describe('creating', () => {
   test('takes all volumes of a pool in one transaction', async () => {
     await using zfs = await pools();
-    await ZFS.create('s1', disks);
+    await create('s1', disks);
     expect(await zfs.log()).toEqual([
       'zfs snapshot tank/a@xlsnap.s1 tank/b@xlsnap.s1',
       'zfs snapshot fast/c@xlsnap.s1',
@@ -21,7 +24,7 @@ describe('creating', () => {
   test('takes back what another pool has made before a failure', async () => {
     await using zfs = await pools();
     await zfs.fail('zfs snapshot 2');
-    await expect(ZFS.create('s1', disks)).rejects.toThrow(
+    await expect(create('s1', disks)).rejects.toThrow(
       "cannot create snapshot 's1' of disk 'xvdc': zfs snapshot: made to fail",
     );
     expect(Object.keys(await zfs.volumes())).toEqual(['tank/a', 'tank/b', 'fast/c']);
@@ -29,11 +32,12 @@ describe('creating', () => {
 
   test('refuses a name that one of the volumes has already', async () => {
     await using zfs = await pools();
-    await ZFS.create('s1', disks.slice(1, 2));
-    await expect(ZFS.create('s1', disks)).rejects.toThrow(
+    await create('s1', disks.slice(1, 2));
+    await expect(ZFS.checkFree('s1', disks)).rejects.toThrow(
       "disk 'xvdb' already has a snapshot 'tank/b@xlsnap.s1': choose another name",
     );
-    expect(await zfs.contents('tank/a@xlsnap.s1')).toBeUndefined();
+    await expect(create('s1', disks)).rejects.toThrow('already exists');
+    expect(await zfs.contents('fast/c@xlsnap.s1')).toBeUndefined();
   });
 
   test.each([
@@ -41,36 +45,36 @@ describe('creating', () => {
     ['a@b/ü:', 'tank/a@xlsnap.a:40b:2F:C3:BC:3A'],
   ])('the name %j becomes one that ZFS allows', async (name, expected) => {
     await using zfs = await pools();
-    await ZFS.create(name, disks.slice(0, 1));
+    await create(name, disks.slice(0, 1));
     expect(Object.keys(await zfs.volumes())).toContain(expected);
   });
 
   test('refuses a name that is too long for ZFS', async () => {
     await using _ = await pools();
-    await expect(ZFS.create('x'.repeat(250), disks)).rejects.toMatchObject({ code: 'CONFIG_UNSUPPORTED' });
+    await expect(create('x'.repeat(250), disks)).rejects.toMatchObject({ code: 'CONFIG_UNSUPPORTED' });
   });
 });
 
 describe('reverting', () => {
   test('rolls back, and can be repeated', async () => {
     await using zfs = await pools();
-    await ZFS.create('s1', disks);
+    await create('s1', disks);
     for (const contents of ['a2', 'a3']) {
       await zfs.change('tank/a', { contents });
-      await ZFS.apply('s1', disks);
+      await ZFS.revert('s1', disks);
       expect(await zfs.contents('tank/a')).toBe('a1');
     }
   });
 
   test('is refused where ZFS would destroy newer snapshots, naming them; no volume is touched', async () => {
     await using zfs = await pools();
-    await ZFS.create('s1', disks);
-    await ZFS.create('s2', disks.slice(1, 2));
+    await create('s1', disks);
+    await create('s2', disks.slice(1, 2));
     await zfs.change('tank/b@daily', { contents: 'b2' });
     await zfs.change('tank/a', { contents: 'a2' });
     const text =
       "volume 'tank/b' of disk 'xvdb' cannot be reverted to snapshot 's1': ZFS would destroy the newer 'tank/b@xlsnap.s2', 'tank/b@daily'; delete them first";
-    await expect(ZFS.apply('s1', disks)).rejects.toMatchObject({ code: 'OPERATION_FAILED', detail: text });
+    await expect(ZFS.revert('s1', disks)).rejects.toMatchObject({ code: 'OPERATION_FAILED', detail: text });
     await expect(ZFS.check('s1', disks, new Set())).rejects.toMatchObject({ code: 'OPERATION_INVALID', detail: text });
     expect(await zfs.contents('tank/a')).toBe('a2');
   });
@@ -87,7 +91,7 @@ describe('reverting', () => {
 
 test('deleting destroys the snapshot; one that is gone is no error', async () => {
   await using zfs = await pools();
-  await ZFS.create('s1', disks);
+  await create('s1', disks);
   await ZFS.delete('s1', disks);
   await ZFS.delete('s1', disks);
   expect(Object.keys(await zfs.volumes())).toEqual(['tank/a', 'tank/b', 'fast/c']);
@@ -96,10 +100,10 @@ test('deleting destroys the snapshot; one that is gone is no error', async () =>
 test('snapshots of ours are told from their names, and nobody else’s', async () => {
   await using zfs = await pools();
   const names = ['s1', 'before upgrade', 'a@b/ü:'];
-  for (const name of names) await ZFS.create(name, disks.slice(0, 1));
-  await ZFS.create('other', disks.slice(1, 2));
+  for (const name of names) await create(name, disks.slice(0, 1));
+  await create('other', disks.slice(1, 2));
   for (const name of ['nightly', 'xlsnap.no:t']) await zfs.change(`tank/a@${name}`, { contents: '' });
   const listed = await ZFS.list(phy('xvda', '/dev/zvol/tank/a').disk);
   expect(listed.map(({ snapshot }) => snapshot)).toEqual(names);
-  expect(listed[1]?.volume).toBe('tank/a@xlsnap.before:20upgrade');
+  expect(listed[1]?.place).toBe('tank/a@xlsnap.before:20upgrade');
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { groupByBackend, refusalOf } from '../../../src/disks/backend.ts';
+import { backendOf, groupByBackend, refusalOf } from '../../../src/disks/backends.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
 import { overlay } from '../../support/disks/device-model.ts';
 import { fakeVolumes, phy } from '../../support/disks/fake-volumes.ts';
@@ -24,7 +24,8 @@ describe('a disk whose snapshots can be made', () => {
   ] as const)('%s', async (_, snapshot, expected) => {
     await using _volumes = await fakeVolumes({ 'vg/lv': { contents: '' } });
     expect(await refusalOf(snapshot)).toBeUndefined();
-    expect((await groupByBackend([snapshot]))[expected]).toEqual([snapshot]);
+    expect((await backendOf(snapshot)).name).toBe(expected);
+    expect(await groupByBackend([snapshot])).toEqual([{ backend: await backendOf(snapshot), disks: [snapshot] }]);
   });
 });
 
@@ -45,7 +46,7 @@ describe('one whose cannot is refused with code 67, naming disk and reason', () 
     [
       'a partition',
       phy('xvda', '/dev/sdb1'),
-      "unsupported for backend phy, but on volumes of LVM and ZFS: '/dev/sdb1' is not a volume",
+      "internal snapshot for disk xvda unsupported as a ZFS volume ('/dev/sdb1' is not in /dev/zvol/), and as an LVM volume ('/dev/sdb1' is not a volume)",
     ],
     ['a foreign mapping', phy('xvda', '/dev/mapper/nvg-lv'), 'Volume group "nvg" not found'],
     ['a block script', on(raw, { script: 'block-iscsi' }), "unsupported with block script 'block-iscsi'"],
@@ -63,7 +64,7 @@ describe('one whose cannot is refused with code 67, naming disk and reason', () 
     const { PATH } = process.env;
     process.env.PATH = '/nonexistent';
     try {
-      expect(await refusalOf(phy('xvda', '/dev/vg/lv'))).toMatch(/'lvs' is not installed \(Debian package lvm2\)$/);
+      expect(await refusalOf(phy('xvda', '/dev/vg/lv'))).toMatch(/'lvs' is not installed \(Debian package lvm2\)\)$/);
     } finally {
       process.env.PATH = PATH;
     }

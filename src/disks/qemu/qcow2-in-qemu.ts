@@ -1,0 +1,105 @@
+/** Internal snapshots in qcow2 images that QEMU has open for a running guest. */
+
+import { asLibvirtError, LibvirtError, neverAborted } from '../../errors.ts';
+import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../../model/libxl.ts';
+import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../storage-backend.ts';
+import { type BlockGraph, listOf, queryBlockGraph, requireRoot } from './block-graph.ts';
+import { isDoubled, rereadImages } from './opened-twice.ts';
+import { Qmp } from './qmp.ts';
+
+export const QCOW2_IN_QEMU: QemuBackend = {
+  check(_graph, { snapshot: { disk }, root }, name) {
+    if (root.driver !== 'qcow2') {
+      const text = `internal snapshot for disk ${disk.vdev} unsupported for storage type ${root.driver}`;
+      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
+    }
+    if (root.snapshots.some((snapshot) => snapshot.name === name)) {
+      const text = `disk '${disk.vdev}' already has an internal snapshot '${name}' in '${root.path}': choose another name`;
+      throw new LibvirtError('OPERATION_FAILED', text);
+    }
+  },
+
+  share: (graph, served, live) => new Qcow2Share(graph, served, live),
+  delete: deleteInternal,
+};
+
+class Qcow2Share implements TransactionShare {
+  readonly served: readonly ServedDisk[];
+  /** QEMU has one of the images open twice, so that it must read them again after the transaction. */
+  readonly needsPause: boolean;
+  readonly #live: LiveDisks;
+
+  constructor(graph: BlockGraph, served: readonly ServedDisk[], live: LiveDisks) {
+    this.served = served;
+    this.needsPause = served.some(({ snapshot }) => isDoubled(graph, snapshot.disk));
+    this.#live = live;
+  }
+
+  async prepare(): Promise<void> {}
+
+  async actions(_qmp: Qmp, _graph: BlockGraph, served: readonly ServedDisk[]): Promise<readonly object[]> {
+    const { name } = this.#live;
+    return served.map(({ root }) => ({
+      type: 'blockdev-snapshot-internal-sync',
+      data: { device: root.node, name },
+    }));
+  }
+
+  async finish(qmp: Qmp): Promise<void> {
+    if (this.needsPause) await rereadImages(qmp, listOf(this.#live.disks));
+  }
+
+  result({ snapshot, root }: ServedDisk): LibxlDiskSnapshotResult {
+    const { path, backing, node } = root;
+    return { ...snapshot, path, ...(backing !== undefined && { backing }), node };
+  }
+
+  /** Before the transaction no image had a snapshot of this name: one that is there after it was made by it. */
+  undo(mayBeTaken: boolean) {
+    return mayBeTaken ? [() => this.#deleteTaken()] : [];
+  }
+
+  async #deleteTaken(): Promise<void> {
+    const disks = this.served.map(({ snapshot }) => snapshot);
+    try {
+      await deleteInternal({ ...this.#live, signal: neverAborted() }, disks);
+    } catch (error) {
+      const text = `internal snapshot '${this.#live.name}' of ${listOf(disks)}: ${asLibvirtError(error).detail}`;
+      throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
+    }
+  }
+}
+
+async function deleteInternal(
+  { name, monitor, hold, signal }: LiveDisks,
+  disks: readonly LibxlDiskSnapshot[],
+): Promise<void> {
+  await using qmp = await Qmp.connect(await monitor(), signal);
+  const graph = await queryBlockGraph(qmp, listOf(disks));
+  if (!disks.some(({ disk }) => isDoubled(graph, disk))) return await deleteFrom(qmp, graph, name, disks);
+  await using _held = await hold?.();
+  try {
+    await deleteFrom(qmp, await queryBlockGraph(qmp, listOf(disks)), name, disks);
+  } finally {
+    await rereadImages(qmp, listOf(disks));
+  }
+}
+
+async function deleteFrom(
+  qmp: Qmp,
+  graph: BlockGraph,
+  name: string,
+  disks: readonly LibxlDiskSnapshot[],
+): Promise<void> {
+  for (const { disk } of disks) {
+    const { node, snapshots, path } = requireRoot(graph, disk);
+    if (path !== disk.pdev_path) {
+      // libvirt's words; QEMU itself deletes only from the active image.
+      const text = `disk image '${disk.pdev_path}' for internal snapshot '${name}' is not the same as disk image currently used by VM`;
+      throw new LibvirtError('OPERATION_UNSUPPORTED', text);
+    }
+    if (!snapshots.some((snapshot) => snapshot.name === name)) continue;
+    const subject = `internal snapshot '${name}' of disk '${disk.vdev}'`;
+    await qmp.execute('blockdev-snapshot-delete-internal-sync', { device: node, name }, subject);
+  }
+}
