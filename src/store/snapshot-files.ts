@@ -69,15 +69,25 @@ export class SnapshotFiles implements SnapshotStore {
     for (const file of names.filter((name) => isReplacement(name, names))) {
       await removeFile(join(folder, file)).catch((error) => this.#log(asLibvirtError(error).message));
     }
-    return await this.#read(domain, names);
+    const { claimants, ...stored } = await this.#read(domain, names);
+    if (claimants.length > 1) {
+      this.#log(`internal error: Too many snapshots claiming to be current for domain ${domain.name}`);
+    }
+    return stored;
   }
 
-  /** Returns what `load` returns, without removing anything: for programs that read while the daemon runs. */
-  async look(domain: DomainRef): Promise<StoredSnapshots> {
+  /**
+   * Returns what `load` returns, without removing anything: for programs that read while the daemon runs. `claimants`:
+   * names of the snapshots whose files claim to be current.
+   */
+  async look(domain: DomainRef): Promise<StoredSnapshots & { readonly claimants: readonly string[] }> {
     return await this.#read(domain, await this.#listOwn(this.#folder(domain)));
   }
 
-  async #read(domain: DomainRef, names: readonly string[]): Promise<StoredSnapshots> {
+  async #read(
+    domain: DomainRef,
+    names: readonly string[],
+  ): Promise<StoredSnapshots & { readonly claimants: readonly string[] }> {
     const folder = this.#folder(domain);
     const files = new Map<string, string>();
     const entries: SnapshotEntry[] = [];
@@ -95,13 +105,10 @@ export class SnapshotFiles implements SnapshotStore {
       entries.push(entry);
       if (current) claimants.push(entry);
     }
-    if (claimants.length > 1) {
-      this.#log(`internal error: Too many snapshots claiming to be current for domain ${domain.name}`);
-    }
     this.#files.set(domain.name, files);
     this.#documents.forgetAll();
     const current = newestOf(claimants);
-    return { entries, ...(current && { current: current.name }) };
+    return { entries, ...(current && { current: current.name }), claimants: claimants.map(({ name }) => name) };
   }
 
   async read(domain: DomainRef, name: string): Promise<SnapshotDef> {

@@ -237,7 +237,7 @@ describe('what is refused, with nothing changed', () => {
       await virsh('snapshot-create-as', name, 's1', ...INSIDE);
       await lab().must('dmsetup create part --table "0 100 linear /dev/my-vg/thin 0"');
       await refusedLive(
-        /^Failed to revert snapshot s1\nRequested operation is not valid: volume 'my-vg\/thin' of disk 'xvda' is in use beneath dm-\d+$/,
+        /^Failed to revert snapshot s1\nRequested operation is not valid: volume 'my-vg\/thin' of disk 'xvda' is in use by dm-\d+$/,
         ...['snapshot-revert', name, 's1'],
       );
       await lab().must('dmsetup remove part');

@@ -240,11 +240,11 @@ describe('a delete', () => {
 });
 
 describe('a file that is given for an overlay or for memory', () => {
-  test('is refused as overlay where the disk itself stands on it', async () => {
+  test('in the disk’s own backing chain is refused as overlay', async () => {
     await host.ok('destroy', 'test');
     const spec = ['--reuse-external', '--diskspec', `xvda,file=${file('test.qcow2')}`];
     expect(await host.refused('snapshot-create-as', 'test', 's1', '--disk-only', ...spec)).toContain(
-      'the disk itself stands on it',
+      "it is in the disk's own backing chain",
     );
     expect(await backingChain(file('test.qcow2'))).toEqual([file('test.qcow2')]);
   });

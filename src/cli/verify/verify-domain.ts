@@ -68,13 +68,20 @@ async function storeFindings(
   { snapshotDir }: Folders,
 ): Promise<Finding[]> {
   const complaints: string[] = [];
-  const { entries } = await new SnapshotFiles(snapshotDir, (text) => complaints.push(text)).look(domain);
+  const { entries, claimants } = await new SnapshotFiles(snapshotDir, (text) => complaints.push(text)).look(domain);
   const unread = complaints.map((problem) => ({
     problem,
-    wayOut: problem.includes('claiming to be current')
-      ? `say which one is: xlsnap snapshot-current ${domain.name} SNAPSHOT`
-      : 'mend the file or move it out of the folder, then restart xlsnapd: until then it is left out',
+    wayOut: 'mend the file or move it out of the folder, then restart xlsnapd: until then it is left out',
   }));
+  const several =
+    claimants.length < 2
+      ? []
+      : [
+          {
+            problem: `the files of several snapshots claim to be current: ${claimants.map((name) => `'${name}'`).join(', ')}`,
+            wayOut: `say which one is: xlsnap snapshot-current ${domain.name} SNAPSHOT`,
+          },
+        ];
   const { consistent } = SnapshotTree.of(entries);
   const unrelated = consistent
     ? []
@@ -98,7 +105,7 @@ async function storeFindings(
       problem: `snapshot '${name}' has a file and is not listed`,
       wayOut: 'the file came while xlsnapd was running: restart xlsnapd',
     }));
-  return [...unread, ...unrelated, ...lost, ...unlisted];
+  return [...unread, ...several, ...unrelated, ...lost, ...unlisted];
 }
 
 /** A domain that runs changes its images while they are looked at: only what must never be is told of those. */

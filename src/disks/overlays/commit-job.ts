@@ -1,6 +1,6 @@
 /**
- * One block-commit of an active domain's device model, by node names. QEMU does the work; here it is asked now and then
- * how far it is, by a short conversation each time: the monitor must stay free for libxl.
+ * One block-commit of an active domain's device model, by node names. QEMU does the work and is polled for its progress,
+ * with a new connection each time: the monitor must stay free for libxl.
  */
 
 import { createHash } from 'node:crypto';
@@ -18,7 +18,7 @@ export interface NodePath {
   readonly path: string;
 }
 
-/** `top` is merged into `base`, the next one beneath. `top` is `root` where the guest writes to it. */
+/** `top` is merged into `base`, its backing image. `top` is `root` if it is the active image. */
 export interface Commit {
   readonly disk: string;
   readonly root: string;
@@ -35,7 +35,7 @@ interface JobInfo {
   readonly error?: string;
 }
 
-/** Runs the commit until nothing is read from `top` any more; the job waits for endCommit. */
+/** Runs the commit until QEMU reads nothing from `top` any more; the job then waits for endCommit. */
 export async function runCommit(socket: string, commit: Commit, watch: CommitWatch): Promise<void> {
   const { disk, root, top, base } = commit;
   throwIfCancelled(watch.signal);
@@ -50,7 +50,7 @@ export async function runCommit(socket: string, commit: Commit, watch: CommitWat
 }
 
 /**
- * A commit that is under way to the same end. On an error, or a cancellation, the disk is as it was, and no job is left.
+ * Waits for a commit that is already under way. After an error or a cancellation the disk is as before, and no job is left.
  */
 export async function followCommit(
   socket: string,
@@ -67,14 +67,14 @@ export async function followCommit(
       if (job.error === undefined) return;
       await execute(socket, disk, 'job-dismiss', { id: job.id });
       throwIfCancelled(signal);
-      // One that could not be synced QEMU gives up until it opens it anew (raw_co_flush_to_disk).
+      // After a failed sync QEMU fails all later ones until it opens the file again (raw_co_flush_to_disk).
       const advice = 'if that stays so, shut the guest off first';
       const text = `image '${topPath}' of disk '${disk}' cannot be merged: ${job.error}; ${advice}`;
       throw new LibvirtError('OPERATION_FAILED', text);
     }
     if (signal.aborted && !cancelled) {
       cancelled = true;
-      // It may have ended meanwhile: then it is done.
+      // The job may have ended since: then it is done.
       await execute(socket, disk, 'job-cancel', { id: job.id }).catch(() => {});
     } else if (job.status === 'ready' && !cancelled) {
       await execute(socket, disk, 'job-complete', { id: job.id });
@@ -83,13 +83,13 @@ export async function followCommit(
   }
 }
 
-/** The job that commits this image: under way, or ended and waiting, also of an earlier run of this program. */
+/** The job that commits this image, running or ended; an earlier run of this program may have started it. */
 export async function findCommit(socket: string, disk: string, topPath: string): Promise<JobInfo | undefined> {
   const jobs = (await execute(socket, disk, 'query-jobs', {})) as readonly JobInfo[];
   return jobs.find(({ id }) => id === jobId(disk, topPath));
 }
 
-/** Nothing of the job is left in QEMU, which closes the file of `top`. */
+/** Removes the job from QEMU, which then closes the file of `top`. */
 export async function endCommit(socket: string, disk: string, topPath: string): Promise<void> {
   await execute(socket, disk, 'job-dismiss', { id: jobId(disk, topPath) });
   await deleteUnused(socket, disk, topPath);
@@ -100,7 +100,7 @@ async function execute(socket: string, disk: string, command: string, args: obje
   return await qmp.execute(command, args, `disk '${disk}'`);
 }
 
-/** The same for the same image, so that a commit is found again. */
+/** The same for the same image, so that findCommit finds it after a restart. */
 function jobId(disk: string, topPath: string): string {
   return `xlsnap-${disk}-${createHash('sha256').update(topPath).digest('hex').slice(0, 16)}`;
 }

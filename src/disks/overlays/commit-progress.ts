@@ -1,7 +1,7 @@
 import { throwIfCancelled } from '../../errors.ts';
 import type { LayerCommit } from '../../model/disk-image.ts';
 
-/** Whoever merges a layer looks at, and tells, this. */
+/** Cancellation and progress of one merge. */
 export interface CommitWatch {
   /** Honoured until the layer's last step; layers merged by then stay merged. */
   readonly signal: AbortSignal;
@@ -9,13 +9,13 @@ export interface CommitWatch {
   progress(done: number, total: number): void;
 }
 
-/** Of all layers: bytes; `total` grows as more of them come in sight. */
+/** The same for several merges, in bytes; `total` grows with each merge that begins. */
 export interface LayersWatch {
   readonly signal: AbortSignal;
   progress(progress: { readonly done: number; readonly total: number }): void;
 }
 
-/** One after the other, with one progress. */
+/** Merges one layer after the other, with one progress. */
 export async function forEachLayer(
   layers: readonly LayerCommit[],
   { signal, progress }: LayersWatch,

@@ -1,4 +1,4 @@
-/** Layers of an active domain's disks, merged into the ones beneath through its device model while the guest goes on. */
+/** Merges overlays of an active domain's disks into their bases, through its device model, while the guest runs. */
 
 import { LibvirtError } from '../../errors.ts';
 import type { LayerCommit } from '../../model/disk-image.ts';
@@ -15,8 +15,8 @@ interface LiveCommit extends LayersWatch {
 }
 
 /**
- * One layer after the other; the file of each is gone when it is merged. A layer whose file is gone is done, and one that
- * QEMU is still at, or has ended since, is taken up again: after an interruption the same call goes on.
+ * Merges one layer after the other, and removes its file. A layer whose file is gone is done, and a commit that an earlier
+ * call has started is waited for: after an interruption the same call completes the merges.
  */
 export async function commitLiveLayers({ socket, layers, ...watch }: LiveCommit): Promise<void> {
   await forEachLayer(layers, watch, (layer, each) => commitLayer(socket, layer, each));
@@ -34,15 +34,15 @@ async function commitLayer(socket: string, layer: LayerCommit, watch: CommitWatc
     }
     await runCommit(socket, commit, watch);
   }
-  // The job is kept in QEMU until the file is gone: it is what tells a merged layer from one that is still needed.
+  // The job stays in QEMU until the file is gone: it shows that the layer is merged, and not needed any more.
   for (const { path } of above ? [base, above] : [base]) await syncFile(path);
   await removeImage(top.path);
   await endCommit(socket, disk, top.path);
 }
 
 /**
- * The layer's nodes; undefined where there is nothing to merge. Refuses what is not as the caller thinks, or would lose
- * data.
+ * The layer's nodes; undefined if there is nothing to merge. Refuses images that are not as the caller expects, and a merge
+ * that would lose data.
  */
 async function findLayer(socket: string, { disk, top, base, above }: LayerCommit): Promise<Commit | undefined> {
   const graph = await graphOf(socket, disk);
@@ -54,23 +54,23 @@ async function findLayer(socket: string, { disk, top, base, above }: LayerCommit
   const [root, topNode, baseNode] = [chain[0], chain[at], chain[at + 1]];
   if (!root || !topNode) {
     if (!(await imageExists(top.path))) return undefined;
-    // An overlay that was made, and that the guest never came to write to.
+    // An overlay that was made, but never became the active image.
     const onBase = above === undefined && chains.some((each) => each[0]?.path === base.path);
     if (onBase && !(await holdsData(top))) return undefined;
-    // Merged by a commit whose end nobody has seen: the one above stands on the base already.
-    if (above && chains.some((each) => isOn(each, above.path, base.path))) return undefined;
+    // A commit has merged it, but nobody has seen the end: the base is already the backing image of the one above.
+    if (above && chains.some((each) => isBackedBy(each, above.path, base.path))) return undefined;
     throw refuse('the device model does not use it');
   }
   if (hasJob(root)) throw refuse('a block job is active');
   if (graph.nodes.filter(({ path }) => path === top.path).length > 1) {
     throw refuse('the guest still uses an emulated drive beside its PV disk; wait until it has loaded its PV drivers');
   }
-  if (baseNode?.path !== base.path) throw refuse(`the image beneath it is '${baseNode?.path}', not '${base.path}'`);
+  if (baseNode?.path !== base.path) throw refuse(`its backing image is '${baseNode?.path}', not '${base.path}'`);
   if ((at === 0) !== (above === undefined)) throw refuse(`the guest writes to '${root.path}'`);
   refuseSnapshotLoss(disk, top.path, topNode.snapshots);
   return { disk, root: root.node, top: topNode, base: baseNode };
 }
 
-function isOn(chain: readonly NodePath[], path: string, beneath: string): boolean {
-  return chain.some((node, index) => node.path === path && chain[index + 1]?.path === beneath);
+function isBackedBy(chain: readonly NodePath[], path: string, backing: string): boolean {
+  return chain.some((node, index) => node.path === path && chain[index + 1]?.path === backing);
 }

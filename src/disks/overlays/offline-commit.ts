@@ -1,4 +1,4 @@
-/** A layer of an inactive domain's disk, merged into the one beneath by qemu-img. */
+/** Merges an overlay of an inactive domain's disk into its base, by qemu-img. */
 
 import { LibvirtError } from '../../errors.ts';
 import type { LayerCommit } from '../../model/disk-image.ts';
@@ -12,8 +12,8 @@ import { rebaseHeader, refuseSnapshotLoss, removeImage } from './overlays.ts';
 const PERCENT = /\((\d+(?:\.\d+)?)\/100%\)/g;
 
 /**
- * The data first, then the header of the layer above, then the file: whenever it is interrupted, the same call goes on.
- * A cancellation is honoured while data is copied; the layers are as before then.
+ * Copies the data, then rewrites the header of the image above, then removes the file: after an interruption the same call
+ * completes it. A cancellation is honoured while data is copied; the images are then as before.
  */
 export async function commitOffline(layer: LayerCommit, watch: CommitWatch): Promise<void> {
   const { disk, top, base, above } = layer;

@@ -4,7 +4,7 @@ import { asLibvirtError, LibvirtError, neverAborted } from '../../errors.ts';
 import type { LibxlDiskSnapshotResult } from '../../model/libxl.ts';
 import type { UndoStep } from '../all-or-nothing.ts';
 import { type BlockGraph, type DiskRoot, deleteUnused, freeNodeName, graphOf } from '../qemu/block-graph.ts';
-import { isDoubled } from '../qemu/opened-twice.ts';
+import { isOpenTwice } from '../qemu/opened-twice.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../storage-backend.ts';
 import { endCommit, type NodePath, runCommit } from './commit-job.ts';
@@ -12,7 +12,7 @@ import { createOverlay, isBlockDevice, type Overlay, overlayOf, removeOverlay } 
 
 export const OVERLAY_IN_QEMU: QemuBackend = {
   check(graph, { snapshot: { disk }, root }) {
-    if (!isDoubled(graph, disk)) return;
+    if (!isOpenTwice(graph, disk)) return;
     const text = `disk '${disk.vdev}' is still used as emulated drive '${root.emulated}' beside its PV disk, and an overlay would be above one of the two only: wait until the guest has loaded its PV drivers, or take an internal snapshot`;
     throw new LibvirtError('OPERATION_INVALID', text);
   },

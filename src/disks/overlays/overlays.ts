@@ -1,4 +1,4 @@
-/** Overlays: qcow2 files that take a disk's further writes, above an image that stays as it is from then on. */
+/** Overlays: image files that take a disk's further writes, so that the base stays as it is. */
 
 import { constants, type Stats } from 'node:fs';
 import { access, open, rm, stat } from 'node:fs/promises';
@@ -10,21 +10,21 @@ import { runProgram } from '../program.ts';
 import { imageChain, imageInfo } from '../qemu/image-info.ts';
 import { QEMU_IMG, syncFile } from '../qemu/qemu-img.ts';
 
-/** libvirt's choice (qemuSnapshotPrepareDiskExternal); the first is what is made where nothing is said. */
+/** libvirt's choice (qemuSnapshotPrepareDiskExternal); the first is the default. */
 const OVERLAY_FORMATS = ['qcow2', 'qed'] as const;
 
-/** An external snapshot's parameters, all there. */
+/** An external snapshot's parameters, with defaults filled in. */
 export interface Overlay extends DiskImage {
   readonly disk: string;
   readonly reuse: boolean;
 }
 
-/** The image that an overlay goes above, and the size of the disk. */
+/** The image below an overlay, and the size of the disk. */
 interface Base extends DiskImage {
   readonly bytes: number;
 }
 
-/** The overlay that is asked for. Refuses (67) what is no overlay. */
+/** The overlay that the snapshot asks for. Refuses (67) an unsupported format, and a relative path. */
 export function overlayOf(snapshot: LibxlDiskSnapshot): Overlay {
   const { disk, external_path: path, external_format: format = 'qcow2', external_reuse: reuse = false } = snapshot;
   if (!OVERLAY_FORMATS.some((each) => each === format)) {
@@ -36,7 +36,7 @@ export function overlayOf(snapshot: LibxlDiskSnapshot): Overlay {
   return { disk: disk.vdev, path, format, reuse };
 }
 
-/** Refuses with libvirt's code and text a file that is in the way, or with `reuse` is not there. Reads only. */
+/** Refuses, with libvirt's code and text, a file that exists, or with `reuse` one that does not. Reads only. */
 export async function checkOverlayFree({ disk, path, reuse }: Overlay): Promise<void> {
   const found = await statOf(path);
   if (reuse) {
@@ -56,8 +56,8 @@ export async function checkOverlayFree({ disk, path, reuse }: Overlay): Promise<
 }
 
 /**
- * Makes the overlay, or takes the one that is there, empty and above `base`. Durable when it returns. After an error
- * nothing is left of it.
+ * Makes the overlay, or with `reuse` adopts an empty one, above `base`. Durable when it returns. After an error nothing is
+ * left of it.
  */
 export async function createOverlay(overlay: Overlay, base: Base): Promise<void> {
   await checkOverlayFree(overlay);
@@ -65,12 +65,12 @@ export async function createOverlay(overlay: Overlay, base: Base): Promise<void>
   else await makeOverlay(overlay, base);
 }
 
-/** What createOverlay has made is gone again. A file that was the caller's stays. */
+/** Undoes createOverlay. A file that the caller has made stays. */
 export async function removeOverlay({ path, reuse }: Overlay): Promise<void> {
   if (!reuse) await removeImage(path);
 }
 
-/** Durable. A block device keeps its contents; a missing file is no error. */
+/** Removes the file, durably. A block device keeps its contents; a missing file is not an error. */
 export async function removeImage(path: string): Promise<void> {
   const found = await statOf(path);
   if (!found || found.isBlockDevice()) return;
@@ -87,7 +87,7 @@ async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
   const { disk, path, format } = overlay;
   const failure = `cannot create external snapshot '${path}' of disk '${disk}'`;
   try {
-    // qemu-img would overwrite, and make it readable for all.
+    // qemu-img would overwrite a file, and make it readable for everyone.
     await (await open(path, (await statOf(path)) ? 'r+' : 'wx', 0o600)).close();
   } catch (error) {
     throw systemError(error, failure);
@@ -102,15 +102,15 @@ async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
 }
 
 /**
- * An overlay that the caller has made. Its header is what the next start of the domain goes by, so it must name the base
- * image; one that names none is given it. Whatever it held would replace what the guest sees: it must be empty.
+ * Adopts an overlay that the caller has made. The next start of the domain reads its header, so the header must name the
+ * base; if it names none, it is written. It must be empty: its data would replace what the guest sees.
  */
 async function adoptOverlay(overlay: Overlay, base: Base): Promise<void> {
   const { disk, path } = overlay;
   const failure = `cannot use existing file '${path}' for disk '${disk}'`;
   for (const layer of (await imageChain(base)).layers) {
     if (!(await isSameFile(layer.path, path))) continue;
-    throw unsupported(`${failure}: the disk itself stands on it`);
+    throw unsupported(`${failure}: it is in the disk's own backing chain`);
   }
   const { virtualBytes, backing } = await imageInfo(overlay, { share: false, failure });
   if (virtualBytes !== base.bytes) {
@@ -123,7 +123,7 @@ async function adoptOverlay(overlay: Overlay, base: Base): Promise<void> {
   await rebaseHeader(overlay, base, failure);
 }
 
-/** Internal snapshots in a layer do not come along when it is merged: refused (67), naming them. */
+/** Refuses (67) to merge an overlay that has internal snapshots, naming them: a merge would lose them. */
 export function refuseSnapshotLoss(disk: string, path: string, snapshots: readonly { readonly name: string }[]): void {
   if (snapshots.length === 0) return;
   const names = snapshots.map(({ name }) => `'${name}'`).join(', ');
@@ -132,14 +132,14 @@ export function refuseSnapshotLoss(disk: string, path: string, snapshots: readon
   );
 }
 
-/** The header of `image` names `base` from now on; no data is moved. Durable. */
+/** Makes `base` the backing image that the header of `image` names, durably; copies no data. */
 export async function rebaseHeader(image: DiskImage, base: DiskImage, failure: string): Promise<void> {
   const args = ['rebase', '-q', '-u', '-f', image.format, '-b', base.path, '-F', base.format, '--', image.path];
   await runProgram(QEMU_IMG, args, failure);
   await syncFile(image.path);
 }
 
-/** True where the image itself, without those beneath it, has something to read. Also while it is in use. */
+/** True if the image alone, without its backing chain, holds data. Also works while the image is in use. */
 export async function holdsData(image: DiskImage): Promise<boolean> {
   const alone = { driver: image.format, file: { filename: image.path }, backing: null };
   const args = ['map', '-U', '--output=json', `json:${JSON.stringify(alone)}`];

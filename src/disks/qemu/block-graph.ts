@@ -1,7 +1,7 @@
 /**
  * The block nodes of an active domain's disks, as its device model has them: Xen's qdisk backend, or the embedded host's
- * storage daemon. Nothing is remembered here: snapshots and commits change which node serves a disk, so each operation
- * asks QEMU which nodes its devices and exports are attached to, and tells the disks apart by image and node name.
+ * storage daemon. Nothing is cached: snapshots and commits change which node serves a disk, so each operation
+ * asks QEMU which nodes its devices and exports are attached to, and identifies the disks by image and node name.
  */
 
 import { LibvirtError, neverAborted } from '../../errors.ts';
@@ -19,20 +19,20 @@ interface NamedSnapshot {
   readonly name: string;
 }
 
-/** An image as QEMU has opened it. */
+/** An image that QEMU has open. */
 interface ImageNode {
   readonly node: string;
   /** QEMU's name of the format; that of a filter while a job works on the node. */
   readonly driver: string;
   readonly path: string;
-  /** Image beneath it, where there is one. */
+  /** Its backing image, if it has one. */
   readonly backing?: string;
   readonly bytes: number;
   readonly cache: BlockDeviceInfo['cache'];
   readonly snapshots: readonly NamedSnapshot[];
 }
 
-/** What a disk's device is attached to: the image that the guest writes to. */
+/** The node that a disk's device is attached to: its active image. */
 export interface DiskRoot extends ImageNode {
   readonly disk: string;
   /** The emulated drive (`ide0-hd0`) that an HVM guest still uses in place of its PV disk. */
@@ -61,10 +61,10 @@ export interface BlockGraph {
   readonly attached: readonly { readonly node: string; readonly device: string }[];
 }
 
-/** Protocol nodes, beneath the images. */
+/** Drivers of protocol nodes, through which QEMU opens the images. */
 const PROTOCOLS: ReadonlySet<string> = new Set(['file', 'host_device', 'host_cdrom', 'nbd', 'null-co']);
 
-/** What a job puts above or between images while it works. */
+/** Drivers of the filter nodes that a job inserts while it runs. */
 const JOB_FILTERS: ReadonlySet<string> = new Set(['commit_top', 'mirror_top', 'backup-top', 'copy-on-read']);
 
 /** The node that QEMU's xen-block driver makes for a disk: `<vdev>-<driver>` (hw/block/xen-block.c). */
@@ -86,13 +86,13 @@ export async function queryBlockGraph(qmp: Qmp, subject: string): Promise<BlockG
   };
 }
 
-/** One short conversation that is not to be cancelled. */
+/** queryBlockGraph over a connection of its own, which cannot be cancelled. */
 export async function graphOf(socket: string, disk: string): Promise<BlockGraph> {
   await using qmp = await Qmp.connect(socket, neverAborted());
   return await queryBlockGraph(qmp, `disk '${disk}'`);
 }
 
-/** The nodes of an image that no device uses: its file is closed when this returns. None is no error. */
+/** Removes the nodes of an image that no device uses: its file is closed when this returns. */
 export async function deleteUnused(socket: string, disk: string, path: string): Promise<void> {
   const graph = await graphOf(socket, disk);
   const used = new Set(chainsOf(graph).flat());
@@ -108,7 +108,7 @@ export function listOf(disks: readonly LibxlDiskSnapshot[]): string {
   return disks.map(({ disk }) => `disk '${disk.vdev}'`).join(', ');
 }
 
-/** What each device or export is attached to, with the images beneath. */
+/** The active image of each device or export, each with its backing chain. */
 export function chainsOf(graph: BlockGraph): readonly (readonly ImageNode[])[] {
   return graph.attached
     .flatMap(({ node }) => graph.nodes.filter((each) => each.node === node))
@@ -139,15 +139,15 @@ export function rootsOf({ nodes, attached }: BlockGraph, vdev: string, path: str
     .sort((a, b) => rank(b) - rank(a));
 }
 
-/** True while a job works on what the disk is attached to. */
+/** True while a job works on the disk's active image. */
 export function hasJob({ driver }: ImageNode): boolean {
   return JOB_FILTERS.has(driver);
 }
 
-/** The images beneath `root`, itself first, as far as QEMU has them open. */
+/** `root` and its backing chain, as far as QEMU has it open. */
 function chainOf(graph: BlockGraph, root: ImageNode): readonly ImageNode[] {
-  const beneath = graph.nodes.find((node) => node.path === root.backing && !hasJob(node));
-  return beneath && beneath.node !== root.node ? [root, ...chainOf(graph, beneath)] : [root];
+  const backing = graph.nodes.find((node) => node.path === root.backing && !hasJob(node));
+  return backing && backing.node !== root.node ? [root, ...chainOf(graph, backing)] : [root];
 }
 
 /** A name for a new node of this disk; QEMU allows 31 characters. */
@@ -175,7 +175,7 @@ function imageNode(info: BlockDeviceInfo): ImageNode {
   };
 }
 
-/** An overlay that is not above its image yet has no plain name in QEMU, but its options: the path is among them. */
+/** For an overlay without a backing image QEMU reports its options as JSON; the path is among them. */
 function pathOf(file: string): string {
   if (!file.startsWith('json:')) return file;
   const options = JSON.parse(file.slice('json:'.length)) as { readonly file?: { readonly filename?: string } };

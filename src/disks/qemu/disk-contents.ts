@@ -19,7 +19,7 @@ const QEMU_NBD: Program = { name: 'qemu-nbd', debianPackage: 'qemu-utils' };
 
 const START_TIMEOUT_MS = 10_000;
 const START_POLL_MS = 20;
-/** A disk may be slow, but not silent for so long. */
+/** The longest pause of a slow disk. */
 const SILENCE_TIMEOUT_MS = 60_000;
 const READ_BYTES = 2 << 20;
 
@@ -54,10 +54,10 @@ export async function* diskContents(image: DiskImage, snapshotId?: string): Asyn
     };
     try {
       const socket = await connectWhenThere(path, () => server.exitCode === null);
-      if (!socket) throw failure(image, `qemu-nbd has not begun to serve within ${START_TIMEOUT_MS / 1000} seconds`);
+      if (!socket) throw failure(image, `qemu-nbd did not start to serve within ${START_TIMEOUT_MS / 1000} seconds`);
       yield* blocks(socket, image);
     } catch (error) {
-      // It may have taken the connection before it saw that it cannot serve.
+      // qemu-nbd may have accepted the connection before it found that it cannot serve the image.
       await stop();
       const words = (await said).trim();
       if (error instanceof LibvirtError && words === '') throw error;
@@ -74,7 +74,7 @@ function failure({ path }: DiskImage, reason: string): LibvirtError {
   return new LibvirtError('OPERATION_FAILED', `cannot read the disk in image '${path}': ${reason}`);
 }
 
-/** Undefined where the server has ended, or is too late. */
+/** Undefined if the server has ended, or takes too long. */
 async function connectWhenThere(path: string, isAlive: () => boolean): Promise<Socket | undefined> {
   for (const end = Date.now() + START_TIMEOUT_MS; isAlive() && Date.now() < end; await setTimeout(START_POLL_MS)) {
     const socket = connect(path);
@@ -127,7 +127,7 @@ function request(type: number, offset: bigint, length: number): Buffer {
   return bytes;
 }
 
-/** Gives the next so many bytes. */
+/** Returns a function that reads the next `length` bytes. */
 function taker(socket: Socket, image: DiskImage): (length: number) => Promise<Buffer> {
   const chunks = socket[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
   let rest: Buffer = Buffer.alloc(0);

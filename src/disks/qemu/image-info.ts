@@ -1,4 +1,4 @@
-/** What disk images hold, by qemu-img. Reads only, and also while a device model has the image open. */
+/** Describes disk images, by qemu-img. Reads only; works while a device model has the image open. */
 
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
@@ -10,24 +10,24 @@ import { imageOptions, QEMU_IMG } from './qemu-img.ts';
 export interface ImageSnapshot {
   readonly id: string;
   readonly name: string;
-  /** RAM inside the image, bytes: 0 for snapshots of Xen guests, whose RAM lies in a file of its own. */
+  /** RAM inside the image, bytes: 0 for snapshots of Xen guests, whose RAM is in a file of its own. */
   readonly vmStateBytes: number;
   /** Seconds since the epoch. */
   readonly creationTime: number;
-  /** Tells it from any other snapshot that the image has had under this name. */
+  /** Differs from that of any other snapshot that the image has had under this name. */
   readonly identity: string;
 }
 
 export interface ImageInfo extends DiskImage {
   /** Size of the disk as a guest sees it. */
   readonly virtualBytes: number;
-  /** What the file takes on its file system. */
+  /** Size of the file on its file system. */
   readonly allocatedBytes: number;
   readonly snapshots: readonly ImageSnapshot[];
   readonly backing?: DiskImage;
 }
 
-/** An image with those beneath it, from the top; `broken` where one of them cannot be read. */
+/** An image and its backing chain, from the top; `broken` if one of them cannot be read. */
 interface ImageChain {
   readonly layers: readonly ImageInfo[];
   readonly broken?: LibvirtError;
@@ -52,7 +52,7 @@ interface QemuImageInfo {
 }
 
 interface ReadOptions {
-  /** Also an image that somebody writes to; without it, that is refused. Default: yes. */
+  /** Default: true. False refuses an image that somebody writes to. */
   readonly share?: boolean;
   /** Begins the message of an error. */
   readonly failure?: string;
@@ -108,7 +108,7 @@ export async function requireReadable(disk: LibxlDeviceDisk, open: ReadonlySet<s
   }
 }
 
-/** `share`: of the top alone; those beneath are read whoever writes to them. */
+/** `share` is about the top alone; its backing chain is read even if somebody writes to it. */
 export async function imageChain(
   top: DiskImage,
   { share = true }: Pick<ReadOptions, 'share'> = {},
@@ -128,13 +128,13 @@ export async function imageChain(
   return { layers };
 }
 
-/** What `qemu-img check` has found; `unsupported` for formats that have nothing to check. */
+/** Result of `qemu-img check`; `unsupported` for formats that it cannot check. */
 export type ImageCheck = { readonly corruptions: number; readonly leaks: number } | 'unsupported';
 
 /** Exit codes of `qemu-img check` that come with a report. */
 const CHECK_EXIT = { corruptions: 2, leaks: 3, unsupported: 63 } as const;
 
-/** An image that is being written to may show leaks and corruptions of a moment. */
+/** An image that is being written to may show leaks and corruptions that are gone a moment later. */
 export async function checkImage(image: DiskImage): Promise<ImageCheck> {
   const args = ['check', '-U', '--output=json', '--image-opts', imageOptions(image)];
   try {

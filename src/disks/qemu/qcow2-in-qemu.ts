@@ -4,7 +4,7 @@ import { asLibvirtError, LibvirtError, neverAborted } from '../../errors.ts';
 import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../../model/libxl.ts';
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../storage-backend.ts';
 import { type BlockGraph, listOf, queryBlockGraph, requireRoot } from './block-graph.ts';
-import { isDoubled, rereadImages } from './opened-twice.ts';
+import { isOpenTwice, rereadImages } from './opened-twice.ts';
 import { Qmp } from './qmp.ts';
 
 export const QCOW2_IN_QEMU: QemuBackend = {
@@ -31,7 +31,7 @@ class Qcow2Share implements TransactionShare {
 
   constructor(graph: BlockGraph, served: readonly ServedDisk[], live: LiveDisks) {
     this.served = served;
-    this.needsPause = served.some(({ snapshot }) => isDoubled(graph, snapshot.disk));
+    this.needsPause = served.some(({ snapshot }) => isOpenTwice(graph, snapshot.disk));
     this.#live = live;
   }
 
@@ -76,7 +76,7 @@ async function deleteInternal(
 ): Promise<void> {
   await using qmp = await Qmp.connect(await monitor(), signal);
   const graph = await queryBlockGraph(qmp, listOf(disks));
-  if (!disks.some(({ disk }) => isDoubled(graph, disk))) return await deleteFrom(qmp, graph, name, disks);
+  if (!disks.some(({ disk }) => isOpenTwice(graph, disk))) return await deleteFrom(qmp, graph, name, disks);
   await using _held = await hold?.();
   try {
     await deleteFrom(qmp, await queryBlockGraph(qmp, listOf(disks)), name, disks);

@@ -1,13 +1,13 @@
 /**
- * The internal snapshots of a qcow2 image, read from its own table: where a guest stands still, starting qemu-img to ask
- * for them takes longer than all else (docs/interop/qcow2.txt of QEMU, "Snapshots").
+ * The internal snapshots of a qcow2 image, read from its own table: starting qemu-img
+ * for that would take most of the time for which a guest is paused (docs/interop/qcow2.txt of QEMU, "Snapshots").
  */
 
 import { type FileHandle, open } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
 import type { ImageSnapshot } from './image-info.ts';
 
-/** Of the header: where the backing image's name is (0: there is none), how many snapshots there are, where their table is. */
+/** Offsets in the header: of the offset of the backing image's name (0: none), the number of snapshots, the offset of their table. */
 const HEADER = { bytes: 72, backing: 8, count: 60, table: 64 } as const;
 /** The first bytes of an image; its version follows. */
 const MAGIC = Buffer.from('QFI\xfb', 'latin1');
@@ -50,7 +50,7 @@ export async function readSnapshotTable(path: string, failure: string): Promise<
   });
 }
 
-/** True for an image that another one lies beneath. */
+/** True for an image that has a backing image. */
 export async function hasBackingImage(path: string): Promise<boolean> {
   return await reading(path, `cannot read image '${path}'`, async (_file, header) => {
     return header.readBigUInt64BE(HEADER.backing) !== 0n;
@@ -91,7 +91,7 @@ async function readEntry(
   const identity = [id, dateSec, entry.readUInt32BE(ENTRY.dateNsec), vmClock / SECOND_NS, vmClock % SECOND_NS].join(
     ' ',
   );
-  // The extra data begins with a wider field for it.
+  // The extra data begins with a wider field for the same size.
   const vmStateBytes = extraLength >= 8 ? Number(rest.readBigUInt64BE(0)) : entry.readUInt32BE(ENTRY.vmState);
   const length = ENTRY.bytes + rest.length;
   return {
@@ -105,7 +105,7 @@ function isHeader(bytes: Buffer): boolean {
   return bytes.subarray(0, MAGIC.length).equals(MAGIC) && (version === 2 || version === 3);
 }
 
-/** Zeroes stand for what is beyond the end of the file. */
+/** Bytes beyond the end of the file are zero. */
 async function readAt(file: FileHandle, position: number, bytes: number): Promise<Buffer> {
   const buffer = Buffer.alloc(bytes);
   let filled = 0;

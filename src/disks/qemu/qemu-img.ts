@@ -1,4 +1,4 @@
-/** What every use of qemu-img shares. */
+/** The parts that all uses of qemu-img share. */
 
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';

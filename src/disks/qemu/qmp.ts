@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtError, throwIfCancelled } from '../../errors.ts';
 import { parseReply, SocketLines } from './socket-lines.ts';
 
-/** How long another client (libxl, xenstat) may keep us waiting for the greeting. */
+/** How long to wait for the greeting while another client (libxl, xenstat) holds the monitor. */
 const GREETING_TIMEOUT_MS = 5_000;
 /** Pause before the next attempt when the socket's queue of waiting clients is full. */
 const RETRY_MS = 50;
@@ -19,10 +19,10 @@ const COMMAND_TIMEOUT_MS = 60_000;
 
 /** Where libxl puts the monitors of a guest's QEMU. */
 const XEN_RUN_DIR = '/var/run/xen';
-/** The monitor made for xenstat comes first: nobody is kept waiting on it, while libxl needs its own. */
+/** xenstat's monitor comes first, because libxl needs its own. */
 const XEN_MONITORS = ['qmp-libxenstat', 'qmp-libxl'] as const;
 
-/** The part of a QMP message that matters here: a greeting, a reply or an event. */
+/** The part of a QMP message that is used here: a greeting, a reply or an event. */
 interface QmpMessage {
   readonly QMP?: unknown;
   readonly event?: string;
@@ -31,10 +31,10 @@ interface QmpMessage {
   readonly error?: { readonly class: string; readonly desc: string };
 }
 
-/** The command was sent and its reply never came: QEMU may or may not have done it. */
+/** The command was sent, but no reply came: QEMU may or may not have run it. */
 export class QmpReplyLost extends LibvirtError {}
 
-/** The monitor of a Xen guest's device model. Refuses where the guest has none (no disk served by QEMU in this domain). */
+/** Returns the monitor of a Xen guest's device model. Refuses a guest without one (QEMU in this domain serves no disk). */
 export async function qmpSocketOf(domid: number, folder = XEN_RUN_DIR): Promise<string> {
   const sockets = XEN_MONITORS.map((monitor) => `${folder}/${monitor}-${domid}`);
   for (const socket of sockets) {
@@ -63,7 +63,7 @@ export class Qmp implements AsyncDisposable {
     this.#lines = new SocketLines(socket);
   }
 
-  /** Waits for its turn: the kernel accepts a second client at once, but QEMU greets it only when the first has left. */
+  /** Waits for other clients: the kernel accepts a second one at once, but QEMU greets it only when the first has left. */
   static async connect(path: string, signal: AbortSignal): Promise<Qmp> {
     const deadline = Date.now() + GREETING_TIMEOUT_MS;
     while (true) {
@@ -88,7 +88,7 @@ export class Qmp implements AsyncDisposable {
 
   /**
    * Runs a command and gives its return value. Its error names the command, what it was for (`disk 'xvda'`), and what
-   * QEMU said. A command that has been sent is not taken back: there is no signal here, but a time limit.
+   * QEMU said. A command that has been sent cannot be undone: there is a time limit, but no signal.
    */
   async execute(command: string, args: object, subject: string): Promise<unknown> {
     const id = ++this.#lastId;

@@ -6,7 +6,7 @@ export function escapeName(name: string, plain: RegExp, mark: string): string {
   }).join('');
 }
 
-/** The name that escapeName has made this of; undefined for what it has not made. */
+/** The name that escapeName has made this of; undefined for any other text. */
 export function unescapeName(text: string, plain: RegExp, mark: string): string | undefined {
   const [first = '', ...others] = text.split(mark);
   const bytes = others.flatMap((part) => [Buffer.from(part.slice(0, 2), 'hex'), Buffer.from(part.slice(2))]);

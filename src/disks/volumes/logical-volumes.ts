@@ -16,7 +16,7 @@ const INFIX = '.xlsnap.';
 const PLAIN = /[A-Za-z0-9.-]/;
 const MARK = '+';
 
-/** A volume as `lvs --binary` reports it; a flag of a volume that is not active may be unknown. */
+/** A volume as `lvs --binary` reports it; a flag of an inactive volume may be unknown (-1). */
 export interface Volume {
   readonly lv_name: string;
   /** The pool of a thin volume; empty for a thick one. */
@@ -26,7 +26,7 @@ export interface Volume {
   readonly lv_snapshot_invalid: Flag;
   /** Of an origin: a snapshot is being merged into it, or will be when it is activated next. LVM hides that snapshot. */
   readonly lv_merging: Flag;
-  /** Of its device; `-1` where it is not active. */
+  /** Of its device; `-1` if it is not active. */
   readonly lv_kernel_major: string;
   readonly lv_kernel_minor: string;
 }
@@ -77,20 +77,20 @@ export function volumeOf({ disk }: Pick<LibxlDiskSnapshot, 'disk'>): LogicalVolu
   return { disk: disk.vdev, ...volume };
 }
 
-/** `vm.xlsnap.before+20upgrade`, or a digest where that would be too long. */
+/** `vm.xlsnap.before+20upgrade`, or a digest if that would be too long. */
 export function snapshotName({ vg, lv }: LogicalVolume, name: string): string {
   const readable = `${lv}${INFIX}${escapeName(name, PLAIN, MARK)}`;
   if (`${vg}-${readable}`.replaceAll('-', '--').length <= MAX_DEVICE_NAME) return readable;
   return `xlsnap-${createHash('sha256').update(`${lv}/${name}`).digest('hex').slice(0, 32)}`;
 }
 
-/** The snapshot whose volume has this name; undefined for a digest, and for what is none of ours. */
+/** The snapshot whose volume has this name; undefined for a digest, and for a volume that xlsnap has not made. */
 export function snapshotOf({ lv }: LogicalVolume, name: string): string | undefined {
   const prefix = `${lv}${INFIX}`;
   return name.startsWith(prefix) ? unescapeName(name.slice(prefix.length), PLAIN, MARK) : undefined;
 }
 
-/** What a volume is called while it is reverted: a thin one is replaced, a thick one merged into. */
+/** The volume's name during a revert: a thin one is replaced, a thick one is merged into. */
 export function replacedName(lv: string): string {
   return `${lv}.xlsnap-old`;
 }
@@ -102,7 +102,7 @@ export async function groupOf({ disk, vg }: LogicalVolume): Promise<Group> {
   return new Map(report.flatMap(({ lv }) => lv).map((volume) => [volume.lv_name, volume]));
 }
 
-/** The volume, by its other name where a revert was interrupted. */
+/** The volume, under its other name if a revert was interrupted. Refuses one that does not exist. */
 export function requireOne(group: Group, { disk, vg, lv }: LogicalVolume): Volume {
   const found = group.get(lv) ?? group.get(replacedName(lv));
   if (found) return found;

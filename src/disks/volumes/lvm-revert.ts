@@ -1,4 +1,4 @@
-/** How a logical volume goes back to its snapshot, which stays. An attempt that was interrupted can be run again. */
+/** Reverts a logical volume to a snapshot, which stays. After an interruption the revert can be run again. */
 
 import { setTimeout } from 'node:timers/promises';
 import { LibvirtError } from '../../errors.ts';
@@ -20,18 +20,18 @@ import {
 } from './logical-volumes.ts';
 
 /**
- * The kernel closes a volume a little later than its guest is gone, and then udev opens it to look at it. As long as LVM
- * itself waits for that (activation/retry_deactivation).
+ * The kernel closes a volume a little after its guest has ended, and then udev opens it for a moment. LVM itself waits
+ * this long (activation/retry_deactivation).
  */
 const CLOSE_TIMEOUT_MS = 5_000;
 const CLOSE_POLL_MS = 200;
 
-/** On a thick volume, with the snapshot's name, from before its merge until it is taken anew: it vanishes in between. */
+/** Tag of a thick volume, with the snapshot's name: set before the merge, which uses the snapshot up, until it is taken again. */
 const TAG = 'xlsnap.revert.';
 
 /**
- * Snapshots that an interrupted revert has merged, or was about to. Meanwhile the volume has another name, so that no guest
- * writes to it: what is taken anew is what was merged.
+ * Snapshots that an interrupted revert has merged, or was about to. Until the revert is finished the volume has another
+ * name, so that no guest writes to it: the snapshot is taken again of the contents that were merged.
  */
 export function unfinished(group: Group, { lv }: LogicalVolume): readonly string[] {
   const away = group.get(replacedName(lv));
@@ -46,14 +46,14 @@ function tagsOf({ lv_tags }: Volume): readonly string[] {
   return lv_tags.split(',').filter((tag) => tag !== '');
 }
 
-/** Whether someone else has one that is not active open, nobody can tell; and LVM would put a merge off. */
+/** For an inactive volume we cannot know who has it open, and LVM would defer the merge. */
 export function refuseInactive({ disk, vg }: LogicalVolume, { lv_name, lv_device_open }: Volume): void {
   if (lv_device_open !== '-1') return;
   const text = `volume '${vg}/${lv_name}' of disk '${disk}' is not active: activate it (lvchange -ay ${vg}/${lv_name})`;
   throw new LibvirtError('OPERATION_INVALID', text);
 }
 
-/** A guest would go on with the replaced volume; and LVM would put a merge off. */
+/** Refuses a volume that is open: its user would keep the replaced volume, and LVM would defer the merge. */
 export async function requireClosed(volume: LogicalVolume, name: string): Promise<void> {
   const { disk, vg, lv } = volume;
   for (const end = Date.now() + CLOSE_TIMEOUT_MS; ; await setTimeout(CLOSE_POLL_MS)) {
@@ -61,14 +61,14 @@ export async function requireClosed(volume: LogicalVolume, name: string): Promis
     refuseInactive(volume, found);
     if (found.lv_device_open === '0') return;
     if (Date.now() < end) continue;
-    const text = `cannot revert disk '${disk}' to snapshot '${name}': volume '${vg}/${lv}' is in use: whoever has it open must close it`;
+    const text = `cannot revert disk '${disk}' to snapshot '${name}': volume '${vg}/${lv}' is in use: close it first`;
     throw new LibvirtError('OPERATION_FAILED', text);
   }
 }
 
 /**
- * The volume becomes a new snapshot of the snapshot, by two renames, with the volume's tags. Whatever an interrupted attempt
- * has left is cleared away first.
+ * Replaces the volume by a new snapshot of the snapshot, by two renames; the tags are kept. First removes what an
+ * interrupted attempt has left.
  */
 export async function revertThin(volume: LogicalVolume, name: string): Promise<void> {
   const { disk, vg, lv } = volume;
@@ -92,8 +92,8 @@ export async function revertThin(volume: LogicalVolume, name: string): Promise<v
 }
 
 /**
- * The snapshot is merged into its origin, which uses it up, and taken anew. One that an earlier attempt has merged is taken
- * anew first.
+ * Merges the snapshot into its origin, which uses it up, and takes it again. First takes one again that an earlier attempt
+ * has merged.
  */
 export async function revertThick(volume: LogicalVolume, name: string): Promise<void> {
   const failure = `cannot revert disk '${volume.disk}' to snapshot '${name}'`;
@@ -132,7 +132,7 @@ async function mergeBegun(volume: LogicalVolume, snapshot: string, failure: stri
   }
 }
 
-/** LVM puts a merge off while the volume is open, and says that it has succeeded. Looked at anew, the volume is merged. */
+/** LVM defers a merge while the volume is open, and reports success. A refresh (lvchange) starts it. Returns the merged volume. */
 async function requireMerged(volume: LogicalVolume, failure: string): Promise<Volume> {
   const { vg } = volume;
   for (const end = Date.now() + CLOSE_TIMEOUT_MS; ; await setTimeout(CLOSE_POLL_MS)) {
@@ -149,7 +149,7 @@ async function requireMerged(volume: LogicalVolume, failure: string): Promise<Vo
   }
 }
 
-/** LVM would go on with the merge of a snapshot that is deleted. */
+/** Refuses a snapshot that is being merged: LVM would continue the merge of a deleted snapshot. */
 export function refuseMerging(group: Group, volume: LogicalVolume, name: string): void {
   const { disk, vg, lv } = volume;
   const away = replacedName(lv);
@@ -158,7 +158,7 @@ export function refuseMerging(group: Group, volume: LogicalVolume, name: string)
   throw new LibvirtError('OPERATION_FAILED', text);
 }
 
-/** Gives an interrupted revert up, once its snapshot is gone: the volume has its name again. */
+/** Gives up an interrupted revert once its snapshot is gone: the volume gets its name back. */
 export async function giveUp(group: Group, volume: LogicalVolume, name: string): Promise<void> {
   const { disk, vg, lv } = volume;
   const snapshot = snapshotName(volume, name);

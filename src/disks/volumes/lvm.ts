@@ -1,6 +1,6 @@
 /**
- * Logical volumes of LVM, thin and thick. What libvirt calls an internal snapshot is here a snapshot volume in the same
- * volume group, named after volume and snapshot. LVM writes its metadata through: what has returned is durable.
+ * Logical volumes of LVM, thin and thick. An internal snapshot in libvirt's sense is here a snapshot volume in the same
+ * volume group, named after volume and snapshot. A change is durable when LVM's program returns.
  */
 
 import { readdir } from 'node:fs/promises';
@@ -73,7 +73,7 @@ export const LVM: StorageBackend = {
       const isOpen = origin.lv_device_open === '1' && !open.has(disk.pdev_path ?? '');
       const holders = await holdersOf(origin);
       if (!isOpen && holders.length === 0) continue;
-      const by = holders.length === 0 ? 'by somebody else' : `beneath ${holders.join(', ')}`;
+      const by = holders.length === 0 ? 'by somebody else' : `by ${holders.join(', ')}`;
       const text = `volume '${volume.vg}/${volume.lv}' of disk '${volume.disk}' is in use ${by}`;
       throw new LibvirtError('OPERATION_INVALID', text);
     }
@@ -114,7 +114,7 @@ export const LVM: StorageBackend = {
   },
 };
 
-/** Devices that the host has made on top of the volume, as for partitions or volumes that a guest has in it. */
+/** Devices that the host has on top of the volume, as for partitions that a guest has made in it. */
 async function holdersOf({ lv_kernel_major, lv_kernel_minor }: Volume): Promise<readonly string[]> {
   return await readdir(`/sys/dev/block/${lv_kernel_major}:${lv_kernel_minor}/holders`).catch(() => []);
 }

@@ -1,4 +1,4 @@
-/** Volumes of ZFS (zvols): `pool/vm@xlsnap.NAME`. What `zfs` has returned from is durable. */
+/** Volumes of ZFS (zvols): `pool/vm@xlsnap.NAME`. A change is durable when `zfs` returns. */
 
 import { LibvirtError } from '../../errors.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';

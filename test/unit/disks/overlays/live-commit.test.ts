@@ -254,7 +254,7 @@ describe('refused, with nothing changed', () => {
 
   test.each([
     ['an image that the device model does not use', { top: 'other' }, 'the device model does not use it'],
-    ['a base that is not beneath', { base: 'other' }, "the image beneath it is '"],
+    ['a base that is not the backing image', { base: 'other' }, "its backing image is '"],
     ['the top layer, taken for one in the middle', { above: 'other' }, "the guest writes to '"],
   ])('%s', async (_, change, text) => {
     await using each = await chain();
