@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import { requireVolume } from '../../../../src/disks/volumes/logical-volumes.ts';
 import { LVM } from '../../../../src/disks/volumes/lvm.ts';
 import type { LibxlDiskSnapshot } from '../../../../src/model/libxl.ts';
@@ -235,9 +235,16 @@ test('reverting is refused while one of the volumes is in use, and none is touch
   await create('s1', disks);
   await lvm.change('vg/thin', { contents: 'a2' });
   await lvm.change('vg/thick', { open: true });
-  await expect(LVM.revert('s1', disks)).rejects.toThrow(
-    "cannot revert disk 'xvdb' to snapshot 's1': volume 'vg/thick' is in use",
-  );
+  // Each look at the clock finds a second gone: five seconds of waiting are five attempts.
+  let now = Date.now();
+  const clock = jest.spyOn(Date, 'now').mockImplementation(() => (now += 1_000));
+  try {
+    await expect(LVM.revert('s1', disks)).rejects.toThrow(
+      "cannot revert disk 'xvdb' to snapshot 's1': volume 'vg/thick' is in use",
+    );
+  } finally {
+    clock.mockRestore();
+  }
   expect(await lvm.contents('vg/thin')).toBe('a2');
 });
 
