@@ -119,6 +119,7 @@ async function findDisks(live: LiveDisks): Promise<FoundDisks> {
   const others = groups.filter(({ backend }) => !backend.qemu);
   const ofQemu = groups.flatMap(({ backend, disks }) => (backend.qemu ? { backend, disks, qemu: backend.qemu } : []));
   for (const { backend, disks } of others) await backend.checkFree(name, disks);
+  for (const { qemu, disks } of ofQemu) await qemu.checkFiles(disks);
   if (ofQemu.length === 0) return { others, inQemu: [] };
   await using qmp = await Qmp.connect(await monitor(), signal);
   const graph = await queryBlockGraph(qmp, listOf(ofQemu.flatMap(({ disks }) => disks)));
@@ -126,7 +127,6 @@ async function findDisks(live: LiveDisks): Promise<FoundDisks> {
     const served = disks.map((snapshot) => requireServable(graph, qemu, snapshot, name));
     return { qemu, share: qemu.share(graph, served, live) };
   });
-  for (const { backend, disks } of ofQemu) await backend.checkFree(name, disks);
   return { others, inQemu };
 }
 

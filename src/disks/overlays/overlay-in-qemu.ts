@@ -8,9 +8,13 @@ import { isOpenTwice } from '../qemu/opened-twice.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../storage-backend.ts';
 import { endCommit, type NodePath, runCommit } from './commit-job.ts';
-import { createOverlay, isBlockDevice, type Overlay, overlayOf, removeOverlay } from './overlays.ts';
+import { checkOverlayFree, createOverlay, isBlockDevice, type Overlay, overlayOf, removeOverlay } from './overlays.ts';
 
 export const OVERLAY_IN_QEMU: QemuBackend = {
+  async checkFiles(disks) {
+    for (const snapshot of disks) await checkOverlayFree(overlayOf(snapshot));
+  },
+
   check(graph, { snapshot: { disk }, root }) {
     if (!isOpenTwice(graph, disk)) return;
     const text = `disk '${disk.vdev}' is still used as emulated drive '${root.emulated}' beside its PV disk, and an overlay would be above one of the two only: wait until the guest has loaded its PV drivers, or take an internal snapshot`;

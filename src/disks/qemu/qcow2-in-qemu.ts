@@ -8,6 +8,9 @@ import { isOpenTwice, rereadImages } from './opened-twice.ts';
 import { Qmp } from './qmp.ts';
 
 export const QCOW2_IN_QEMU: QemuBackend = {
+  /** Nothing: no file is made. */
+  async checkFiles() {},
+
   check(_graph, { snapshot: { disk }, root }, name) {
     if (root.driver !== 'qcow2') {
       const text = `internal snapshot for disk ${disk.vdev} unsupported for storage type ${root.driver}`;
