@@ -13,8 +13,8 @@ const IMAGE = '/var/lib/libvirt/images/g-faults.qcow2';
 const SOCKET = '/run/libvirt/virtxend-sock';
 const STEPS = '/run/lab/steps';
 const SETTLE_MS = 120_000;
-/** A save of an emulated guest beside other work. */
-const CREATE_TIMEOUT_MS = 300_000;
+/** A save or a recovery of an emulated guest beside other work. */
+const SLOW_TIMEOUT_MS = 300_000;
 const POLL_MS = 500;
 
 const guest: LabGuest = { name: 'g-faults', type: 'pvh', memoryMiB: 96, disks: [{ format: 'qcow2', path: IMAGE }] };
@@ -46,6 +46,7 @@ const virsh = (...words: readonly string[]) => lab().virsh(...words);
 const startXlsnapd = async (environment = ''): Promise<void> => {
   await lab().must(
     `rm -f ${SOCKET} ${SOCKET}-ro; export XLSNAPD_STEPS=${STEPS} ${environment}; start_xlsnapd ${SOCKET}`,
+    { timeoutMs: SLOW_TIMEOUT_MS },
   );
 };
 
@@ -110,7 +111,7 @@ const strike = async (phase: string, command: string, name: string): Promise<Omi
       .replace('"$2"', `'${command}'`),
   );
   const create = `virsh -c xen:///system snapshot-create-as ${guest.name} ${name}`;
-  const answer = await lab().sh(create, { timeoutMs: CREATE_TIMEOUT_MS });
+  const answer = await lab().sh(create, { timeoutMs: SLOW_TIMEOUT_MS });
   const struck = (await lab().sh('test -e /run/lab/step-plan.done')).rc === 0;
   await lab().must('rm -f /run/lab/step-plan');
   await mended();
