@@ -102,7 +102,7 @@ start_xlsnapd() {
   setsid node /mnt/lab/checkout/dist/daemon/main.js "$@" >> "$LOG/xlsnapd.log" 2>&1 &
   pid=$!
   echo $pid > /run/lab/xlsnapd.pid
-  until_true 120 answered_or_gone "$socket" $pid
+  until_true 300 answered_or_gone "$socket" $pid
   [ -S "$socket" ] && kill -0 $pid || fail "xlsnapd does not listen at $socket: $(< "$LOG/xlsnapd.log")"
 }
 answered_or_gone() { [ -S "$1" ] || ! kill -0 "$2"; }
