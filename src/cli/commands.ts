@@ -35,7 +35,7 @@ const snapshot: CommandGroup = {
   ],
 };
 
-/** Beyond virsh. */
+/** Those that virsh does not have. */
 const storage: CommandGroup = {
   title: 'Pictures, storage and checks',
   keyword: 'storage',
@@ -48,6 +48,8 @@ const itself: CommandGroup = {
   commands: [INSTALL, UNINSTALL, helpCommand(() => GROUPS), completionCommand(() => COMMANDS)],
 };
 
+/** The groups of the help. */
 export const GROUPS: readonly CommandGroup[] = [snapshot, storage, itself];
 
+/** All commands. */
 export const COMMANDS: readonly Command[] = GROUPS.flatMap(({ commands }) => commands);

@@ -1,4 +1,4 @@
-/** From a libvirt URI to the socket behind it. xlsnap speaks to daemons of this machine. */
+/** Finds the socket for a libvirt URI. xlsnap connects only to daemons on this machine. */
 
 import { existsSync } from 'node:fs';
 import { LibvirtError } from '../errors.ts';
@@ -6,23 +6,23 @@ import { RpcClient } from '../rpc/client/client.ts';
 import { embeddedSocket, XEN_SOCKETS } from '../rpc/sockets.ts';
 import { failure } from './failure.ts';
 
-/** What a connection needs to know. */
+/** The address of a connection. */
 interface Address {
   /** Socket of the daemon. */
   readonly path: string;
-  /** The URI as the daemon is to open it, without transport and parameters. */
+  /** The URI for the daemon, without transport and parameters. */
   readonly uri: string;
 }
 
 const URI = /^(?<scheme>[a-z]+)(?:\+(?<transport>[a-z0-9]+))?:\/\/(?<host>[^/]*)(?<path>\/[^?]*)(?:\?(?<query>.*))?$/;
 
-/** The sockets of each driver, the first that is there counts. */
+/** The sockets of each driver; the first that exists is used. */
 const SOCKETS: Readonly<Record<string, () => readonly string[]>> = {
   xen: () => XEN_SOCKETS,
   test: () => [embeddedSocket()],
 };
 
-/** The URI that is connected to where none is given. */
+/** Returns the URI to connect to if none is given. */
 export function defaultUri(env: NodeJS.ProcessEnv): string {
   return env.LIBVIRT_DEFAULT_URI || 'xen:///system';
 }
@@ -49,7 +49,7 @@ interface ConnectOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Rejects with libvirt's own words. */
+/** Connects. Rejects with libvirt's own messages. */
 export function connect({ uri, readOnly, signal }: ConnectOptions): Promise<RpcClient> {
   return RpcClient.connect({ ...addressOf(uri, readOnly), readOnly, ...(signal && { signal }) });
 }

@@ -2,6 +2,7 @@
 /** xlsnap: virsh's snapshot commands, and more, over the socket of a libvirt daemon. */
 
 import { asLibvirtError } from '../errors.ts';
+import { printableLines } from '../model/printable.ts';
 import { VERSION } from '../version.ts';
 import { parseInvocation, USAGE } from './command-line/global-options.ts';
 import { commandHelp, groupsHelp } from './command-line/help.ts';
@@ -9,7 +10,7 @@ import { type ParsedCommand, parseCommand, valuesOf } from './command-line/parse
 import { COMMANDS, GROUPS } from './commands.ts';
 import { INTERRUPTED, Session } from './session.ts';
 
-/** Resolves with the exit code. Rejects where the command line is refused: nothing has been done then. */
+/** Returns the exit code. Rejects if the command line is refused, before anything is done. */
 async function main(argv: readonly string[]): Promise<number> {
   const invocation = parseInvocation(argv, process.env);
   if (invocation.kind === 'version') process.stdout.write(`${VERSION}\n`);
@@ -20,7 +21,7 @@ async function main(argv: readonly string[]): Promise<number> {
   return await run(parsed, session);
 }
 
-/** What ends here with an error has already been started: the line that ends all output comes all the same, as in virsh. */
+/** Runs the command and reports its error. Ends the output with an empty line in any case, as virsh does. */
 async function run(parsed: ParsedCommand, session: Session): Promise<number> {
   try {
     if (parsed.given.has('help')) session.print(commandHelp(parsed.command));
@@ -34,7 +35,7 @@ async function run(parsed: ParsedCommand, session: Session): Promise<number> {
   }
 }
 
-// Whoever reads the output has had enough of it (a pager, head).
+// The reader of the output (a pager, head) has closed it.
 process.stdout.on('error', () => process.exit(1));
 
 main(process.argv.slice(2)).then(
@@ -42,7 +43,7 @@ main(process.argv.slice(2)).then(
     process.exitCode = code;
   },
   (error) => {
-    process.stderr.write(`error: ${asLibvirtError(error).message}\n`);
+    process.stderr.write(`error: ${printableLines(asLibvirtError(error).message)}\n`);
     process.exitCode = 1;
   },
 );

@@ -1,7 +1,8 @@
-/** What a command has at hand: the daemon, the domain it is about, and the terminal. */
+/** A command's session: the connection to the daemon, lookups, and output. */
 
 import { type ErrorCode, isLibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
+import { printableJson, printableLines } from '../model/printable.ts';
 import type { RpcClient } from '../rpc/client/client.ts';
 import type { SnapshotRef } from '../rpc/client/snapshots.ts';
 import { connect } from './connection.ts';
@@ -13,24 +14,27 @@ export const INTERRUPTED = 130;
 interface SessionOptions {
   readonly uri: string;
   readonly readOnly: boolean;
-  /** No headings, and no words about what was done (virsh's --quiet). */
+  /** Leaves out headings and messages about what was done (virsh's --quiet). */
   readonly quiet: boolean;
   /** Ends every connection when aborted. */
   readonly signal?: AbortSignal;
 }
 
-/** Back to the line's first column, and all of it gone (ECMA-48 EL). */
+/** Returns to the first column and erases the line (ECMA-48 EL). */
 const EMPTY_LINE = '\r\x1b[K';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** Standard output is for results, standard error for `error: …` and for progress. */
+/**
+ * Standard output is for results, standard error for `error: …` and for progress. No name reaches a terminal with control
+ * characters in it; a pipe gets results as they are.
+ */
 export class Session implements Disposable {
   readonly #options: SessionOptions;
   #forPeople: boolean;
   #inProgress = false;
   #client: Promise<RpcClient> | undefined;
-  /** Ctrl-C was pressed: the exit code says so, whatever came of it. */
+  /** Ctrl-C was pressed, so the exit code is INTERRUPTED even if the command succeeded. */
   interrupted = false;
 
   constructor(options: SessionOptions) {
@@ -38,7 +42,7 @@ export class Session implements Disposable {
     this.#forPeople = !options.quiet;
   }
 
-  /** As it was given: with its transport and parameters. */
+  /** The URI as given, with its transport and parameters. */
   get uri(): string {
     return this.#options.uri;
   }
@@ -47,18 +51,18 @@ export class Session implements Disposable {
     return this.#options.quiet;
   }
 
-  /** The connection, made when it is first needed. */
+  /** Returns the connection, which is made when it is first needed. */
   client(): Promise<RpcClient> {
     this.#client ??= this.orSay('failed to connect to the hypervisor', () => this.connect());
     return this.#client;
   }
 
-  /** A further connection, for what must not wait behind a call of the first. The caller disposes of it. */
+  /** Makes another connection, for calls that must not wait for the first one's. The caller disposes of it. */
   connect(): Promise<RpcClient> {
     return connect(this.#options);
   }
 
-  /** Where `work` fails, this line comes before its error's own. */
+  /** Runs `work`; if it fails, prints this line before the error's own. */
   async orSay<T>(text: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -68,7 +72,7 @@ export class Session implements Disposable {
     }
   }
 
-  /** A domain by its id, its UUID or its name, in this order. */
+  /** Finds a domain by its id, its UUID or its name, in this order. */
   async domain(given: string): Promise<DomainRef> {
     const client = await this.client();
     const lookups = [
@@ -83,42 +87,47 @@ export class Session implements Disposable {
     throw failure(`failed to get domain '${given}'`);
   }
 
-  /** A result. */
+  /** Prints a result. */
   print(text: string): void {
+    this.draw(process.stdout.isTTY ? printableLines(text) : text);
+  }
+
+  /** Prints a text that is printable already, with colours or movements of the cursor. */
+  draw(text: string): void {
     this.#endProgress();
     process.stdout.write(text);
   }
 
-  /** What only a person wants to read. */
+  /** Prints a text for people only: not with --quiet or --json. */
   extra(text: string): void {
     if (this.#forPeople) this.print(text);
   }
 
-  /** Results for another program, one a line. */
+  /** Prints results for another program, one a line. */
   lines(results: readonly string[]): void {
     this.#forPeople = false;
     for (const result of results) this.print(`${result}\n`);
   }
 
-  /** What was done to a snapshot, in virsh's words or as JSON. */
+  /** Reports what was done to a snapshot, in virsh's words or as JSON. */
   done(json: boolean, { name, domain }: SnapshotRef, text: string): void {
     if (json) this.json({ domain: domain.name, snapshot: name });
     else this.extra(text);
   }
 
-  /** JSON stands alone: what only a person wants to read is left out from here on. */
+  /** Prints JSON; from here on texts for people are left out. */
   json(value: unknown): void {
     this.#forPeople = false;
-    this.print(`${JSON.stringify(value, undefined, 2)}\n`);
+    this.print(`${printableJson(JSON.stringify(value, undefined, 2))}\n`);
   }
 
-  /** Beside the results: what is going on. */
+  /** Prints a message to standard error. */
   note(text: string): void {
     this.#endProgress();
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${printableLines(text)}\n`);
   }
 
-  /** A line on the terminal in whose place comes whatever is printed next. */
+  /** Shows a line on the terminal, which the next output replaces. */
   progress(line: string): void {
     this.#endProgress();
     process.stderr.write(line);
@@ -130,7 +139,7 @@ export class Session implements Disposable {
     this.#inProgress = false;
   }
 
-  /** Ends the program at once, as an interrupt would have. */
+  /** Ends the program at once, as an interrupt would. */
   leave(): never {
     process.exit(INTERRUPTED);
   }
@@ -144,7 +153,7 @@ export class Session implements Disposable {
   }
 }
 
-/** For `catch`: errors with this code are the answer that there is none. */
+/** For `catch`: turns errors with this code into undefined, and throws others. */
 export function orNone(code: ErrorCode): (error: unknown) => undefined {
   return (error) => {
     if (!isLibvirtError(error, code)) throw error;

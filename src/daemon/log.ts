@@ -1,5 +1,7 @@
 /** The daemon's log: one line per event on stderr, with journald's priority if stderr is the journal. */
 
+import { printable } from '../model/printable.ts';
+
 export const LOG_LEVELS = ['error', 'warning', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
@@ -8,12 +10,12 @@ const PRIORITY: Readonly<Record<LogLevel, number>> = { error: 3, warning: 4, inf
 
 export type Log = Readonly<Record<LogLevel, (text: string) => void>>;
 
-/** A log that drops everything less urgent than `level`. Line breaks in `text` become `; `: one event is one line. */
+/** A log that drops everything less urgent than `level`. One event is one line: line ends and control characters in `text` are escaped. */
 export function openLog(level: LogLevel, write: (line: string) => void = (line) => process.stderr.write(line)): Log {
   const journald = process.env.JOURNAL_STREAM !== undefined;
   const logger = (of: LogLevel) => (text: string) => {
     if (PRIORITY[of] > PRIORITY[level]) return;
-    const line = text.trimEnd().replaceAll('\n', '; ');
+    const line = printable(text.trimEnd());
     const prefix = journald ? `<${PRIORITY[of]}>` : `${new Date().toISOString()} ${of}: `;
     write(`${prefix}${line}\n`);
   };

@@ -2,6 +2,7 @@
 /** xlsnapd: reads its options, serves until a signal stops it, and reports in one line why it cannot serve. */
 
 import { asLibvirtError } from '../errors.ts';
+import { printableLines } from '../model/printable.ts';
 import { openSystemCalls } from '../native/system-calls.ts';
 import { VERSION } from '../version.ts';
 import { openLog } from './log.ts';
@@ -36,6 +37,6 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 main(process.argv.slice(2)).catch((error) => {
-  process.stderr.write(`xlsnapd: ${asLibvirtError(error).message}\n`);
+  process.stderr.write(`xlsnapd: ${printableLines(asLibvirtError(error).message)}\n`);
   process.exitCode = 1;
 });

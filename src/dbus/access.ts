@@ -1,9 +1,9 @@
-/** Who may call: those who could connect to the daemon's socket, by the kernel's own rule for it. */
+/** Decides who may call: those who could connect to the daemon's socket, by the kernel's rule. */
 
-/** What the bus knows of a caller (org.freedesktop.DBus.GetConnectionCredentials). */
+/** A caller's credentials (org.freedesktop.DBus.GetConnectionCredentials). */
 export interface Credentials {
   readonly uid: number | undefined;
-  /** All groups; empty where the bus does not tell them. */
+  /** All groups; empty if the bus does not report them. */
   readonly gids: readonly number[];
 }
 
@@ -14,7 +14,10 @@ export interface SocketAccess {
   readonly mode: number;
 }
 
-/** connect(2) wants write permission of the socket file, from the first class that the caller is in. */
+/**
+ * True if connect(2) would allow it: it needs write permission on the socket file, from the first class that the caller
+ * is in.
+ */
 export function mayConnect({ uid, gid, mode }: SocketAccess, caller: Credentials): boolean {
   if (caller.uid === 0) return true;
   if (caller.uid === uid) return (mode & 0o200) !== 0;

@@ -1,15 +1,15 @@
-/** Where a message bus listens (D-Bus Specification, "Server Addresses"): UNIX sockets only, as a bus is a local thing. */
+/** Finds the socket of a message bus (D-Bus Specification, "Server Addresses"). Only UNIX sockets: a bus is local. */
 
 import { LibvirtError } from '../errors.ts';
 
-/** The system bus where nothing says otherwise, as the specification has it. */
+/** The specification's default address of the system bus. */
 const SYSTEM_BUS = 'unix:path=/run/dbus/system_bus_socket';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * The socket of a bus: `system`, `session` (both found as every D-Bus program finds them) or an address. One in Linux'
- * abstract namespace starts with a NUL, as Node has it. INVALID_ARG for what names no UNIX socket.
+ * Returns the socket of a bus: `system`, `session` (both found as every D-Bus program finds them) or an address. A socket in
+ * Linux' abstract namespace starts with a NUL, as Node expects. Refuses (INVALID_ARG) an address without a UNIX socket.
  */
 export function busSocket(bus: string, env: Environment = process.env): string {
   const address = addressOf(bus, env);

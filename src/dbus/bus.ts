@@ -1,6 +1,6 @@
 /**
- * A connection to a message bus: the only module that knows dbus-next. What version 0.10.2 does badly is made good
- * here, each with its reason, so that whoever replaces the package replaces this file alone.
+ * A connection to a message bus: the only module that uses dbus-next. Works around the faults of version 0.10.2, each with
+ * its reason, so that replacing the package means replacing only this file.
  */
 
 import type { Socket } from 'node:net';
@@ -8,13 +8,16 @@ import dbus from 'dbus-next';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { Credentials } from './access.ts';
 
-/** Handshake and Hello, and each call to the bus itself. A local daemon answers at once, on a busy machine too. */
+/**
+ * Timeout of handshake and Hello, and of each call to the bus itself. A local daemon answers at once, even on a busy
+ * machine.
+ */
 const ANSWER_TIMEOUT_MS = 10_000;
 
-/** How long the bus may take to see that we have hung up. */
+/** Timeout for the bus to notice that we have disconnected. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
-/** Callers that are remembered: a bus has fewer connections, and those that come and go make no memory grow. */
+/** Number of callers whose credentials are cached: a bus has fewer connections, and the limit keeps memory bounded. */
 const CREDENTIALS_MAX = 1_000;
 
 /** Message flag, by the D-Bus Specification (dbus-next's declarations have other numbers). */
@@ -35,7 +38,7 @@ export interface Call {
   readonly args: readonly unknown[];
 }
 
-/** What answers a call. */
+/** A reply to a call. */
 export type Reply =
   | { readonly signature: string; readonly values: readonly unknown[] }
   | { readonly error: string; readonly text: string };
@@ -56,14 +59,14 @@ export function variant(signature: string, value: unknown): unknown {
 interface BusOptions {
   /** Path of the bus' socket. */
   readonly socket: string;
-  /** Answers every method call that comes. What it throws goes to the log, and not to the caller. */
+  /** Answers every method call. If it throws, the error goes to the log, not to the caller. */
   readonly answer: (call: Call, bus: Bus) => Promise<Reply>;
   readonly log: (text: string) => void;
-  /** Ends an attempt to connect. */
+  /** Aborts an attempt to connect. */
   readonly signal: AbortSignal;
 }
 
-/** What dbus-next has, and its declarations lack. */
+/** Members of dbus-next that its declarations lack. */
 interface RawBus extends InstanceType<typeof dbus.MessageBus> {
   readonly name: string | null;
   readonly _connection: { readonly stream: Socket };
@@ -93,10 +96,10 @@ export class Bus implements AsyncDisposable {
     });
   }
 
-  /** Connects and says Hello. INVALID_ARG or OPERATION_FAILED, naming the socket, where that fails. */
+  /** Connects and says Hello. Rejects with INVALID_ARG or OPERATION_FAILED, naming the socket. */
   static async connect(options: BusOptions): Promise<Bus> {
     const { socket, signal } = options;
-    // `socket=` has dbus-next use Node's own sockets, and no native addon that may be installed or not.
+    // `socket=` makes dbus-next use Node's own sockets, not a native addon that may or may not be installed.
     if (/[;:,=]/.test(socket)) throw new LibvirtError('INVALID_ARG', `D-Bus socket '${socket}': unusable path`);
     const raw = dbus.sessionBus({ busAddress: `unix:socket=${socket}` }) as RawBus;
     const { stream } = raw._connection;
@@ -112,7 +115,7 @@ export class Bus implements AsyncDisposable {
     }
   }
 
-  /** Owns a name, or does not: another owns it then. Never waits for it. Rejects where the bus' policy forbids it. */
+  /** Requests a name. Returns false if another connection owns it, without waiting. Rejects if the bus' policy forbids it. */
   async requestName(name: string): Promise<boolean> {
     const { DO_NOT_QUEUE } = dbus.NameFlag;
     const { PRIMARY_OWNER, ALREADY_OWNER } = dbus.RequestNameReply;
@@ -120,14 +123,14 @@ export class Bus implements AsyncDisposable {
     return reply === PRIMARY_OWNER || reply === ALREADY_OWNER;
   }
 
-  /** True where a name has an owner, or a service that the bus would start for it. */
+  /** True if a name has an owner, or the bus could start a service for it. */
   async isProvided(name: string): Promise<boolean> {
     const [owned] = await this.#ask('NameHasOwner', 's', name);
     const [activatable] = await this.#ask('ListActivatableNames', '');
     return owned === true || (Array.isArray(activatable) && activatable.includes(name));
   }
 
-  /** Who is behind a connection: asked once, since a unique name is never given again. */
+  /** Returns a connection's credentials. Asks once, since unique names are never reused. */
   credentials(sender: string): Promise<Credentials> {
     const known = this.#credentials.get(sender);
     if (known) return known;
@@ -138,13 +141,13 @@ export class Bus implements AsyncDisposable {
     return asked;
   }
 
-  /** To whoever listens. A connection that has ended takes none. */
+  /** Sends a signal to all listeners, unless the connection has ended. */
   emit(signal: Signal): void {
     const { path, member, signature, values } = signal;
     this.#send(dbus.Message.newSignal(path, signal.interface, member, signature, [...values]));
   }
 
-  /** What has been sent still arrives; the names are free when it resolves. */
+  /** Disconnects after everything sent has arrived; the names are free when it resolves. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stream.end();
     const late = setTimeout(() => this.#stream.destroy(), CLOSE_TIMEOUT_MS);
@@ -167,7 +170,7 @@ export class Bus implements AsyncDisposable {
     }
   }
 
-  /** False for what D-Bus cannot carry, a string with a NUL for instance. */
+  /** Returns false for a message that D-Bus cannot carry, for instance with a NUL in a string. */
   #send(message: dbus.Message): boolean {
     if (!this.#stream.writable) return true;
     try {
@@ -185,7 +188,7 @@ export class Bus implements AsyncDisposable {
     return { uid: UnixUserID?.value, gids: UnixGroupIDs?.value ?? [] };
   }
 
-  /** A method of the bus itself. */
+  /** Calls a method of the bus itself. */
   #ask(member: string, signature: string, ...body: readonly unknown[]): Promise<readonly unknown[]> {
     return new Promise((resolve, reject) => {
       const end = (): void => {
@@ -218,9 +221,9 @@ export class Bus implements AsyncDisposable {
 }
 
 /**
- * dbus-next parses messages in a listener of the stream, where an exception would end the process; one of a message that
- * it cannot read (a file descriptor that did not come along) must not. By then it has taken the message from the stream,
- * so that reading goes on with the next; who sent it gets no answer.
+ * dbus-next parses messages in a listener of the stream, in which an exception would end the process. A message that it
+ * cannot read (a missing file descriptor) must not do that. It has already been taken from the stream, so the next one can
+ * be read; its sender gets no answer.
  */
 function keepReading(stream: Socket, log: (text: string) => void): void {
   const { emit } = stream;
@@ -239,11 +242,11 @@ function keepReading(stream: Socket, log: (text: string) => void): void {
 function hello(raw: RawBus, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     raw.once('connect', resolve);
-    // Also the errors of later: the end of the connection is seen by its stream, and unreadable messages are no end.
+    // Handles later errors, too: the stream reports the end of the connection, and unreadable messages do not end it.
     raw.on('error', reject);
     raw.on('message', (message) => {
       if (raw.name !== null || message.type !== dbus.MessageType.ERROR) return;
-      // dbus-next throws a refused Hello where nobody can catch it. It does not find its Hello by this serial.
+      // dbus-next throws a refused Hello where it cannot be caught. With this serial it does not find its Hello.
       message.replySerial = '';
       reject(new Error(String(message.body[0] ?? message.errorName)));
     });
@@ -252,7 +255,7 @@ function hello(raw: RawBus, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** D-Bus strings hold no NUL. */
+/** D-Bus strings cannot hold NUL. */
 function errorMessage({ serial, sender }: dbus.Message, name: string, text: string): dbus.Message {
   return new dbus.Message({
     type: dbus.MessageType.ERROR,

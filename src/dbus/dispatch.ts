@@ -1,4 +1,4 @@
-/** From a call to its reply. The words for what is wrong with a call are GDBus', which libvirt-dbus is made of. */
+/** Answers calls. Messages about wrong calls are those of GDBus, which libvirt-dbus uses. */
 
 import { readFile } from 'node:fs/promises';
 import { asLibvirtError } from '../errors.ts';
@@ -44,7 +44,7 @@ export async function dispatch(served: Served, call: Call): Promise<Reply> {
   }
 }
 
-/** A refusal of the protocol's own kind. */
+/** An error of the D-Bus protocol. */
 export function refusal(name: 'AccessDenied' | 'InvalidArgs' | 'UnknownMethod', text: string): Reply {
   return { error: `org.freedesktop.DBus.Error.${name}`, text };
 }
@@ -54,20 +54,20 @@ function unknownMethod({ interface: name, member, signature }: Call): Reply {
   return refusal('UnknownMethod', `Method ${method} with signature “${signature}” does not exist`);
 }
 
-/** Refuses a call whose arguments are of other types. */
+/** Refuses a call whose arguments have other types. */
 function wrongArguments({ signature }: Call, expected: string): Reply | undefined {
   if (signature === expected) return undefined;
   return refusal('InvalidArgs', `Type of message, “(${signature})”, does not match expected type “(${expected})”`);
 }
 
-/** What a path names: what can be asked of it, whether it exists or not. */
+/** The target of a path: its interfaces, whether or not the object exists. */
 interface BusObject {
   readonly interfaces: readonly Described[];
-  /** Rejects where it does not exist. */
+  /** Rejects if the object does not exist. */
   open(): Promise<OpenObject>;
 }
 
-/** An object that exists. What is asked of it is in its tables. */
+/** An existing object; its interfaces are tables. */
 interface OpenObject {
   run(interfaceName: string, member: string, values: readonly unknown[]): Promise<Reply>;
   /** As a variant. */
@@ -105,7 +105,7 @@ function busObject<T>(interfaces: readonly Interface<T>[], find: () => Promise<T
   };
 }
 
-/** A call may leave its interface out. */
+/** Finds the method; a call may leave its interface out. */
 async function callMethod(object: BusObject, call: Call): Promise<Reply> {
   const asked = object.interfaces.filter(({ name }) => call.interface === undefined || name === call.interface);
   const found = asked.find(({ methods }) => Object.hasOwn(methods, call.member));
@@ -142,8 +142,8 @@ async function properties(object: BusObject, call: Call): Promise<Reply> {
 }
 
 /**
- * The properties that can be read, as libvirt-dbus gives them: one that fails is left out, and each is a variant in a
- * variant, which is how its clients (cockpit-machines) unpack them.
+ * Returns the properties as libvirt-dbus does: leaves out one that cannot be read, and wraps each in two variants, which is
+ * how its clients (cockpit-machines) unpack them.
  */
 async function readable(object: OpenObject, name: string, keys: readonly string[]) {
   const values = await Promise.allSettled(keys.map((key) => object.read(name, key)));
@@ -152,7 +152,7 @@ async function readable(object: OpenObject, name: string, keys: readonly string[
   );
 }
 
-/** An object that does not exist is an empty node, as with GDBus. */
+/** Introspects; an object that does not exist is an empty node, as with GDBus. */
 async function introspect(served: Served, located: Located, object: BusObject): Promise<Reply> {
   const exists = await object.open().then(
     () => true,

@@ -1,4 +1,4 @@
-/** The daemon's place on a message bus: its names, its objects, its signals, and the way back when the bus goes away. */
+/** Serves the daemon's objects on a message bus: owns the names, sends signals, and reconnects if the bus goes away. */
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
@@ -12,34 +12,34 @@ import { dispatch, refusal } from './dispatch.ts';
 import type { Served } from './objects.ts';
 import { domainEventSignal, Signals } from './signals.ts';
 
-/** Our own name: it is always there. */
+/** Our own name, which is always owned. */
 const OWN_NAME = 'org.xlsnap';
 
-/** libvirt-dbus' name: ours too where there is no libvirt-dbus, running or to be started. */
+/** libvirt-dbus' name: owned, too, if no libvirt-dbus runs or can be started. */
 const LIBVIRT_NAME = 'org.libvirt';
 
-/** How long until the bus is tried again: twice as long each time, up to the most. */
+/** Delay before the next attempt to connect: doubled each time, up to the maximum. */
 const RETRY_MS = { first: 1_000, most: 60_000 } as const;
 
 interface DbusOptions {
   /** `system`, `session`, or the bus' address. */
   readonly bus: string;
   readonly served: Served;
-  /** The socket whose callers are let in here, too. */
+  /** The socket whose clients may call here, too. */
   readonly access: SocketAccess;
   readonly log: Readonly<Record<'info' | 'warning', (text: string) => void>>;
 }
 
-/** Serves on the bus until disposed of. What happens to the connection is told to the log, and to nobody else. */
+/** Serves on the bus until disposed of. Reports problems with the connection only to the log. */
 export class DbusFront implements AsyncDisposable {
   readonly #options: DbusOptions;
   readonly #socket: string;
   readonly #signals: Signals;
   readonly #stop = new AbortController();
-  /** Set while there is a connection that has its name. */
+  /** Set while there is a connection that owns its name. */
   #bus: Bus | undefined;
   #ended: Promise<void> = Promise.resolve();
-  /** The last complaint: the log is told once, however often it is tried again. */
+  /** The last problem, so that repeated attempts log it only once. */
   #complaint: string | undefined;
 
   private constructor(options: DbusOptions) {
@@ -48,7 +48,7 @@ export class DbusFront implements AsyncDisposable {
     this.#signals = new Signals(options.served.places);
   }
 
-  /** Resolves when the first attempt has ended, well or not. INVALID_ARG for an address that is none. */
+  /** Resolves after the first attempt, successful or not. Rejects (INVALID_ARG) a malformed address. */
   static async open(options: DbusOptions): Promise<DbusFront> {
     const front = new DbusFront(options);
     await new Promise<void>((resolve) => {
@@ -88,7 +88,7 @@ export class DbusFront implements AsyncDisposable {
     }
   }
 
-  /** One connection, from its beginning to its end. True when it served. */
+  /** Serves one connection until it ends. Returns true if it owned its name. */
   async #serveOnce(tried: () => void): Promise<boolean> {
     const { bus: where, log } = this.#options;
     await using bus = await Bus.connect({
@@ -119,7 +119,7 @@ export class DbusFront implements AsyncDisposable {
       throw new LibvirtError('OPERATION_FAILED', text);
     }
     if (await bus.isProvided(LIBVIRT_NAME)) return [OWN_NAME];
-    // The bus' policy may keep it from us: that is no failure, since it is only a second name.
+    // The bus' policy may forbid it, which is accepted: it is only a second name.
     const both = await bus.requestName(LIBVIRT_NAME).catch(() => false);
     return both ? [OWN_NAME, LIBVIRT_NAME] : [OWN_NAME];
   }

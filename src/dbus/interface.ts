@@ -1,8 +1,8 @@
-/** D-Bus interfaces as tables: what a method takes and gives is said once, for calls and for introspection. */
+/** D-Bus interfaces as tables: a method's arguments and result are declared once, for calls and for introspection. */
 
 import type { Reply } from './bus.ts';
 
-/** The types that our interfaces use, by their signatures. */
+/** The TypeScript types of the signatures that our interfaces use. */
 interface Values {
   readonly b: boolean;
   readonly i: number;
@@ -20,14 +20,14 @@ export type Arguments = Readonly<Record<string, Type>>;
 
 type ValuesOf<A extends Arguments> = { readonly [Name in keyof A]: Values[A[Name]] };
 
-/** A method of the objects `T`. It gives one value or none. */
+/** A method of the objects `T`. It returns one value or none. */
 interface Method<T> {
   readonly takes: Arguments;
   readonly gives: Arguments;
   readonly run: (object: T, values: readonly unknown[]) => Promise<Reply>;
 }
 
-/** A property that can be read, and changes without a signal. */
+/** A read-only property, which changes without a signal. */
 interface Property<T> {
   readonly type: Type;
   readonly read: (object: T) => Values[Type] | Promise<Values[Type]>;
@@ -43,7 +43,7 @@ export interface Interface<T> {
 
 export const signatureOf = (args: Arguments): string => Object.values(args).join('');
 
-/** A method that gives the one value of `gives`. */
+/** Declares a method that returns one value, `gives`. */
 export function method<T, A extends Arguments, Name extends string, G extends Type>(
   takes: A,
   gives: Readonly<Record<Name, G>>,
@@ -57,7 +57,7 @@ export function method<T, A extends Arguments, Name extends string, G extends Ty
   };
 }
 
-/** A method that gives nothing. */
+/** Declares a method that returns nothing. */
 export function action<T, A extends Arguments>(
   takes: A,
   run: (object: T, args: ValuesOf<A>) => Promise<void>,
@@ -76,7 +76,7 @@ export function property<T, P extends Type>(type: P, read: (object: T) => Values
   return { type, read };
 }
 
-/** The dispatcher has compared the call's signature with that of `takes`. */
+/** The cast is safe: the dispatcher has compared the call's signature with that of `takes`. */
 function named<A extends Arguments>(takes: A, values: readonly unknown[]): ValuesOf<A> {
   return Object.fromEntries(Object.keys(takes).map((name, index) => [name, values[index]])) as ValuesOf<A>;
 }

@@ -2,7 +2,7 @@
 
 import type { Arguments, Interface } from './interface.ts';
 
-/** What introspection shows of an interface, whatever its objects are. */
+/** The part of an interface that introspection shows. */
 export type Described = Pick<Interface<never>, 'name' | 'methods' | 'signals'> & {
   readonly properties: Readonly<Record<string, { readonly type: string }>>;
 };
@@ -45,7 +45,7 @@ const STANDARD = {
 `,
 } as const;
 
-/** An object's document: its interfaces, and the last parts of the paths beneath it. */
+/** Returns an object's document: its interfaces, and the last parts of its children's paths. */
 export function introspection(interfaces: readonly Described[], children: readonly string[]): string {
   const standard = [STANDARD.peer, STANDARD.introspectable, ...(interfaces.length > 0 ? [STANDARD.properties] : [])];
   const nodes = children.map((child) => `  <node name="${child}"/>\n`);

@@ -8,7 +8,7 @@ import type { Host } from '../snapshots/ports.ts';
 import { action, type Interface, method, property } from './interface.ts';
 import { domainPath, type Places, snapshotPath } from './paths.ts';
 
-/** Whoever owns the domains, as these objects need it. */
+/** The host, as far as these objects need it. */
 export interface DomainSource extends Pick<Host, 'lookup'> {
   /** virConnectListAllDomains. */
   list(flags: number): Promise<readonly DomainRef[]>;
@@ -17,7 +17,7 @@ export interface DomainSource extends Pick<Host, 'lookup'> {
   libVersion(): Promise<bigint>;
 }
 
-/** What stands behind the objects. */
+/** What the objects are made from. */
 export interface Served {
   readonly places: Places;
   readonly domains: DomainSource;
@@ -32,17 +32,17 @@ interface SnapshotObject extends Served {
   readonly snapshot: SnapshotRef;
 }
 
-/** No flags: every domain. */
+/** No flags: lists every domain. */
 const ALL = 0;
 
-/** Interface of `/org/libvirt/<driver>`. What libvirt-dbus has there beyond this is not about snapshots. */
+/** Interface of `/org/libvirt/<driver>`. Leaves out what libvirt-dbus has beyond snapshots. */
 export const CONNECT: Interface<Served> = {
   name: 'org.libvirt.Connect',
   properties: {
     Encrypted: property('b', () => false),
     Hostname: property('s', () => hostname()),
     LibVersion: property('t', ({ domains }) => domains.libVersion()),
-    // A UNIX socket is what libvirt calls secure.
+    // libvirt calls a UNIX socket secure.
     Secure: property('b', () => true),
     Version: property('t', ({ domains }) => domains.version()),
   },
@@ -115,8 +115,8 @@ export const DOMAIN_SNAPSHOT: Interface<SnapshotObject> = {
 };
 
 /**
- * What libvirt-dbus lacks, on the domain's object. `JobProgress`: bytes of the memory image, 0 of 0 where nothing is
- * counted; the last of a job has the phase `completed` or `failed`.
+ * Our additions to libvirt-dbus on the domain's object. `JobProgress`: bytes of the memory image, 0 of 0 if nothing is
+ * counted; a job's last signal has the phase `completed` or `failed`.
  */
 export const XLSNAP_DOMAIN: Interface<DomainObject> = {
   name: 'org.xlsnap.Domain',
@@ -130,30 +130,30 @@ export const XLSNAP_DOMAIN: Interface<DomainObject> = {
   },
 };
 
-/** The domain's object. NO_DOMAIN where there is none of this UUID. */
+/** Returns the domain's object. Rejects (NO_DOMAIN) if no domain has this UUID. */
 export async function domainObject(served: Served, uuid: string): Promise<DomainObject> {
   return { ...served, domain: await served.domains.lookup({ name: '', uuid, id: -1 }) };
 }
 
-/** The snapshot's object. NO_DOMAIN, NO_DOMAIN_SNAPSHOT where there is none. */
+/** Returns the snapshot's object. Rejects (NO_DOMAIN, NO_DOMAIN_SNAPSHOT) if it does not exist. */
 export async function snapshotObject(served: Served, uuid: string, name: string): Promise<SnapshotObject> {
   const { domain } = await domainObject(served, uuid);
   return { ...served, snapshot: await served.snapshots.lookupByName(domain.ref, name, 0) };
 }
 
-/** Paths of all domains. */
+/** Returns the paths of all domains. */
 export async function domainPaths({ places, domains }: Served): Promise<readonly string[]> {
   return (await domains.list(ALL)).map(({ uuid }) => domainPath(places, uuid));
 }
 
-/** Paths of all snapshots of all domains. */
+/** Returns the paths of all snapshots of all domains. */
 export async function snapshotPaths(served: Served): Promise<readonly string[]> {
   const domains = await served.domains.list(ALL);
   const lists = await Promise.all(domains.map((domain) => served.snapshots.listAll(domain, 0).catch(noneIfGone)));
   return lists.flat().map((snapshot) => pathOf(served, snapshot));
 }
 
-/** A domain that went between the list and a look at it has no snapshots. */
+/** A domain that was removed after the list was made has no snapshots. */
 function noneIfGone(error: unknown): readonly SnapshotRef[] {
   if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
   return [];

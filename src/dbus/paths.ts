@@ -1,6 +1,6 @@
-/** Object paths as libvirt-dbus makes them, and the way back. */
+/** Encodes object paths as libvirt-dbus does, and decodes them. */
 
-/** The daemon's objects; everything else is beneath one of these. */
+/** The daemon's top objects; all others are below one of them. */
 export interface Places {
   /** org.libvirt.Connect: `/org/libvirt/Xen`. */
   readonly connect: string;
@@ -21,7 +21,7 @@ export const domainPath = (places: Places, uuid: string): string => `${places.do
 export const snapshotPath = (places: Places, uuid: string, name: string): string =>
   `${places.snapshots}/${encodeUuid(uuid)}_${encodeName(name)}`;
 
-/** What a path names. `node`: no object, but what has objects beneath it. */
+/** The target of a path. `node`: not an object, but a parent of objects. */
 export type Located =
   | { readonly kind: 'connect' }
   | { readonly kind: 'domains' }
@@ -30,7 +30,7 @@ export type Located =
   | { readonly kind: 'domain'; readonly uuid: string }
   | { readonly kind: 'snapshot'; readonly uuid: string; readonly name: string };
 
-/** Undefined for a path that this daemon cannot have made, whether what it would name exists or not. */
+/** Decodes a path. Returns undefined for one that this daemon cannot have made; does not check that the object exists. */
 export function locate(places: Places, path: string): Located | undefined {
   if (path === places.connect) return { kind: 'connect' };
   if (path === places.domains) return { kind: 'domains' };
@@ -48,7 +48,7 @@ function locateDomain(places: Places, path: string): Located | undefined {
   return uuid === undefined ? undefined : { kind: 'domain', uuid };
 }
 
-/** Bytes of an encoded UUID. */
+/** Length of an encoded UUID. */
 const UUID_LENGTH = 37;
 
 function locateSnapshot(places: Places, path: string): Located | undefined {
@@ -71,7 +71,7 @@ function decodeUuid(encoded: string): string | undefined {
     : undefined;
 }
 
-/** Every byte of the UTF-8 name that is no ASCII letter or digit becomes `_` and two hexadecimal digits. */
+/** Encodes every byte of the UTF-8 name except ASCII letters and digits as `_` and two hexadecimal digits. */
 function encodeName(name: string): string {
   const byte = (value: number): string => {
     const character = String.fromCharCode(value);
@@ -80,7 +80,7 @@ function encodeName(name: string): string {
   return Array.from(Buffer.from(name), byte).join('');
 }
 
-/** Each name has one encoding: another that would decode to it is not a path of ours. */
+/** Decodes a name. Returns undefined for any but its one encoding. */
 function decodeName(encoded: string): string | undefined {
   const bytes = Buffer.from(
     encoded.replace(/_([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),

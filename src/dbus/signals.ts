@@ -1,4 +1,4 @@
-/** What happens to domains and their snapshots, as D-Bus signals. */
+/** Sends D-Bus signals about domains and their snapshots. */
 
 import type { DomainRef } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
@@ -8,21 +8,21 @@ import { signatureOf } from './interface.ts';
 import { CONNECT, XLSNAP_DOMAIN } from './objects.ts';
 import { domainPath, type Places, snapshotPath } from './paths.ts';
 
-/** Between two signals about the bytes of one job: a person sees no more, and a bus has others to serve. */
+/** Shortest time between two signals about one job's bytes: enough for people, and it does not flood the bus. */
 const PROGRESS_INTERVAL_MS = 250;
 
 const MEMBERS = { created: 'SnapshotCreated', deleted: 'SnapshotDeleted', reverted: 'SnapshotReverted' } as const;
 
 export class Signals {
   readonly #places: Places;
-  /** By UUID: the phase that was told last, and when. */
+  /** By UUID: the phase and time of the last signal. */
   readonly #told = new Map<string, { readonly phase: string; readonly at: number }>();
 
   constructor(places: Places) {
     this.#places = places;
   }
 
-  /** Undefined for progress that is not worth a signal of its own. */
+  /** Returns undefined for progress that needs no signal. */
   of(change: SnapshotChange): Signal | undefined {
     const path = domainPath(this.#places, change.domain.uuid);
     if (change.kind === 'job') {
@@ -54,7 +54,7 @@ export function domainEventSignal(places: Places, { uuid }: DomainRef, { event, 
 
 function progressSignal(path: string, { operation, snapshot, phase, progress }: JobReport): Signal {
   const { done, total } = progress ?? { done: 0, total: 0 };
-  // The total is an estimate: it need not be whole.
+  // The total is an estimate, so it need not be an integer.
   const bytes = [done, total].map((count) => BigInt(Math.round(count)));
   return ofDomain(path, 'JobProgress', [operation, snapshot, phase, ...bytes]);
 }

@@ -5,6 +5,7 @@ import type { DiskImage } from '../model/disk-image.ts';
 import { movesOnto } from '../model/disk-image.ts';
 import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
 import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
+import { domainCommand, shellCommand } from '../model/shell-command.ts';
 import { virshCommand } from '../model/virsh-command.ts';
 import { diskImages } from '../xml/domain/images.ts';
 import { layeredSnapshots } from './chains/read-chains.ts';
@@ -83,7 +84,7 @@ async function finish(context: SnapshotContext, pending: PendingOperation, snaps
   const domain = await lookup(host, ref);
   if (!domain) {
     const image = memory.path(ref, snapshot);
-    return `the domain is gone; where it had been saved to '${image}', 'virsh restore' of that file brings it back`;
+    return `the domain is gone; if it had been saved, this brings it back: ${shellCommand('virsh', 'restore', image)}`;
   }
   const snapshots = await snapshotsOf(domain.ref);
   switch (operation) {
@@ -110,7 +111,7 @@ async function finishCreate(
     // The domain may have been started anew since.
     const halt = phase === 'halt' && isActive(domain);
     return halt
-      ? `it had been taken; run 'virsh destroy ${domain.ref.name}' to halt the domain`
+      ? `it had been taken; to halt the domain: ${domainCommand({ program: 'virsh', command: 'destroy', domain: domain.ref })}`
       : 'it had been finished';
   }
   if (!args) return 'nothing had been done yet';
@@ -133,8 +134,8 @@ async function finishRevert(
     await snapshots.setCurrent(snapshot);
     return `it was finished; the domain is ${state}`;
   }
-  const command = virshCommand('revert', { domain: snapshots.ref.name, snapshot, flags });
-  return `the domain is ${state}; run '${command}' to finish it`;
+  const command = virshCommand('revert', { domain: snapshots.ref, snapshot, flags });
+  return `the domain is ${state}; to finish it: ${command}`;
 }
 
 async function removeUnused(
@@ -166,7 +167,7 @@ async function finishDelete(
     await deleteNow(context, snapshots, { name: snapshot, flags }, RECOVERING);
     return 'it was finished';
   } catch (error) {
-    const command = virshCommand('delete', { domain: snapshots.ref.name, snapshot, flags });
-    return `it could not be finished: ${asLibvirtError(error).message}; then run '${command}'`;
+    const command = virshCommand('delete', { domain: snapshots.ref, snapshot, flags });
+    return `it could not be finished: ${asLibvirtError(error).message}; then run: ${command}`;
   }
 }

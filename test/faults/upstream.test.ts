@@ -87,7 +87,7 @@ async function wrong({ status, stderr }: Ran, subject: string): Promise<readonly
   if (subject === 'delete' && status === 0 && listed.includes('new')) found.push('new is still listed');
   const state = await daemon.ok('domstate', 'one');
   // A revert that was interrupted is named by the next daemon, with the command that finishes it.
-  const told = daemon.log.includes("the domain is shutoff; run 'virsh snapshot-revert one base' to finish it");
+  const told = daemon.log.includes('the domain is shutoff; to finish it: virsh snapshot-revert one base');
   if (state !== 'running' && !told && !/is shut off|could not be restored|is left/.test(stderr))
     found.push(`the domain is ${state}`);
   const expect = (what: string, there: readonly string[], wanted: readonly string[]): void => {

@@ -96,7 +96,7 @@ test('a snapshot whose metadata was deleted is reported, and deleted only where 
   await daemon.ok('snapshot-delete', 'test', 's2', '--metadata');
   const memory = at('memory', UUID, 's2.save');
   expect((await doctor('--fix')).stdout).toContain(
-    `memory image '${memory}' is of a snapshot 's2' of domain 'test' that has no metadata`,
+    `memory image '${memory}' belongs to snapshot 's2' of domain 'test', which has no metadata`,
   );
   expect(await snapshotsIn(image())).toEqual(['s1', 's2']);
   const { stdout, status } = await doctor('--fix', '--orphans');
@@ -113,7 +113,7 @@ test('snapshots in images, and layers over them, that nobody names are reported 
   await qemuImg('create', '-q', '-f', 'qcow2', '-b', image(), '-F', 'qcow2', at('state/layer'));
   const { stdout, status } = await doctor('--fix', '--orphans');
   expect(stdout).toContain(`image '${image()}' has an internal snapshot 'foreign' that no domain's metadata names`);
-  expect(stdout).toContain(`'${at('state/layer')}' is a layer over '${image()}', and no domain or snapshot names it`);
+  expect(stdout).toContain(`'${at('state/layer')}' is an overlay of '${image()}' that no domain or snapshot names`);
   expect(status).toBe(0);
   expect(await snapshotsIn(image())).toEqual(['s1', 'foreign']);
   expect(await readdir(at('state'))).toContain('layer');
@@ -146,7 +146,7 @@ test('snapshot volumes of LVM and ZFS without metadata are reported, and deleted
     ['gone 1', 'gone:201', 'gone+201'],
     ['gone2', 'gone2', 'gone2'],
   ]) {
-    const found = `'tank/a@xlsnap.${zvol}', 'vg/vm.xlsnap.${lv}': of a snapshot '${name}' of domain 'v' that has no metadata`;
+    const found = `'tank/a@xlsnap.${zvol}', 'vg/vm.xlsnap.${lv}': belong to snapshot '${name}' of domain 'v', which has no metadata`;
     expect(stdout).toContain(found);
   }
   expect(stderr).toBe('error: 2 problems found\n');
@@ -168,10 +168,10 @@ test('an operation that was interrupted is told in plain words, and keeps --fix 
   );
   const { stdout, status } = await doctor('--fix');
   expect(stdout).toContain(
-    "reverting to snapshot 's1' of domain 'test' was interrupted in phase 'disks' and is not mended\n" +
+    "reverting to snapshot 's1' of domain 'test' was interrupted in phase 'disks' and is not recovered\n" +
       '  way out: virsh snapshot-revert test s1 --paused\n',
   );
-  expect(stdout).toContain(`memory image '${partial}' was never finished\n  way out: first the operation`);
+  expect(stdout).toContain(`memory image '${partial}' is unfinished\n  way out: first finish the operation`);
   expect(status).toBe(1);
   await daemon.ok('snapshot-revert', 'test', 's1', '--paused');
   expect((await doctor('--fix')).stdout).toContain(`Removed file ${partial}`);
@@ -187,8 +187,8 @@ test('without the daemon it tells what the daemon will mend, and touches nothing
   );
   const { stdout, stderr, status } = await doctor('--fix', '--state-dir', at('state'));
   expect(stdout).toBe(
-    "taking snapshot 's9' of domain 'test' was interrupted in phase 'saving' and is not mended\n" +
-      '  way out: start xlsnapd, which mends what it can\n\n',
+    "taking snapshot 's9' of domain 'test' was interrupted in phase 'saving' and is not recovered\n" +
+      '  way out: start xlsnapd, which recovers what it can\n\n',
   );
   expect(stderr).toContain('error: failed to connect to the hypervisor');
   expect(status).toBe(1);
@@ -201,7 +201,7 @@ test('as JSON: each finding with what was done', async () => {
   expect(JSON.parse(stdout)).toEqual([
     {
       level: 'problem',
-      problem: `memory image '${partial}' was never finished`,
+      problem: `memory image '${partial}' is unfinished`,
       wayOut: 'xlsnap doctor --fix removes it',
       done: `Removed file ${partial}`,
     },

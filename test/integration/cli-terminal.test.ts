@@ -129,7 +129,7 @@ describe('a job that a daemon takes its time for', () => {
     expect(daemon.asked).toBe(0);
   });
 
-  const NOTE = 'taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone';
+  const NOTE = 'cancelling; press Ctrl-C again to quit and let the daemon finish';
 
   /** What is said, but for the bar. */
   const said = (terminal: Terminal): readonly string[] =>
@@ -169,7 +169,7 @@ describe('a job that a daemon takes its time for', () => {
     await using terminal = new Terminal(command);
     await until(() => daemon.finish !== undefined);
     terminal.press(CTRL_C);
-    await terminal.until(/taking it back/);
+    await terminal.until(/cancelling/);
     const before = daemon.asked;
     await until(() => daemon.asked > before + 4);
     expect(daemon.aborts).toHaveLength(1);
@@ -201,7 +201,7 @@ describe('a job that a daemon takes its time for', () => {
     await using terminal = new Terminal(command);
     await until(() => daemon.finish !== undefined);
     terminal.press(CTRL_C);
-    await terminal.until(/taking it back/);
+    await terminal.until(/cancelling/);
     terminal.press(CTRL_C);
     expect(await terminal.ended()).toBe(130);
     expect(lines(terminal.shown)).toHaveLength(1);
@@ -228,7 +228,7 @@ test('Ctrl-C leaves nothing of a real snapshot behind', async () => {
     await using terminal = new Terminal([...XLSNAP, '-c', host.uri, 'snapshot-create-as', 'test', 's1']);
     while (!(await host.ok('domjobinfo', 'test')).includes('Unbounded')) await delay(POLL_MS);
     terminal.press(CTRL_C);
-    await terminal.until(/taking it back/);
+    await terminal.until(/cancelling/);
     while (!/canceled by client|None/.test(await host.ok('domjobinfo', 'test'))) {
       process.kill(deviceModel, 'SIGCONT');
       await delay(POLL_MS);

@@ -127,12 +127,12 @@ test('a memory image that is gone, cut short, no image, or of another domain', a
 
 test('an image that is gone, or has lost its snapshot', async () => {
   await moveAway(join(files, 'top'));
-  await expectFinding(['off', 'cold'], `cannot read image '${join(files, 'top')}'`, 'put the image back in its place');
+  await expectFinding(['off', 'cold'], `cannot read image '${join(files, 'top')}'`, 'put the image back');
   await newImage(join(files, 'top'));
   await expectFinding(
     ['off', 'cold'],
     `image '${join(files, 'top')}' of disk 'xvda' has no internal snapshot 'cold'`,
-    "the disk's contents of that moment are gone: xlsnap snapshot-delete off cold",
+    'the captured contents of the disk are lost; delete the snapshot: xlsnap snapshot-delete off cold',
   );
 });
 
@@ -141,7 +141,7 @@ test('a chain that is broken beneath', async () => {
   await expectFinding(
     ['off', 'cold'],
     `cannot read image '${join(files, 'base')}'`,
-    'put the image back in its place (is its file system mounted?), or forget the snapshot',
+    'put the image back (is its file system mounted?), or delete only the metadata',
   );
 });
 
@@ -158,7 +158,7 @@ test('an image with damaged tables', async () => {
 test('metadata that cannot be read, is gone, or came behind the daemon’s back', async () => {
   await writeFile(metadata('junk.xml'), '<domainsnapshot>');
   repairs.push(() => rm(metadata('junk.xml'), { force: true }));
-  await expectFinding(['test'], `Failed to parse snapshot XML from file '${metadata('junk.xml')}'`, 'mend the file');
+  await expectFinding(['test'], `Failed to parse snapshot XML from file '${metadata('junk.xml')}'`, 'repair the file');
   await rm(metadata('junk.xml'));
   const text = (await readFile(metadata('s2.xml'), 'utf8'))
     .replace('<name>s2</name>', '<name>s3</name>')
@@ -167,13 +167,13 @@ test('metadata that cannot be read, is gone, or came behind the daemon’s back'
   repairs.push(() => rm(metadata('s3.xml')));
   await expectFinding(
     ['test'],
-    "snapshot 's3' has a file and is not listed",
-    'the file came while xlsnapd was running',
+    "snapshot 's3' has a file but is not listed",
+    'the file was added while xlsnapd was running',
   );
   const s1 = await readFile(metadata('s1.xml'));
   repairs.push(() => writeFile(metadata('s1.xml'), s1));
   await rm(metadata('s1.xml'));
-  await expectFinding(['test'], "snapshot 's1' has no file in", 'write it anew before xlsnapd is restarted');
+  await expectFinding(['test'], "snapshot 's1' has no file in", 'write it again before xlsnapd is restarted');
 });
 
 test('a domain or a snapshot that is not there is refused in virsh’s words', async () => {

@@ -229,7 +229,7 @@ describe('over the test driver', () => {
       );
       expect(error.code).toBe('OPERATION_FAILED');
       expect(error.message).toContain(`domain 'g' was saved and could not be restored`);
-      expect(error.message).toContain(`'virsh restore ${memory}' starts it again`);
+      expect(error.message).toContain(`this starts it again: virsh restore ${memory}`);
       expect(error.message).toContain(`snapshot 's1' is left in its images`);
       await writeFile(memory, await readFile(`${memory}.copy`));
       await run('restore', memory);

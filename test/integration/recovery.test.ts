@@ -83,7 +83,7 @@ test('a create that had only begun leaves a foreign snapshot of that name alone'
 test('an interrupted revert is named with the command that finishes it, and that command does', async () => {
   await interrupt('revert', 's1', 'disks', REVERT.PAUSED);
   await restart();
-  expect(daemon.log).toContain("the domain is running; run 'virsh snapshot-revert test s1 --paused' to finish it");
+  expect(daemon.log).toContain('the domain is running; to finish it: virsh snapshot-revert test s1 --paused');
   expect(await journal()).toEqual([]);
   await daemon.ok('snapshot-revert', 'test', 's1', '--paused');
 });
@@ -116,7 +116,7 @@ test.each([
 test('a domain that was to be halted after its snapshot is not, but how is said', async () => {
   await interrupt('create', 's1', 'halt', CREATE.HALT);
   await restart();
-  expect(daemon.log).toContain("it had been taken; run 'virsh destroy test' to halt the domain");
+  expect(daemon.log).toContain('it had been taken; to halt the domain: virsh destroy test');
   expect(await daemon.ok('snapshot-list', 'test', '--name')).toBe('kept\ns1');
 });
 

@@ -1,23 +1,23 @@
-/** What a command of xlsnap is: its place in the help, its options as virsh describes its own (vshCmdOptDef), its work. */
+/** Defines a command of xlsnap: its help, its options as virsh describes its own (vshCmdOptDef), its work. */
 
 import { failure } from '../failure.ts';
 import type { Session } from '../session.ts';
 
 /**
- * `data` must be there, `string` may; both are also taken by their place, in the table's order. `argv` takes what is
- * left, as often as it comes. `bool` is a flag.
+ * `data` is required, `string` optional; both may be given without their name, in the table's order. `argv` takes all
+ * remaining words. `bool` is a flag.
  */
 export interface OptionDef {
   readonly name: string;
   readonly type: 'data' | 'string' | 'argv' | 'bool';
   readonly help: string;
-  /** A string that is taken by its name only. */
+  /** A string that must be given by name. */
   readonly named?: true;
-  /** What its values are, for completion. */
+  /** Its possible values, for completion. */
   readonly completes?: 'domain' | 'snapshot' | 'command' | readonly string[];
 }
 
-/** What was given for an option; a flag that was not given is false, other options undefined. */
+/** The value of an option: false for a flag that was not given, undefined for other options. */
 type ValueOf<O extends OptionDef> = O['type'] extends 'bool'
   ? boolean
   : O['type'] extends 'argv'
@@ -26,17 +26,19 @@ type ValueOf<O extends OptionDef> = O['type'] extends 'bool'
       ? string
       : string | undefined;
 
+/** The values of a table of options, by name. */
 export type Values<Options extends readonly OptionDef[]> = {
   readonly [O in Options[number] as O['name']]: ValueOf<O>;
 };
 
+/** A command, whatever its options. */
 export interface Command {
   readonly name: string;
   /** One line, for the list of commands. */
   readonly help: string;
   readonly description: string;
   readonly options: readonly OptionDef[];
-  /** Rejects with a LibvirtError, whose message is the last line the user sees. */
+  /** Rejects with a LibvirtError, whose message is the last line that the user sees. */
   run(values: Readonly<Record<string, unknown>>, session: Session): Promise<void>;
 }
 
@@ -45,7 +47,7 @@ interface CommandDef<Options extends readonly OptionDef[]> extends Omit<Command,
   run(values: Values<Options>, session: Session): Promise<void>;
 }
 
-/** Declares a command: `run` gets its options' values by name, with the types that the table gives them. */
+/** Declares a command: `run` gets the options' values by name, with the types of the table. */
 export function command<const Options extends readonly OptionDef[]>(definition: CommandDef<Options>): Command {
   return { ...definition, run: (values, session) => definition.run(values as Values<Options>, session) };
 }
@@ -53,10 +55,10 @@ export function command<const Options extends readonly OptionDef[]>(definition: 
 /** The first option of all commands about a domain. */
 export const DOMAIN = { name: 'domain', type: 'data', help: 'domain name, id or uuid', completes: 'domain' } as const;
 
-/** For every command that prints something; the text it replaces is virsh's. */
+/** For every command that prints something: prints JSON instead of virsh's text. */
 export const JSON_OPTION = { name: 'json', type: 'bool', help: 'print JSON' } as const;
 
-/** Refuses two options at once, in virsh's words (VSH_EXCLUSIVE_OPTIONS). */
+/** Refuses two options together, in virsh's words (VSH_EXCLUSIVE_OPTIONS). */
 export function exclusive(values: Readonly<Record<string, unknown>>, first: string, second: string): void {
   if (isGiven(values[first]) && isGiven(values[second])) {
     throw failure(`Options --${first} and --${second} are mutually exclusive`);

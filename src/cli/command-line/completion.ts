@@ -1,13 +1,14 @@
-/** `completion`: a script for the shell, and the words it asks for. Domains and snapshots are those the daemon knows now. */
+/** `completion`: prints a script for the shell, and the words that it asks for. Asks the daemon for domains and snapshots. */
 
+import { isPrintable } from '../../model/printable.ts';
 import { failure } from '../failure.ts';
 import { Session } from '../session.ts';
 import { type Command, command, type OptionDef } from './command.ts';
 import { type Invocation, OPTION_NAMES, parseInvocation } from './global-options.ts';
 import { type ReadArguments, readArguments } from './parse.ts';
-import { quoted, readLine } from './shell-words.ts';
+import { completed, readLine } from './shell-words.ts';
 
-/** A shell that waits for a daemon is no help. */
+/** Timeout of the daemon's answer: the shell waits for it. */
 const ANSWER_TIMEOUT_MS = 3_000;
 
 const BASH = `# bash completion for xlsnap: eval "$(xlsnap completion bash)"
@@ -17,7 +18,7 @@ _xlsnap() {
 complete -o default -F _xlsnap xlsnap
 `;
 
-/** `commands`: what is completed. */
+/** `commands`: those that are completed. */
 export function completionCommand(commands: () => readonly Command[]): Command {
   return command({
     name: 'completion',
@@ -35,7 +36,7 @@ export function completionCommand(commands: () => readonly Command[]): Command {
   });
 }
 
-/** What the shell may put in place of the line's last word. Nothing where the line is wrong or the daemon does not answer. */
+/** Returns texts for the shell to insert at the line's end. None if the line is wrong or the daemon does not answer. */
 async function complete(
   commands: readonly Command[],
   line: string,
@@ -44,18 +45,18 @@ async function complete(
   const { words, current, kept, quote } = readLine(line);
   const found = await candidates(commands, words.slice(1), current, env).catch(() => []);
   return found
-    .filter((candidate) => candidate.startsWith(current) && !/\p{Cc}/u.test(candidate))
-    .map((candidate) => quoted(candidate.slice(kept), quote));
+    .filter((candidate) => candidate.startsWith(current) && isPrintable(candidate))
+    .flatMap((candidate) => completed(candidate.slice(kept), quote));
 }
 
-/** Whole words, whether they begin like `current` or not. */
+/** Returns whole words, whether or not they begin like `current`. */
 async function candidates(
   commands: readonly Command[],
   words: readonly string[],
   current: string,
   env: NodeJS.ProcessEnv,
 ): Promise<readonly string[]> {
-  // The word at the cursor is stood for by a dot: an option before the command may be waiting for it.
+  // A dot stands for the word at the cursor, which may be the value of an option before the command.
   const invocation = parseInvocation([...words, '.'], env);
   if (invocation.kind !== 'command') return [];
   const [name, ...args] = invocation.words.slice(0, -1);

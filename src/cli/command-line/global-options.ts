@@ -1,10 +1,10 @@
-/** What stands before the command: virsh's own options, as far as they mean something here. */
+/** Parses the options before the command: those of virsh that apply here. */
 
 import { parseArgs } from 'node:util';
 import { defaultUri } from '../connection.ts';
 import { failure } from '../failure.ts';
 
-/** What the command line as a whole asks for. */
+/** The request of a whole command line. */
 export type Invocation =
   | { readonly kind: 'help' | 'version' }
   | {
@@ -16,6 +16,7 @@ export type Invocation =
       readonly words: readonly string[];
     };
 
+/** The head of `xlsnap --help`. */
 export const USAGE = `
 xlsnap [options]... <command> [args...]
 
@@ -37,10 +38,10 @@ const OPTIONS = {
   version: { type: 'boolean', short: 'v' },
 } as const;
 
-/** As they are written. */
+/** The options as they are written. */
 export const OPTION_NAMES: readonly string[] = Object.keys(OPTIONS).map((name) => `--${name}`);
 
-/** Reads options up to the first word that is none: that is the command, and all behind it is the command's. */
+/** Reads options up to the first other word, which is the command; everything after it belongs to the command. */
 export function parseInvocation(argv: readonly string[], env: NodeJS.ProcessEnv): Invocation {
   const args = [...argv];
   const { tokens } = parseArgs({ args, options: OPTIONS, strict: false, tokens: true });

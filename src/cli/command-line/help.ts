@@ -3,10 +3,10 @@
 import { failure } from '../failure.ts';
 import { type Command, command, type OptionDef } from './command.ts';
 
-/** Commands that are listed together. */
+/** A group of commands in the help. */
 export interface CommandGroup {
   readonly title: string;
-  /** What `help` takes for the group. */
+  /** The argument of `help` for the group. */
   readonly keyword: string;
   readonly commands: readonly Command[];
 }
@@ -16,11 +16,12 @@ function groupHelp({ title, keyword, commands }: CommandGroup): string {
   return ` ${title} (help keyword '${keyword}'):\n${rows.join('')}`;
 }
 
-/** All groups, an empty line after each. */
+/** Lists all groups, with an empty line after each. */
 export function groupsHelp(groups: readonly CommandGroup[]): string {
   return groups.map((group) => `${groupHelp(group)}\n`).join('');
 }
 
+/** Returns the help of one command. */
 export function commandHelp({ name, help, description, options }: Command): string {
   const synopsis = [name, ...options.map((option) => SYNOPSIS[option.type](option.name))].join(' ');
   const rows = options.map((option) => `    ${optionColumn(option).padEnd(15)}  ${option.help}\n`).join('');
@@ -42,7 +43,7 @@ function optionColumn({ name, type }: OptionDef): string {
   return type === 'string' ? `--${name} <string>` : `[--${name}] <string>`;
 }
 
-/** The command `help`, which tells of all commands, of a group, or of one command. */
+/** The command `help`, which describes all commands, a group, or one command. */
 export function helpCommand(groups: () => readonly CommandGroup[]): Command {
   return command({
     name: 'help',

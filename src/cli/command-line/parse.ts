@@ -1,20 +1,21 @@
-/** virsh's rules for command lines (vshCommandParse): options by name or by place, and its words for what does not fit. */
+/** Parses command lines by virsh's rules (vshCommandParse): options by name or by position, and virsh's messages. */
 
 import { failure } from '../failure.ts';
 import type { Command, OptionDef } from './command.ts';
 
-/** An option of every command: what else is given does not matter then. */
+/** An option of every command; with it, missing arguments are accepted. */
 const HELP: OptionDef = { name: 'help', type: 'bool', help: 'print help for this function' };
 
-/** By option name: true, a string, or the strings of an argv. */
+/** Values by option name: true, a string, or the strings of an argv. */
 type Given = Map<string, true | string | string[]>;
 
+/** A command with its given options. */
 export interface ParsedCommand {
   readonly command: Command;
   readonly given: ReadonlyMap<string, true | string | readonly string[]>;
 }
 
-/** Reads a command and its arguments. Refuses, as virsh does before it does anything. */
+/** Reads a command and its arguments. Refuses what virsh refuses before it runs a command. */
 export function parseCommand(commands: readonly Command[], [name, ...args]: readonly string[]): ParsedCommand {
   const command = commands.find((known) => known.name === name);
   if (!command) throw failure(`unknown command: '${name}'`);
@@ -24,16 +25,16 @@ export function parseCommand(commands: readonly Command[], [name, ...args]: read
   return { command, given };
 }
 
-/** A command line as far as it goes. */
+/** A command line that may be incomplete. */
 export interface ReadArguments {
   readonly given: ParsedCommand['given'];
-  /** The option that came last, where its value has not come. */
+  /** The last option, if its value is missing. */
   readonly wanting: OptionDef | undefined;
-  /** The option that takes the next word without a name. */
+  /** The option that would take the next word by position. */
   readonly place: OptionDef | undefined;
 }
 
-/** Refuses what no further words could put right. */
+/** Reads arguments that may be incomplete. Refuses those that further words cannot complete. */
 export function readArguments(command: Command, words: readonly string[]): ReadArguments {
   const args = [...words];
   const given: Given = new Map();
@@ -57,7 +58,7 @@ export function readArguments(command: Command, words: readonly string[]): ReadA
   return { given, wanting: undefined, place: place() };
 }
 
-/** `--name` or `--name=value`. */
+/** Reads `--name` or `--name=value`. */
 function named(command: Command, arg: string, given: Given): { option: OptionDef; inline: string | undefined } {
   const [, name = '', inline] = /^--([^=]*)(?:=(.*))?$/s.exec(arg) ?? [];
   const option = [HELP, ...command.options].find((known) => known.name === name);
@@ -82,7 +83,10 @@ function requireAll({ name, options }: Command, given: ReadArguments['given']): 
   throw failure(missing.map((option) => `command '${name}' requires <${option.name}> option`).join('\nerror: '));
 }
 
-/** The values a command's `run` takes. An empty string is refused, where virsh refuses it: when the command runs. */
+/**
+ * Returns the values for a command's `run`. Refuses an empty string, at the moment when virsh refuses it: as the
+ * command runs.
+ */
 export function valuesOf({ command, given }: ParsedCommand): Readonly<Record<string, unknown>> {
   const values = command.options.map(({ name, type }) => {
     const value = given.get(name) ?? { bool: false, argv: [], data: undefined, string: undefined }[type];

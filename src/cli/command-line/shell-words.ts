@@ -1,19 +1,20 @@
-/** A command line as the shell sees it, up to the cursor: what completion has to go by. */
+/** Splits a command line up to the cursor as the shell does, for completion. */
 
 interface UnfinishedLine {
   /** The finished words, unquoted. */
   readonly words: readonly string[];
   /** The word at the cursor, unquoted; empty after a blank. */
   readonly current: string;
-  /** How many characters of it the shell takes for words of their own (COMP_WORDBREAKS), and will not replace. */
+  /** Number of its characters that the shell does not replace: up to a COMP_WORDBREAKS character, or to the open quote. */
   readonly kept: number;
-  /** A quote that is still open: what is inserted is not to be quoted again. */
+  /** The quote that is still open, or nothing. */
   readonly quote: string;
 }
 
 /** A quoted piece, a character after a backslash, a blank or a plain character. */
 const PIECE = /'([^']*)('|$)|"((?:\\.|[^"\\]|\\$)*)("|$)|\\(.?)|(\s+)|(.)/gsu;
 
+/** Reads a line that may be incomplete. */
 export function readLine(line: string): UnfinishedLine {
   const words: string[] = [];
   let current: string | undefined;
@@ -33,7 +34,14 @@ export function readLine(line: string): UnfinishedLine {
   return { words, current: current ?? '', kept, quote };
 }
 
-/** As a word of a command line; within an open quote as it is. */
-export function quoted(text: string, quote: string): string {
-  return quote ? text : text.replace(/[^\p{L}\p{N}\p{M}_@%+=:,./-]/gu, '\\$&');
+/** Characters that end a quote, or that the shell does not take literally inside it: `!` is history expansion. */
+const SPECIAL_INSIDE: Readonly<Record<string, RegExp>> = { "'": /'/, '"': /["$`\\!]/ };
+
+/**
+ * Returns the text to insert at the cursor, so that the shell reads it literally: escaped outside quotes, as it is inside an
+ * open quote. Returns nothing if the quote cannot hold it.
+ */
+export function completed(text: string, quote: string): readonly string[] {
+  if (quote) return SPECIAL_INSIDE[quote]?.test(text) ? [] : [text];
+  return [text.replace(/[^\p{L}\p{N}\p{M}_@%+=:,./-]/gu, '\\$&')];
 }

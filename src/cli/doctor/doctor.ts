@@ -1,4 +1,4 @@
-/** `xlsnap doctor`: how the daemon works, what its own recovery has left, in plain words, and the way out of each. */
+/** `xlsnap doctor`: reports how the daemon works, what its recovery could not finish, and the way out of each problem. */
 
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';
@@ -15,13 +15,13 @@ import { type Mended, mend } from './mend.ts';
 
 export const DOCTOR = command({
   name: 'doctor',
-  help: 'what interrupted operations have left, and the way out',
+  help: 'find what interrupted operations have left, and the way out',
   description:
     'Says how the daemon takes snapshots of running domains, and why that way. Lists operations that were interrupted and ' +
-    'are not mended, and files, images and snapshots that belong to nothing. Fails if something is wrong. --fix removes what is certainly left over: files that were never finished, and empty ' +
-    'folders. --orphans, with it, deletes snapshots whose metadata is gone: those whose memory is there, and those that ' +
-    'volumes of LVM and ZFS have. Nothing is removed of a ' +
-    'domain that an operation runs on. Locks end with their process: none can be left.',
+    'not recovered, and files, images and snapshots that belong to nothing. Fails if it finds a problem. --fix removes ' +
+    'what is certainly left over: unfinished files and empty folders. With --orphans it also deletes snapshots whose ' +
+    'metadata is gone: those whose memory exists, and those on volumes of LVM and ZFS. Removes nothing of a domain while ' +
+    'an operation runs on it. Locks end with their process: none can be left.',
   options: [
     { name: 'fix', type: 'bool', help: 'remove what is certainly left over' },
     { name: 'orphans', type: 'bool', help: 'with --fix: delete snapshots without metadata, too' },
@@ -38,17 +38,17 @@ export const DOCTOR = command({
     const status = await client.daemonStatus();
     if (status && !values.json) session.extra(daemonLine(status));
     const findings = [...daemonFindings(status, await client.getType()), ...(await examine(client, folders, journal))];
-    const told: (DoctorFinding & Mended)[] = [];
+    const reported: (DoctorFinding & Mended)[] = [];
     for (const finding of findings) {
       const mended = values.fix ? await mend(client, journal, folders, finding, values) : {};
-      told.push({ ...finding, ...mended });
+      reported.push({ ...finding, ...mended });
       if (mended.refused !== undefined) session.error(mended.refused);
       if (values.json) continue;
       if (mended.done === undefined) session.print(findingText(finding));
       else session.extra(`${mended.done}\n`);
     }
-    if (values.json) session.json(told.map(({ removal, orphan, ...finding }) => finding));
-    const problems = told.filter(({ level, done }) => level === 'problem' && done === undefined).length;
+    if (values.json) session.json(reported.map(({ removal, orphan, ...finding }) => finding));
+    const problems = reported.filter(({ level, done }) => level === 'problem' && done === undefined).length;
     if (problems > 0) throw failure(problems === 1 ? '1 problem found' : `${problems} problems found`);
     if (!values.json) session.extra('No problems found\n');
   },
@@ -58,7 +58,7 @@ function journalIn({ stateDir }: Folders, session: Session): FileJournal {
   return new FileJournal(stateDir, (text) => session.error(text));
 }
 
-/** Without the daemon nobody knows what is in use; but what it will have to mend is on the disk. */
+/** Connects to the daemon, without which files in use are not known. If it does not answer, prints the journal. */
 async function connected(session: Session, values: Parameters<typeof foldersOf>[0]): Promise<RpcClient> {
   try {
     return await session.client();
@@ -66,7 +66,7 @@ async function connected(session: Session, values: Parameters<typeof foldersOf>[
     const journal = journalIn(foldersWithoutDaemon(values, session), session);
     const records = await journal.records().catch(() => []);
     for (const { problem } of journalFindings({ records, working: new Set() })) {
-      session.print(findingText({ problem, wayOut: 'start xlsnapd, which mends what it can' }));
+      session.print(findingText({ problem, wayOut: 'start xlsnapd, which recovers what it can' }));
     }
     throw error;
   }

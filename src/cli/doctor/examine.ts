@@ -1,4 +1,4 @@
-/** Gathers all that the doctor judges by, and lets the rules speak. Reads only. */
+/** Gathers the facts and applies the doctor's rules to them. Reads only. */
 
 import { lstatSync, readFileSync } from 'node:fs';
 import { LibvirtError } from '../../errors.ts';
@@ -26,12 +26,13 @@ import { storedItems } from './folder-contents.ts';
 import { insideFindings, overlayFindings } from './image-rules.ts';
 import { foundVolumes, volumeFindings } from './volume-rules.ts';
 
+/** Returns the doctor's findings. Rejects if the daemon cannot be asked. */
 export async function examine(
   client: RpcClient,
   folders: Folders,
   journal: FileJournal,
 ): Promise<readonly DoctorFinding[]> {
-  // Files before snapshots: what a snapshot has written and then lists is listed when that is asked.
+  // Lists files before snapshots: a snapshot that is taken between the two is then listed, and its files are not reported.
   const memory = await storedItems(folders.memoryDir, 2);
   const metadata = await storedItems(folders.snapshotDir, 2);
   const volumes = await foundVolumes(client);
@@ -54,7 +55,7 @@ export async function examine(
   ];
 }
 
-/** What is spoken of with its memory, and deleted with it. */
+/** True for volumes that are reported, and deleted, with the memory of their snapshot. */
 function isOf(orphan: Orphan | undefined, ofMemory: readonly DoctorFinding[]): boolean {
   return ofMemory.some((other) => other.orphan?.uuid === orphan?.uuid && other.orphan?.snapshot === orphan?.snapshot);
 }
@@ -68,19 +69,19 @@ async function allDomains(client: RpcClient, { memoryDir }: Folders): Promise<re
   return domains;
 }
 
-/** The domains with a record that the daemon is at work on. */
+/** Returns the UUIDs of the domains with a record on which the daemon works now. */
 async function working(client: RpcClient, records: readonly JournalRecord[]): Promise<ReadonlySet<string>> {
   const uuids = new Set<string>();
   for (const record of records) {
     if (record instanceof LibvirtError) continue;
-    // A domain that is off and has no job is an error in libvirt.
+    // libvirt reports an error for a domain that is off and has no job.
     const stats = await client.getJobStats(record.domain, 0).catch(() => undefined);
     if (stats && stats.type !== 0) uuids.add(record.domain.uuid);
   }
   return uuids;
 }
 
-/** Of all domains, as they run and as they would start next, and of their snapshots. */
+/** Returns the images of all domains, as they run and as they would start next, and of their snapshots. */
 async function allImages(client: RpcClient, domains: readonly DomainFacts[]): Promise<readonly FoundImage[]> {
   const found = new Map<string, FoundImage>();
   for (const facts of domains) {
@@ -97,7 +98,7 @@ async function allImages(client: RpcClient, domains: readonly DomainFacts[]): Pr
 
 function isDocument(path: string): boolean {
   try {
-    // A pipe of that name would be waited for.
+    // Opening a pipe would wait for its writer.
     if (!lstatSync(path).isFile()) return false;
     readSnapshotEntry(readFileSync(path, 'utf8'));
     return true;

@@ -1,40 +1,43 @@
 /**
- * What is left over, and whose it is. Removable is only what is certainly ours and certainly unused: files that were never
- * finished, folders with nothing in them. Everything else is reported, with what its owner can do.
+ * Finds leftovers and their owners. Only what is certainly ours and unused may be removed: unfinished files and empty
+ * folders. Everything else is reported with what its owner can do.
  */
 
 import { LibvirtError } from '../../errors.ts';
 import type { LibxlDeviceDisk } from '../../model/libxl.ts';
 import type { Operation } from '../../model/phases.ts';
+import { shellCommand } from '../../model/shell-command.ts';
 import { virshCommand } from '../../model/virsh-command.ts';
 import type { FileJournal } from '../../store/journal.ts';
 import type { DomainFacts } from '../storage/domain-facts.ts';
 import type { Finding } from '../storage/finding.ts';
 import type { StoredItem } from './folder-contents.ts';
 
+/** A record of the journal, or the error of reading it. */
 export type JournalRecord = Awaited<ReturnType<FileJournal['records']>>[number];
 
 interface Removal {
   readonly path: string;
   readonly what: 'file' | 'empty folder';
-  /** Whose it is: nothing is removed of a domain that has a record in the journal. */
+  /** UUID of the owning domain: nothing is removed of a domain that has a record in the journal. */
   readonly uuid: string | undefined;
 }
 
-/** What is left of a snapshot whose metadata is gone: its RAM and what belongs to that, or snapshot volumes of its disks. */
+/** A snapshot whose metadata is gone: its memory with the disks that belong to it, or only snapshot volumes of its disks. */
 export type Orphan = { readonly uuid: string; readonly snapshot: string } & (
   | { readonly memoryPath: string; readonly disks?: undefined }
   | { readonly disks: readonly LibxlDeviceDisk[]; readonly memoryPath?: undefined }
 );
 
+/** A finding of the doctor. */
 export interface DoctorFinding extends Finding {
-  /** `note`: worth knowing, and nothing wrong. */
+  /** `note`: worth knowing, but not a problem. */
   readonly level: 'problem' | 'note';
   readonly removal?: Removal;
   readonly orphan?: Orphan;
 }
 
-/** All that is judged by. */
+/** The facts that the rules decide by. */
 export interface Known {
   readonly domains: readonly DomainFacts[];
   readonly records: readonly JournalRecord[];
@@ -44,13 +47,13 @@ export interface Known {
   readonly now: number;
 }
 
-/** What was written to so lately may be in somebody's hands yet. */
+/** A file changed more recently than this may still be in use. */
 const RECENT_MS = 60_000;
 
 const FIX = 'xlsnap doctor --fix removes it';
-const LATER = 'it was written to less than a minute ago: look again later';
+const LATER = 'it was changed less than a minute ago: look again later';
 
-const OPERATION_FIRST = 'first the operation that the journal has of this domain';
+const OPERATION_FIRST = 'first finish the operation that the journal has for this domain';
 
 const DOING: Readonly<Record<Operation, string>> = {
   create: 'taking',
@@ -59,26 +62,33 @@ const DOING: Readonly<Record<Operation, string>> = {
   redefine: 'redefining',
 };
 
-/** Every operation that has not ended, and how it is ended. */
+/** Reports every operation that has not ended, and how to finish it. */
 export function journalFindings({ records, working }: Pick<Known, 'records' | 'working'>): readonly DoctorFinding[] {
   return records.map((record): DoctorFinding => {
     if (record instanceof LibvirtError) {
-      return { level: 'problem', problem: record.detail, wayOut: 'as it says; xlsnapd leaves such a file alone' };
+      return {
+        level: 'problem',
+        problem: record.detail,
+        wayOut: 'see the message; xlsnapd does not touch such a file',
+      };
     }
     const { domain, operation, snapshot, flags, phase } = record;
     const what = `${DOING[operation]} snapshot '${snapshot}' of domain '${domain.name}'`;
     if (working.has(domain.uuid)) {
-      return { level: 'note', problem: `${what} is under way, in phase '${phase}'`, wayOut: 'none is needed' };
+      return { level: 'note', problem: `${what} is under way, in phase '${phase}'`, wayOut: 'none needed' };
     }
     const wayOut =
       operation === 'revert' || operation === 'delete'
-        ? virshCommand(operation, { domain: domain.name, snapshot, flags })
-        : "systemctl restart xlsnapd: it takes up what it has left, and says in its log why where it can't";
-    return { level: 'problem', problem: `${what} was interrupted in phase '${phase}' and is not mended`, wayOut };
+        ? virshCommand(operation, { domain, snapshot, flags })
+        : 'systemctl restart xlsnapd: it recovers what it can, and its log says why if it cannot';
+    return { level: 'problem', problem: `${what} was interrupted in phase '${phase}' and is not recovered`, wayOut };
   });
 }
 
-/** The folder of memory images: `<uuid>/<snapshot>.save`, and `<uuid>.save` while a domain is away. */
+/**
+ * Checks the folder of memory images: `<uuid>/<snapshot>.save`, and `<uuid>.save` while a domain is saved to work on
+ * its disks.
+ */
 export function memoryFindings(items: readonly StoredItem[], known: Known): readonly DoctorFinding[] {
   return items.flatMap((item) => {
     if (item.inside) return imagesFindings(item, item.inside, known);
@@ -95,11 +105,11 @@ function imagesFindings(folder: StoredItem, files: readonly StoredItem[], known:
   return files.flatMap((file) => {
     if (used.has(file.path)) return [];
     if (file.name.endsWith('.save.partial')) {
-      return [removable(file, uuid, `memory image '${file.path}' was never finished`, known)];
+      return [removable(file, uuid, `memory image '${file.path}' is unfinished`, known)];
     }
     const snapshot = stem(file.name, '.save');
     if (file.inside || snapshot === undefined) return [foreign(file)];
-    // Of an operation that has a record, the record speaks.
+    // The record of the operation is reported instead.
     if (hasRecord(known, uuid)) return [];
     return [domain ? orphan(file, domain, snapshot) : ofGoneDomain(file)];
   });
@@ -108,7 +118,7 @@ function imagesFindings(folder: StoredItem, files: readonly StoredItem[], known:
 function orphan({ path }: StoredItem, { domain }: DomainFacts, snapshot: string): DoctorFinding {
   return {
     level: 'problem',
-    problem: `memory image '${path}' is of a snapshot '${snapshot}' of domain '${domain.name}' that has no metadata`,
+    problem: `memory image '${path}' belongs to snapshot '${snapshot}' of domain '${domain.name}', which has no metadata`,
     wayOut:
       'define the snapshot again (virsh snapshot-create --redefine, xlsnap import); or xlsnap doctor --fix --orphans ' +
       'deletes it, memory and disks',
@@ -119,26 +129,31 @@ function orphan({ path }: StoredItem, { domain }: DomainFacts, snapshot: string)
 function ofGoneDomain({ path }: StoredItem): DoctorFinding {
   return {
     level: 'problem',
-    problem: `memory image '${path}' is of a domain that is not there`,
-    wayOut: `virsh restore '${path}' brings the domain back; where nobody wants it, remove the file`,
+    problem: `memory image '${path}' belongs to a domain that does not exist`,
+    wayOut: `remove the file if nobody needs the domain; to bring it back: ${shellCommand('virsh', 'restore', path)}`,
   };
 }
 
-/** A domain's RAM while its disks were worked on: of one that is active it is out of date, of one that is off it may be all. */
+/**
+ * Checks a domain's memory from work on its disks: out of date if the domain is active, perhaps the only copy if it is
+ * off.
+ */
 function scratchFindings(item: StoredItem, uuid: string, known: Known): readonly DoctorFinding[] {
   const domain = known.domains.find((each) => each.domain.uuid === uuid);
   if (hasRecord(known, uuid)) return [];
   if (!domain) return [ofGoneDomain(item)];
   const { name, id } = domain.domain;
   if (id >= 0) {
-    return [removable(item, uuid, `'${item.path}' is the memory of domain '${name}', which runs again since`, known)];
+    return [
+      removable(item, uuid, `'${item.path}' is the memory of domain '${name}', which has been started since`, known),
+    ];
   }
   const problem = `'${item.path}' is the memory of domain '${name}', which was saved to work on its disks and is off`;
-  const wayOut = `virsh restore '${item.path}', where the domain has not been started since; else remove the file`;
+  const wayOut = `remove the file if the domain has been started since; else: ${shellCommand('virsh', 'restore', item.path)}`;
   return [{ level: 'problem', problem, wayOut }];
 }
 
-/** The folder of metadata, libvirt's own: `<domain>/<snapshot>.xml`. `isDocument`: whether a file can be read as a snapshot. */
+/** Checks libvirt's folder of metadata: `<domain>/<snapshot>.xml`. `isDocument`: true if a file can be read as a snapshot. */
 export function metadataFindings(
   items: readonly StoredItem[],
   known: Known,
@@ -149,15 +164,15 @@ export function metadataFindings(
     const domain = known.domains.find((each) => each.domain.name === folder.name)?.domain;
     if (folder.inside.length === 0) return [removable(folder, domain?.uuid, `folder '${folder.path}' is empty`, known)];
     if (!domain) {
-      const problem = `folder '${folder.path}' holds metadata of a domain '${folder.name}' that is not there`;
-      const wayOut = 'define the domain again, under the UUID in the files; where nobody wants it, remove the folder';
+      const problem = `folder '${folder.path}' holds metadata of domain '${folder.name}', which does not exist`;
+      const wayOut = 'define the domain again, with the UUID in the files; or remove the folder if nobody needs it';
       return [{ level: 'problem', problem, wayOut } as const];
     }
     const names = new Set(folder.inside.map(({ name }) => name));
     return folder.inside.flatMap((file) => {
       const target = stem(file.name, '.new');
       if (target === undefined || (!names.has(target) && isDocument(file.path))) return [];
-      return [removable(file, domain.uuid, `metadata file '${file.path}' was never finished`, known)];
+      return [removable(file, domain.uuid, `metadata file '${file.path}' is unfinished`, known)];
     });
   });
 }
@@ -169,13 +184,14 @@ function removable(item: StoredItem, uuid: string | undefined, problem: string, 
   return { level: 'problem', problem, wayOut: FIX, removal: { path: item.path, what, uuid } };
 }
 
+/** True if the journal has a record of this domain. */
 export function hasRecord({ records }: Pick<Known, 'records'>, uuid: string | undefined): boolean {
   return records.some((record) => !(record instanceof LibvirtError) && record.domain.uuid === uuid);
 }
 
 function foreign({ path }: StoredItem): DoctorFinding {
-  const wayOut = 'xlsnapd does not know it and leaves it alone; remove it where nobody needs it';
-  return { level: 'note', problem: `'${path}' is not of xlsnapd`, wayOut };
+  const wayOut = 'xlsnapd does not know it and does not touch it; remove it if nobody needs it';
+  return { level: 'note', problem: `'${path}' is not a file of xlsnapd`, wayOut };
 }
 
 function stem(name: string, suffix: string): string | undefined {

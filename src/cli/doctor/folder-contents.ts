@@ -1,4 +1,4 @@
-/** What lies in the daemon's folders, as plain data. */
+/** Lists the daemon's folders as plain data. */
 
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,12 +6,13 @@ import { systemError } from '../../errors.ts';
 import { isMissing } from '../../store/atomic-file.ts';
 import { LOCK_FILE } from '../../store/folder-lock.ts';
 
+/** A file or folder. */
 export interface StoredItem {
   readonly path: string;
   readonly name: string;
-  /** When it was last written to, milliseconds since the epoch. */
+  /** Time of the last change, milliseconds since the epoch. */
   readonly changed: number;
-  /** What is in it; undefined for what is no folder. */
+  /** The contents of a folder; undefined for anything else. */
   readonly inside: readonly StoredItem[] | undefined;
 }
 

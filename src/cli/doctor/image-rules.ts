@@ -1,14 +1,15 @@
-/** Snapshots inside disk images, and layers over them, that nobody names. They may be anybody's: they are only reported. */
+/** Finds internal snapshots and overlays that no metadata names. Only reports them: they may belong to somebody else. */
 
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { imageInfo } from '../../disks/qemu/image-info.ts';
 import { isQcow2Image } from '../../disks/qemu/qcow2-table.ts';
+import { shellCommand } from '../../model/shell-command.ts';
 import type { FoundImage } from '../storage/disk-images.ts';
 import type { DomainFacts } from '../storage/domain-facts.ts';
 import type { DoctorFinding, Orphan } from './file-rules.ts';
 
-/** `images`: all those of all domains. `orphans`: those whose parts inside images are spoken of with their memory. */
+/** `images`: those of all domains. `orphans`: snapshots that are reported with their memory already. */
 export function insideFindings(
   domains: readonly DomainFacts[],
   images: readonly FoundImage[],
@@ -28,7 +29,7 @@ export function insideFindings(
       return {
         level: 'note',
         problem: `image '${path}' has an internal snapshot '${name}' that no domain's metadata names`,
-        wayOut: `leave it, or where nobody needs it, with the domain off: qemu-img snapshot -d '${name}' '${path}'`,
+        wayOut: `leave it; or if nobody needs it, while the domain is off: ${shellCommand('qemu-img', 'snapshot', '-d', name, path)}`,
       };
     }),
   );
@@ -38,7 +39,7 @@ function key(path: string, snapshot: string): string {
   return `${path}\0${snapshot}`;
 }
 
-/** Looks into the folders of the images that domains use. */
+/** Finds overlays in the folders of the images that domains use. */
 export async function overlayFindings(images: readonly FoundImage[]): Promise<readonly DoctorFinding[]> {
   const known = new Set(images.map(({ path }) => path));
   const findings: DoctorFinding[] = [];
@@ -51,8 +52,8 @@ export async function overlayFindings(images: readonly FoundImage[]): Promise<re
       if (!info?.backing || !known.has(info.backing.path)) continue;
       findings.push({
         level: 'note',
-        problem: `'${path}' is a layer over '${info.backing.path}', and no domain or snapshot names it`,
-        wayOut: 'leave it, or remove it where nobody needs it: what was written to it is in no other file',
+        problem: `'${path}' is an overlay of '${info.backing.path}' that no domain or snapshot names`,
+        wayOut: 'leave it; or remove it if nobody needs it: what was written to it is in no other file',
       });
     }
   }

@@ -1,4 +1,4 @@
-/** Removes what a finding is about, where that may be done. */
+/** Removes the file, folder or snapshot that a finding is about, if that is safe. */
 
 import { stat } from 'node:fs/promises';
 import { storedSnapshots } from '../../disks/backends.ts';
@@ -18,13 +18,13 @@ import { documentOf, readImage } from '../libxl-json/convert.ts';
 import { orNone } from '../session.ts';
 import { type DoctorFinding, hasRecord, type Orphan } from './file-rules.ts';
 
-/** What has been done, or why it could not be. Neither: the finding is not for the doctor to mend. */
+/** What was done, or why it could not be done. Neither is set if the doctor does not fix such findings. */
 export interface Mended {
   readonly done?: string;
   readonly refused?: string;
 }
 
-/** The journal is asked once more at the last moment: an operation may have begun since. `orphans`: those may go, too. */
+/** Fixes a finding. Reads the journal again first: an operation may have begun by now. `orphans`: delete those, too. */
 export async function mend(
   client: RpcClient,
   journal: FileJournal,
@@ -35,7 +35,7 @@ export async function mend(
   const target = removal ?? (orphans ? orphan : undefined);
   if (!target) return {};
   if (hasRecord({ records: await journal.records() }, target.uuid)) {
-    return { refused: 'an operation has begun on that domain: nothing of it is removed' };
+    return { refused: 'an operation has begun on that domain: removed nothing of it' };
   }
   try {
     if (removal) {
@@ -51,8 +51,8 @@ export async function mend(
 }
 
 /**
- * The snapshot is defined again and then deleted by the daemon, who can do that while the domain runs: its memory, and in
- * the images of that time the internal snapshots of its name, or the volumes. What fails leaves it without metadata again.
+ * Redefines the snapshot and lets the daemon delete it, which it can do while the domain runs: its memory and, in the images
+ * that it was taken of, the internal snapshots of its name, or the volumes. If that fails, removes the metadata again.
  */
 async function deleteOrphan(client: RpcClient, domain: DomainRef, orphan: Orphan, memoryDir: string): Promise<string> {
   const { snapshot: name, memoryPath, disks: volumes } = orphan;

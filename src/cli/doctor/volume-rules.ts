@@ -47,7 +47,7 @@ export function volumeFindings(found: readonly FoundVolume[], known: Known): rea
     const all = volumes.map(({ place }) => `'${place}'`).join(', ');
     return {
       level: 'problem',
-      problem: `${all}: of a snapshot '${snapshot}' of domain '${domain.name}' that has no metadata`,
+      problem: `${all}: ${volumes.length === 1 ? 'belongs' : 'belong'} to snapshot '${snapshot}' of domain '${domain.name}', which has no metadata`,
       wayOut:
         'define the snapshot again (virsh snapshot-create --redefine); or xlsnap doctor --fix --orphans deletes it',
       orphan: { uuid: domain.uuid, snapshot, disks: volumes.map(({ disk }) => disk) },

@@ -1,4 +1,4 @@
-/** What an installation puts into a host besides the package itself: files of packaging/ with this host's paths in them. */
+/** The files that an installation adds to a host besides the package: those of packaging/ with this host's paths. */
 
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -20,11 +20,11 @@ interface InstalledLink {
   readonly purpose: string;
 }
 
-/** What differs from host to host. */
+/** The settings that differ between hosts. */
 interface HostFacts {
   /** Group of the sockets. */
   readonly group: string;
-  /** The daemon's --upstream; undefined: it looks for itself. */
+  /** The daemon's --upstream; undefined: the daemon finds the socket itself. */
   readonly upstream: string | undefined;
 }
 
@@ -50,20 +50,20 @@ const FILES: readonly { readonly from: string; readonly to: string; readonly pur
   { from: 'org.xlsnap.conf', to: BUS_POLICIES, purpose: 'who may speak with xlsnapd on the system bus' },
 ];
 
-/** What `systemctl enable` would make of the units' [Install] sections. */
+/** The links that `systemctl enable` would make from the units' [Install] sections. */
 const ENABLED: readonly { readonly unit: string; readonly by: string }[] = [
   { unit: 'xlsnapd.service', by: 'multi-user.target' },
   { unit: 'xlsnapd.socket', by: 'sockets.target' },
   { unit: 'xlsnapd-ro.socket', by: 'sockets.target' },
 ];
 
-/** The daemon of this very package, run by this very Node: neither is looked for in a PATH. */
+/** Returns the command of this package's daemon, run by this Node: neither is searched in PATH. */
 export function daemonCommand(upstream: string | undefined): readonly string[] {
   const daemon = resolve(import.meta.dirname, '../../daemon/main.js');
   return [process.execPath, daemon, ...(upstream === undefined ? [] : ['--upstream', upstream])];
 }
 
-/** Everything, in the order in which it is written; it is removed in the opposite one. */
+/** Returns everything in the order of writing; it is removed in the opposite order. */
 export async function installedOn({ group, upstream }: HostFacts): Promise<readonly Installed[]> {
   const values: Readonly<Record<string, string>> = {
     '@XLSNAPD@': daemonCommand(upstream).map(unitWord).join(' '),

@@ -1,9 +1,10 @@
-/** `xlsnap install` and `xlsnap uninstall`: xlsnapd as a service of this host, and what they did, line by line. */
+/** `xlsnap install` and `xlsnap uninstall`: set up xlsnapd as a service of this host and report each step. */
 
 import { existsSync } from 'node:fs';
 import { chmod, lstat, readFile, readlink, symlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { LibvirtError, systemError } from '../../errors.ts';
+import { shellCommand } from '../../model/shell-command.ts';
 import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '../../store/atomic-file.ts';
 import { defaultFolders } from '../../store/default-folders.ts';
 import { command, JSON_OPTION, type Values } from '../command-line/command.ts';
@@ -11,7 +12,7 @@ import type { Session } from '../session.ts';
 import { daemonCommand, type Installed, installedOn } from './files.ts';
 import { isBooted, reload, type Systemctl, startUnits, systemctl } from './units.ts';
 
-/** Group that may use libvirt on this host, where the host has it. */
+/** The group that may use libvirt on this host, if it exists. */
 const GROUP = 'libvirt';
 
 const ROOT = { name: 'root', type: 'string', named: true, help: 'the host is in this folder (for packages)' } as const;
@@ -21,15 +22,15 @@ export const INSTALL = command({
   name: 'install',
   help: 'make xlsnapd a service of this host',
   description:
-    "Writes xlsnapd's systemd units and the drop-ins that give it libvirt's place for xen:///system, starts it where " +
-    'systemd runs, and says what it did. What is there already is brought up to date.',
+    "Writes xlsnapd's systemd units and the drop-ins that give it libvirt's place for xen:///system, starts it " +
+    'if systemd runs, and reports what it did. Updates an existing installation.',
   options: [
     DRY_RUN,
     {
       name: 'upstream',
       type: 'string',
       named: true,
-      help: 'socket of the libvirt daemon behind xlsnapd, where it is not to look for itself',
+      help: 'socket of the libvirt daemon behind xlsnapd (default: it finds the socket itself)',
     },
     ROOT,
     JSON_OPTION,
@@ -47,7 +48,7 @@ export const INSTALL = command({
     if (root !== undefined) return;
     if (isBooted()) await startUnits(host.systemctl);
     else {
-      const line = daemonCommand(upstream).join(' ');
+      const line = shellCommand(...daemonCommand(upstream));
       host.say('note:', `systemd does not run here: nothing was started. Without systemd, start as root: ${line}`);
     }
   },
@@ -58,7 +59,7 @@ export const UNINSTALL = command({
   help: 'undo what install has done',
   description:
     'Stops xlsnapd and removes what install has written; clients of xen:///system then reach libvirt itself. Snapshots ' +
-    'stay, and it is said where they are.',
+    'stay; their folders are listed.',
   options: [DRY_RUN, ROOT, JSON_OPTION],
   async run(values, session) {
     using host = new InstalledHost(values, session);
@@ -73,21 +74,21 @@ export const UNINSTALL = command({
   },
 });
 
-/** In a folder of drop-ins or of links, as systemctl too makes and removes them. */
+/** A file in a folder of drop-ins or of links, which systemctl also creates and removes. */
 const MADE_FOLDER = /\.(socket\.d|wants)\/[^/]+$/;
 
-/** What has been done, by the word that says so, and by the words where it only would be. */
+/** The words for each step, and for the same step with --dry-run. */
 const STEPS = { wrote: 'would write', removed: 'would remove', ran: 'would run', kept: 'kept' } as const;
 
 type Step = keyof typeof STEPS | 'as it is:' | 'note:';
 
-/** The host that is changed, or that would be: everything that is done to it is said, at once or as JSON at the end. */
+/** The host that is changed, or would be with --dry-run. Reports every step, at once or as JSON at the end. */
 class InstalledHost implements Disposable {
   readonly #root: string;
   readonly #dry: boolean;
   readonly #session: Session;
   readonly #json: { readonly step: string; readonly what: string; readonly purpose?: string }[] | undefined;
-  /** Runs it, and says so. */
+  /** Runs systemctl and reports it. */
   readonly systemctl: Systemctl;
 
   constructor(values: Values<readonly [typeof DRY_RUN, typeof ROOT, typeof JSON_OPTION]>, session: Session) {
@@ -128,7 +129,7 @@ class InstalledHost implements Disposable {
     this.say('wrote', thing.path, thing.purpose);
   }
 
-  /** Removes it whatever it says by now, and the folder of a drop-in or of links when nothing else is in it. */
+  /** Removes the file, even if it was changed, and the folder of a drop-in or of links if it becomes empty. */
   async remove(thing: Installed): Promise<void> {
     if (!(await this.has(thing))) return;
     if (!this.#dry) await remove(this.#on(thing.path));
@@ -182,7 +183,7 @@ async function remove(path: string): Promise<void> {
   if (MADE_FOLDER.test(path)) await removeEmptyFolder(dirname(path));
 }
 
-/** What is there in its place; undefined where that is nothing, or something else. */
+/** Returns the existing content; undefined if there is none, or the thing is of another kind. */
 async function contentOf({ kind }: Installed, path: string): Promise<string | undefined> {
   return await (kind === 'file' ? readFile(path, 'utf8') : readlink(path)).catch(() => undefined);
 }

@@ -1,4 +1,4 @@
-/** systemd's part of an installation: the order in which units must be stopped and started. */
+/** Controls systemd during an installation: stops and starts units in the right order. */
 
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -32,10 +32,10 @@ function failed(words: readonly string[], reason: string, cause: Error): Libvirt
 /** Those of the modular xen daemon. */
 const VIRTXEND_SOCKETS = ['virtxend.socket', 'virtxend-ro.socket', 'virtxend-admin.socket'];
 
-/** Brings units up that were written just now. A daemon that runs already is a new one afterwards. */
+/** Starts units that were just written. Restarts a daemon that runs already. */
 export async function startUnits(run: Systemctl): Promise<void> {
   await reload(run);
-  // Sockets of a service that runs cannot be bound anew.
+  // Sockets of a running service cannot be bound again.
   await run('stop', 'xlsnapd.service');
   await run('restart', 'xlsnapd.socket', 'xlsnapd-ro.socket');
   await run('start', 'xlsnapd.service');
@@ -43,7 +43,7 @@ export async function startUnits(run: Systemctl): Promise<void> {
 
 /**
  * Makes systemd read what was written or removed. Sockets of virtxend that are in use move with it: they are closed
- * first, while systemd still knows which files to take away. Guests run on (virtxend's own KillMode=process).
+ * first, while systemd still knows which files to remove. Guests keep running (virtxend's own KillMode=process).
  */
 export async function reload(run: Systemctl): Promise<void> {
   const inUse: string[] = [];

@@ -1,7 +1,7 @@
 /**
- * A snapshot between libvirt's document and libxl's struct (schemas/libxl_snapshot.idl). The struct has no place for a
- * description, a state, a parent and definitions: those are found again where they can be, in the memory image's own
- * header and in the domain as it is.
+ * Converts a snapshot between libvirt's document and libxl's struct (schemas/libxl_snapshot.idl). The struct has no
+ * description, state, parent and definitions: an import takes them from the memory image's header and from the domain's
+ * present definition.
  */
 
 import { stat } from 'node:fs/promises';
@@ -22,7 +22,7 @@ import { withDiskImages } from '../../xml/domain/images.ts';
 import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import { memoryPath } from '../storage/domain-facts.ts';
 
-/** What a save would have returned. Sizes and backing images are left out where they are not to be seen. */
+/** Returns the struct that a save would have returned. Leaves out sizes and backing images that cannot be read. */
 export async function libxlSnapshotOf(
   domain: DomainRef,
   snapshot: SnapshotDef,
@@ -53,9 +53,9 @@ async function backingOf(path: string | undefined, format: string | undefined): 
 }
 
 /**
- * The snapshot to be redefined: of the domain that it was taken of, child of the one that is current now. What has memory
- * was running; what has none and lies inside the images was shut off, in layers over them it was running. Passwords
- * are not kept in memory images, and so are missing in the definition from there.
+ * Returns the snapshot to be redefined, as a child of the present current one. A snapshot with memory was taken of a running
+ * domain; one without, inside the images, of a domain that was off; one with overlays is disk-only. Memory images do not
+ * hold passwords, so the definition from there lacks them.
  */
 export async function documentOf(
   client: RpcClient,
@@ -84,13 +84,13 @@ export async function documentOf(
   };
 }
 
-/** A memory image, if it is no link in a folder of ours. */
+/** Reads a memory image. Refuses a symbolic link in our folder. */
 export async function readImage(path: string, memoryDir: string): ReturnType<typeof readMemoryImage> {
   await new MemoryFiles(memoryDir).check(path);
   return await readMemoryImage(path);
 }
 
-/** The images that the disks stood on: layers may have come over them since. */
+/** Returns the disks' images at the time of the snapshot; they may have overlays now. */
 function imagesOfThen(disks: readonly LibxlDiskSnapshotResult[]): ReadonlyMap<string, DiskImage> {
   return new Map(
     disks.flatMap(({ disk: { vdev, pdev_path, format } }) =>
@@ -110,14 +110,14 @@ function memoryOf(
   if (memory_path === undefined) {
     throw new LibvirtError(
       'INVALID_ARG',
-      `snapshot '${name}' of domain '${domain.name}' has memory and no memory_path`,
+      `snapshot '${name}' of domain '${domain.name}' has memory but no memory_path`,
     );
   }
   const isOurs = memory_path === new MemoryFiles(memoryDir).path(domain, name);
   return isOurs ? { location: 'internal' } : { location: 'external', file: memory_path };
 }
 
-/** Every disk of the definition: a disk that the struct does not name was not part of the snapshot. */
+/** Returns every disk of the definition: a disk that the struct does not name was not captured. */
 function allDisks(definition: XmlElement, captured: readonly LibxlDiskSnapshotResult[]): readonly DiskSnapshot[] {
   const targets = domainDisks(definition).map(({ target }) => target);
   const unknown = captured.find(({ disk }) => !targets.includes(disk.vdev));

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { systemError } from '../../errors.ts';
 import { DOMAIN_SNAPSHOT, DOMAIN_SNAPSHOT_ARGS, fromLibxlJson, toLibxlJson } from '../../libxl/structs.ts';
 import { CREATE } from '../../model/flags.ts';
+import { domainCommand } from '../../model/shell-command.ts';
 import { MemoryFiles } from '../../store/memory-folder.ts';
 import { domainDisks } from '../../xml/domain/disks.ts';
 import { toSnapshotArgs } from '../../xml/snapshot/libxl-args.ts';
@@ -24,8 +25,8 @@ export const EXPORT = command({
   options: [
     DOMAIN,
     { name: 'snapshot', type: 'data', help: 'snapshot name', completes: 'snapshot' },
-    { name: 'libxl-json', type: 'bool', help: 'as libxl-json, which is the only form there is' },
-    { name: 'args', type: 'bool', help: 'the parameters in place of the result' },
+    { name: 'libxl-json', type: 'bool', help: 'as libxl-json, the only format' },
+    { name: 'args', type: 'bool', help: 'print the parameters instead of the result' },
     MEMORY_DIR,
   ],
   async run(values, session) {
@@ -50,8 +51,8 @@ export const IMPORT = command({
   name: 'import',
   help: "make a snapshot known again from libxl's struct",
   description:
-    'Reads libxl_domain_snapshot as libxl-json, as export prints it, and redefines the snapshot: its data must be there, its ' +
-    'metadata must not. What libxl has no word for is taken from the memory image and from the domain as it is.',
+    'Reads libxl_domain_snapshot as libxl-json, as export prints it, and redefines the snapshot: its data must exist, its ' +
+    'metadata must not. Takes what the struct does not hold from the memory image and from the domain.',
   options: [
     DOMAIN,
     { name: 'file', type: 'data', help: 'file with libxl-json' },
@@ -68,8 +69,9 @@ export const IMPORT = command({
     const struct = fromLibxlJson(DOMAIN_SNAPSHOT, json);
     const { name } = struct;
     if (await client.snapshots.lookupByName(domain, name, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'))) {
-      const wayOut = `xlsnap snapshot-delete ${domain.name} ${name} --metadata forgets it and keeps its data`;
-      throw failure(`snapshot '${name}' of domain '${domain.name}' is there already: ${wayOut}`);
+      const deletion = { command: 'snapshot-delete', domain, args: [name], options: ['--metadata'] };
+      const wayOut = `to delete its metadata and keep its data: ${domainCommand({ program: 'xlsnap', ...deletion })}`;
+      throw failure(`snapshot '${name}' of domain '${domain.name}' already exists: ${wayOut}`);
     }
     const { memoryDir } = await foldersOf(values, session);
     const document = writeSnapshot(await documentOf(client, domain, struct, memoryDir), { secure: true });

@@ -12,13 +12,13 @@ const HELP = [
 
 type Reedit = 'y' | 'n' | 'f';
 
-/** Asks on the terminal that standard input is. Ctrl-C is no. */
+/** Asks on standard input, which must be a terminal. Ctrl-C means no. */
 export async function askReedit(session: Session, message: string): Promise<Reedit> {
   const { stdin } = process;
   stdin.setRawMode(true).resume();
   try {
     for (;;) {
-      session.print(`\r${message} Try again? [y,n,f,?]: `);
+      session.draw(`\r${message} Try again? [y,n,f,?]: `);
       const [key] = (await once(stdin, 'data')) as [Buffer];
       const answer = key.toString()[0]?.toLowerCase();
       if (answer === '\x03') return 'n';
@@ -27,6 +27,6 @@ export async function askReedit(session: Session, message: string): Promise<Reed
     }
   } finally {
     stdin.setRawMode(false).pause();
-    session.print('\r\n');
+    session.draw('\r\n');
   }
 }

@@ -1,4 +1,4 @@
-/** A text in the user's editor (vshEditFile): $VISUAL or $EDITOR, on a file that nobody else can read. */
+/** Edits a text in the user's editor (vshEditFile): $VISUAL or $EDITOR, on a file that only the user can read. */
 
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -10,9 +10,13 @@ import { LibvirtError, systemError } from '../../errors.ts';
 import { failure } from '../failure.ts';
 
 const DEFAULT_EDITOR = 'vi';
-/** An editor of nothing else is run as it is; anything else is a command for the shell. The file's name is never one. */
+/**
+ * An editor of only these characters is run directly; any other is a command for the shell. The file's name must
+ * consist of them.
+ */
 const PLAIN = /^[\w\-/.:@]+$/;
 
+/** A temporary file, removed when disposed of. */
 export class EditedFile implements AsyncDisposable {
   readonly #path: string;
 
@@ -26,7 +30,7 @@ export class EditedFile implements AsyncDisposable {
     return new EditedFile(path);
   }
 
-  /** Lets the user edit it, and resolves with the text as it is then. */
+  /** Runs the editor and returns the text afterwards. */
   async edit(env: NodeJS.ProcessEnv): Promise<string> {
     process.on('SIGINT', leaveToEditor);
     try {
@@ -42,7 +46,7 @@ export class EditedFile implements AsyncDisposable {
   }
 }
 
-/** Ctrl-C means the editor, which has the terminal: were it to end this program, the file would stay. */
+/** Ignores Ctrl-C while the editor has the terminal: otherwise this program would end and leave the file behind. */
 function leaveToEditor(): void {}
 
 async function run(editor: string, path: string): Promise<void> {

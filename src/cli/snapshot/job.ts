@@ -1,6 +1,6 @@
 /**
- * A call that takes its time: what it has done so far is shown on a terminal, and Ctrl-C takes it back. Both go over a
- * connection of their own, since the first one's call is under way.
+ * Runs a long call: shows its progress on a terminal and aborts it on Ctrl-C. Both use another connection, since the first
+ * one is busy with the call.
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,14 +9,14 @@ import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Session } from '../session.ts';
 import { progressLine, type Sample, sampleOf, summaryLine } from './progress.ts';
 
-/** How often the daemon is asked. */
+/** Interval between two questions to the daemon. */
 const POLL_MS = 250;
 /** VIR_DOMAIN_JOB_STATS_COMPLETED, and _KEEP_COMPLETED: others may want to read it, too. */
 const COMPLETED = 0x3;
 /** VIR_DOMAIN_JOB_NONE. */
 const NO_JOB = 0;
 
-/** Runs `work`, which is a job on the domain, with progress and Ctrl-C. What `work` rejects with, this rejects with. */
+/** Runs `work`, a job on the domain, with progress and Ctrl-C. Rejects as `work` does. */
 export async function runJob<T>(session: Session, domain: DomainRef, work: () => Promise<T>): Promise<T> {
   const ended = new AbortController();
   using interrupts = onInterrupt(session, domain, ended.signal);
@@ -43,11 +43,11 @@ async function showProgress(
     const summary = summaryLine(await client.getJobStats(domain, COMPLETED));
     if (summary !== undefined) session.note(summary);
   } catch {
-    // A job that cannot be watched goes on all the same; what it fails with is told by whoever waits for it.
+    // The job runs even if its progress cannot be shown; runJob() rejects with the job's own error.
   }
 }
 
-/** Until the job has ended; nothing while there is no memory to show. */
+/** Shows the bar until the job has ended; shows nothing while no memory is written. */
 async function showBar(session: Session, client: RpcClient, domain: DomainRef, ended: AbortSignal): Promise<void> {
   let first: Sample | undefined;
   while (!ended.aborted) {
@@ -63,13 +63,13 @@ interface Interrupts extends Disposable {
   readonly aborting: Promise<void> | undefined;
 }
 
-/** The first Ctrl-C aborts the job, the second leaves at once. */
+/** Aborts the job on the first Ctrl-C; quits at once on the second. */
 function onInterrupt(session: Session, domain: DomainRef, ended: AbortSignal): Interrupts {
   let aborting: Promise<void> | undefined;
   const interrupt = (): void => {
     if (aborting) session.leave();
     session.interrupted = true;
-    session.note('taking it back; a second Ctrl-C leaves at once, and the daemon goes on alone');
+    session.note('cancelling; press Ctrl-C again to quit and let the daemon finish');
     aborting = abort(session, domain, ended).catch((error) => session.error((error as Error).message));
   };
   process.on('SIGINT', interrupt);
@@ -81,7 +81,7 @@ function onInterrupt(session: Session, domain: DomainRef, ended: AbortSignal): I
   };
 }
 
-/** Waits for the job to have its turn, unless it ends by itself. Rejects where the daemon says that it is too late. */
+/** Waits until the job starts, unless it ends first, and aborts it. Rejects if the daemon says that it is too late. */
 async function abort(session: Session, domain: DomainRef, ended: AbortSignal): Promise<void> {
   using client = await session.connect();
   while (!ended.aborted) {

@@ -1,22 +1,22 @@
-/** What a job's statistics look like on a terminal: a bar with bytes, percent and rate, and a line when it has ended. */
+/** Formats a job's statistics for a terminal: a bar with bytes, percent and rate, and a line at the end. */
 
 import type { JobStats } from '../../rpc/client/client.ts';
 import { formatBytes } from '../terminal/quantities.ts';
 
-/** How far the memory was at one moment. */
+/** The progress of the memory at one moment. */
 export interface Sample {
   /** Bytes. */
   readonly done: number;
   readonly total: number;
-  /** Milliseconds, of a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly at: number;
 }
 
 const BAR_MAX = 40;
-/** Where the terminal does not say how wide it is. */
+/** Used if the terminal does not report its width. */
 const COLUMNS = 80;
 
-/** Nothing where no memory is written (yet). */
+/** Returns undefined while no memory is written. */
 export function sampleOf(stats: JobStats, at: number): Sample | undefined {
   const total = parameter(stats, 'memory_total');
   const done = parameter(stats, 'memory_processed');
@@ -28,7 +28,7 @@ function parameter({ params }: JobStats, name: string): number | undefined {
   return value === undefined ? undefined : Number(value);
 }
 
-/** `Writing memory [=====>    ]  45% 120.00 MiB of 256.00 MiB, 80.10 MiB/s`, in less than a terminal's line. */
+/** `Writing memory [=====>    ]  45% 120.00 MiB of 256.00 MiB, 80.10 MiB/s`, shorter than a terminal's line. */
 export function progressLine(first: Sample, last: Sample, columns: number | undefined): string {
   const part = Math.min(1, last.done / last.total);
   const percent = `${Math.floor(part * 100)}%`.padStart(4);
@@ -42,8 +42,8 @@ export function progressLine(first: Sample, last: Sample, columns: number | unde
 }
 
 /**
- * `Memory: 256.00 MiB in 3.2 s, 80.10 MiB/s; the guest was paused for 41 ms`, of a job that is done. The pause only where
- * the daemon tells it; nothing where no memory was written.
+ * `Memory: 256.00 MiB in 3.2 s, 80.10 MiB/s; the guest was paused for 41 ms`, for a completed job. Includes the
+ * pause if the daemon reports it. Returns undefined if no memory was written.
  */
 export function summaryLine(completed: JobStats): string | undefined {
   const done = parameter(completed, 'memory_processed');
@@ -54,7 +54,7 @@ export function summaryLine(completed: JobStats): string | undefined {
   return pause === undefined ? written : `${written}; the guest was paused for ${seconds(pause)}`;
 }
 
-/** `, 80.10 MiB/s`, where there is one. */
+/** Returns `, 80.10 MiB/s`, or nothing if it is unknown. */
 function rate(bytes: number, ms: number): string {
   return ms > 0 && bytes > 0 ? `, ${formatBytes((bytes * 1000) / ms)}/s` : '';
 }

@@ -1,8 +1,9 @@
-/** What virsh shows of a snapshot, read from the document that the daemon gives. */
+/** Reads from a snapshot's document what virsh shows. */
 
 import { childAt, childElements, textAt, type XmlElement } from '../../model/element.ts';
 import { parseXml } from '../../xml/engine/parse.ts';
 
+/** The parts of a `<domainsnapshot>` that commands print. */
 export interface SnapshotDocument {
   readonly name: string;
   readonly description?: string;
@@ -26,7 +27,7 @@ interface DiskPart {
   readonly source?: string;
 }
 
-/** Any driver's document: what is missing is left out, and nothing is refused but what is no XML. */
+/** Reads any driver's document. Leaves out missing parts; refuses only malformed XML. */
 export function readDocument(xml: string): SnapshotDocument {
   const root = parseXml(xml, 'domain_snapshot');
   const description = textAt(root, 'description');
@@ -51,7 +52,7 @@ function diskPart(disk: XmlElement): DiskPart {
   return { name, ...(snapshot !== undefined && { snapshot }), ...(source !== undefined && { source }) };
 }
 
-/** Documents of libvirt before 1.0.1 have no `<memory>`: then a snapshot of disks alone was the only external one. */
+/** Documents of libvirt before 1.0.1 have no `<memory>`; at that time only disk-only snapshots were external. */
 function isExternal(root: XmlElement): boolean {
   const memory = childAt(root, 'memory');
   if (!memory) return textAt(root, 'state') === 'disk-snapshot';

@@ -1,4 +1,4 @@
-/** `snapshot-dumpxml` and `snapshot-current`: the document itself. */
+/** `snapshot-dumpxml` and `snapshot-current`. */
 
 import { CREATE, XML } from '../../model/flags.ts';
 import { selectXml } from '../../xml/engine/xpath.ts';

@@ -1,4 +1,4 @@
-/** `snapshot-edit`: the document in an editor, and redefined from what comes back. */
+/** `snapshot-edit`: edits the document and redefines the snapshot from the result. */
 
 import { asLibvirtError, type LibvirtError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
@@ -49,7 +49,7 @@ interface Editing {
   readonly snapshots: SnapshotCalls;
   readonly domain: DomainRef;
   readonly snapshot: SnapshotRef;
-  /** The edited snapshot is to be the current one; then it is redefined even where nothing was changed. */
+  /** Makes the edited snapshot the current one, and redefines it even if nothing was changed. */
   readonly setCurrent: boolean;
 }
 
@@ -59,7 +59,7 @@ type Outcome =
   | { readonly kind: 'edited'; readonly snapshot: SnapshotRef }
   | { readonly kind: 'refused'; readonly message: string; readonly error: LibvirtError };
 
-/** What came of it, and how virsh says so. Undefined where the user has thrown the changes away. */
+/** Returns the edited snapshot with virsh's message, or undefined if the user threw the changes away. */
 async function change(
   session: Session,
   editing: Editing,
@@ -74,7 +74,10 @@ async function change(
   return { snapshot: outcome.snapshot, text: await settle(snapshots, snapshot, outcome.snapshot, options) };
 }
 
-/** Until the document is taken, nothing is left to do, or the user has had enough. Without a terminal the first refusal is the last. */
+/**
+ * Edits until the document is accepted, is unchanged, or the user gives up. Without a terminal, rejects with the first
+ * refusal.
+ */
 async function edit(session: Session, editing: Editing): Promise<Exclude<Outcome, { kind: 'refused' }>> {
   const { snapshots, snapshot, setCurrent } = editing;
   const read = () => snapshots.getXMLDesc(snapshot, XML.SECURE);
@@ -107,7 +110,7 @@ async function redefine({ snapshots, domain, setCurrent }: Editing, text: string
   }
 }
 
-/** What a new name in the document means is for the options to say; a snapshot that has not been asked for goes again. */
+/** Applies --rename or --clone to a new name in the document; without them, deletes the snapshot of that name again. */
 async function settle(
   snapshots: SnapshotCalls,
   before: SnapshotRef,

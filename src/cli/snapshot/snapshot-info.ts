@@ -1,4 +1,4 @@
-/** `snapshot-info` and `snapshot-parent`: what is known of one snapshot. */
+/** `snapshot-info` and `snapshot-parent`. */
 
 import { LIST } from '../../model/flags.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';

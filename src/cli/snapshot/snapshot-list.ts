@@ -11,7 +11,7 @@ import { readDocument, type SnapshotDocument } from './snapshot-document.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 import { type Branch, formatBranches } from './virsh-tree.ts';
 
-/** Options that are bits of the call; those of the first group cannot go with `--tree`. */
+/** Options that are bits of the call; those in FILTERS cannot be combined with `--tree`. */
 const FILTERS = {
   leaves: LIST.LEAVES,
   'no-leaves': LIST.NO_LEAVES,
@@ -81,7 +81,7 @@ export const SNAPSHOT_LIST = command({
   },
 });
 
-/** The same as JSON, or as text. */
+/** Prints a value as JSON, or as text. */
 function show<T>(session: Session, json: boolean, value: T, format: (value: T) => string): void {
   if (json) session.json(value);
   else session.print(format(value));
@@ -122,7 +122,7 @@ async function collect(
   return flags & LIST.TOPOLOGICAL ? found : [...found].sort(byName);
 }
 
-/** strcasecmp: bytes, where only ASCII letters have a case. */
+/** strcasecmp: compares bytes, ignoring the case of ASCII letters only. */
 function byName(a: { readonly name: string }, b: { readonly name: string }): number {
   const [first, second] = [a, b].map(({ name }) =>
     Buffer.from(name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())),
@@ -130,7 +130,7 @@ function byName(a: { readonly name: string }, b: { readonly name: string }): num
   return Buffer.compare(first as Buffer, second as Buffer);
 }
 
-/** Where a list starts at a snapshot, the tree has this one for its root. */
+/** Returns the nodes of the tree; `start`, if given, is its root. */
 async function branches(
   snapshots: SnapshotCalls,
   found: readonly SnapshotRef[],
@@ -143,7 +143,7 @@ async function branches(
   return start ? [...hanging, { name: start.name }].sort(byName) : hanging;
 }
 
-/** Undefined for a snapshot that was deleted since the list was made. */
+/** Returns undefined for a snapshot that was deleted after the list was made. */
 async function documentOf(snapshots: SnapshotCalls, snapshot: SnapshotRef): Promise<SnapshotDocument | undefined> {
   const xml = await snapshots.getXMLDesc(snapshot, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'));
   return xml === undefined ? undefined : readDocument(xml);
@@ -160,7 +160,7 @@ function table(all: readonly SnapshotDocument[], withParent: boolean, quiet: boo
   return formatTable(headline, rows, { quiet });
 }
 
-/** `2026-11-24 13:44:52 +0000`. */
+/** Formats local time: `2026-11-24 13:44:52 +0000`. */
 function localTime(seconds: number): string {
   const time = new Date(seconds * 1000);
   const offset = -time.getTimezoneOffset();

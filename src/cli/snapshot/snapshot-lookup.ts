@@ -1,4 +1,4 @@
-/** Which snapshot a command is about: `--snapshotname`, or the current one (virshLookupSnapshot). */
+/** Finds a command's snapshot: `--snapshotname`, or the current one (virshLookupSnapshot). */
 
 import type { DomainRef } from '../../model/domain.ts';
 import type { SnapshotRef } from '../../rpc/client/snapshots.ts';
@@ -10,10 +10,11 @@ interface SnapshotChoice {
   readonly current: boolean;
   /** The option that `name` comes from. */
   readonly option?: string;
-  /** `--current` means something else beside a name. */
+  /** Accepts a name together with `--current`, which then has another meaning. */
   readonly both?: boolean;
 }
 
+/** Refuses, in virsh's words, both or neither of name and `--current`. */
 export async function lookupSnapshot(
   session: Session,
   domain: DomainRef,

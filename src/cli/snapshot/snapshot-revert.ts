@@ -30,7 +30,7 @@ export const SNAPSHOT_REVERT = command({
       try {
         await snapshots.revert(snapshot, flags);
       } catch (error) {
-        // Servers that revert without asking may not know the flag: it is sent where it makes a difference.
+        // Sends the flag only after a refusal: servers that never refuse may not know it.
         if (!force || !isLibvirtError(error, 'SNAPSHOT_REVERT_RISKY')) throw error;
         await snapshots.revert(snapshot, flags | REVERT.FORCE);
       }

@@ -1,4 +1,7 @@
-/** `--memspec` and `--diskspec` of snapshot-create-as, and the document made of them (virshParseSnapshotMemspec, …Diskspec). */
+/**
+ * `--memspec` and `--diskspec` of snapshot-create-as, and the document that they describe (virshParseSnapshotMemspec,
+ * …Diskspec).
+ */
 
 import { element, type XmlElement } from '../../model/element.ts';
 import { writeElement } from '../../xml/engine/write.ts';
@@ -11,7 +14,10 @@ interface SnapshotSpec {
   readonly diskspecs: readonly string[];
 }
 
-/** The `<domainsnapshot>` that asks for such a snapshot. Refuses a spec in virsh's words; what a value means is the daemon's matter. */
+/**
+ * Returns the `<domainsnapshot>` that requests such a snapshot. Refuses a malformed spec in virsh's words; the daemon
+ * checks the values.
+ */
 export function snapshotDocument({ name, description, memspec, diskspecs }: SnapshotSpec): string {
   const children = [
     ...(name === undefined ? [] : [element('name', {}, [name])]),
@@ -46,7 +52,7 @@ function diskOf(diskspec: string): XmlElement {
   ]);
 }
 
-/** At commas; two of them are one that belongs to the value (vshStringToArray). */
+/** Splits at commas; a doubled comma is one that belongs to the value (vshStringToArray). */
 function fields(spec: string): readonly string[] {
   return spec
     .replaceAll(',,', '\0')
@@ -54,7 +60,7 @@ function fields(spec: string): readonly string[] {
     .map((field) => field.replaceAll('\0', ','));
 }
 
-/** Each key at most once. */
+/** Accepts each key at most once. */
 function keyed<K extends string>(
   parts: readonly string[],
   keys: readonly K[],

@@ -1,4 +1,4 @@
-/** virsh's trees (vshTreePrint): every root with its branches, siblings in the order they are given. */
+/** virsh's trees (vshTreePrint): every root with its branches, siblings in the given order. */
 
 export interface Branch {
   readonly name: string;
@@ -16,7 +16,7 @@ export function formatBranches(entries: readonly Branch[]): string {
   return (children.get(undefined) ?? []).map((root) => branch(children, root, '', true)).join('');
 }
 
-/** `indent` stands before what hangs off this one. The last of its siblings, where nothing hangs off it, ends in an empty line. */
+/** `indent` precedes the lines of descendants. A last sibling without children ends in an empty line. */
 function branch(
   children: ReadonlyMap<string | undefined, readonly string[]>,
   name: string,

@@ -1,21 +1,24 @@
-/** The daemon's folders, for commands that look at what lies in them. The daemon says where they are. */
+/** Finds the daemon's folders, for commands that read them. The daemon says where they are. */
 
 import { embeddedHome } from '../../rpc/sockets.ts';
 import { defaultFolders, type Folders } from '../../store/default-folders.ts';
 import type { Session } from '../session.ts';
 
 const folderOption = <Name extends string>(name: Name) =>
-  ({ name, type: 'string', named: true, help: `folder to look in, in place of the daemon's --${name}` }) as const;
+  ({ name, type: 'string', named: true, help: `folder to look in instead of the daemon's --${name}` }) as const;
 
+/** `--memory-dir`. */
 export const MEMORY_DIR = folderOption('memory-dir');
+/** `--snapshot-dir`. */
 export const SNAPSHOT_DIR = folderOption('snapshot-dir');
+/** `--state-dir`. */
 export const STATE_DIR = folderOption('state-dir');
 
 type FolderValues = { readonly [name in 'memory-dir' | 'snapshot-dir' | 'state-dir']?: string | undefined };
 
 /**
- * Those that the daemon at the other end of the connection uses, and those that the command line names instead. If the
- * daemon cannot say (an older xlsnapd, or libvirtd itself), the default ones, and a line on standard error.
+ * Returns the daemon's folders, replaced by those of the command line. If the daemon cannot say (an older xlsnapd, or
+ * libvirtd itself), uses the default ones and says so on standard error.
  */
 export async function foldersOf(values: FolderValues, session: Session): Promise<Folders> {
   const client = await session.client();
@@ -24,7 +27,7 @@ export async function foldersOf(values: FolderValues, session: Session): Promise
   return named(values, status ?? defaults(session));
 }
 
-/** For a look without a daemon: the default folders, and those that the command line names instead. */
+/** Returns the default folders, replaced by those of the command line, if there is no daemon to ask. */
 export function foldersWithoutDaemon(values: FolderValues, session: Session): Folders {
   return named(values, defaults(session));
 }

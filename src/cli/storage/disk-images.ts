@@ -1,14 +1,14 @@
-/** The images behind a domain's disks: those it writes to, those its snapshots name, and all that lie beneath them. */
+/** Finds the images of a domain's disks: the active ones, those of its snapshots, and their backing chains. */
 
 import { type ImageInfo, imageChain } from '../../disks/qemu/image-info.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { DomainFacts } from './domain-facts.ts';
 
 export interface FoundImage extends DiskImage {
-  /** Absent where the image cannot be read; `problem` says why. */
+  /** Absent if the image cannot be read; `problem` says why. */
   readonly info?: ImageInfo;
   readonly problem?: string;
-  /** When the snapshot was taken that began this layer; 0 for an image that was there before. */
+  /** Creation time of the snapshot that created this overlay; 0 for an original image. */
   readonly begun: bigint;
 }
 
@@ -17,11 +17,11 @@ export interface ImagesOfDisk {
   readonly target: string;
   /** Each image once. */
   readonly images: readonly FoundImage[];
-  /** Path of the one that the domain writes to, or would when it is started. */
+  /** Path of the active image, or of the one that is active after the next start. */
   readonly active: string | undefined;
 }
 
-/** Disks in the order of the domain's; those that only snapshots still know come last. */
+/** Returns disks in the domain's order; those that only snapshots have come last. */
 export async function imagesOfDisks({ images, snapshots }: DomainFacts): Promise<readonly ImagesOfDisk[]> {
   const captured = snapshots.flatMap(({ disks }) => disks);
   const targets = new Set([...images.keys(), ...captured.map(({ target }) => target)]);

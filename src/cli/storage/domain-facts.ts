@@ -1,4 +1,4 @@
-/** What can be seen of a domain and its snapshots: what the daemon says of them, and what lies in the files they name. */
+/** Collects the facts about a domain and its snapshots: from the daemon, and from the files that they name. */
 
 import { stat } from 'node:fs/promises';
 import type { DiskImage } from '../../model/disk-image.ts';
@@ -13,7 +13,7 @@ import { diskImages } from '../../xml/domain/images.ts';
 import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import { readSnapshot } from '../../xml/snapshot/read.ts';
 
-/** st_blocks counts these, whatever the file system's own blocks are (stat(2)). */
+/** The unit of st_blocks, which does not depend on the file system (stat(2)). */
 const STAT_BLOCK_BYTES = 512;
 
 /**
@@ -28,22 +28,25 @@ export type SnapshotKind = 'internal' | 'external' | 'disk-only' | 'offline';
 export interface CapturedDisk {
   /** `xvda`. */
   readonly target: string;
-  /** The image that holds the disk as it was. */
+  /** The image that holds the captured contents. */
   readonly image: DiskImage;
-  /** The layer in which the guest went on; absent where the snapshot lies inside the image. */
+  /** The overlay that became active; absent if the snapshot is inside the image. */
   readonly overlay?: Overlay;
-  /** The same as libxl has it. */
+  /** The same as a libxl struct. */
   readonly part: LibxlDiskSnapshot;
 }
 
-/** A layer that a snapshot has begun. The snapshot is whole without it: a revert that leaves a layer behind removes it. */
+/**
+ * An overlay that a snapshot has created. The snapshot is complete without it: a revert removes the overlay that it
+ * abandons.
+ */
 interface Overlay extends DiskImage, StoredFile {
   readonly removed: boolean;
 }
 
 export interface StoredFile {
   readonly path: string;
-  /** What it takes on its file system; undefined where it is not there, or not for us to see. */
+  /** Allocated bytes; undefined if the file is missing or cannot be read. */
   readonly allocatedBytes: number | undefined;
 }
 
@@ -62,11 +65,11 @@ export interface DomainFacts {
   readonly domain: DomainRef;
   readonly state: DomainState;
   readonly snapshots: readonly SnapshotOnDisk[];
-  /** What the domain writes to now, by target; disks without a local image are left out. */
+  /** The active images by target; disks without a local image are left out. */
   readonly images: ReadonlyMap<string, DiskImage>;
 }
 
-/** `memoryDir`: where internal RAM lies. Rejects where a snapshot is deleted meanwhile. */
+/** Collects the facts. `memoryDir`: folder of internal memory. Rejects if a snapshot is deleted at the same time. */
 export async function domainFacts(client: RpcClient, domain: DomainRef, memoryDir: string): Promise<DomainFacts> {
   const { snapshots } = client;
   const [state, xml, refs, hasCurrent] = await Promise.all([
@@ -106,7 +109,7 @@ export function kindOf(snapshot: Pick<SnapshotDef, 'state' | 'memory' | 'disks'>
   return snapshot.memory.location === 'internal' ? 'internal' : 'offline';
 }
 
-/** The file with the snapshot's RAM; undefined for one without. */
+/** Returns the file with the snapshot's memory, or undefined if it has none. */
 export function memoryPath(domain: DomainRef, { name, memory }: SnapshotDef, memoryDir: string): string | undefined {
   if (memory.location === 'external') return memory.file;
   return memory.location === 'internal' ? new MemoryFiles(memoryDir).path(domain, name) : undefined;
@@ -122,7 +125,7 @@ async function overlayAt(path: string, format: string): Promise<Overlay> {
   return { path, format, removed, allocatedBytes: removed ? 0 : (await storedFile(path)).allocatedBytes };
 }
 
-/** What the snapshot takes in files of its own: its RAM, and the layers it has begun. Undefined where one is not to be seen. */
+/** Returns the bytes of the snapshot's own files: its memory and its overlays. Undefined if one cannot be read. */
 export function ownBytes({ memory, disks }: Pick<SnapshotOnDisk, 'memory' | 'disks'>): number | undefined {
   const files = [memory, ...disks.map(({ overlay }) => overlay)].filter((file) => file !== undefined);
   const sizes = files.map(({ allocatedBytes }) => allocatedBytes);
@@ -132,7 +135,7 @@ export function ownBytes({ memory, disks }: Pick<SnapshotOnDisk, 'memory' | 'dis
   );
 }
 
-/** None for a disk without a local image. */
+/** Returns nothing for a disk without a local image. */
 async function captured({ domain, disks }: SnapshotDef, part: LibxlDiskSnapshot): Promise<readonly CapturedDisk[]> {
   const target = part.disk.vdev;
   const image = domain && diskImages(domain, 'disk').get(target);

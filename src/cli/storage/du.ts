@@ -1,4 +1,4 @@
-/** `xlsnap du`: what a domain's snapshots hold on disk, and no guesses about what nobody can know. */
+/** `xlsnap du`: the disk space of a domain's snapshots, without guessing what cannot be known. */
 
 import { aloneBytes, imageInfo } from '../../disks/qemu/image-info.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
@@ -8,14 +8,14 @@ import { foldersOf, MEMORY_DIR } from './daemon-folders.ts';
 import { imagesOfDisks } from './disk-images.ts';
 import { type CapturedDisk, domainFacts, type SnapshotOnDisk, type StoredFile } from './domain-facts.ts';
 
-/** A disk's part: a layer of its own, or a place inside the disk's image. Sizes are undefined where they are not to be seen. */
+/** A disk's part of a snapshot: an overlay, or a snapshot inside the image. Sizes are undefined if they cannot be read. */
 type DiskUse = { readonly target: string; readonly path: string } & (
   | { readonly kind: 'layer'; readonly bytes: number | undefined }
   | {
       readonly kind: 'inside';
-      /** RAM inside the image, of which QEMU's table tells; Xen keeps it elsewhere. */
+      /** Memory inside the image, by QEMU's table; Xen keeps it elsewhere. */
       readonly vmStateBytes: number | undefined;
-      /** What the contents would take in an image of their own. */
+      /** Size of the contents in an image of their own. */
       readonly aloneBytes: number | undefined;
     }
 );
@@ -37,16 +37,16 @@ const IMAGES: readonly Column[] = [{ title: 'Disk' }, { title: 'Image' }, { titl
 
 const NOTE =
   'Memory and layers are files of the snapshot alone. Snapshots inside an image share its clusters with each\n' +
-  'other and with the disk: what deleting one of them frees cannot be known before. Alone is what the disks of\n' +
-  'such a snapshot would take in images of their own.\n';
+  'other and with the disk: the space that deleting one of them frees cannot be known before. Alone is the size\n' +
+  'of the disks of such a snapshot in images of their own.\n';
 
 const UNSEEN = '?';
-const UNSEEN_NOTE = `${UNSEEN}: not to be seen from here. Root sees all.\n`;
+const UNSEEN_NOTE = `${UNSEEN}: cannot be read. Root can read all.\n`;
 
 export const DU = command({
   name: 'du',
-  help: 'what the snapshots of a domain hold on disk',
-  description: 'Prints for every snapshot the size of its RAM, of the layers it has begun, and of its disks alone.',
+  help: 'disk space of the snapshots of a domain',
+  description: 'Prints for every snapshot the size of its RAM, of the layers it has created, and of its disks alone.',
   options: [DOMAIN, JSON_OPTION, MEMORY_DIR],
   async run(values, session) {
     const { memoryDir } = await foldersOf(values, session);
@@ -65,7 +65,7 @@ export const DU = command({
     const options = { quiet: session.quiet, colour: hasColour() };
     const imageRows = images.map(({ target, path, bytes }) => [target, path, size(bytes)].map((text) => ({ text })));
     const tables = `${columns(SNAPSHOTS, uses.map(snapshotRow), options)}\n${columns(IMAGES, imageRows, options)}`;
-    session.print(
+    session.draw(
       `${tables}\nMemory of all snapshots: ${size(memoryBytes)}, images of all disks: ${size(imageBytes)}\n`,
     );
     session.extra(`\n${NOTE}${tables.includes(UNSEEN) ? UNSEEN_NOTE : ''}`);
@@ -85,7 +85,7 @@ async function diskUse(name: string, { target, image, overlay }: CapturedDisk): 
     const inside = (await imageInfo(image)).snapshots.find((snapshot) => snapshot.name === name);
     if (inside) return { ...place, vmStateBytes: inside.vmStateBytes, aloneBytes: await aloneBytes(image, inside) };
   } catch {
-    // Shown as unknown: `verify` says what is wrong with an image.
+    // Shown as unknown; `verify` reports what is wrong with an image.
   }
   return { ...place, vmStateBytes: undefined, aloneBytes: undefined };
 }
@@ -102,12 +102,12 @@ function size(bytes: number | undefined): string {
   return bytes === undefined ? UNSEEN : formatBytes(bytes);
 }
 
-/** For JSON, which has no undefined: what is not to be seen is null there, not left out. */
+/** Turns undefined into null for JSON, which would leave it out. */
 function withNulls(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value, (_, each) => (each === undefined ? null : each)));
 }
 
-/** Undefined where one of them is. */
+/** Returns undefined if one of the sizes is. */
 function sum(sizes: readonly (number | undefined)[]): number | undefined {
   return sizes.reduce((total, each) => (total === undefined || each === undefined ? undefined : total + each), 0);
 }

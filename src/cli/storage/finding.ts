@@ -1,10 +1,14 @@
-/** What a look at stored things has found wrong, and the way out of it. */
+/** A problem with stored data, and the way out of it. */
 
+import { printable } from '../../model/printable.ts';
+
+/** A finding. */
 export interface Finding {
   readonly problem: string;
   readonly wayOut: string;
 }
 
+/** Returns the finding for people, printable. */
 export function findingText({ problem, wayOut }: Finding, indent = ''): string {
-  return `${indent}${problem}\n${indent}  way out: ${wayOut}\n`;
+  return `${indent}${printable(problem)}\n${indent}  way out: ${printable(wayOut)}\n`;
 }

@@ -1,7 +1,7 @@
-/** Tables as virsh prints them, with numbers to the right and, on a terminal, a little colour. */
+/** Tables as virsh prints them, with numbers aligned to the right and, on a terminal, some colour. */
 
+import { printable } from '../../model/printable.ts';
 import { displayWidth } from './display-width.ts';
-import { printable } from './virsh-table.ts';
 
 /** SGR of ECMA-48, which every terminal knows. */
 const SGR = { bold: '1', dim: '2', red: '31', green: '32', yellow: '33', cyan: '36' } as const;
@@ -14,13 +14,13 @@ export interface Cell {
 
 export interface Column {
   readonly title: string;
-  /** For numbers. */
+  /** Aligns to the right, for numbers. */
   readonly right?: true;
 }
 
 const GAP = '   ';
 
-/** `quiet`: without the heading. */
+/** Returns the table. `quiet`: without the heading. */
 export function columns(
   heading: readonly Column[],
   rows: readonly (readonly Cell[])[],
@@ -43,7 +43,7 @@ export function columns(
   return (quiet ? '' : `${line(titles)}${rule}\n`) + table.map(line).join('');
 }
 
-/** A person looks, and has not asked for plain text (https://no-color.org). */
+/** True if standard output is a terminal and NO_COLOR is not set (https://no-color.org). */
 export function hasColour(): boolean {
   return process.stdout.isTTY === true && !process.env.NO_COLOR;
 }

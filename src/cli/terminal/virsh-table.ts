@@ -1,5 +1,6 @@
 /** virsh's tables (vsh-table.c): columns as wide as their widest cell, and what a terminal cannot show escaped. */
 
+import { printable } from '../../model/printable.ts';
 import { displayWidth } from './display-width.ts';
 
 /** A headline, a rule and the rows, or the rows alone. Cells line up as they show on a terminal. */
@@ -23,11 +24,4 @@ function line(cells: readonly string[], widths: readonly number[]): string {
   return cells
     .map((cell, at) => ` ${cell}${at === last ? '' : ' '.repeat((widths[at] ?? 0) - displayWidth(cell) + GAP - 1)}`)
     .join('');
-}
-
-/** Control characters as the bytes they are: `\x09`. */
-export function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, (character) =>
-    [...Buffer.from(character)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join(''),
-  );
 }

@@ -1,4 +1,4 @@
-/** The order in which trees of snapshots are shown: parents before children, the older branch first. */
+/** Orders snapshots for trees: parents before children, the older branch first. */
 
 import { SnapshotTree } from '../../model/tree.ts';
 
@@ -12,14 +12,14 @@ interface Grown {
 export interface Branch<T> {
   readonly item: T;
   readonly depth: number;
-  /** The place of its parent in the list; undefined for a root. */
+  /** Its parent's index in the list; undefined for a root. */
   readonly parent: number | undefined;
-  /** Whether it is the last of its parent's children, or the last root. */
+  /** True for the last of its parent's children, or the last root. */
   readonly last: boolean;
   readonly leaf: boolean;
 }
 
-/** The whole forest in one list. What has no parent here, or would close a cycle, is a root. */
+/** Returns all trees in one list. An item without a parent here, or whose link would close a cycle, is a root. */
 export function forest<T extends Grown>(items: Iterable<T>): readonly Branch<T>[] {
   const { tree } = SnapshotTree.of(items);
   const branches: Branch<T>[] = [];

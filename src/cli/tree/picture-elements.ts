@@ -1,21 +1,21 @@
-/** What the picture is made of: texts that fit, boxes and lines. */
+/** The elements of the picture: fitted texts, boxes and lines. */
 
 import { element, type XmlElement } from '../../model/element.ts';
 import { displayWidth } from '../terminal/display-width.ts';
 import type { Box } from './picture-layout.ts';
 
-/** Advance of a character of the fixed-width font, by font size: what DejaVu Sans Mono has, the widest in common use. */
+/** Advance of a character of the fixed-width font, by font size: that of DejaVu Sans Mono, the widest in common use. */
 const ADVANCE = 0.602;
 /** Font sizes, by class. */
 export const FONT = { title: 18, name: 13, detail: 11 } as const;
 export type TextStyle = keyof typeof FONT;
 
-/** How wide a text is, in pixels. */
+/** Returns the width of a text in pixels. */
 export function textWidth(text: string, style: TextStyle): number {
   return displayWidth(text) * FONT[style] * ADVANCE;
 }
 
-/** The text, with its middle left out where it would not fit into so many pixels. */
+/** Returns the text, without its middle if it does not fit into so many pixels. */
 export function fitted(text: string, style: TextStyle, width: number): string {
   const room = Math.floor(width / (FONT[style] * ADVANCE));
   if (displayWidth(text) <= room) return text;

@@ -1,7 +1,7 @@
 /**
- * Where everything of the picture of a domain's snapshots stands. Every snapshot has a lane of its own, from the tree above
- * down to the images below; the domain as it is now has the last one of its branch. No box overlaps another, and no line of
- * the tree crosses a box.
+ * Computes the layout of the picture of a domain's snapshots. Every snapshot has a lane of its own, from the tree above down
+ * to the images below; the domain as it is now has the last lane of its branch. No box overlaps another, and no line of the
+ * tree crosses a box.
  */
 
 import type { FoundImage, ImagesOfDisk } from '../storage/disk-images.ts';
@@ -19,18 +19,18 @@ export interface SnapshotNode extends Box {
   /** Undefined for the domain as it is now. */
   readonly snapshot: SnapshotOnDisk | undefined;
   readonly lane: number;
-  /** The node it grew from. */
+  /** The parent's node. */
   readonly parent: SnapshotNode | undefined;
 }
 
 export interface ImageRow extends Box {
   readonly image: FoundImage;
-  /** The image beneath it, where it is in the picture. */
+  /** Its backing image, if that is in the picture. */
   readonly backing: ImageRow | undefined;
   readonly marks: readonly ImageMark[];
 }
 
-/** What an image is to a snapshot, or to the domain now. */
+/** The role of an image for a snapshot, or for the domain now. */
 export type MarkKind = 'inside' | 'frozen' | 'begins' | 'writes';
 
 export interface ImageMark extends Box {
@@ -91,7 +91,10 @@ export function layOut(facts: Pick<DomainFacts, 'snapshots'>, images: readonly I
   return { width, height: legendTop + legend.height + margin, nodes, disks, legend: legendTop };
 }
 
-/** One lane for each. A first child stands in its parent's row, each further one in a new row beneath all that is left of it. */
+/**
+ * Gives each node a lane. A first child is in its parent's row, each further child in a new row below everything to its
+ * left.
+ */
 function placeNodes(snapshots: readonly SnapshotOnDisk[]): readonly SnapshotNode[] {
   const { margin, gutter, header, lane, node } = SIZES;
   const current = snapshots.find((snapshot) => snapshot.current)?.name;

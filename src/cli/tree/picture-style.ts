@@ -1,4 +1,4 @@
-/** Colours and fonts of the picture. Text has a contrast of at least 4.5 to 1 on all it stands on, in both schemes. */
+/** Colours and fonts of the picture. Text has a contrast of at least 4.5 to 1 on every background, in both schemes. */
 
 import { FONT } from './picture-elements.ts';
 

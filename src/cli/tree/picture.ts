@@ -1,4 +1,4 @@
-/** The picture of a domain's snapshots as one SVG file: no scripts, nothing loaded, light or dark as its reader prefers. */
+/** Draws a domain's snapshots as one SVG file: without scripts or external files, light or dark as its reader prefers. */
 
 import { element, type XmlElement } from '../../model/element.ts';
 import { writeElement } from '../../xml/engine/write.ts';
@@ -61,7 +61,7 @@ function titleOf({ domain }: DomainFacts): string {
   return `Snapshots of domain ${domain.name}`;
 }
 
-/** The whole picture in sentences. */
+/** Describes the whole picture in sentences. */
 function description({ state, snapshots, domain }: DomainFacts, images: readonly ImagesOfDisk[]): string {
   const sentences = snapshots.map(({ name, parent, kind, state: was, current, creationTime }) => {
     const from = parent === undefined ? '' : `, child of ${parent}`;
@@ -156,7 +156,7 @@ function diskGroup({ target, y, rows }: DiskSection, { nodes }: Layout): readonl
   ];
 }
 
-/** From an image down to a layer over it; beyond the deepest indent the words alone say so. */
+/** Draws the line from an image to its overlay; beyond the deepest indent only the text says so. */
 function chainLine({ x, y, height, backing }: ImageRow): readonly XmlElement[] {
   if (!backing || backing.x === x) return [];
   return [path(`M${backing.x + 8} ${backing.y + backing.height}V${y + height / 2}H${x}`, 'chain')];
@@ -189,7 +189,7 @@ function markGroup(mark: ImageMark): XmlElement {
   return element('g', { class: `mark ${kind}` }, [title, ...pill(mark, kind)]);
 }
 
-/** The four marks, and what each means. */
+/** Draws the four marks with their meanings. */
 function legend({ legend: top }: Layout): readonly XmlElement[] {
   const { margin, mark, legend: place } = SIZES;
   return LEGEND.flatMap(([kind, meaning], at) => {

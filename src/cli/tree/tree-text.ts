@@ -1,4 +1,4 @@
-/** A domain's snapshots as a tree of text: one line each, with state, kind, size and age beside it. */
+/** Prints a domain's snapshots as a tree: one line each, with state, kind, size and age. */
 
 import { ownBytes, type SnapshotKind, type SnapshotOnDisk } from '../storage/domain-facts.ts';
 import { type Cell, type Column, columns, type Style } from '../terminal/columns.ts';
@@ -9,7 +9,7 @@ interface TreeTextOptions {
   /** Seconds since the epoch. */
   readonly now: bigint;
   readonly colour: boolean;
-  /** Without the heading. */
+  /** Leaves the heading out. */
   readonly quiet: boolean;
 }
 
@@ -50,9 +50,9 @@ function row(rail: string, snapshot: SnapshotOnDisk, now: bigint): readonly Cell
   ];
 }
 
-/** What stands before each name. */
+/** Returns the branch lines in front of each name. */
 function rails(branches: readonly Branch<unknown>[]): readonly string[] {
-  /** What its children's lines begin with, per branch. */
+  /** By node: the start of its children's lines. */
   const beneath: string[] = [];
   return branches.map(({ parent, last }) => {
     if (parent === undefined) {

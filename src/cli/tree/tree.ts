@@ -16,7 +16,7 @@ export const TREE = command({
   help: 'snapshots of a domain as a tree, or as a picture',
   description:
     'Prints the tree of snapshots with state, kind, size and age; the current one is marked *. The size is that of the ' +
-    "snapshot's own files, its RAM and the layers it has begun: see du for what lies inside disk images.",
+    "snapshot's own files, its RAM and the layers it has created: see du for snapshots inside disk images.",
   options: [
     DOMAIN,
     { name: 'svg', type: 'string', named: true, help: 'write a picture of the tree and the disk images to this file' },
@@ -41,7 +41,7 @@ export const TREE = command({
       });
     } else {
       const now = BigInt(Math.floor(Date.now() / 1000));
-      session.print(treeText(facts.snapshots, { now, colour: hasColour(), quiet: session.quiet }));
+      session.draw(treeText(facts.snapshots, { now, colour: hasColour(), quiet: session.quiet }));
     }
   },
 });
@@ -57,7 +57,10 @@ interface TreeEntry {
   readonly children: TreeEntry[];
 }
 
-/** The roots, each with its children in it. Sizes are bytes, null where a file is not to be seen; times seconds since the epoch. */
+/**
+ * Returns the roots with nested children. Sizes are bytes, or null if a file cannot be read; times are seconds since
+ * the epoch.
+ */
 function treeJson(snapshots: readonly SnapshotOnDisk[]): readonly TreeEntry[] {
   const roots: TreeEntry[] = [];
   const entries: TreeEntry[] = [];

@@ -1,8 +1,9 @@
-/** A domain's stored snapshots and its disk images: whether they agree with each other and are whole. */
+/** Checks that a domain's stored snapshots and disk images are complete and consistent. */
 
 import { checkImage, type ImageCheck, imageChain } from '../../disks/qemu/image-info.ts';
 import { asLibvirtError } from '../../errors.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
+import { domainCommand, shellCommand } from '../../model/shell-command.ts';
 import { SnapshotTree } from '../../model/tree.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';
@@ -12,8 +13,9 @@ import { type DomainFacts, domainFacts, type SnapshotOnDisk } from '../storage/d
 import type { Finding } from '../storage/finding.ts';
 import { checkSnapshot, type Hashes, hashSnapshot, type MemoryFormat } from './verify-snapshot.ts';
 
+/** The findings about one snapshot, or about the domain. */
 export interface Verified {
-  /** A snapshot's name; undefined for what concerns the domain's folder and images as a whole. */
+  /** A snapshot's name; undefined for findings about the domain's folder and images. */
   readonly snapshot?: string;
   readonly findings: readonly Finding[];
   readonly hashes?: Hashes;
@@ -23,10 +25,11 @@ interface VerifyOptions {
   readonly folders: Folders;
   readonly format: MemoryFormat;
   readonly hash: boolean;
-  /** One snapshot only. */
+  /** Checks only this snapshot. */
   readonly only: string | undefined;
 }
 
+/** Yields the findings of each snapshot, then those of the domain. Reads only. */
 export async function* verifyDomain(
   client: RpcClient,
   domain: DomainRef,
@@ -46,7 +49,7 @@ export async function* verifyDomain(
   );
   const findings = await storeFindings(domain, facts.snapshots, folders);
   for (const image of images.values()) {
-    // Of one that is not there, the snapshots that need it have spoken.
+    // A missing image is reported with the snapshots that need it.
     if (!image.info) continue;
     const check = await checkImage(image).catch(asLibvirtError);
     findings.push(...imageFindings(image.path, check, domain));
@@ -54,24 +57,26 @@ export async function* verifyDomain(
   yield { findings };
 }
 
-/** What the domain's device model has open: while it runs, its images and all beneath them. */
+/** Returns the images that the domain's device model has open: if it runs, its active images and their backing chains. */
 async function openImages({ domain, images }: DomainFacts): Promise<ReadonlySet<string>> {
   if (!isActive({ ref: domain })) return new Set();
   const chains = await Promise.all([...images.values()].map((image) => imageChain(image)));
   return new Set(chains.flatMap(({ layers }) => layers.map(({ path }) => path)));
 }
 
-/** The files against what the daemon lists. */
+/** Compares the files with the daemon's list. */
 async function storeFindings(
   domain: DomainRef,
   listed: readonly SnapshotOnDisk[],
   { snapshotDir }: Folders,
 ): Promise<Finding[]> {
+  const xlsnap = (command: string, ...args: readonly string[]): string =>
+    domainCommand({ program: 'xlsnap', command, domain, args });
   const complaints: string[] = [];
   const { entries, claimants } = await new SnapshotFiles(snapshotDir, (text) => complaints.push(text)).look(domain);
   const unread = complaints.map((problem) => ({
     problem,
-    wayOut: 'mend the file or move it out of the folder, then restart xlsnapd: until then it is left out',
+    wayOut: 'repair the file or move it out of the folder, then restart xlsnapd: until then it is ignored',
   }));
   const several =
     claimants.length < 2
@@ -79,7 +84,7 @@ async function storeFindings(
       : [
           {
             problem: `the files of several snapshots claim to be current: ${claimants.map((name) => `'${name}'`).join(', ')}`,
-            wayOut: `say which one is: xlsnap snapshot-current ${domain.name} SNAPSHOT`,
+            wayOut: `say which one is: ${xlsnap('snapshot-current')} SNAPSHOT`,
           },
         ];
   const { consistent } = SnapshotTree.of(entries);
@@ -87,8 +92,8 @@ async function storeFindings(
     ? []
     : [
         {
-          problem: 'parents are missing or form a ring, so that the domain has no current snapshot',
-          wayOut: `give each snapshot a parent that is there: xlsnap snapshot-edit ${domain.name} SNAPSHOT`,
+          problem: 'parents are missing or form a cycle, so the domain has no current snapshot',
+          wayOut: `give each snapshot a parent that is there: ${xlsnap('snapshot-edit')} SNAPSHOT`,
         },
       ];
   const stored = new Set(entries.map(({ name }) => name));
@@ -97,34 +102,39 @@ async function storeFindings(
     .filter(({ name }) => !stored.has(name))
     .map(({ name }) => ({
       problem: `snapshot '${name}' has no file in '${snapshotDir}/${domain.name}'`,
-      wayOut: `write it anew before xlsnapd is restarted: xlsnap snapshot-edit ${domain.name} ${name}`,
+      wayOut: `write it again before xlsnapd is restarted: ${xlsnap('snapshot-edit', name)}`,
     }));
   const unlisted = entries
     .filter(({ name }) => !names.has(name))
     .map(({ name }) => ({
-      problem: `snapshot '${name}' has a file and is not listed`,
-      wayOut: 'the file came while xlsnapd was running: restart xlsnapd',
+      problem: `snapshot '${name}' has a file but is not listed`,
+      wayOut: 'the file was added while xlsnapd was running: restart xlsnapd',
     }));
   return [...unread, ...several, ...unrelated, ...lost, ...unlisted];
 }
 
-/** A domain that runs changes its images while they are looked at: only what must never be is told of those. */
+/** A running domain changes its images during the check, so only corruptions are reported for it. */
 function imageFindings(path: string, check: ImageCheck | Error, { id }: DomainRef): readonly Finding[] {
   const runs = id >= 0;
   if (check instanceof Error) {
-    return [{ problem: check.message, wayOut: 'see whether the image can be read at all: qemu-img info' }];
+    return [
+      {
+        problem: check.message,
+        wayOut: `check if the image can be read at all: ${shellCommand('qemu-img', 'info', path)}`,
+      },
+    ];
   }
   if (check === 'unsupported') return [];
-  const off = runs ? 'shut the domain off, and look again: while it runs its images change. Then ' : '';
+  const off = runs ? 'shut the domain off and verify again: its images change while it runs. Then ' : '';
   if (check.corruptions > 0) {
-    const wayOut = `${off}copy '${path}' away, and run qemu-img check -r all '${path}'`;
+    const wayOut = `${off}copy '${path}' away, then run: ${shellCommand('qemu-img', 'check', '-r', 'all', path)}`;
     return [{ problem: `image '${path}' has ${check.corruptions} corruptions`, wayOut }];
   }
   if (check.leaks === 0 || runs) return [];
   return [
     {
-      problem: `image '${path}' has ${check.leaks} leaked clusters, which only cost space`,
-      wayOut: `qemu-img check -r leaks '${path}'`,
+      problem: `image '${path}' has ${check.leaks} leaked clusters, which only take up space`,
+      wayOut: shellCommand('qemu-img', 'check', '-r', 'leaks', path),
     },
   ];
 }

@@ -1,4 +1,4 @@
-/** Whether what a snapshot's metadata names is there, and is what it should be. Reads only. */
+/** Checks that the memory and images of a snapshot exist and are what its metadata says. Reads only. */
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -10,12 +10,16 @@ import { checkLibxlStream, readMemoryImage } from '../../memory/image-file.ts';
 import { checkTie } from '../../memory/tie.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { domainCommand } from '../../model/shell-command.ts';
 import { MemoryFiles } from '../../store/memory-folder.ts';
 import { domainName, domainUuid, parseDomain } from '../../xml/domain/domain.ts';
 import type { CapturedDisk, SnapshotOnDisk } from '../storage/domain-facts.ts';
 import type { Finding } from '../storage/finding.ts';
 
-/** What may be found in a memory image: on Xen a libxl stream alone, elsewhere what the driver behind the daemon saves. */
+/**
+ * The accepted format of a memory image: on Xen only a libxl stream, elsewhere also what the driver behind the daemon
+ * saves.
+ */
 export type MemoryFormat = 'libxl' | 'any';
 
 /** By virConnectGetType. */
@@ -23,7 +27,7 @@ export function memoryFormatOf(driver: string): MemoryFormat {
   return driver === 'Xen' ? 'libxl' : 'any';
 }
 
-/** How saved domains of libvirt's test and qemu drivers begin. They are those drivers' own: no more is known of them here. */
+/** The first bytes of saved domains of libvirt's test and qemu drivers. Those formats are private and not checked further. */
 const FOREIGN_MAGICS = ['TestGuestMagic', 'LibvirtQemudSave'] as const;
 
 interface CheckOptions {
@@ -33,7 +37,7 @@ interface CheckOptions {
   readonly open: ReadonlySet<string>;
 }
 
-/** What a revert would meet, and with the checks that it makes itself. */
+/** Returns the problems that a revert would meet, found by the revert's own checks. */
 export async function checkSnapshot(
   domain: DomainRef,
   snapshot: SnapshotOnDisk,
@@ -41,13 +45,15 @@ export async function checkSnapshot(
 ): Promise<readonly Finding[]> {
   const { name, memory, disks } = snapshot;
   const findings: Finding[] = [];
-  const giveUp = `xlsnap snapshot-delete ${domain.name} ${name}`;
+  const deletion = { program: 'xlsnap', command: 'snapshot-delete', domain, args: [name] } as const;
+  const giveUp = domainCommand(deletion);
+  const forget = domainCommand({ ...deletion, options: ['--metadata'] });
   for (const disk of disks) {
     const error = await errorOf(checkDisk(name, disk, open));
     if (!error) continue;
     const wayOut = hasReason(error, 'snapshot-gone')
-      ? `the disk's contents of that moment are gone: ${giveUp}`
-      : `put the image back in its place (is its file system mounted?), or forget the snapshot: ${giveUp} --metadata`;
+      ? `the captured contents of the disk are lost; delete the snapshot: ${giveUp}`
+      : `put the image back (is its file system mounted?), or delete only the metadata: ${forget}`;
     findings.push({ problem: error.detail, wayOut });
   }
   if (memory) {
@@ -55,7 +61,7 @@ export async function checkSnapshot(
     const parts = findings.length > 0 ? [] : disks.map(({ part }) => part);
     const own = new MemoryFiles(memoryDir).check(path);
     const error = await errorOf(own.then(() => checkMemory(domain, name, path, format, parts)));
-    const wayOut = `put '${path}' back from a backup, or give the snapshot up: ${giveUp}`;
+    const wayOut = `put '${path}' back from a backup, or delete the snapshot: ${giveUp}`;
     if (error) findings.push({ problem: error.detail, wayOut });
   }
   return findings;
@@ -69,7 +75,7 @@ async function checkDisk(name: string, { part }: CapturedDisk, open: ReadonlySet
   await (await backendOf(part)).check(name, [part], open);
 }
 
-/** `disks`: those that the memory has to go with. */
+/** `disks`: those that the memory must match. */
 async function checkMemory(
   domain: DomainRef,
   name: string,
@@ -95,12 +101,12 @@ async function isForeign(path: string): Promise<boolean> {
     const { buffer } = await file.read(Buffer.alloc(16), 0, 16, 0);
     return FOREIGN_MAGICS.some((magic) => buffer.toString('latin1').startsWith(magic));
   } catch {
-    // Whoever reads it as an image of ours says why it cannot be read.
+    // readMemoryImage() reports why it cannot be read.
     return false;
   }
 }
 
-/** SHA-256 of what a snapshot holds. */
+/** SHA-256 of a snapshot's contents. */
 export interface Hashes {
   /** Of the memory image, the whole file. */
   readonly memory?: string;
@@ -111,7 +117,7 @@ export interface Hashes {
   readonly disks: Readonly<Record<string, string | null>>;
 }
 
-/** Of a snapshot in which checkSnapshot found nothing. */
+/** Returns the hashes of a snapshot in which checkSnapshot found no problem. */
 export async function hashSnapshot({ name, memory, disks }: SnapshotOnDisk): Promise<Hashes> {
   const hashes: Record<string, string | null> = {};
   for (const disk of disks) {

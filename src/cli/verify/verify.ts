@@ -1,6 +1,7 @@
-/** `xlsnap verify`: can what is listed be reverted to? */
+/** `xlsnap verify`: checks whether listed snapshots can be reverted to. */
 
 import type { DomainRef } from '../../model/domain.ts';
+import { printable } from '../../model/printable.ts';
 import { command, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
 import { foldersOf, MEMORY_DIR, SNAPSHOT_DIR } from '../storage/daemon-folders.ts';
@@ -10,10 +11,10 @@ import { memoryFormatOf } from './verify-snapshot.ts';
 
 export const VERIFY = command({
   name: 'verify',
-  help: 'whether snapshots are whole',
+  help: 'check that snapshots are complete',
   description:
-    'Reads the metadata, the memory images and the disk images of the snapshots of one domain or of all, and says what ' +
-    'is wrong and how to go on. Fails where something is. With --hash it also prints the SHA-256 of each memory image and ' +
+    'Reads the metadata, the memory images and the disk images of the snapshots of one domain or of all, and reports ' +
+    'problems with the way out of each. Fails if there are any. With --hash it also prints the SHA-256 of each memory image and ' +
     'of the contents of each disk as the guest would read them; that takes as long as reading them.',
   options: [
     { name: 'domain', type: 'string', help: 'domain name, id or uuid (default: all)', completes: 'domain' },
@@ -54,5 +55,5 @@ function text({ name }: DomainRef, { snapshot, findings, hashes }: Verified): st
       ([disk, hash]) => `  sha256 of disk ${disk.padEnd(5)} ${hash ?? 'none: a volume has the snapshot'}\n`,
     ),
   ];
-  return `${what}: ${findings.length === 0 ? 'ok' : 'NOT ok'}\n${findings.map((finding) => findingText(finding, '  ')).join('')}${lines.join('')}`;
+  return `${printable(what)}: ${findings.length === 0 ? 'ok' : 'NOT ok'}\n${findings.map((finding) => findingText(finding, '  ')).join('')}${lines.join('')}`;
 }

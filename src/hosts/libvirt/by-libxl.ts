@@ -14,6 +14,7 @@ import { type Domain, isActive } from '../../model/domain.ts';
 import type { XmlElement } from '../../model/element.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { Phase } from '../../model/phases.ts';
+import { shellCommand } from '../../model/shell-command.ts';
 import type { Interruption, Job, SavedMemory } from '../../snapshots/ports.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { freezeGuest } from '../guest-agent.ts';
@@ -134,8 +135,8 @@ async function refuseUncertain({ ref }: Domain, { operation, phase, memoryPath }
   if (operation !== 'create' || phase !== 'saving' || memoryPath === undefined) return;
   if (!(await imageExists(memoryPath))) return;
   const text =
-    `domain '${ref.name}' is off, and '${memoryPath}' may be its memory: 'virsh restore ${memoryPath}' ` +
-    'starts the domain from it; if it is from before the snapshot, remove it and restart xlsnapd';
+    `domain '${ref.name}' is off, and '${memoryPath}' may be its memory: if it is from before the snapshot, remove it and ` +
+    `restart xlsnapd; else start the domain from it: ${shellCommand('virsh', 'restore', memoryPath)}`;
   throw new LibvirtError('OPERATION_FAILED', text);
 }
 

@@ -16,6 +16,7 @@ import type { XmlElement } from '../../model/element.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { Phase } from '../../model/phases.ts';
+import { shellCommand } from '../../model/shell-command.ts';
 import type {
   Interruption,
   Job,
@@ -269,7 +270,7 @@ function notRestored(
   const text = [
     ...(failure ? [failure.detail] : []),
     `domain '${name}' was saved and could not be restored: ${lost.detail}`,
-    `its memory is in '${memoryPath}': where the domain is off, 'virsh restore ${memoryPath}' starts it again`,
+    `its memory is in '${memoryPath}'; if the domain is off, this starts it again: ${shellCommand('virsh', 'restore', memoryPath)}`,
     ...(leaves ? [leaves] : []),
   ];
   return new LibvirtError('OPERATION_FAILED', text.join('; '), { cause: lost });

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asLibvirtError } from '../../errors.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
+import { domainCommand } from '../../model/shell-command.ts';
 import type { LifecycleEvents } from '../../snapshots/ports.ts';
 import { hideEvents } from './hidden-events.ts';
 import { isSameDomain } from './save-rules.ts';
@@ -47,17 +48,15 @@ export class DeathWatch {
       if (!(await isSameDomain(this.#upstream, ref))) return;
       await this.#suspend(ref);
     } catch (error) {
+      const suspend = domainCommand({ program: 'virsh', command: 'dompmsuspend', domain: ref, args: ['mem'] });
       this.#log(
         `libvirtd may no longer notice when domain '${ref.name}' shuts down: ${asLibvirtError(error).message}; ` +
-          `run 'virsh dompmsuspend ${ref.name} mem' and 'virsh dompmwakeup ${ref.name}', or restart libvirtd`,
+          `restart libvirtd, or run: ${suspend} && ${wakeUp(ref)}`,
       );
       return;
     }
     await this.#wakeUp(ref).catch((error) => {
-      this.#log(
-        `domain '${ref.name}' is still suspended: ${asLibvirtError(error).message}; ` +
-          `run 'virsh dompmwakeup ${ref.name}'`,
-      );
+      this.#log(`domain '${ref.name}' is still suspended: ${asLibvirtError(error).message}; ` + `run: ${wakeUp(ref)}`);
     });
   }
 
@@ -81,4 +80,8 @@ export class DeathWatch {
       }
     }
   }
+}
+
+function wakeUp(domain: DomainRef): string {
+  return domainCommand({ program: 'virsh', command: 'dompmwakeup', domain });
 }

@@ -3,6 +3,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { isLibvirtError, LibvirtError, throwIfCancelled } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
+import { domainCommand } from '../../model/shell-command.ts';
 import type { Upstream } from './upstream.ts';
 
 /** A save takes as long as the memory is large; a job that is older than this will not end. */
@@ -38,9 +39,9 @@ async function isBusy(upstream: Upstream, ref: DomainRef): Promise<boolean> {
   }
 }
 
-function tooLong({ name }: DomainRef): LibvirtError {
+function tooLong(domain: DomainRef): LibvirtError {
   const text =
-    `libvirtd has been at work on domain '${name}' for more than ${BUSY_TIMEOUT_MS / 60_000} minutes: ` +
-    `see 'virsh domjobinfo ${name}', and restart xlsnapd when that has ended`;
+    `libvirtd has been at work on domain '${domain.name}' for more than ${BUSY_TIMEOUT_MS / 60_000} minutes: ` +
+    `restart xlsnapd when the job has ended; to see it: ${domainCommand({ program: 'virsh', command: 'domjobinfo', domain })}`;
   return new LibvirtError('OPERATION_TIMEOUT', text);
 }

@@ -36,5 +36,5 @@ test('what is less urgent than the level is dropped', () => {
 
 test('one event stays one line', () => {
   process.env.JOURNAL_STREAM = '8:1';
-  expect(written((log) => log.info('first\nsecond\n'))).toEqual(['<6>first; second\n']);
+  expect(written((log) => log.info('first\nsecond\n'))).toEqual(['<6>first\\x0asecond\n']);
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { quoted, readLine } from '../../../../src/cli/command-line/shell-words.ts';
+import { completed, readLine } from '../../../../src/cli/command-line/shell-words.ts';
 
 describe('a line', () => {
   test.each([
@@ -45,8 +45,24 @@ test.each([
   ['with space', 'with\\ space'],
   ["it's $x; `y`", "it\\'s\\ \\$x\\;\\ \\`y\\`"],
   ['ünïcode漢字', 'ünïcode漢字'],
-])('%j is one word when quoted', (text, word) => {
-  expect(quoted(text, '')).toBe(word);
+])('%j is one word when completed', (text, word) => {
+  expect(completed(text, '')).toEqual([word]);
   expect(readLine(`x ${word} `).words[1]).toBe(text);
-  expect(quoted(text, "'")).toBe(text);
+});
+
+describe('within an open quote', () => {
+  test.each([
+    ["'", 'a b', true],
+    ["'", '$(x) `y` "z" \\ !', true],
+    ["'", "it's", false],
+    ['"', 'a b', true],
+    ['"', "it's", true],
+    ['"', '$(touch x)', false],
+    ['"', '`touch x`', false],
+    ['"', 'a"b', false],
+    ['"', 'a\\b', false],
+    ['"', 'a!b', false],
+  ])('%s %j is offered: %p', (quote, text, isOffered) => {
+    expect(completed(text, quote)).toEqual(isOffered ? [text] : []);
+  });
 });

@@ -55,13 +55,13 @@ describe('memory images', () => {
     const [finding, ...others] = memoryFindings(images('s2.save'), known());
     expect(others).toEqual([]);
     expect(finding?.removal).toBeUndefined();
-    expect(finding?.problem).toContain("a snapshot 's2' of domain 'vm' that has no metadata");
+    expect(finding?.problem).toContain("snapshot 's2' of domain 'vm', which has no metadata");
     expect(finding?.orphan).toEqual({ uuid: UUID, snapshot: 's2', memoryPath: `/m/${UUID}/s2.save` });
   });
 
   test('of a domain that is gone are kept: they may be all that is left of it', () => {
     const findings = memoryFindings([folder(`/m/${OTHER}`, file(`/m/${OTHER}/s.save`))], known());
-    expect(findings[0]?.wayOut).toContain(`virsh restore '/m/${OTHER}/s.save' brings the domain back`);
+    expect(findings[0]?.wayOut).toContain(`to bring it back: virsh restore /m/${OTHER}/s.save`);
     expect(findings[0]?.orphan).toBeUndefined();
     expect(removals(findings)).toEqual([]);
   });
@@ -110,7 +110,7 @@ describe('metadata', () => {
     const items = [folder('/s/gone', file('/s/gone/a.xml')), folder('/s/empty')];
     const findings = metadataFindings(items, known(), isDocument);
     expect(removals(findings)).toEqual(['/s/empty']);
-    expect(problems(findings)[0]).toContain("a domain 'gone' that is not there");
+    expect(problems(findings)[0]).toContain("domain 'gone', which does not exist");
   });
 });
 
@@ -125,8 +125,8 @@ describe('snapshot volumes', () => {
     const found = [volume('s2', 'xvda'), volume('s3', 'xvda'), volume('s2', 'xvdb')];
     const findings = volumeFindings(found, known());
     expect(problems(findings)).toEqual([
-      "'vg/xvda.xlsnap.s2', 'vg/xvdb.xlsnap.s2': of a snapshot 's2' of domain 'vm' that has no metadata",
-      "'vg/xvda.xlsnap.s3': of a snapshot 's3' of domain 'vm' that has no metadata",
+      "'vg/xvda.xlsnap.s2', 'vg/xvdb.xlsnap.s2': belong to snapshot 's2' of domain 'vm', which has no metadata",
+      "'vg/xvda.xlsnap.s3': belongs to snapshot 's3' of domain 'vm', which has no metadata",
     ]);
     expect(findings[0]?.orphan).toEqual({ uuid: UUID, snapshot: 's2', disks: [found[0]?.disk, found[2]?.disk] });
   });

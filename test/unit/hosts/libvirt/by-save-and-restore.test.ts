@@ -106,7 +106,7 @@ describe('a save whose end is not known', () => {
 
   test('keeps the memory image where libvirtd cannot be asked', async () => {
     upstream.failures.lookupByUUID = { times: 1 };
-    await expect(save('Xen')).rejects.toThrow(`'virsh restore ${memory}' starts it again`);
+    await expect(save('Xen')).rejects.toThrow(`this starts it again: virsh restore ${memory}`);
     expect(existsSync(memory)).toBe(true);
   });
 

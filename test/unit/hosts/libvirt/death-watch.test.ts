@@ -39,7 +39,7 @@ test('a guest that stays asleep is logged with the command that wakes it up', as
   upstream.failures.pmWakeup = { times: Number.POSITIVE_INFINITY };
   await watch.rearm(RUNNING);
   expect(record.lines.filter((line) => line === 'pmWakeup')).toHaveLength(5);
-  expect(logged).toEqual([`domain 'g' is still suspended: internal error: pmWakeup failed; run 'virsh dompmwakeup g'`]);
+  expect(logged).toEqual([`domain 'g' is still suspended: internal error: pmWakeup failed; run: virsh dompmwakeup g`]);
 });
 
 test('a suspend that fails leaves the guest running, and is logged with the ways to make up for it', async () => {
@@ -48,7 +48,7 @@ test('a suspend that fails leaves the guest running, and is logged with the ways
   expect(record.lines).not.toContain('pmWakeup');
   expect(logged).toEqual([
     `libvirtd may no longer notice when domain 'g' shuts down: internal error: pmSuspendForDuration failed; ` +
-      `run 'virsh dompmsuspend g mem' and 'virsh dompmwakeup g', or restart libvirtd`,
+      'restart libvirtd, or run: virsh dompmsuspend g mem && virsh dompmwakeup g',
   ]);
 });
 
