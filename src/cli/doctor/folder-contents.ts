@@ -16,7 +16,7 @@ export interface StoredItem {
   readonly inside: readonly StoredItem[] | undefined;
 }
 
-/** Sorted by name, without the daemon's lock. `depth`: how many folders deep is looked; what lies deeper is not. A missing folder has nothing in it. */
+/** Returns the contents of a folder without the daemon's lock, sorted by name, down to `depth` levels. A missing folder counts as empty. */
 export async function storedItems(folder: string, depth: number): Promise<readonly StoredItem[]> {
   const names = await readdir(folder).catch((error) => {
     if (isMissing(error)) return [];
