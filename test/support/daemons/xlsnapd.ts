@@ -9,7 +9,7 @@ import { setTimeout } from 'node:timers/promises';
 import { type Ran, virsh } from '../virsh.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../../dist/daemon/main.js');
-const START_MS = 20_000;
+const START_MS = 60_000;
 
 interface XlsnapdOptions {
   /** Kept between daemons when given; otherwise a new one that goes with the daemon. */
