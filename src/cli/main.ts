@@ -2,7 +2,7 @@
 /** xlsnap: virsh's snapshot commands, and more, over the socket of a libvirt daemon. */
 
 import { asLibvirtError } from '../errors.ts';
-import { printableLines } from '../model/printable.ts';
+import { printableLines } from '../model/messages/printable.ts';
 import { VERSION } from '../version.ts';
 import { parseInvocation, USAGE } from './command-line/global-options.ts';
 import { commandHelp, groupsHelp } from './command-line/help.ts';

@@ -2,7 +2,7 @@
 
 import { type ErrorCode, isLibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import { printableJson, printableLines } from '../model/printable.ts';
+import { printableJson, printableLines } from '../model/messages/printable.ts';
 import type { RpcClient } from '../rpc/client/client.ts';
 import type { SnapshotRef } from '../rpc/client/snapshots.ts';
 import { connect } from './connection.ts';

@@ -1,6 +1,6 @@
 /** The daemon's log: one line per event on stderr, with journald's priority if stderr is the journal. */
 
-import { printable } from '../model/printable.ts';
+import { printable } from '../model/messages/printable.ts';
 
 export const LOG_LEVELS = ['error', 'warning', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];

@@ -2,7 +2,7 @@
 /** xlsnapd: reads its options, serves until a signal stops it, and reports in one line why it cannot serve. */
 
 import { asLibvirtError } from '../errors.ts';
-import { printableLines } from '../model/printable.ts';
+import { printableLines } from '../model/messages/printable.ts';
 import { openSystemCalls } from '../native/system-calls.ts';
 import { VERSION } from '../version.ts';
 import { openLog } from './log.ts';

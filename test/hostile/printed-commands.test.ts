@@ -5,7 +5,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { isPrintable } from '../../src/model/printable.ts';
+import { isPrintable } from '../../src/model/messages/printable.ts';
 import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { HOSTILE_NAMES } from '../support/hostile-names.ts';
@@ -91,18 +91,19 @@ test('doctor: operations that the journal records', async () => {
 });
 
 test('the log of a recovery: one line for each, and a command that finishes it', async () => {
-  const domains = GIVEN.map((name, at) => ({ name, uuid: uuidOf(at) }));
-  for (const { name, uuid } of domains) {
-    await newImage(join(home, uuid));
-    await writeFile(join(home, 'domain.xml'), definitionOf(escaped(name), uuid, { xvda: join(home, uuid) }));
-    await daemon.ok('define', join(home, 'domain.xml'));
-  }
+  const gone = NAMES.map((name, at) => ({ name, uuid: uuidOf(at) }));
   await daemon.stop();
-  const pairs = domains.map((domain, at) => ({ domain, snapshot: NAMES[at] ?? '' }));
-  for (const { domain, snapshot } of pairs) await interruptRevert(domain, snapshot);
+  for (const domain of gone) await interruptRevert(domain, domain.name);
+  await interruptRevert({ name: 'test', uuid: UUID }, HOSTILE_NAMES['a line end'] ?? '');
   daemon = await Xlsnapd.start({ home });
-  const found = await pasteAll(daemon.log, /to finish it: (.*)/);
-  expect(new Set(found)).toEqual(new Set(pairs.map(({ domain, snapshot }) => reverted(domain.name, snapshot))));
+  const image = ({ name, uuid }: { readonly name: string; readonly uuid: string }) =>
+    join(home, 'memory', uuid, `${name}.save`);
+  expect(new Set(await pasteAll(daemon.log, /brings it back: (.*)/))).toEqual(
+    new Set(gone.map((domain) => ['virsh', 'restore', image(domain)])),
+  );
+  expect(await pasteAll(daemon.log, /to finish it: (.*)/)).toEqual([
+    ['virsh', 'snapshot-revert', 'test', 'a\ntouch pwned\nb', '--paused'],
+  ]);
   for (const line of daemon.log.trimEnd().split('\n')) expect(line).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z \w+: /);
 });
 

@@ -1,6 +1,6 @@
 /** `completion`: prints a script for the shell, and the words that it asks for. Asks the daemon for domains and snapshots. */
 
-import { isPrintable } from '../../model/printable.ts';
+import { isPrintable } from '../../model/messages/printable.ts';
 import { failure } from '../failure.ts';
 import { Session } from '../session.ts';
 import { type Command, command, type OptionDef } from './command.ts';

@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { imageInfo } from '../../disks/qemu/image-info.ts';
 import { isQcow2Image } from '../../disks/qemu/qcow2-table.ts';
-import { shellCommand } from '../../model/shell-command.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { FoundImage } from '../storage/disk-images.ts';
 import type { DomainFacts } from '../storage/domain-facts.ts';
 import type { DoctorFinding, Orphan } from './file-rules.ts';

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { chmod, lstat, readFile, readlink, symlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { LibvirtError, systemError } from '../../errors.ts';
-import { shellCommand } from '../../model/shell-command.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
 import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '../../store/atomic-file.ts';
 import { defaultFolders } from '../../store/default-folders.ts';
 import { command, JSON_OPTION, type Values } from '../command-line/command.ts';

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { systemError } from '../../errors.ts';
 import { DOMAIN_SNAPSHOT, DOMAIN_SNAPSHOT_ARGS, fromLibxlJson, toLibxlJson } from '../../libxl/structs.ts';
 import { CREATE } from '../../model/flags.ts';
-import { domainCommand } from '../../model/shell-command.ts';
+import { domainCommand } from '../../model/messages/shell-command.ts';
 import { MemoryFiles } from '../../store/memory-folder.ts';
 import { domainDisks } from '../../xml/domain/disks.ts';
 import { toSnapshotArgs } from '../../xml/snapshot/libxl-args.ts';

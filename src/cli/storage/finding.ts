@@ -1,6 +1,6 @@
 /** A problem with stored data, and the way out of it. */
 
-import { printable } from '../../model/printable.ts';
+import { printable } from '../../model/messages/printable.ts';
 
 /** A finding. */
 export interface Finding {

@@ -1,6 +1,6 @@
 /** Tables as virsh prints them, with numbers aligned to the right and, on a terminal, some colour. */
 
-import { printable } from '../../model/printable.ts';
+import { printable } from '../../model/messages/printable.ts';
 import { displayWidth } from './display-width.ts';
 
 /** SGR of ECMA-48, which every terminal knows. */

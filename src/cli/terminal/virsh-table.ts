@@ -1,6 +1,6 @@
 /** virsh's tables (vsh-table.c): columns as wide as their widest cell, and what a terminal cannot show escaped. */
 
-import { printable } from '../../model/printable.ts';
+import { printable } from '../../model/messages/printable.ts';
 import { displayWidth } from './display-width.ts';
 
 /** A headline, a rule and the rows, or the rows alone. Cells line up as they show on a terminal. */

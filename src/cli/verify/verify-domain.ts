@@ -3,7 +3,7 @@
 import { checkImage, type ImageCheck, imageChain } from '../../disks/qemu/image-info.ts';
 import { asLibvirtError } from '../../errors.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
-import { domainCommand, shellCommand } from '../../model/shell-command.ts';
+import { domainCommand, shellCommand } from '../../model/messages/shell-command.ts';
 import { SnapshotTree } from '../../model/tree.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';

@@ -10,7 +10,7 @@ import { checkLibxlStream, readMemoryImage } from '../../memory/image-file.ts';
 import { checkTie } from '../../memory/tie.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
-import { domainCommand } from '../../model/shell-command.ts';
+import { domainCommand } from '../../model/messages/shell-command.ts';
 import { MemoryFiles } from '../../store/memory-folder.ts';
 import { domainName, domainUuid, parseDomain } from '../../xml/domain/domain.ts';
 import type { CapturedDisk, SnapshotOnDisk } from '../storage/domain-facts.ts';

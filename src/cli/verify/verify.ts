@@ -1,7 +1,7 @@
 /** `xlsnap verify`: checks whether listed snapshots can be reverted to. */
 
 import type { DomainRef } from '../../model/domain.ts';
-import { printable } from '../../model/printable.ts';
+import { printable } from '../../model/messages/printable.ts';
 import { command, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
 import { foldersOf, MEMORY_DIR, SNAPSHOT_DIR } from '../storage/daemon-folders.ts';

@@ -14,7 +14,7 @@ import { type Domain, isActive } from '../../model/domain.ts';
 import type { XmlElement } from '../../model/element.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { Phase } from '../../model/phases.ts';
-import { shellCommand } from '../../model/shell-command.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { Interruption, Job, SavedMemory } from '../../snapshots/ports.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { freezeGuest } from '../guest-agent.ts';

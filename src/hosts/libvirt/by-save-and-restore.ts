@@ -15,8 +15,9 @@ import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
 import type { XmlElement } from '../../model/element.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { Phase } from '../../model/phases.ts';
-import { shellCommand } from '../../model/shell-command.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
 import type {
   Interruption,
   Job,

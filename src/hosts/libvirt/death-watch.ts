@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asLibvirtError } from '../../errors.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
-import { domainCommand } from '../../model/shell-command.ts';
+import { domainCommand } from '../../model/messages/shell-command.ts';
 import type { LifecycleEvents } from '../../snapshots/ports.ts';
 import { hideEvents } from './hidden-events.ts';
 import { isSameDomain } from './save-rules.ts';

@@ -3,7 +3,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { isLibvirtError, LibvirtError, throwIfCancelled } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
-import { domainCommand } from '../../model/shell-command.ts';
+import { domainCommand } from '../../model/messages/shell-command.ts';
 import type { Upstream } from './upstream.ts';
 
 /** A save takes as long as the memory is large; a job that is older than this will not end. */

@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from '@jest/globals';
-import { DELETE, REVERT } from '../../../src/model/flags.ts';
-import { isPrintable } from '../../../src/model/printable.ts';
-import { domainCommand, shellCommand, shellWord } from '../../../src/model/shell-command.ts';
-import { virshCommand } from '../../../src/model/virsh-command.ts';
-import { HOSTILE_NAMES } from '../../support/hostile-names.ts';
+import { DELETE, REVERT } from '../../../../src/model/flags.ts';
+import { isPrintable } from '../../../../src/model/messages/printable.ts';
+import { domainCommand, shellCommand, shellWord } from '../../../../src/model/messages/shell-command.ts';
+import { virshCommand } from '../../../../src/model/messages/virsh-command.ts';
+import { HOSTILE_NAMES } from '../../../support/hostile-names.ts';
 
 const UUID = '11111111-2222-3333-4444-555555555555';
 

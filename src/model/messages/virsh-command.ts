@@ -1,8 +1,8 @@
 /** The command that finishes an operation that was interrupted: what the client asked for, in virsh's words. */
 
-import type { DomainRef } from './domain.ts';
-import { DELETE, REVERT } from './flags.ts';
-import type { Operation } from './phases.ts';
+import type { DomainRef } from '../domain.ts';
+import { DELETE, REVERT } from '../flags.ts';
+import type { Operation } from '../phases.ts';
 import { domainCommand } from './shell-command.ts';
 
 /** Options of the operations that can be repeated. */

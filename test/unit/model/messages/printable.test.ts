@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { isPrintable, printable, printableJson, printableLines } from '../../../src/model/printable.ts';
+import { isPrintable, printable, printableJson, printableLines } from '../../../../src/model/messages/printable.ts';
 
 test.each([
   ['ESC', '\x1b]0;title\x07', '\\x1b]0;title\\x07'],
