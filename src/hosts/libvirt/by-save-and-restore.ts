@@ -17,7 +17,6 @@ import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { Phase } from '../../model/phases.ts';
-import { shellCommand } from '../../model/messages/shell-command.ts';
 import type {
   Interruption,
   Job,
