@@ -32,13 +32,31 @@ const CODES = {
   OVERFLOW: { number: 82, format: 'numerical overflow: %s' },
   OPERATION_UNSUPPORTED: { number: 84, format: 'Operation not supported: %s' },
   AGENT_UNRESPONSIVE: { number: 86, format: 'Guest agent is not responding: %s' },
+  ACCESS_DENIED: { number: 88, format: 'access denied: %s' },
   XML_INVALID_SCHEMA: { number: 92, format: 'XML document failed to validate against schema: %s' },
   /** What an upstream reported with a number that is not in this table: the number is in the error's fields. */
   OTHER: { number: 1, format: '%s' },
 } as const;
 
 /** Who raised an error: virErrorDomain's values that this project uses. */
-const DOMAINS = { XML: 5, DOM: 6, RPC: 7, TEST: 12, REMOTE: 13, DOMAIN: 20, DOMAIN_SNAPSHOT: 35, LIBXL: 41 } as const;
+const DOMAINS = {
+  NONE: 0,
+  XML: 5,
+  DOM: 6,
+  RPC: 7,
+  TEST: 12,
+  REMOTE: 13,
+  STORAGE: 18,
+  NETWORK: 19,
+  DOMAIN: 20,
+  NODEDEV: 22,
+  INTERFACE: 26,
+  SECRET: 30,
+  NWFILTER: 33,
+  DOMAIN_SNAPSHOT: 35,
+  LIBXL: 41,
+  DOMAIN_CHECKPOINT: 69,
+} as const;
 
 /** virErrorNumber by name, without its VIR_ERR_; OTHER where an upstream reported a number that is not known here. */
 export type ErrorCode = keyof typeof CODES;

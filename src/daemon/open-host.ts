@@ -98,7 +98,7 @@ async function openUpstreamHost(
     front: (snapshots) =>
       proxy({
         upstream: path,
-        upstreamReadOnly: readOnlySocketOf(path),
+        upstreamReadOnly: () => readOnlySocketOf(path),
         ...(options.upstreamUri !== undefined && { upstreamUri: options.upstreamUri }),
         sendBuffer: system.sendBuffer,
         snapshots,

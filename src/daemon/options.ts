@@ -1,7 +1,7 @@
 /** xlsnapd's command line: what it serves, where it listens, in which folders it keeps its files. */
 
-import { existsSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { existsSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LibvirtError } from '../errors.ts';
 import { MECHANISM_OPTIONS, type MechanismOption } from '../model/daemon-status.ts';
@@ -27,6 +27,8 @@ export interface DaemonOptions {
   /** Group that owns the sockets; undefined: as the process creates them. */
   readonly group: string | undefined;
   readonly mode: number;
+  /** Of each socket. */
+  readonly maxClients: number;
   /** `system`, `session`, or the address of a bus; undefined: no D-Bus. */
   readonly dbus: string | undefined;
   readonly logLevel: LogLevel;
@@ -48,6 +50,7 @@ Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
   --state-dir DIR      journal, and the overlays that running guests use (default for Xen: /var/lib/xlsnap)
   --group NAME         group that may connect (default: libvirt, if that group exists and we are root)
   --mode OCTAL         permissions of the sockets (default: 0660)
+  --max-clients N      clients that each socket serves at a time (default: 1000; one user, but root, half of them)
   --dbus BUS           bus to serve on, too: system, session, an address (unix:path=PATH), or none
                        (default for Xen: system, if the bus' policy lets us; else none)
   --log-level LEVEL    ${LOG_LEVELS.join(', ')} (default: info)
@@ -77,6 +80,7 @@ const OPTIONS = {
   'state-dir': STRING,
   group: STRING,
   mode: STRING,
+  'max-clients': STRING,
   dbus: STRING,
   'log-level': STRING,
   help: { ...BOOLEAN, short: 'h' },
@@ -107,6 +111,7 @@ export function parseOptions(argv: readonly string[]): DaemonOptions | 'help' | 
     stateDir: resolve(values['state-dir'] ?? places.stateDir),
     group: values.group,
     mode: modeOf(values.mode ?? '0660'),
+    maxClients: maxClientsOf(values['max-clients'] ?? '1000'),
     dbus: busOf(values.dbus ?? (connect.startsWith('xen:') ? 'system' : 'none')),
     logLevel: logLevelOf(values['log-level'] ?? 'info'),
   };
@@ -142,6 +147,11 @@ function modeOf(text: string): number {
   return Number.parseInt(text, 8);
 }
 
+function maxClientsOf(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw usage(`--max-clients takes a number from 1 on, not '${text}'`);
+  return Number(text);
+}
+
 function busOf(text: string): string | undefined {
   if (text === 'none') return undefined;
   if (/^(system|session)$|^unix:./.test(text)) return text;
@@ -158,8 +168,12 @@ function usage(text: string): LibvirtError {
   return new LibvirtError('INVALID_ARG', `${text} (see xlsnapd --help)`);
 }
 
-/** The read-only socket that belongs to an upstream's socket: libvirt names it with `-ro`. */
+/**
+ * The upstream's socket for a read-only client, looked up for each: libvirt names it with `-ro`. A session daemon, which is
+ * not root's, makes none, and libvirt's own clients connect to its only socket, read-only.
+ */
 export function readOnlySocketOf(upstream: string): string {
   const path = `${upstream}-ro`;
-  return existsSync(path) || !existsSync(dirname(path)) ? path : upstream;
+  const owner = statSync(upstream, { throwIfNoEntry: false })?.uid ?? 0;
+  return owner === 0 || existsSync(path) ? path : upstream;
 }

@@ -6,14 +6,16 @@ import { setImmediate } from 'node:timers/promises';
 import { OfflineImages } from '../disks/offline-snapshots.ts';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
+import type { ClientLimit } from '../rpc/server/client-limit.ts';
 import { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
-import { type ConnectionHandler, listen, listenAtFd } from '../rpc/server/server.ts';
+import { type ConnectionHandler, type ListenOptions, listen, listenAtFd } from '../rpc/server/server.ts';
 import { Jobs } from '../snapshots/jobs.ts';
 import { SnapshotService } from '../snapshots/service.ts';
 import { lockFolders } from '../store/folder-lock.ts';
 import { FileJournal } from '../store/journal.ts';
 import { MemoryFiles } from '../store/memory-folder.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
+import { clientLimits } from './client-limits.ts';
 import { openDbus } from './dbus.ts';
 import { Opened } from './disposables.ts';
 import { reporting } from './fault-test-steps.ts';
@@ -68,7 +70,8 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
     }),
   );
   const gid = await groupId(options.group);
-  await listenAll(options, { sockets, gid, handler: logged(front(snapshots), system, log), log }, opened);
+  const limit = clientLimits(options, system, log);
+  await listenAll(options, { sockets, gid, handler: logged(front(snapshots), log), limit, log }, opened);
   if (options.dbus !== undefined) {
     const access = { uid: process.geteuid?.() ?? 0, gid: gid ?? process.getegid?.() ?? 0, mode: options.mode };
     const served = { domains: domains(snapshots), snapshots, hub, ...(upstream && { upstream }) };
@@ -87,15 +90,17 @@ async function endJobs(snapshots: AsyncDisposable): Promise<void> {
 interface Entrance extends Pick<Given, 'sockets' | 'log'> {
   readonly gid: number | undefined;
   readonly handler: ConnectionHandler;
+  /** One for each socket. */
+  readonly limit: () => ClientLimit;
 }
 
 async function listenAll(
   options: DaemonOptions,
-  { sockets, gid, handler, log }: Entrance,
+  { sockets, gid, handler, limit, log }: Entrance,
   opened: Opened,
 ): Promise<void> {
   for (const { fd, readOnly } of sockets) {
-    const { path } = opened.use(await listenAtFd(fd, readOnly, handler));
+    const { path } = opened.use(await listenAtFd(fd, { readOnly, clients: limit() }, handler));
     log.info(`listening at ${path}${readOnly ? ' (read-only)' : ''}, as systemd has bound it`);
   }
   if (sockets.length > 0) return;
@@ -103,22 +108,18 @@ async function listenAll(
     { path: options.listen, readOnly: false },
     { path: options.listenReadOnly, readOnly: true },
   ]) {
-    opened.use(await listenAt(path, readOnly, options.mode, gid, handler));
+    const access = { mode: options.mode, ...(gid !== undefined && { gid }) };
+    opened.use(await listenAt({ path, readOnly, ...access, clients: limit() }, handler));
     log.info(`listening at ${path}${readOnly ? ' (read-only)' : ''}`);
   }
 }
 
-async function listenAt(
-  path: string,
-  readOnly: boolean,
-  mode: number,
-  gid: number | undefined,
-  handler: ConnectionHandler,
-): Promise<AsyncDisposable> {
+async function listenAt(options: ListenOptions, handler: ConnectionHandler): Promise<AsyncDisposable> {
+  const { path } = options;
   await mkdir(dirname(path), { recursive: true }).catch((error) => {
     throw systemError(error, `Failed to make the folder of socket '${path}'`);
   });
-  return await listen({ path, readOnly, mode, ...(gid !== undefined && { gid }) }, handler);
+  return await listen(options, handler);
 }
 
 /** Group of the sockets if none is asked for: the one that may use libvirt on this host. */

@@ -38,4 +38,4 @@ export const REVERT = { RUNNING: 0x1, PAUSED: 0x2, FORCE: 0x4, RESET_NVRAM: 0x8 
 export const DELETE = { CHILDREN: 0x1, METADATA_ONLY: 0x2, CHILDREN_ONLY: 0x4 } as const;
 
 /** virDomainXMLFlags; the first bit is also VIR_DOMAIN_SNAPSHOT_XML_SECURE. */
-export const XML = { SECURE: 0x1, INACTIVE: 0x2 } as const;
+export const XML = { SECURE: 0x1, INACTIVE: 0x2, MIGRATABLE: 0x8 } as const;

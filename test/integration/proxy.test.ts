@@ -26,9 +26,9 @@ class WatchedHub extends LifecycleHub {
 
   override attach(send: (frame: Buffer) => void): EventClient {
     const client = super.attach(send);
-    const register: EventClient['register'] = (...args) => {
-      client.register(...args);
-      this.registrations += 1;
+    const register: EventClient['register'] = (id, uuid, eventID = 0) => {
+      client.register(id, uuid, eventID);
+      if (eventID === 0) this.registrations += 1;
     };
     return { ...client, register };
   }
@@ -71,7 +71,7 @@ afterAll(async () => {
 
 const options = () => ({
   upstream: libvirtd.socket,
-  upstreamReadOnly: `${libvirtd.socket}-ro`,
+  upstreamReadOnly: () => libvirtd.socket,
   snapshots,
   hub,
   ...NOTHING_ELSE,
@@ -214,16 +214,14 @@ test('a long call holds up no other, and its end may be waited for by nobody', a
   expect(await out('snapshot-list', 'test', '--name')).toBe('long\norphan');
 });
 
-test('calls that carry file descriptors are refused, and the connection goes on', async () => {
+test('file descriptors are not to be had: a client that asks is told so, one that sends some is cut off', async () => {
   using client = await RawClient.open(join(directory, 'sock'));
   expect(await client.call(P.CONNECT_SUPPORTS_FEATURE, { feature: 8 })).toEqual({ supported: 0 });
   expect(await client.call(P.CONNECT_SUPPORTS_FEATURE, { feature: 14 })).toEqual({ supported: 1 });
   const withFds = { number: 310, args: struct({ fds: uint, domain }), result: nothing };
   const test = { name: 'test', uuid: UUID, id: 1 };
-  const call = client.send(withFds, { fds: 2, domain: test }, { type: TYPE.CALL_WITH_FDS });
-  client.socket.write(Buffer.alloc(2));
-  expect(await client.error(call)).toMatchObject({ code: 3, domain: 7 });
-  expect(await client.call(P.DOMAIN_SNAPSHOT_NUM, { domain: test, flags: 0 })).toEqual({ value: 2 });
+  client.send(withFds, { fds: 2, domain: test }, { type: TYPE.CALL_WITH_FDS });
+  await client.closed();
 });
 
 test('nothing of ours is answered before the connection is open', async () => {

@@ -111,12 +111,12 @@ function counting(begun: () => void): Disposable {
   Inlet.over = (accepted) => {
     const inlet = over(accepted);
     const { start } = inlet;
-    inlet.start = (sink, ...rest) => {
+    inlet.start = ({ sink, ...rest }) => {
       const begin = (header: FrameHeader): Wanted => {
         begun();
         return sink.begin(header);
       };
-      start.call(inlet, { ...sink, begin }, ...rest);
+      start.call(inlet, { ...rest, sink: { ...sink, begin } });
     };
     return inlet;
   };

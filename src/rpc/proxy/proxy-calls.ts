@@ -1,9 +1,10 @@
-/** Calls that go to the upstream, but not as they came, or whose replies do not come back as they are. */
+/** Calls that go to the upstream, but are checked or changed on the way, as are their replies. */
 
 import { LibvirtError } from '../../errors.ts';
 import { DOMAIN_STATES, type DomainRef } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
 import type { ActiveJob, SnapshotApi } from '../../snapshots/api.ts';
+import { longestCall, refuseSecrets } from '../server/answers.ts';
 import { announceSnapshots } from '../server/capabilities.ts';
 import { passesSnapshotFilter, SNAPSHOT_BITS } from '../server/domain-filter.ts';
 import { jobInfo, knownStats } from '../server/job-calls.ts';
@@ -14,30 +15,33 @@ import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure, UNDEFINE }
 import type { OverlaidDomains, ProxyContext, ProxyOptions } from './proxy-context.ts';
 
 export interface ProxyCall {
-  /** What it cannot decode it sends on as it is: the upstream says what is wrong with it. */
+  /** Bytes of the longest frame that is collected. */
+  readonly max: number;
   run(connection: ProxyContext, call: FrameHeader, frame: Buffer): void | Promise<void>;
-  /** False while it would change nothing: then the call passes unread. */
-  isWanted(): boolean;
+  /** False while it would change nothing: then the call passes as it came. */
+  isWanted(connection: ProxyContext): boolean;
 }
 
+type Run<A> = (connection: ProxyContext, call: FrameHeader, frame: Buffer, args: A) => void | Promise<void>;
+
+/**
+ * `run` gets the arguments and a frame made of them again, so that the upstream sees what was seen here. A call that
+ * cannot be decoded is refused: never passed on.
+ */
 function proxyCall<A, R>(
   procedure: Procedure<A, R>,
-  run: (connection: ProxyContext, call: FrameHeader, frame: Buffer, args: A) => void | Promise<void>,
-  isWanted = () => true,
+  run: Run<A>,
+  isWanted: ProxyCall['isWanted'] = () => true,
 ): [number, ProxyCall] {
   return [
     procedure.number,
     {
+      max: longestCall(procedure),
       isWanted,
       run(connection, call, frame) {
-        let args: A;
-        try {
-          args = decodePayload(procedure.args, frame);
-        } catch {
-          connection.toUpstream(call, frame);
-          return;
-        }
-        return run(connection, call, frame, args);
+        const args = decodePayload(procedure.args, frame);
+        if (connection.readOnly) refuseSecrets(procedure, args);
+        return run(connection, call, encodeFrame(call, procedure.args, args), args);
       },
     },
   ];
@@ -52,13 +56,13 @@ export function proxyCalls({
 }: Pick<ProxyOptions, 'snapshots' | 'overlaid' | 'reverted' | 'upstreamUri'>) {
   return new Map([
     proxyCall(P.CONNECT_OPEN, (connection, call, _frame, { name, flags }) => {
-      const asked = connection.readOnly ? flags | CONNECT.RO : flags;
-      const open = encodeFrame(call, P.CONNECT_OPEN.args, { name: upstreamUri ?? name, flags: asked });
-      // A second one fails, and libvirtd closes the first for it.
+      const readOnly = connection.readOnly || (flags & CONNECT.RO) !== 0;
+      const args = { name: upstreamUri ?? name, flags: readOnly ? flags | CONNECT.RO : flags };
+      // A second one fails, and libvirtd then closes the first.
       connection.open = false;
-      connection.toUpstream(call, open, (_reply, bytes) => {
+      connection.toUpstream(call, encodeFrame(call, P.CONNECT_OPEN.args, args), (_reply, bytes) => {
         connection.open = true;
-        connection.readOnly ||= (flags & CONNECT.RO) !== 0;
+        connection.readOnly = readOnly;
         return bytes;
       });
     }),
@@ -103,8 +107,10 @@ export function proxyCalls({
           replyFrame(reply, result, { value: overlaid.definition(decodePayload(result, bytes).value) }),
         );
       },
-      () => overlaid.any(),
+      ({ readOnly }) => readOnly || overlaid.any(),
     ),
+    secretsCall(P.DOMAIN_MANAGED_SAVE_GET_XML_DESC),
+    secretsCall(P.DOMAIN_CHECKPOINT_GET_XML_DESC),
 
     proxyCall(
       P.DOMAIN_GET_STATE,
@@ -121,11 +127,13 @@ export function proxyCalls({
 
     overlaidCall(overlaid, P.DOMAIN_SAVE),
     overlaidCall(overlaid, P.DOMAIN_SAVE_FLAGS),
+    overlaidCall(overlaid, P.DOMAIN_SAVE_PARAMS),
     overlaidCall(overlaid, P.DOMAIN_MANAGED_SAVE),
 
     undefineCall(snapshots, overlaid, P.DOMAIN_UNDEFINE, () => 0),
     undefineCall(snapshots, overlaid, P.DOMAIN_UNDEFINE_FLAGS, ({ flags }) => flags),
 
+    migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_PERFORM),
     migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_BEGIN3),
     migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_PERFORM3),
     migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_BEGIN3_PARAMS),
@@ -133,16 +141,17 @@ export function proxyCalls({
 
     jobCall(snapshots, P.DOMAIN_GET_JOB_INFO, jobInfo),
     proxyCall(P.DOMAIN_GET_JOB_STATS, (connection, call, frame, { domain, flags }) => {
-      const known = connection.open ? knownStats(snapshots, domain, flags) : undefined;
+      const known = knownStats(snapshots, domain, flags);
       if (known) connection.toClient(replyFrame(call, P.DOMAIN_GET_JOB_STATS.result, known));
       else connection.toUpstream(call, frame);
     }),
     jobCall(snapshots, P.DOMAIN_ABORT_JOB, (job) => job.cancel()),
 
     proxyCall(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, (connection, call, frame, { eventID, domain }) => {
+      connection.events.checkRoom();
       connection.toUpstream(call, frame, (_reply, bytes) => {
         const { callbackID } = decodePayload(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY.result, bytes);
-        if (eventID === EVENT_ID.LIFECYCLE) connection.events.register(callbackID, domain?.uuid);
+        connection.events.register(callbackID, domain?.uuid, eventID);
         return bytes;
       });
     }),
@@ -179,38 +188,38 @@ function legacyEventCall<A, R>(
   });
 }
 
-/** The upstream undefines; whether it may, and what becomes of the snapshots, is decided here. */
+/** Passed on as it was decoded: read only to refuse secrets. */
+function secretsCall<A>(procedure: Procedure<A, unknown>): [number, ProxyCall] {
+  return proxyCall(
+    procedure,
+    (connection, call, frame) => connection.toUpstream(call, frame),
+    ({ readOnly }) => readOnly,
+  );
+}
+
+/** The upstream undefines the domain, after its snapshots have been checked here. */
 function undefineCall<A extends { readonly domain: DomainRef }>(
   snapshots: SnapshotApi,
   overlaid: OverlaidDomains,
   procedure: Procedure<A, void>,
   flagsOf: (args: A) => number,
 ): [number, ProxyCall] {
-  return proxyCall(procedure, async (connection, call, frame, args) => {
-    if (!connection.open || connection.readOnly) {
-      connection.toUpstream(call, frame);
-      return;
-    }
+  return proxyCall(procedure, async (connection, call, _frame, args) => {
     const flags = flagsOf(args);
-    try {
-      refuseOverlaid(overlaid, args.domain, 'undefined');
-      await snapshots.checkUndefine(args.domain, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
-    } catch (error) {
-      connection.toClient(errorFrame(call, error));
-      return;
-    }
+    refuseOverlaid(overlaid, args.domain, 'undefined');
+    await snapshots.checkUndefine(args.domain, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
     const stripped = encodeFrame(call, procedure.args, { ...args, flags: flags & ~UNDEFINE.SNAPSHOTS_METADATA });
     connection.toUpstream(call, stripped, (reply, bytes) => forgotten(snapshots, args.domain, reply, bytes));
   });
 }
 
-/** The upstream would save a definition that names the images beneath, and restore the domain on those. */
+/** The upstream would save a definition with the base images, and restore the domain on those. */
 function overlaidCall<A extends { readonly domain: DomainRef }>(
   overlaid: OverlaidDomains,
   procedure: Procedure<A, void>,
 ): [number, ProxyCall] {
   return proxyCall(procedure, (connection, call, frame, { domain }) => {
-    if (connection.open && !connection.readOnly) refuseOverlaid(overlaid, domain, 'saved');
+    refuseOverlaid(overlaid, domain, 'saved');
     connection.toUpstream(call, frame);
   });
 }
@@ -224,7 +233,7 @@ function refuseOverlaid(overlaid: OverlaidDomains, { name, uuid }: DomainRef, wh
   );
 }
 
-/** The upstream migrates what has no snapshots: they would stay behind (qemuMigrationSrcIsAllowed). */
+/** A domain with snapshots is not migrated: they would stay behind (qemuMigrationSrcIsAllowed). */
 function migrateCall<A extends { readonly domain: DomainRef }>(
   snapshots: SnapshotApi,
   overlaid: OverlaidDomains,
@@ -232,29 +241,26 @@ function migrateCall<A extends { readonly domain: DomainRef }>(
 ): [number, ProxyCall] {
   return proxyCall(procedure, (connection, call, frame, { domain }) => {
     const count = snapshots.count(domain.uuid);
-    if (connection.open && !connection.readOnly) {
-      if (count > 0) throw new LibvirtError('OPERATION_INVALID', `cannot migrate domain with ${count} snapshots`);
-      refuseOverlaid(overlaid, domain, 'migrated');
-    }
+    if (count > 0) throw new LibvirtError('OPERATION_INVALID', `cannot migrate domain with ${count} snapshots`);
+    refuseOverlaid(overlaid, domain, 'migrated');
     connection.toUpstream(call, frame);
   });
 }
 
-/** While a job of ours runs on the domain it is the domain's; any other is the upstream's. */
+/** A job of ours that runs on the domain is answered for here; any other is the upstream's. */
 function jobCall<A extends { readonly domain: DomainRef }, R>(
   snapshots: SnapshotApi,
   procedure: Procedure<A, R>,
   run: (job: ActiveJob) => R,
 ): [number, ProxyCall] {
   return proxyCall(procedure, (connection, call, frame, args) => {
-    const job = connection.open ? snapshots.job(args.domain.uuid) : undefined;
-    const refused = connection.readOnly && procedure.readOnly !== undefined;
-    if (!job || refused) connection.toUpstream(call, frame);
+    const job = snapshots.job(args.domain.uuid);
+    if (!job) connection.toUpstream(call, frame);
     else connection.toClient(replyFrame(call, procedure.result, run(job)));
   });
 }
 
-/** The upstream's reply, once the undefined domain's snapshots are forgotten. */
+/** Forgets the snapshots of an undefined domain, and returns the upstream's reply. */
 async function forgotten(
   snapshots: SnapshotApi,
   { uuid }: DomainRef,

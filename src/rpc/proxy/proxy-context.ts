@@ -1,4 +1,4 @@
-/** What a proxied connection is made of, and what the handling of its calls may do with it. */
+/** The parts of a proxied connection, and what the handling of its calls may do with it. */
 
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { DomainState } from '../../model/domain.ts';
@@ -7,17 +7,17 @@ import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
 import type { FrameHeader } from '../wire/frames.ts';
 
 export interface ProxyOptions {
-  /** Socket of the libvirtd behind us. */
+  /** Socket of the upstream libvirtd. */
   readonly upstream: string;
-  /** Its socket for clients of our read-only one. Where there is none (session daemons): the same, opened read-only. */
-  readonly upstreamReadOnly?: string;
+  /** The socket for clients of our read-only one, looked up for each: opened with VIR_CONNECT_RO. */
+  readonly upstreamReadOnly: () => string;
   /** Opened in place of the URI that the client names. */
   readonly upstreamUri?: string;
   /** Has a socket take this many bytes before its writer waits. */
   readonly sendBuffer: (fd: number, bytes: number) => void;
   readonly snapshots: SnapshotApi;
   readonly hub: LifecycleHub;
-  /** Running domains whose disks stand on other images than the upstream knows. */
+  /** Running domains whose active images are not those that the upstream knows. */
   readonly overlaid: OverlaidDomains;
   /** Domains whose state has another reason than the upstream knows. */
   readonly reverted: RevertedDomains;
@@ -25,17 +25,17 @@ export interface ProxyOptions {
 }
 
 export interface OverlaidDomains {
-  /** False while there is none. */
+  /** False while there are none. */
   any(): boolean;
   has(uuid: string): boolean;
-  /** The upstream's live definition of one of them, with the images that its disks stand on. */
+  /** The upstream's live definition of one of them, with its active images. */
   definition(xml: string): string;
 }
 
 export interface RevertedDomains {
-  /** False while there is none. */
+  /** False while there are none. */
   any(): boolean;
-  /** The reason of the state that the upstream tells; undefined where its own is right. */
+  /** The reason for the state that the upstream reports; undefined if its own is right. */
   reason(uuid: string, state: DomainState | undefined): number | undefined;
 }
 

@@ -1,24 +1,26 @@
 /** A client's connection, with a connection of its own to the libvirtd behind us. */
 
-import { existsSync } from 'node:fs';
 import { LibvirtError, systemError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
-import { type Answer, type Answers, isRemoteCall } from '../server/answers.ts';
-import { CallLimit } from '../server/call-limit.ts';
-import { daemonAnswer, isDaemonCall } from '../server/daemon-calls.ts';
+import type { Answer, Answers } from '../server/answers.ts';
+import { daemonAnswers } from '../server/daemon-calls.ts';
+import { callRefusal, frameKind, isOpenCall, unknownProcedure } from '../server/gate.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
 import type { ConnectionHandler } from '../server/server.ts';
 import { snapshotAnswers } from '../server/snapshot-calls.ts';
+import { CallLimit } from '../wire/call-limit.ts';
 import { FrameOutlet } from '../wire/frame-outlet.ts';
 import type { FrameSink, Wanted } from '../wire/frame-splitter.ts';
 import { type FrameHeader, PROGRAM, STATUS, TYPE } from '../wire/frames.ts';
 import { descriptorOf, Inlet } from '../wire/inlet.ts';
 import { errorFrame, isLifecycle, lifecycleFrame, readLifecycle } from '../wire/messages.ts';
+import { Turns } from '../wire/turns.ts';
+import { undecodable } from '../wire/xdr.ts';
 import { BusyPoll } from './busy-poll.ts';
 import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
 import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
 
-/** Several frames of a stream, of 256 KiB each: who hands them on sleeps less often. Unasked the kernel takes less than one. */
+/** Several frames of a stream, of 256 KiB each, so that passing them on waits less often. The kernel's default is smaller than one. */
 const SEND_BUFFER_BYTES = 1024 * 1024;
 
 /** Serves connections by an upstream libvirtd, but for the calls that are about snapshots. */
@@ -26,14 +28,14 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
   const answers = snapshotAnswers(options.snapshots);
   const calls = proxyCalls(options);
   const busyPoll = new BusyPoll();
-  return (accepted, readOnly) => {
+  const turns = new Turns();
+  return (accepted, { readOnly }) => {
     const client = Inlet.over(accepted);
-    const { upstream: readWritePath, upstreamReadOnly } = options;
-    const path = readOnly && upstreamReadOnly && existsSync(upstreamReadOnly) ? upstreamReadOnly : readWritePath;
+    const path = readOnly ? options.upstreamReadOnly() : options.upstream;
     const upstream = Inlet.connecting(path);
     const refuse = (error: Error): void => {
       upstream.socket.destroy();
-      refuseFirstCall(client, systemError(error, `Failed to connect socket to '${path}'`, 'RPC'));
+      refuseFirstCall(client, turns, systemError(error, `Failed to connect socket to '${path}'`, 'RPC'));
     };
     upstream.socket.once('error', refuse);
     client.socket.once('close', () => upstream.socket.destroySoon());
@@ -44,7 +46,7 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
         if (fd !== undefined) options.sendBuffer(fd, SEND_BUFFER_BYTES);
       }
       const { hub, status } = options;
-      new ProxyConnection(client, upstream, { path, answers, calls, hub, status, busyPoll, readOnly });
+      new ProxyConnection(client, upstream, { path, answers, calls, hub, status, busyPoll, turns, readOnly });
     });
   };
 }
@@ -56,6 +58,7 @@ interface Behind {
   readonly hub: LifecycleHub;
   readonly status: DaemonStatus;
   readonly busyPoll: BusyPoll;
+  readonly turns: Turns;
   readonly readOnly: boolean;
 }
 
@@ -72,60 +75,63 @@ class ProxyConnection implements ProxyContext {
   readonly #client: Inlet;
   readonly #upstream: Inlet;
   readonly #answers: Answers;
-  readonly #daemon: Answer;
+  readonly #daemon: Answers;
   readonly #calls: ReadonlyMap<number, ProxyCall>;
   readonly #busyPoll: BusyPoll;
   readonly #clientOutlet: FrameOutlet;
   readonly #upstreamOutlet: FrameOutlet;
-  readonly #limit = new CallLimit(
-    () => !this.#client.socket.writableNeedDrain,
-    () => this.#regulate(),
-  );
+  readonly #limit: CallLimit;
   readonly #awaited = new Map<number, Awaited>();
+  /** True until CONNECT_OPEN is answered: what may come after it depends on that. */
+  #opening = false;
 
-  constructor(client: Inlet, upstream: Inlet, { path, answers, calls, hub, status, busyPoll, readOnly }: Behind) {
+  constructor(
+    client: Inlet,
+    upstream: Inlet,
+    { path, answers, calls, hub, status, busyPoll, turns, readOnly }: Behind,
+  ) {
     this.readOnly = readOnly;
     this.#client = client;
     this.#upstream = upstream;
     this.#answers = answers;
-    this.#daemon = daemonAnswer(status, () => this.open);
+    this.#daemon = daemonAnswers(status);
     this.#calls = calls;
     this.#busyPoll = busyPoll;
     this.#clientOutlet = new FrameOutlet(client.socket);
     this.#upstreamOutlet = new FrameOutlet(upstream.socket);
-    this.events = hub.attach((frame) => this.toClient(frame));
+    this.events = hub.attach((frames) => this.toClient(frames));
     client.socket.once('close', () => this.events[Symbol.dispose]());
     let failure: Error | undefined;
     upstream.socket.on('error', (error) => {
       failure = new LibvirtError('RPC', `connection to libvirtd at '${path}': ${error.message}`, { domain: 'RPC' });
     });
     upstream.socket.once('close', () => this.#clientOutlet.close(failure));
+    const lane = readOnly ? 'read-only' : 'write';
     const regulate = () => this.#regulate();
-    client.start(
-      {
-        begin: (header) => this.#clientBegins(header),
-        whole: (header, frame) => this.#call(header, frame),
-        pass: (bytes, last) => this.#upstreamOutlet.pass(bytes, last),
-      },
-      regulate,
-      upstream.socket,
-    );
-    upstream.start(
-      {
-        begin: (header) => this.#upstreamBegins(header),
-        whole: (header, frame) => this.#reply(header, frame),
-        pass: (bytes, last) => this.#clientOutlet.pass(bytes, last),
-      },
-      regulate,
-      client.socket,
-    );
+    const takeTurns = (step: () => boolean) => turns.join(lane, step);
+    this.#limit = new CallLimit(takeTurns, { mayStart: () => !client.socket.writableNeedDrain, onEnd: regulate });
+    const fromClient: FrameSink = {
+      begin: (header) => this.#clientBegins(header),
+      whole: (header, frame) => this.#call(header, frame),
+      pass: (bytes, last) => this.#upstreamOutlet.pass(bytes, last),
+    };
+    const fromUpstream: FrameSink = {
+      begin: (header) => this.#upstreamBegins(header),
+      whole: (header, frame) => this.#reply(header, frame),
+      pass: (bytes, last) => this.#clientOutlet.pass(bytes, last),
+    };
+    client.start({ sink: fromClient, regulate, takeTurns, into: upstream.socket });
+    upstream.start({ sink: fromUpstream, regulate, takeTurns, into: client.socket });
   }
 
-  toClient(frame: Buffer): void {
-    this.#clientOutlet.send(frame);
+  toClient(frames: Buffer): void {
+    this.#clientOutlet.send(frames);
   }
 
   toUpstream(call: FrameHeader, frame: Buffer, then?: Awaited['then']): void {
+    if (this.#awaited.has(call.serial)) {
+      throw new LibvirtError('RPC', `a call with serial ${call.serial} is under way`, { domain: 'RPC' });
+    }
     if (then) this.#awaited.set(call.serial, { procedure: call.procedure, then });
     this.#upstreamOutlet.send(frame);
   }
@@ -134,48 +140,72 @@ class ProxyConnection implements ProxyContext {
   #regulate(): void {
     this.#limit.advance();
     const clientFull = this.#client.socket.writableNeedDrain;
+    const upstreamFull = this.#upstream.socket.writableNeedDrain;
     this.#upstream.flow(!clientFull);
-    this.#client.flow(!clientFull && !this.#upstream.socket.writableNeedDrain && !this.#limit.reached);
+    this.#client.flow(!clientFull && !upstreamFull && !this.#limit.reached && !this.#opening);
   }
 
   #clientBegins(header: FrameHeader): Wanted {
-    if (header.type === TYPE.CALL_WITH_FDS) {
-      this.toClient(errorFrame(header, noFds()));
-      return 'drop';
-    }
-    if (isDaemonCall(header)) return header.type === TYPE.CALL ? 'whole' : 'drop';
-    if (!isRemoteCall(header)) return 'pass';
+    const kind = frameKind(header);
+    // libvirtd ignores what belongs to no stream of its own.
+    if (kind !== 'call') return kind === 'stream' && !this.open ? 'drop' : 'pass';
+    const refusal = callRefusal(header, this);
+    if (refusal) return this.#refuse(header, refusal);
+    if (header.program === PROGRAM.QEMU || header.program === PROGRAM.LXC) return 'pass';
     this.#busyPoll.expect(this);
-    const answered = this.open && this.#answers.has(header.procedure);
-    const wanted = this.#calls.get(header.procedure)?.isWanted() ?? false;
-    return answered || wanted ? 'whole' : 'pass';
+    const handled = this.#handled(header);
+    if (!handled && header.program === PROGRAM.XLSNAP) return this.#refuse(header, unknownProcedure(header));
+    if (!handled) return 'pass';
+    return header.length > handled.max ? this.#refuse(header, undecodable()) : 'whole';
+  }
+
+  #refuse(header: FrameHeader, error: LibvirtError): Wanted {
+    this.toClient(errorFrame(header, error));
+    return 'drop';
+  }
+
+  #answersOf({ program }: FrameHeader): Answers {
+    return program === PROGRAM.XLSNAP ? this.#daemon : this.#answers;
+  }
+
+  /** What answers a call here, or looks at it on its way; undefined if it passes as it came. */
+  #handled(header: FrameHeader): Answer | ProxyCall | undefined {
+    const answer = this.#answersOf(header).get(header.procedure);
+    const call = header.program === PROGRAM.REMOTE ? this.#calls.get(header.procedure) : undefined;
+    return answer ?? (call?.isWanted(this) ? call : undefined);
   }
 
   #call(header: FrameHeader, frame: Buffer): void {
-    const answer = isDaemonCall(header) ? this.#daemon : this.#answers.get(header.procedure);
+    this.#opening ||= isOpenCall(header);
+    const answer = this.#answersOf(header).get(header.procedure);
     const call = this.#calls.get(header.procedure);
     this.#limit.run(async () => {
       try {
-        if (answer) this.toClient(await answer(header, frame, this.readOnly));
+        if (answer) this.toClient(await answer.reply(header, frame, this.readOnly));
         else await call?.run(this, header, frame);
       } catch (error) {
         this.toClient(errorFrame(header, error));
+        this.#answered(header);
       }
     });
   }
 
+  #answered(header: FrameHeader): void {
+    if (!isOpenCall(header)) return;
+    this.#opening = false;
+    this.#regulate();
+  }
+
   #upstreamBegins(header: FrameHeader): Wanted {
     if (header.program !== PROGRAM.REMOTE) return 'pass';
-    if (header.type === TYPE.REPLY_WITH_FDS) {
-      this.toClient(errorFrame(header, noFds()));
-      return 'drop';
-    }
+    if (header.type === TYPE.REPLY_WITH_FDS) return this.#refuse(header, noFds());
     if (header.type === TYPE.MESSAGE) return isLifecycle(header) ? 'whole' : 'pass';
     if (header.type === TYPE.REPLY) this.#busyPoll.expect(this);
     const awaited = header.type === TYPE.REPLY ? this.#awaited.get(header.serial) : undefined;
     if (awaited?.procedure !== header.procedure) return 'pass';
     if (header.status === STATUS.OK) return 'whole';
     this.#awaited.delete(header.serial);
+    this.#answered(header);
     return 'pass';
   }
 
@@ -185,12 +215,16 @@ class ProxyConnection implements ProxyContext {
       return;
     }
     const awaited = this.#awaited.get(header.serial);
-    this.#awaited.delete(header.serial);
-    const refuse = (error: unknown): void => this.toClient(errorFrame(header, error));
+    const done = (reply: Buffer): void => {
+      this.#awaited.delete(header.serial);
+      this.toClient(reply);
+      this.#answered(header);
+    };
+    const refuse = (error: unknown): void => done(errorFrame(header, error));
     try {
       const next = awaited?.then(header, frame) ?? frame;
-      if (next instanceof Promise) void next.then((reply) => this.toClient(reply), refuse);
-      else this.toClient(next);
+      if (next instanceof Promise) void next.then(done, refuse);
+      else done(next);
     } catch (error) {
       refuse(error);
     }
@@ -203,13 +237,13 @@ class ProxyConnection implements ProxyContext {
   }
 }
 
-/** Node cannot receive file descriptors. Clients ask for the feature first (and hear no); this is for those that do not. */
+/** Node cannot receive file descriptors. Clients ask for the feature first and are denied it; this is for those that do not ask. */
 function noFds(): LibvirtError {
   return new LibvirtError('NO_SUPPORT', 'fd passing is not supported by this connection', { domain: 'RPC' });
 }
 
-/** For a client that has come while there is nothing behind us: its first call says why, then the connection ends. */
-function refuseFirstCall(client: Inlet, error: LibvirtError): void {
+/** For a client that connects while the upstream is down: its first call is answered with the reason, then the connection ends. */
+function refuseFirstCall(client: Inlet, turns: Turns, error: LibvirtError): void {
   const outlet = new FrameOutlet(client.socket);
   let refused = false;
   const sink: FrameSink = {
@@ -224,5 +258,5 @@ function refuseFirstCall(client: Inlet, error: LibvirtError): void {
     whole: () => {},
     pass: () => {},
   };
-  client.start(sink, () => {});
+  client.start({ sink, regulate: () => {}, takeTurns: (step) => turns.join('read-only', step) });
 }

@@ -1,38 +1,47 @@
 /** From a call's bytes to its reply's: decode, refuse, do, encode. */
 
 import { LibvirtError } from '../../errors.ts';
-import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE, VERSION } from '../wire/frames.ts';
+import { decodePayload, type FrameHeader, HEADER_BYTES } from '../wire/frames.ts';
 import { errorFrame, replyFrame } from '../wire/messages.ts';
 import type { Procedure } from '../wire/procedures.ts';
 import { LIST_MAX } from '../wire/xdr.ts';
 
-/** The reply to a whole frame. Never rejects: what goes wrong is an error reply. */
-export type Answer = (call: FrameHeader, frame: Buffer, readOnly: boolean) => Promise<Buffer>;
+export interface Answer {
+  /** Bytes of the longest call. */
+  readonly max: number;
+  /** The reply to a whole frame. Never rejects: a failure is an error reply. */
+  reply(call: FrameHeader, frame: Buffer, readOnly: boolean): Promise<Buffer>;
+}
 
 /** By procedure number. */
 export type Answers = ReadonlyMap<number, Answer>;
 
 /** One entry of `Answers`. */
 export function answer<A, R>(procedure: Procedure<A, R>, run: (args: A) => R | Promise<R>): [number, Answer] {
-  return [
-    procedure.number,
-    async (call, frame, readOnly) => {
-      try {
-        const args = decodePayload(procedure.args, frame);
-        const rule = readOnly ? procedure.readOnly : undefined;
-        const refusal = rule?.refusal(args);
-        if (rule && refusal) throw new LibvirtError('OPERATION_DENIED', refusal, { domain: rule.domain });
-        return replyFrame(call, procedure.result, await run(args));
-      } catch (error) {
-        return errorFrame(call, error);
-      }
-    },
-  ];
+  const reply = async (call: FrameHeader, frame: Buffer, readOnly: boolean): Promise<Buffer> => {
+    try {
+      const args = decodePayload(procedure.args, frame);
+      if (readOnly) refuseSecrets(procedure, args);
+      return replyFrame(call, procedure.result, await run(args));
+    } catch (error) {
+      return errorFrame(call, error);
+    }
+  };
+  return [procedure.number, { max: longestCall(procedure), reply }];
 }
 
-/** True for what can be answered by procedure number: an ordinary call of the remote program. */
-export function isRemoteCall({ program, version, type, status }: FrameHeader): boolean {
-  return program === PROGRAM.REMOTE && version === VERSION && type === TYPE.CALL && status === STATUS.OK;
+/** Bytes of the longest frame that is collected for a call: its arguments, and what a lenient decoder may ignore. */
+export function longestCall<A, R>({ args }: Procedure<A, R>): number {
+  return HEADER_BYTES + args.max + TRAILING_MAX;
+}
+
+/** libvirtd ignores bytes after the arguments; so many are collected with them. */
+const TRAILING_MAX = 1_024;
+
+/** Throws OPERATION_DENIED if a read-only connection asks for secrets. */
+export function refuseSecrets<A>({ secrets }: Procedure<A, unknown>, args: A): void {
+  const refusal = secrets?.refusal(args);
+  if (secrets && refusal) throw new LibvirtError('OPERATION_DENIED', refusal, { domain: secrets.domain });
 }
 
 /** Refuses what cannot be the size of the caller's array, in libvirtd's words. `limit` is the constant of the protocol. */
@@ -42,7 +51,7 @@ export function checkArraySize(argument: 'maxnames' | 'maxids', size: number, li
   throw new LibvirtError('RPC', detail, { domain: 'RPC' });
 }
 
-/** virCheckFlags: what is not known is refused, not ignored. */
+/** virCheckFlags: unknown bits are refused, not ignored. */
 export function refuseUnknown(flags: number, known: number, call: string): void {
   const unknown = (flags & ~known) >>> 0;
   if (unknown === 0) return;

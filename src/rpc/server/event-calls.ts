@@ -1,4 +1,4 @@
-/** Registrations for events, where no libvirtd keeps them: any event may be registered for, lifecycle is what comes. */
+/** Registrations for events, if no libvirtd keeps them: clients may register for any event; only lifecycle events come. */
 
 import { LibvirtError } from '../../errors.ts';
 import { EVENT_ID, PROCEDURES as P } from '../wire/procedures.ts';
@@ -7,7 +7,6 @@ import type { EventClient } from './lifecycle-hub.ts';
 
 /** Those of one connection. */
 export function eventAnswers(events: EventClient): Answers {
-  const callbacks = new Set<number>();
   let nextCallback = 0;
   /** By event: clients from before 1.2.1 have one registration for each. */
   const legacy = new Set<number>();
@@ -29,14 +28,13 @@ export function eventAnswers(events: EventClient): Answers {
   return new Map([
     answer(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, ({ eventID, domain }) => {
       checkEvent(eventID);
+      events.checkRoom();
       const callbackID = nextCallback++;
-      callbacks.add(callbackID);
-      if (eventID === EVENT_ID.LIFECYCLE) events.register(callbackID, domain?.uuid);
+      events.register(callbackID, domain?.uuid, eventID);
       return { callbackID };
     }),
     answer(P.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY, ({ callbackID }) => {
-      if (!callbacks.delete(callbackID)) throw notRegistered(`domain event callback ${callbackID}`);
-      events.deregister(callbackID);
+      if (!events.deregister(callbackID)) throw notRegistered(`domain event callback ${callbackID}`);
     }),
     answer(P.CONNECT_DOMAIN_EVENT_REGISTER, () => {
       registerLegacy(EVENT_ID.LIFECYCLE);

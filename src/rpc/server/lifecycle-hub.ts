@@ -1,9 +1,11 @@
-/** Lifecycle events on their way to clients: our own, and the upstream's, some of which are by-products of our work. */
+/** Lifecycle events for clients: our own, and the upstream's, some of which are by-products of our work. */
 
+import { LibvirtError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { LifecycleEvents } from '../../snapshots/ports.ts';
-import { type CallbackID, type LifecycleMessage, lifecycleFrame } from '../wire/messages.ts';
+import { type CallbackID, type LifecycleMessage, lifecycleFrames } from '../wire/messages.ts';
+import { EVENT_ID } from '../wire/procedures.ts';
 
 /**
  * How long an upstream event may still be on its way to a client when the call that caused it has been answered on
@@ -12,9 +14,13 @@ import { type CallbackID, type LifecycleMessage, lifecycleFrame } from '../wire/
  */
 const EVENT_GRACE_MS = 2_000;
 
-/** One registration of a client for lifecycle events. */
+/** Registrations of one client, of all events: virsh event --all makes 26 of them, and one a domain are some hundreds. */
+const REGISTRATIONS_MAX = 1_024;
+
+/** One registration of a client. Only those for lifecycle events are served from here. */
 interface Callback {
   readonly id: CallbackID;
+  readonly eventID: number;
   /** Domain it is about; absent: all. */
   readonly uuid: string | undefined;
   /** Its place in the order of all registrations. */
@@ -34,10 +40,13 @@ interface Expectation {
 
 /** A client's part of the hub. Disposing of it ends its registrations. */
 export interface EventClient extends Disposable {
-  register(callbackID: CallbackID, uuid: string | undefined): void;
+  /** Throws if the client has as many registrations as one may have. */
+  checkRoom(): void;
+  /** `eventID`: absent for lifecycle events. */
+  register(callbackID: CallbackID, uuid: string | undefined, eventID?: number): void;
   /** False where there is no such registration. */
   deregister(callbackID: CallbackID): boolean;
-  /** What the client is to see of an event that the upstream has sent for it: itself, another, or nothing. */
+  /** Returns what the client is to see of an event of the upstream: that event, another, or nothing. */
   translate(message: LifecycleMessage): LifecycleEvent | undefined;
 }
 
@@ -47,14 +56,18 @@ export class LifecycleHub implements LifecycleEvents {
   readonly #expectations = new Set<Expectation>();
   #callbacks = 0;
 
-  /** `send` gets whole frames, one per callback that is to be told. */
+  /** `send` gets whole frames: of one event, one for each callback. */
   attach(send: (frame: Buffer) => void): EventClient {
     const callbacks = new Map<CallbackID, Callback>();
     this.#clients.set(callbacks, send);
     return {
-      register: (id, uuid) => {
+      checkRoom: () => {
+        if (callbacks.size < REGISTRATIONS_MAX) return;
+        throw new LibvirtError('RPC', `more than ${REGISTRATIONS_MAX} events of one client`, { domain: 'RPC' });
+      },
+      register: (id, uuid, eventID = EVENT_ID.LIFECYCLE) => {
         this.#callbacks += 1;
-        callbacks.set(id, { id, uuid, number: this.#callbacks });
+        callbacks.set(id, { id, eventID, uuid, number: this.#callbacks });
       },
       deregister: (id) => callbacks.delete(id),
       translate: (message) => {
@@ -68,10 +81,10 @@ export class LifecycleHub implements LifecycleEvents {
   }
 
   emit(ref: DomainRef, event: LifecycleEvent): void {
+    const frames = lifecycleFrames(ref, event);
     for (const [callbacks, send] of this.#clients) {
-      for (const { id, uuid } of callbacks.values()) {
-        if (uuid === undefined || uuid === ref.uuid) send(lifecycleFrame(id, ref, event));
-      }
+      const ids = [...callbacks.values()].filter((each) => concerns(each, ref)).map(({ id }) => id);
+      if (ids.length > 0) send(frames(ids));
     }
   }
 
@@ -110,3 +123,6 @@ export class LifecycleHub implements LifecycleEvents {
     for (const expectation of this.#expectations) if (expectation.ends < now) this.#expectations.delete(expectation);
   }
 }
+
+const concerns = ({ eventID, uuid }: Callback, ref: DomainRef): boolean =>
+  eventID === EVENT_ID.LIFECYCLE && (uuid === undefined || uuid === ref.uuid);

@@ -4,6 +4,7 @@ import { access, chmod, chown, lstat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { isLibvirtError, LibvirtError, systemError } from '../../errors.ts';
+import type { Client, ClientLimit } from './client-limit.ts';
 
 /** For the last answers of a server that is closing. */
 const FLUSH_TIMEOUT_MS = 1_000;
@@ -16,10 +17,12 @@ export interface ListenOptions {
   readonly mode: number;
   /** Group of the socket file; absent: the process's. */
   readonly gid?: number;
+  /** Absent: every client is let in. */
+  readonly clients?: ClientLimit;
 }
 
-/** What serves a connection. It owns the socket from here on, errors included. */
-export type ConnectionHandler = (socket: Socket, readOnly: boolean) => void;
+/** Serves a connection. It owns the socket from then on, errors included. */
+export type ConnectionHandler = (socket: Socket, client: Client) => void;
 
 /** Disposing of it removes the socket file and ends every connection. */
 export interface Listener extends AsyncDisposable {
@@ -27,12 +30,12 @@ export interface Listener extends AsyncDisposable {
 }
 
 /**
- * Listens at `options.path`. A socket file that nobody answers on is replaced; where somebody does, this is a
- * SYSTEM_ERROR. The file is of mode 0600 until it has its own mode and group.
+ * Listens at `options.path`. Replaces a socket file on which nobody answers; if somebody does, this is a SYSTEM_ERROR. The
+ * file has mode 0600 until it has its own mode and group.
  */
 export async function listen(options: ListenOptions, handler: ConnectionHandler): Promise<Listener> {
-  const { path, readOnly, mode, gid } = options;
-  const { server, close } = serverOf(readOnly, handler);
+  const { path, mode, gid } = options;
+  const { server, close } = serverOf(options, handler);
   try {
     // Of a folder that is not there, libuv's bind says that permission is denied.
     await access(dirname(path));
@@ -48,9 +51,13 @@ export async function listen(options: ListenOptions, handler: ConnectionHandler)
   return { path, [Symbol.asyncDispose]: close };
 }
 
-/** Listens at a socket that another has bound (systemd), and to whom it goes on belonging. */
-export async function listenAtFd(fd: number, readOnly: boolean, handler: ConnectionHandler): Promise<Listener> {
-  const { server, close } = serverOf(readOnly, handler);
+/** Listens at a socket that another process (systemd) has bound and keeps. */
+export async function listenAtFd(
+  fd: number,
+  options: Pick<ListenOptions, 'readOnly' | 'clients'>,
+  handler: ConnectionHandler,
+): Promise<Listener> {
+  const { server, close } = serverOf(options, handler);
   try {
     await started(server, () => server.listen({ fd }));
   } catch (error) {
@@ -59,17 +66,22 @@ export async function listenAtFd(fd: number, readOnly: boolean, handler: Connect
   return { path: `file descriptor ${fd}`, [Symbol.asyncDispose]: close };
 }
 
-function serverOf(readOnly: boolean, handler: ConnectionHandler) {
+function serverOf({ readOnly, clients }: Pick<ListenOptions, 'readOnly' | 'clients'>, handler: ConnectionHandler) {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
+    const client = clients ? clients.admit(socket, readOnly) : { readOnly, peer: undefined };
+    if (!client) {
+      socket.destroy();
+      return;
+    }
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
-    handler(socket, readOnly);
+    handler(socket, client);
   });
   const close = async (): Promise<void> => {
     const closed = new Promise((resolve) => server.close(resolve));
-    // Answers are still on their way out. Who does not read them keeps nobody.
+    // The last answers are still to be written. A client that does not read them holds up nothing.
     for (const socket of sockets) socket.destroySoon();
     const timer = setTimeout(() => {
       for (const socket of sockets) socket.destroy();
@@ -101,7 +113,7 @@ function bind(server: Server, path: string): void {
   }
 }
 
-/** Removes a socket file that nobody answers on, and nothing else: what lies there otherwise is bind's to refuse. */
+/** Removes a socket file on which nobody answers, and nothing else: bind refuses any other file. */
 async function removeStale(path: string): Promise<void> {
   const code = await probe(path);
   if (code === undefined) {
@@ -111,7 +123,7 @@ async function removeStale(path: string): Promise<void> {
   if (code === 'ECONNREFUSED' && (await lstat(path)).isSocket()) await unlink(path);
 }
 
-/** The error of connecting to `path`, or nothing where somebody answers. */
+/** The error of connecting to `path`, or undefined if somebody answers. */
 function probe(path: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = connect(path);

@@ -1,21 +1,24 @@
-/** The server where no libvirtd stands behind us: libvirt's RPC over our own domains. */
+/** The server if there is no upstream libvirtd: libvirt's RPC over our own domains. */
 
 import { LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { SnapshotApi } from '../../snapshots/api.ts';
+import { CallLimit } from '../wire/call-limit.ts';
 import { nothing } from '../wire/codec.ts';
 import { FrameOutlet } from '../wire/frame-outlet.ts';
-import type { Wanted } from '../wire/frame-splitter.ts';
-import { encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, STATUS, TYPE, VERSION } from '../wire/frames.ts';
+import type { FrameSink, Wanted } from '../wire/frame-splitter.ts';
+import { encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, TYPE } from '../wire/frames.ts';
 import { Inlet } from '../wire/inlet.ts';
 import { errorFrame } from '../wire/messages.ts';
 import { CONNECT, FEATURE, PROCEDURES as P } from '../wire/procedures.ts';
-import { type Answer, type Answers, answer } from './answers.ts';
-import { CallLimit } from './call-limit.ts';
-import { daemonAnswer, isDaemonCall } from './daemon-calls.ts';
+import { Turns } from '../wire/turns.ts';
+import { undecodable } from '../wire/xdr.ts';
+import { type Answers, answer } from './answers.ts';
+import { daemonAnswers } from './daemon-calls.ts';
 import type { DomainApi } from './domain-api.ts';
 import { domainAnswers } from './domain-calls.ts';
 import { eventAnswers } from './event-calls.ts';
+import { callRefusal, frameKind, isOpenCall, unknownProcedure } from './gate.ts';
 import { jobAnswers } from './job-calls.ts';
 import type { EventClient, LifecycleHub } from './lifecycle-hub.ts';
 import { capabilities, hostname, nodeInfo } from './node-info.ts';
@@ -36,14 +39,11 @@ interface StandaloneOptions {
 /** The libvirt whose protocol this is, as virConnectGetLibVersion says it. */
 export const LIBVIRT_VERSION = 9_000_000n;
 
-/** remote_auth_type REMOTE_AUTH_NONE: who may connect is a matter of the socket's mode. */
+/** remote_auth_type REMOTE_AUTH_NONE: the socket's mode decides who may connect. */
 const AUTH_NONE = 0;
 
-/** What the client may count on. */
+/** The features that we have. */
 const FEATURES = new Set<number>([FEATURE.PROGRAM_KEEPALIVE, FEATURE.EVENT_CALLBACK, FEATURE.CLOSE_CALLBACK]);
-
-/** Served before CONNECT_OPEN. */
-const BEFORE_OPEN = new Set<number>([P.CONNECT_OPEN.number, P.AUTH_LIST.number, P.CONNECT_SUPPORTS_FEATURE.number]);
 
 /** Serves connections over our own domains. */
 export function standalone(options: StandaloneOptions): ConnectionHandler {
@@ -53,79 +53,90 @@ export function standalone(options: StandaloneOptions): ConnectionHandler {
     ...domainAnswers(domains, snapshots),
     ...jobAnswers(domains, snapshots),
   ]);
-  return (accepted, readOnly) => {
-    new StandaloneConnection(Inlet.over(accepted), readOnly, shared, options);
+  const turns = new Turns();
+  return (accepted, { readOnly }) => {
+    new StandaloneConnection(Inlet.over(accepted), { readOnly, shared, turns, options });
   };
+}
+
+interface Served {
+  readonly readOnly: boolean;
+  readonly shared: Answers;
+  readonly turns: Turns;
+  readonly options: StandaloneOptions;
 }
 
 class StandaloneConnection {
   readonly #client: Inlet;
   readonly #outlet: FrameOutlet;
-  readonly #shared: Answers;
-  readonly #own: Answers;
-  readonly #daemon: Answer;
+  readonly #answers: Answers;
+  readonly #daemon: Answers;
   readonly #events: EventClient;
-  readonly #limit = new CallLimit(
-    () => !this.#client.socket.writableNeedDrain,
-    () => this.#regulate(),
-  );
+  readonly #limit: CallLimit;
   #readOnly: boolean;
   #open = false;
+  /** True until CONNECT_OPEN is answered: what may come after it depends on that. */
+  #opening = false;
 
-  constructor(client: Inlet, readOnly: boolean, shared: Answers, options: StandaloneOptions) {
+  constructor(client: Inlet, { readOnly, shared, turns, options }: Served) {
     this.#client = client;
     this.#readOnly = readOnly;
     this.#outlet = new FrameOutlet(client.socket);
-    this.#shared = shared;
-    this.#events = options.hub.attach((frame) => this.#outlet.send(frame));
-    this.#own = this.#ownAnswers(options);
-    this.#daemon = daemonAnswer(options.status, () => this.#open);
+    this.#events = options.hub.attach((frames) => this.#outlet.send(frames));
+    this.#answers = new Map([...shared, ...this.#ownAnswers(options)]);
+    this.#daemon = daemonAnswers(options.status);
     client.socket.once('close', () => this.#events[Symbol.dispose]());
-    client.start(
-      {
-        begin: (header) => this.#begin(header),
-        whole: (header, frame) => this.#call(header, frame),
-        pass: () => {},
-      },
-      () => this.#regulate(),
-    );
+    const takeTurns = (step: () => boolean) => turns.join(readOnly ? 'read-only' : 'write', step);
+    const regulate = () => this.#regulate();
+    this.#limit = new CallLimit(takeTurns, { mayStart: () => !client.socket.writableNeedDrain, onEnd: regulate });
+    const sink: FrameSink = {
+      begin: (header) => this.#begin(header),
+      whole: (header, frame) => this.#call(header, frame),
+      pass: () => {},
+    };
+    client.start({ sink, regulate, takeTurns });
   }
 
   /** A client that does not read its replies is not read from either. */
   #regulate(): void {
     this.#limit.advance();
-    this.#client.flow(!this.#client.socket.writableNeedDrain && !this.#limit.reached);
+    this.#client.flow(!this.#client.socket.writableNeedDrain && !this.#limit.reached && !this.#opening);
   }
 
   #begin(header: FrameHeader): Wanted {
-    if (header.program === PROGRAM.KEEPALIVE) {
-      if (header.procedure === KEEPALIVE.PING) this.#outlet.send(pong());
-      return 'drop';
-    }
-    if (header.type === TYPE.CALL) return 'whole';
-    if (header.type === TYPE.CALL_WITH_FDS) this.#outlet.send(errorFrame(header, unknownProcedure(header)));
+    const kind = frameKind(header);
+    if (kind === 'ping') this.#outlet.send(pong());
+    if (kind !== 'call') return 'drop';
+    const refusal = callRefusal(header, { open: this.#open, readOnly: this.#readOnly });
+    if (refusal) return this.#refuse(header, refusal);
+    const found = this.#answersOf(header)?.get(header.procedure);
+    if (!found) return this.#refuse(header, unknownProcedure(header));
+    return header.length > found.max ? this.#refuse(header, undecodable()) : 'whole';
+  }
+
+  #answersOf({ program }: FrameHeader): Answers | undefined {
+    if (program === PROGRAM.XLSNAP) return this.#daemon;
+    return program === PROGRAM.REMOTE ? this.#answers : undefined;
+  }
+
+  #refuse(header: FrameHeader, error: LibvirtError): Wanted {
+    this.#outlet.send(errorFrame(header, error));
     return 'drop';
   }
 
   #call(header: FrameHeader, frame: Buffer): void {
+    const { program, procedure } = header;
+    const opens = isOpenCall(header);
+    this.#opening ||= opens;
     this.#limit.run(async () => {
-      if (isDaemonCall(header)) {
-        this.#outlet.send(await this.#daemon(header, frame, this.#readOnly));
-        return;
-      }
-      const found = this.#own.get(header.procedure) ?? this.#shared.get(header.procedure);
-      const refusal = headerRefusal(header) ?? (found ? this.#stateRefusal(header) : unknownProcedure(header));
-      this.#outlet.send(refusal || !found ? errorFrame(header, refusal) : await found(header, frame, this.#readOnly));
-      if (header.procedure === P.CONNECT_CLOSE.number) this.#outlet.close();
+      const reply = await this.#answersOf(header)?.get(procedure)?.reply(header, frame, this.#readOnly);
+      if (reply) this.#outlet.send(reply);
+      if (opens) this.#opening = false;
+      if (program === PROGRAM.REMOTE && procedure === P.CONNECT_CLOSE.number) this.#outlet.close();
     });
   }
 
-  #stateRefusal({ procedure }: FrameHeader): LibvirtError | undefined {
-    if (this.#open || BEFORE_OPEN.has(procedure)) return undefined;
-    return new LibvirtError('INTERNAL_ERROR', 'hypervisor connection not open', { domain: 'RPC' });
-  }
-
-  /** What depends on the connection, or is about the connection only. */
+  /** The calls that depend on the connection, or are about the connection only. */
   #ownAnswers({ uri, version, domains }: StandaloneOptions): Answers {
     return new Map([
       ...eventAnswers(this.#events),
@@ -159,18 +170,4 @@ const schemeOf = (uri: string): string => uri.split(':', 1)[0]?.split('+', 1)[0]
 function pong(): Buffer {
   const header = { program: PROGRAM.KEEPALIVE, procedure: KEEPALIVE.PONG, type: TYPE.MESSAGE, serial: 0 };
   return encodeFrame(header, nothing, undefined);
-}
-
-/** The words matter: libvirt's client makes "not supported" of them, which is what its fallbacks look for. */
-function unknownProcedure({ procedure }: FrameHeader): LibvirtError {
-  return new LibvirtError('RPC', `unknown procedure: ${procedure}`, { domain: 'RPC' });
-}
-
-/** What libvirtd says to a call that is for no program of its. */
-function headerRefusal({ program, version, status }: FrameHeader): LibvirtError | undefined {
-  if (program !== PROGRAM.REMOTE || version !== VERSION) {
-    return new LibvirtError('RPC', `Cannot find program ${program} version ${version}`, { domain: 'RPC' });
-  }
-  if (status !== STATUS.OK) return new LibvirtError('RPC', `Unexpected message status ${status}`, { domain: 'RPC' });
-  return undefined;
 }

@@ -1,8 +1,10 @@
 /** XDR types as values: what remote_protocol.x declares as structs is declared here with these, once for both directions. */
 
-import { LIST_MAX, XdrReader, type XdrWriter } from './xdr.ts';
+import { LIST_MAX, padded, STRING_MAX, XdrReader, type XdrWriter } from './xdr.ts';
 
 export interface Codec<T> {
+  /** Bytes of the largest value. */
+  readonly max: number;
   write(writer: XdrWriter, value: T): void;
   read(reader: XdrReader): T;
 }
@@ -10,27 +12,57 @@ export interface Codec<T> {
 /** The TypeScript side of a codec. */
 export type Decoded<C> = C extends Codec<infer T> ? T : never;
 
-export const int: Codec<number> = { write: (writer, value) => writer.int(value), read: (reader) => reader.int() };
-export const uint: Codec<number> = { write: (writer, value) => writer.uint(value), read: (reader) => reader.uint() };
-export const hyper: Codec<bigint> = { write: (writer, value) => writer.hyper(value), read: (reader) => reader.hyper() };
+export const int: Codec<number> = {
+  max: 4,
+  write: (writer, value) => writer.int(value),
+  read: (reader) => reader.int(),
+};
+export const uint: Codec<number> = {
+  max: 4,
+  write: (writer, value) => writer.uint(value),
+  read: (reader) => reader.uint(),
+};
+export const hyper: Codec<bigint> = {
+  max: 8,
+  write: (writer, value) => writer.hyper(value),
+  read: (reader) => reader.hyper(),
+};
 export const uhyper: Codec<bigint> = {
+  max: 8,
   write: (writer, value) => writer.uhyper(value),
   read: (reader) => reader.uhyper(),
 };
-export const bool: Codec<boolean> = { write: (writer, value) => writer.bool(value), read: (reader) => reader.bool() };
-export const string: Codec<string> = {
-  write: (writer, value) => writer.string(value),
-  read: (reader) => reader.string(),
+export const bool: Codec<boolean> = {
+  max: 4,
+  write: (writer, value) => writer.bool(value),
+  read: (reader) => reader.bool(),
 };
 
-/** No payload at all. */
-export const nothing: Codec<void> = { write: () => {}, read: () => {} };
+const stringUpTo = (bytes: number): Codec<string> => ({
+  max: 4 + padded(bytes),
+  write: (writer, value) => writer.string(value, bytes),
+  read: (reader) => reader.string(bytes),
+});
 
-/** Members that come after those that matter here, undecoded. */
-export const rest: Codec<Buffer> = { write: (writer, value) => writer.opaque(value), read: (reader) => reader.rest() };
+/** remote_nonnull_string. */
+export const string: Codec<string> = stringUpTo(STRING_MAX);
+
+/** The same for names and URIs, shorter than the protocol allows: a client's call must not cost 4 MiB for each. */
+export const name: Codec<string> = stringUpTo(65_536);
+
+/** No payload at all. */
+export const nothing: Codec<void> = { max: 0, write: () => {}, read: () => {} };
+
+/** Members after those that matter here, not decoded. */
+export const rest: Codec<Buffer> = {
+  max: Number.POSITIVE_INFINITY,
+  write: (writer, value) => writer.opaque(value),
+  read: (reader) => reader.rest(),
+};
 
 /** remote_uuid: 16 bytes on the wire, `6695eb01-f6a4-8304-79aa-97f2502e193f` here. */
 export const uuid: Codec<string> = {
+  max: 16,
   write: (writer, value) => writer.opaque(Buffer.from(value.replaceAll('-', ''), 'hex')),
   read: (reader) =>
     reader
@@ -42,6 +74,7 @@ export const uuid: Codec<string> = {
 /** `T *`: absent is null. */
 export function optional<T>(codec: Codec<T>): Codec<T | null> {
   return {
+    max: 4 + codec.max,
     write(writer, value) {
       writer.bool(value !== null);
       if (value !== null) codec.write(writer, value);
@@ -53,6 +86,7 @@ export function optional<T>(codec: Codec<T>): Codec<T | null> {
 /** `T name<max>`. */
 export function list<T>(codec: Codec<T>, max = LIST_MAX): Codec<readonly T[]> {
   return {
+    max: 4 + max * codec.max,
     write(writer, values) {
       writer.count(values.length, max);
       for (const value of values) codec.write(writer, value);
@@ -65,6 +99,7 @@ export function list<T>(codec: Codec<T>, max = LIST_MAX): Codec<readonly T[]> {
 export function struct<T extends object>(members: { readonly [K in keyof T]: Codec<T[K]> }): Codec<Readonly<T>> {
   const entries = Object.entries(members) as [keyof T, Codec<T[keyof T]>][];
   return {
+    max: entries.reduce((sum, [, codec]) => sum + codec.max, 0),
     write(writer, value) {
       for (const [name, codec] of entries) codec.write(writer, value[name]);
     },
@@ -76,10 +111,7 @@ export function struct<T extends object>(members: { readonly [K in keyof T]: Cod
   };
 }
 
-/** The whole of `buffer` from `offset` on, nothing left over. */
+/** A value at `offset`, as libvirt decodes it (virNetMessageDecodePayload): bytes after it are ignored. */
 export function decode<T>(codec: Codec<T>, buffer: Buffer, offset = 0): T {
-  const reader = new XdrReader(buffer, offset);
-  const value = codec.read(reader);
-  reader.end();
-  return value;
+  return codec.read(new XdrReader(buffer, offset));
 }

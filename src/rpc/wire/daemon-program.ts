@@ -26,6 +26,7 @@ const FIELDS: Readonly<Record<keyof DaemonStatus, string>> = {
 const KEYS = Object.keys(FIELDS) as (keyof DaemonStatus)[];
 
 const statusParams: Codec<DaemonStatus> = {
+  max: params.max,
   write: (writer, status) =>
     params.write(
       writer,

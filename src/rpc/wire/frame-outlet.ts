@@ -1,12 +1,12 @@
-/** The writing end of a connection: frames leave it one after another, whatever way they come. */
+/** The writing side of a connection: whole frames, one after another, whether passed on in pieces or our own. */
 
 import type { Socket } from 'node:net';
 import { LibvirtError } from '../../errors.ts';
 
-/** Mebibytes that may wait for a peer that does not read, before it is given up. Several of the largest messages. */
+/** Mebibytes that may wait for a peer that does not read, before its connection is ended. Several of the largest messages. */
 const BACKLOG_MAX_MIB = 64;
 
-/** Frames that are handed on in pieces, and frames of our own, which wait while another is half-written. */
+/** Sends frames passed on in pieces, and frames of our own, which wait while another is half-written. */
 export class FrameOutlet {
   readonly #socket: Socket;
   readonly #waiting: Buffer[] = [];
@@ -21,20 +21,21 @@ export class FrameOutlet {
   pass(bytes: Buffer, last: boolean): void {
     this.#write(bytes);
     this.#halfWritten = !last;
-    if (last) for (const frame of this.#waiting.splice(0)) this.#write(frame);
-    if (last) this.#waitingBytes = 0;
+    if (!last) return;
+    for (const frame of this.#waiting.splice(0)) this.#write(frame);
+    this.#waitingBytes = 0;
   }
 
-  /** A whole frame, as soon as the one under way is over. */
-  send(frame: Buffer): void {
-    if (this.#socket.writableLength + this.#waitingBytes > BACKLOG_MAX_MIB * 1024 * 1024)
+  /** Whole frames, as soon as the one under way is complete. */
+  send(frames: Buffer): void {
+    if (!this.#socket.writable) return;
+    if (this.#socket.writableLength + this.#waitingBytes > BACKLOG_MAX_MIB * 1024 * 1024) {
       this.#socket.destroy(unread());
-    if (!this.#halfWritten) {
-      this.#write(frame);
-      return;
-    }
-    this.#waiting.push(frame);
-    this.#waitingBytes += frame.length;
+      this.#waiting.length = 0;
+    } else if (this.#halfWritten) {
+      this.#waiting.push(frames);
+      this.#waitingBytes += frames.length;
+    } else this.#write(frames);
   }
 
   /**

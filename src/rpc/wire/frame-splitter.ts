@@ -1,26 +1,26 @@
-/** Cuts a byte stream into frames without holding, or copying, those that are only to be handed on. */
+/** Cuts a byte stream into frames, without keeping or copying those that are only passed on. */
 
 import { LibvirtError } from '../../errors.ts';
 import { decodeHeader, FDS_MAX, FRAME_MAX, type FrameHeader, HEADER_BYTES, TYPE } from './frames.ts';
 
-/** What becomes of a frame: collected, handed on as its bytes come, or dropped. */
+/** What happens to a frame: it is collected, passed on as its bytes come, or dropped. */
 export type Wanted = 'whole' | 'pass' | 'drop';
 
-/** Who receives the frames. The calls come in the order of the stream, from inside `push`. */
+/** Receives the frames. The calls come in the order of the stream, from inside `step`. */
 export interface FrameSink {
-  /** A frame begins. Nothing of it has been handed out yet. */
+  /** A frame begins. Nothing of it has been handed out yet. An error thrown here ends the stream. */
   begin(header: FrameHeader): Wanted;
-  /** A frame wanted whole, without the bytes that carry file descriptors. It is the receiver's to keep. */
+  /** A frame wanted whole, without the bytes that carry file descriptors. The receiver may keep it. */
   whole(header: FrameHeader, frame: Buffer): void;
-  /** The next bytes of a frame to be passed on, as a view of the chunk; `last` ends it. */
+  /** The next bytes of a frame to be passed on, as a view of those that came; `last` ends it. */
   pass(bytes: Buffer, last: boolean): void;
 }
 
-/** A frame on its way: `left` counts its bytes yet to come, `fds` those after it that carry file descriptors. */
+/** The frame under way: `left` counts its bytes yet to come, `fds` those after it that carry file descriptors. */
 interface Current {
   readonly header: FrameHeader;
   readonly wanted: Wanted;
-  /** Of a frame wanted whole: what has come. Grows with it, so that a length that is only claimed costs nothing. */
+  /** The bytes so far of a frame wanted whole. Grows with them: a length that is only claimed costs nothing. */
   collected: Buffer;
   left: number;
   fds: number;
@@ -28,12 +28,14 @@ interface Current {
 
 const NOTHING = Buffer.alloc(0);
 
-const carriesFds = ({ type }: FrameHeader): boolean => type === TYPE.CALL_WITH_FDS || type === TYPE.REPLY_WITH_FDS;
-
 /**
- * Frames of types 4 and 5 begin their payload with a count of file descriptors, and that many single bytes follow the
- * frame, outside its length (virnetmessage.c). They belong to the frame here, and go its way.
+ * Replies with file descriptors begin their payload with a count of these, and that many single bytes follow the frame,
+ * outside its length (virnetmessage.c). They belong to the frame here. Calls with file descriptors are like that, too,
+ * but no client may send one: a stream of a client's is cut by the length alone, so that nothing hides in the rest.
  */
+const carriesFds = ({ type }: FrameHeader): boolean => type === TYPE.REPLY_WITH_FDS;
+
+/** Cuts the stream of one side of a connection. */
 export class FrameSplitter {
   readonly #sink: FrameSink;
   /** The beginning of a frame, until its header (and count of descriptors) is complete. */
@@ -44,29 +46,35 @@ export class FrameSplitter {
     this.#sink = sink;
   }
 
-  /**
-   * Throws an RPC error when the stream cannot be one of frames; it is of no use from there on. Nothing but what is passed
-   * refers to the chunk afterwards.
-   */
+  /** All of `chunk`, as `step` does it. Keeps no reference to the chunk, except by what is passed. */
   push(chunk: Buffer): void {
     let rest = chunk;
-    while (rest.length > 0) {
-      if (this.#current) rest = this.#continue(this.#current, rest);
-      else rest = this.#begin(this.#head.length > 0 ? Buffer.concat([this.#head, rest]) : rest);
-    }
+    while (rest.length > 0) rest = this.step(rest);
   }
 
-  #begin(bytes: Buffer): Buffer {
+  /**
+   * Takes bytes to the end of the frame under way at most, and returns those after it. Throws an RPC error if the stream
+   * cannot be one of frames; nothing more can be read from it then.
+   */
+  step(bytes: Buffer): Buffer {
+    if (this.#current) return this.#continue(this.#current, bytes);
+    const joined = this.#head.length > 0 ? Buffer.concat([this.#head, bytes]) : bytes;
+    const current = this.#begin(joined);
+    return current ? this.#continue(current, joined) : NOTHING;
+  }
+
+  #begin(bytes: Buffer): Current | undefined {
     const header = bytes.length >= HEADER_BYTES ? checked(decodeHeader(bytes)) : undefined;
     if (!header || (carriesFds(header) && bytes.length < HEADER_BYTES + 4)) {
       this.#head = Buffer.from(bytes);
-      return NOTHING;
+      return undefined;
     }
+    this.#head = NOTHING;
+    const wanted = this.#sink.begin(header);
     const fds = carriesFds(header) ? bytes.readUInt32BE(HEADER_BYTES) : 0;
     if (fds > FDS_MAX) throw broken(`${fds} file descriptors with a message, ${FDS_MAX} are the most`);
-    this.#head = NOTHING;
-    this.#current = { header, wanted: this.#sink.begin(header), collected: NOTHING, left: header.length, fds };
-    return bytes;
+    this.#current = { header, wanted, collected: NOTHING, left: header.length, fds };
+    return this.#current;
   }
 
   #continue(current: Current, bytes: Buffer): Buffer {

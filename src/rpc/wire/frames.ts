@@ -8,7 +8,7 @@ import { XdrWriter } from './xdr.ts';
 export const PROGRAM = {
   REMOTE: 0x20008086,
   QEMU: 0x20008087,
-  LXC: 0x20008088,
+  LXC: 0x00068000,
   KEEPALIVE: 0x6b656570,
   XLSNAP: 0x786c736e,
 } as const;

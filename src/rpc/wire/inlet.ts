@@ -1,19 +1,20 @@
-/** The reading end of a connection: frames are taken off it at the pace that what they cause can be taken. */
+/** The reading side of a connection, with back-pressure: a few frames a turn, and none while their results pile up. */
 
 import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net';
 import { asLibvirtError } from '../../errors.ts';
 import { type FrameSink, FrameSplitter } from './frame-splitter.ts';
+import type { TakeTurns } from './turns.ts';
 
-/** Bytes of our own answers and events that may wait for a side before it is left alone. What is passed on waits read by read. */
+/** Bytes of our own answers and events that may wait for a side before we stop reading from it. Frames passed on wait read by read. */
 const HIGH_WATER_BYTES = 1024 * 1024;
 
-/** The most that is read at a time: a frame of a stream (VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX). Memory is taken as it is filled. */
+/** The most that is read at a time: a frame of a stream (VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX). Memory is used as it is filled. */
 const READ_BYTES = 256 * 1024;
 
-/** Node does not document the handle, and has had it since it began. */
+/** Node does not document the handle, but has always had it. */
 type Accepted = Socket & { _handle?: { readonly fd?: number } | null };
 
-/** Of a socket that is connected; undefined on the day that Node no longer tells. */
+/** The file descriptor of a connected socket; undefined if Node no longer shows it. */
 export function descriptorOf({ _handle }: Accepted): number | undefined {
   return _handle?.fd !== undefined && _handle.fd >= 0 ? _handle.fd : undefined;
 }
@@ -23,18 +24,34 @@ const NOTHING = Buffer.alloc(0);
 /** Reads whose bytes may wait to be written elsewhere while the next one is under way. */
 const AHEAD = 3;
 
+/** Frames that are taken in one turn: microseconds of work. */
+const FRAMES_A_TURN = 16;
+
+interface Start {
+  readonly sink: FrameSink;
+  /** Called after each frame, and whenever what waits has become less: it is to call `flow`. */
+  readonly regulate: () => void;
+  readonly takeTurns: TakeTurns;
+  /** Where what is passed on goes. */
+  readonly into?: Socket;
+}
+
 /**
- * Reads into the same few buffers over and over; into none whose bytes wait to be written elsewhere. Node's streams take a
- * new one for every read, and a stream of gigabytes then is gigabytes for the garbage collector.
+ * Reads into the same few buffers again and again, but into none whose bytes still wait to be written elsewhere. Node's
+ * streams take a new one for every read, which makes a stream of gigabytes gigabytes for the garbage collector.
  */
 export class Inlet {
   /** Nothing is read from it before `start`. */
   readonly socket: Socket;
   #take: (chunk: Buffer) => void = () => {};
-  /** Of which the last `#waiting` that were read into hold bytes that wait, and `#at` is the next one. */
+  /** A ring. The last `#waiting` hold bytes still queued for writing; `#at` is read into next. */
   readonly #buffers: Buffer[] = [];
   #at = 0;
   #waiting = 0;
+  /** What has been read and not been taken yet: nothing more is read meanwhile. */
+  #rest: Buffer = NOTHING;
+  #flowing = true;
+  #ask: () => void = () => {};
 
   private constructor(open: (options: SocketConstructorOpts & ConnectOpts) => Socket) {
     const onread = {
@@ -44,7 +61,7 @@ export class Inlet {
         return true;
       },
     };
-    // The last one is an option of every stream, which net.Socket hands on.
+    // The last one is an option of every stream, which net.Socket passes on.
     this.socket = open({ allowHalfOpen: false, onread, ...{ writableHighWaterMark: HIGH_WATER_BYTES } });
     this.socket.on('error', () => this.socket.destroy());
   }
@@ -68,20 +85,24 @@ export class Inlet {
     });
   }
 
-  /**
-   * Feeds the frames to `sink`, and calls `regulate` whenever it may be time to. What is passed on, if anything, goes to
-   * `into`. A stream that cannot be one of frames ends the connection with that error; nobody else's.
-   */
-  start(sink: FrameSink, regulate: () => void, into?: Socket): void {
+  /** Feeds the frames to a sink. A stream that is not one of frames ends the connection with that error; no other. */
+  start({ sink, regulate, takeTurns, into }: Start): void {
     const splitter = new FrameSplitter(sink);
-    this.#take = (chunk) => {
+    const turn = takeTurns(() => {
       try {
-        splitter.push(chunk);
-        if (into && into.writableLength > 0) this.#wait(into, regulate);
+        this.#takeFrames(splitter, regulate);
+        if (this.#rest.length === 0 && into && into.writableLength > 0) this.#wait(into, regulate);
         regulate();
       } catch (error) {
         this.socket.destroy(asLibvirtError(error));
       }
+      return this.#mayTake;
+    });
+    this.#ask = () => turn.ask();
+    this.#take = (chunk) => {
+      this.#rest = chunk;
+      turn.ask();
+      if (this.#rest.length > 0) this.socket.pause();
     };
     this.socket.on('drain', regulate);
     // resume() alone would begin in a later turn, whether or not the flow has been stopped by then.
@@ -91,9 +112,22 @@ export class Inlet {
 
   /** Reads on, or leaves what comes in the kernel until it can be taken. */
   flow(on: boolean): void {
-    const flow = on && this.#waiting < AHEAD;
-    if (flow && this.socket.isPaused()) this.socket.resume();
-    if (!flow && !this.socket.isPaused()) this.socket.pause();
+    this.#flowing = on;
+    if (this.#mayTake) this.#ask();
+    const read = on && this.#rest.length === 0 && this.#waiting < AHEAD;
+    if (read && this.socket.isPaused()) this.socket.resume();
+    if (!read && !this.socket.isPaused()) this.socket.pause();
+  }
+
+  get #mayTake(): boolean {
+    return this.#flowing && this.#rest.length > 0 && !this.socket.destroyed;
+  }
+
+  #takeFrames(splitter: FrameSplitter, regulate: () => void): void {
+    for (let frames = 0; frames < FRAMES_A_TURN && this.#mayTake; frames += 1) {
+      this.#rest = splitter.step(this.#rest);
+      regulate();
+    }
   }
 
   /** What has been read last is in use until all that has been passed on so far is written. */
@@ -106,7 +140,8 @@ export class Inlet {
   }
 
   #buffer(): Buffer {
-    if (this.#waiting > 0) this.#at = (this.#at + 1) % (AHEAD + 1);
+    // Asked for as soon as a read is over: its bytes may not have been taken yet.
+    if (this.#waiting > 0 || this.#rest.length > 0) this.#at = (this.#at + 1) % (AHEAD + 1);
     this.#buffers[this.#at] ??= Buffer.allocUnsafeSlow(READ_BYTES);
     return this.#buffers[this.#at] as Buffer;
   }

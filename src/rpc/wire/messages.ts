@@ -4,32 +4,36 @@ import { asLibvirtError, type ErrorFields } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { SnapshotRef } from '../../snapshots/api.ts';
-import { type Codec, int, optional, string, struct, uuid } from './codec.ts';
-import { decodePayload, encodeFrame, type FrameHeader, STATUS, TYPE } from './frames.ts';
-import { XdrWriter } from './xdr.ts';
+import { type Codec, int, list, name, optional, string, struct, uuid } from './codec.ts';
+import { decodePayload, encodeFrame, type FrameHeader, HEADER_BYTES, STATUS, TYPE } from './frames.ts';
+import { LIST_MAX, XdrWriter } from './xdr.ts';
 
 /** remote_nonnull_domain. */
-export const domain: Codec<DomainRef> = struct<DomainRef>({ name: string, uuid, id: int });
+export const domain: Codec<DomainRef> = struct<DomainRef>({ name, uuid, id: int });
 
 /** remote_nonnull_domain_snapshot. */
-export const snapshot: Codec<SnapshotRef> = {
-  ...struct<SnapshotRef>({ name: string, domain }),
-  write(writer, { name, domain: about }) {
-    writer.string(name);
-    writer.opaque(bytesOf(about));
+export const snapshot: Codec<SnapshotRef> = struct<SnapshotRef>({ name, domain });
+
+const snapshotList = list(snapshot);
+
+/** remote_nonnull_domain_snapshot<>. The snapshots of a list are mostly of one domain, which is encoded once. */
+export const snapshots: Codec<readonly SnapshotRef[]> = {
+  ...snapshotList,
+  write(writer, refs) {
+    writer.count(refs.length, LIST_MAX);
+    let last: { readonly domain: DomainRef; readonly bytes: Buffer } | undefined;
+    for (const ref of refs) {
+      if (last?.domain !== ref.domain) last = { domain: ref.domain, bytes: encode(domain, ref.domain) };
+      name.write(writer, ref.name);
+      writer.opaque(last.bytes);
+    }
   },
 };
 
-/** Lists of snapshots name the same domain over and over: its bytes are kept from one to the next. */
-let last: { readonly domain: DomainRef; readonly bytes: Buffer } | undefined;
-
-function bytesOf(about: DomainRef): Buffer {
-  if (last?.domain !== about) {
-    const writer = new XdrWriter();
-    domain.write(writer, about);
-    last = { domain: about, bytes: writer.bytes() };
-  }
-  return last.bytes;
+function encode<T>(codec: Codec<T>, value: T): Buffer {
+  const writer = new XdrWriter();
+  codec.write(writer, value);
+  return writer.bytes();
 }
 
 const LEVEL_ERROR = 2;
@@ -48,12 +52,13 @@ const errorStruct = struct({
   net: optional(struct({ name: string, uuid })),
 });
 
-/** Characters of an error's strings that go out: a text that quotes a 4 MiB name would fit into no string. */
+/** The longest text of an error that is sent: one that quotes a 4 MiB document would fit into no string. */
 const ERROR_TEXT_MAX = 65_536;
 const cut = (text: string | null): string | null => text?.slice(0, ERROR_TEXT_MAX) ?? null;
 
 /** virNetMessageError, the payload of every reply with status ERROR. */
 export const remoteError: Codec<ErrorFields> = {
+  max: errorStruct.max,
   write(writer, fields) {
     const { code, domain, int1, int2 } = fields;
     const texts = { message: cut(fields.message), str1: cut(fields.str1), str2: cut(fields.str2), str3: null };
@@ -65,7 +70,7 @@ export const remoteError: Codec<ErrorFields> = {
   },
 };
 
-/** Whom an event is for: a callback by its number; or a client from before 1.2.1, which has one and no number for it. */
+/** The registration that an event is for: a callback's number, or the only one of a client from before 1.2.1. */
 export type CallbackID = number | 'legacy';
 
 export interface LifecycleMessage<ID extends CallbackID = CallbackID> {
@@ -78,7 +83,7 @@ export interface LifecycleMessage<ID extends CallbackID = CallbackID> {
 /** remote_domain_event_lifecycle_msg. */
 export const legacyLifecycleMessage = struct<Omit<LifecycleMessage, 'callbackID'>>({ domain, event: int, detail: int });
 
-/** remote_domain_event_callback_lifecycle_msg: one frame per callback that is told. */
+/** remote_domain_event_callback_lifecycle_msg: one frame per callback. */
 export const lifecycleMessage: Codec<LifecycleMessage<number>> = struct<LifecycleMessage<number>>({
   callbackID: int,
   domain,
@@ -111,12 +116,26 @@ export function lifecycleFrame(callbackID: CallbackID, about: DomainRef, { event
     : encodeFrame({ ...header, procedure: LIFECYCLE_EVENT }, lifecycleMessage, { callbackID, ...message });
 }
 
+/** The event for any callbacks, in one buffer: it is encoded once, and a callback's number is the first word of it. */
+export function lifecycleFrames(about: DomainRef, event: LifecycleEvent): (ids: readonly CallbackID[]) => Buffer {
+  const numbered = lifecycleFrame(0, about, event);
+  return (ids) =>
+    Buffer.concat(
+      ids.map((id) => {
+        if (id === 'legacy') return lifecycleFrame(id, about, event);
+        const frame = Buffer.from(numbered);
+        frame.writeInt32BE(id, HEADER_BYTES);
+        return frame;
+      }),
+    );
+}
+
 /** A reply to `call` with its result. */
 export function replyFrame<T>(call: FrameHeader, result: Codec<T>, value: T): Buffer {
   return encodeFrame({ ...call, type: TYPE.REPLY, status: STATUS.OK }, result, value);
 }
 
-/** A reply to `call` that says what went wrong. What is no LibvirtError is a fault of ours: its message, never its stack. */
+/** An error reply to `call`. An error that is not a LibvirtError is a bug of ours: its message is sent, never its stack. */
 export function errorFrame(call: FrameHeader, error: unknown): Buffer {
   const { fields } = asLibvirtError(error);
   return encodeFrame({ ...call, type: TYPE.REPLY, status: STATUS.ERROR }, remoteError, fields);

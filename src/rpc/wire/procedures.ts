@@ -1,9 +1,9 @@
-/** The calls that are answered here, as remote_protocol.x declares them. Everything else passes through undecoded. */
+/** The calls that are answered or checked here, as remote_protocol.x declares them. The rest pass through undecoded. */
 
 import type { ErrorDomain } from '../../errors.ts';
 import { XML } from '../../model/flags.ts';
-import { type Codec, int, list, nothing, optional, rest, string, struct, uhyper, uint, uuid } from './codec.ts';
-import { domain, snapshot } from './messages.ts';
+import { type Codec, int, list, name, nothing, optional, rest, string, struct, uhyper, uint, uuid } from './codec.ts';
+import { domain, snapshot, snapshots } from './messages.ts';
 import { typedParams } from './typed-params.ts';
 
 /** virConnectFlags. */
@@ -18,10 +18,10 @@ export const EVENT_ID = { LIFECYCLE: 0, LAST: 26 } as const;
 /** virDomainUndefineFlagsValues: the one that is about snapshots. */
 export const UNDEFINE = { SNAPSHOTS_METADATA: 0x2 } as const;
 
-/** What a read-only connection is not allowed, and what it is told (libvirt's public functions check the same). */
-interface ReadOnlyRule<A> {
+/** Refuses secrets to read-only connections, as libvirt's public functions do. */
+interface SecretsRule<A> {
   readonly domain: ErrorDomain;
-  /** The detail of error OPERATION_DENIED, or nothing where these arguments are harmless. */
+  /** The detail of error OPERATION_DENIED, or nothing if these arguments ask for no secrets. */
   refusal(args: A): string | undefined;
 }
 
@@ -29,40 +29,40 @@ export interface Procedure<A, R> {
   readonly number: number;
   readonly args: Codec<A>;
   readonly result: Codec<R>;
-  /** Absent: any connection may call it. */
-  readonly readOnly?: ReadOnlyRule<A>;
+  /** Of a procedure that read-only connections may call, but for secrets. The others are in read-only/refused.ts. */
+  readonly secrets?: SecretsRule<A>;
 }
 
 function procedure<A, R>(
   number: number,
   args: Codec<A>,
   result: Codec<R>,
-  readOnly?: ReadOnlyRule<NoInfer<A>>,
+  secrets?: SecretsRule<NoInfer<A>>,
 ): Procedure<A, R> {
-  return readOnly ? { number, args, result, readOnly } : { number, args, result };
+  return secrets ? { number, args, result, secrets } : { number, args, result };
 }
 
-const prevents = (about: ErrorDomain, call: string): ReadOnlyRule<unknown> => ({
+/** `bits`: the flags that ask for secrets. */
+const withSecrets = (
+  about: ErrorDomain,
+  call: string,
+  bits: number = XML.SECURE,
+): SecretsRule<{ readonly flags: number }> => ({
   domain: about,
-  refusal: () => `read only access prevents ${call}`,
-});
-
-const withSecrets = (about: ErrorDomain, call: string): ReadOnlyRule<{ readonly flags: number }> => ({
-  domain: about,
-  refusal: ({ flags }) => ((flags & XML.SECURE) !== 0 ? `${call} with secure flag` : undefined),
+  refusal: ({ flags }) => ((flags & bits) !== 0 ? `${call} with secure flag` : undefined),
 });
 
 const domainOnly = struct({ domain });
 const domainFlags = struct({ domain, flags: uint });
 const snapshotFlags = struct({ snapshot, flags: uint });
 const eventOnly = struct({ eventID: int });
-const names = struct({ names: list(string) });
+const names = struct({ names: list(name) });
 const number = struct({ value: int });
 const large = struct({ value: uhyper });
 const text = struct({ value: string });
 const oneDomain = struct({ domain });
 const oneSnapshot = struct({ snapshot });
-/** A migration's arguments begin with the domain, whatever they are. */
+/** The arguments of saves and migrations all begin with the domain. */
 const domainAndRest = struct({ domain, rest });
 const jobInfo = struct({
   type: int,
@@ -81,9 +81,10 @@ const jobInfo = struct({
 /** REMOTE_DOMAIN_JOB_STATS_MAX. */
 const JOB_STATS_MAX = 64;
 const jobStats = struct({ type: int, params: typedParams(JOB_STATS_MAX) });
-const snapshots = struct({ snapshots: list(snapshot), count: int });
+const snapshotList = struct({ snapshots, count: int });
 /** char model[32], one word each. */
 const nodeModel: Codec<readonly number[]> = {
+  max: 32 * int.max,
   write: (writer, letters) => {
     for (let at = 0; at < 32; at += 1) writer.int(letters[at] ?? 0);
   },
@@ -92,7 +93,7 @@ const nodeModel: Codec<readonly number[]> = {
 
 /** Keys are the names of remote_protocol.x without `REMOTE_PROC_`, in the order of their numbers. */
 export const PROCEDURES = {
-  CONNECT_OPEN: procedure(1, struct({ name: optional(string), flags: uint }), nothing),
+  CONNECT_OPEN: procedure(1, struct({ name: optional(name), flags: uint }), nothing),
   CONNECT_CLOSE: procedure(2, nothing, nothing),
   CONNECT_GET_TYPE: procedure(3, nothing, text),
   CONNECT_GET_VERSION: procedure(4, nothing, large),
@@ -111,16 +112,16 @@ export const PROCEDURES = {
     }),
   ),
   CONNECT_GET_CAPABILITIES: procedure(7, nothing, text),
-  DOMAIN_CREATE: procedure(9, domainOnly, nothing, prevents('DOMAIN', 'virDomainCreate')),
-  DOMAIN_CREATE_XML: procedure(
-    10,
-    struct({ xml: string, flags: uint }),
-    oneDomain,
-    prevents('DOMAIN', 'virDomainCreateXML'),
+  DOMAIN_CREATE: procedure(9, domainOnly, nothing),
+  DOMAIN_CREATE_XML: procedure(10, struct({ xml: string, flags: uint }), oneDomain),
+  DOMAIN_DEFINE_XML: procedure(11, struct({ xml: string }), oneDomain),
+  DOMAIN_DESTROY: procedure(12, domainOnly, nothing),
+  DOMAIN_GET_XML_DESC: procedure(
+    14,
+    domainFlags,
+    text,
+    withSecrets('DOMAIN', 'virDomainGetXMLDesc', XML.SECURE | XML.MIGRATABLE),
   ),
-  DOMAIN_DEFINE_XML: procedure(11, struct({ xml: string }), oneDomain, prevents('DOMAIN', 'virDomainDefineXML')),
-  DOMAIN_DESTROY: procedure(12, domainOnly, nothing, prevents('DOMAIN', 'virDomainDestroy')),
-  DOMAIN_GET_XML_DESC: procedure(14, domainFlags, text, withSecrets('DOMAIN', 'virDomainGetXMLDesc')),
   DOMAIN_GET_AUTOSTART: procedure(15, domainOnly, number),
   DOMAIN_GET_INFO: procedure(
     16,
@@ -132,18 +133,19 @@ export const PROCEDURES = {
   DOMAIN_GET_OS_TYPE: procedure(19, domainOnly, text),
   CONNECT_LIST_DEFINED_DOMAINS: procedure(21, struct({ maxnames: int }), names),
   DOMAIN_LOOKUP_BY_ID: procedure(22, struct({ id: int }), oneDomain),
-  DOMAIN_LOOKUP_BY_NAME: procedure(23, struct({ name: string }), oneDomain),
+  DOMAIN_LOOKUP_BY_NAME: procedure(23, struct({ name }), oneDomain),
   DOMAIN_LOOKUP_BY_UUID: procedure(24, struct({ uuid }), oneDomain),
   CONNECT_NUM_OF_DEFINED_DOMAINS: procedure(25, nothing, number),
-  DOMAIN_RESUME: procedure(28, domainOnly, nothing, prevents('DOMAIN', 'virDomainResume')),
-  DOMAIN_SHUTDOWN: procedure(33, domainOnly, nothing, prevents('DOMAIN', 'virDomainShutdown')),
-  DOMAIN_SUSPEND: procedure(34, domainOnly, nothing, prevents('DOMAIN', 'virDomainSuspend')),
-  DOMAIN_UNDEFINE: procedure(35, domainOnly, nothing, prevents('DOMAIN', 'virDomainUndefine')),
+  DOMAIN_RESUME: procedure(28, domainOnly, nothing),
+  DOMAIN_SHUTDOWN: procedure(33, domainOnly, nothing),
+  DOMAIN_SUSPEND: procedure(34, domainOnly, nothing),
+  DOMAIN_UNDEFINE: procedure(35, domainOnly, nothing),
   CONNECT_LIST_DOMAINS: procedure(37, struct({ maxids: int }), struct({ ids: list(int) })),
   CONNECT_NUM_OF_DOMAINS: procedure(51, nothing, number),
   DOMAIN_SAVE: procedure(55, domainAndRest, nothing),
   CONNECT_GET_HOSTNAME: procedure(59, nothing, text),
   CONNECT_SUPPORTS_FEATURE: procedure(60, struct({ feature: int }), struct({ supported: int })),
+  DOMAIN_MIGRATE_PERFORM: procedure(62, domainAndRest, nothing),
   AUTH_LIST: procedure(66, nothing, struct({ types: list(int, 20) })),
   CONNECT_DOMAIN_EVENT_REGISTER: procedure(105, nothing, struct({ registered: int })),
   CONNECT_DOMAIN_EVENT_DEREGISTER: procedure(106, nothing, struct({ registered: int })),
@@ -153,17 +155,12 @@ export const PROCEDURES = {
   DOMAIN_IS_PERSISTENT: procedure(151, domainOnly, number),
   CONNECT_GET_LIB_VERSION: procedure(157, nothing, large),
   DOMAIN_GET_JOB_INFO: procedure(163, domainOnly, jobInfo),
-  DOMAIN_ABORT_JOB: procedure(164, domainOnly, nothing, prevents('DOMAIN', 'virDomainAbortJob')),
+  DOMAIN_ABORT_JOB: procedure(164, domainOnly, nothing),
   CONNECT_DOMAIN_EVENT_REGISTER_ANY: procedure(167, eventOnly, nothing),
   CONNECT_DOMAIN_EVENT_DEREGISTER_ANY: procedure(168, eventOnly, nothing),
   DOMAIN_MANAGED_SAVE: procedure(182, domainAndRest, nothing),
   DOMAIN_HAS_MANAGED_SAVE_IMAGE: procedure(183, domainFlags, number),
-  DOMAIN_SNAPSHOT_CREATE_XML: procedure(
-    185,
-    struct({ domain, xml: string, flags: uint }),
-    oneSnapshot,
-    prevents('DOMAIN_SNAPSHOT', 'virDomainSnapshotCreateXML'),
-  ),
+  DOMAIN_SNAPSHOT_CREATE_XML: procedure(185, struct({ domain, xml: string, flags: uint }), oneSnapshot),
   DOMAIN_SNAPSHOT_GET_XML_DESC: procedure(
     186,
     snapshotFlags,
@@ -172,34 +169,24 @@ export const PROCEDURES = {
   ),
   DOMAIN_SNAPSHOT_NUM: procedure(187, domainFlags, number),
   DOMAIN_SNAPSHOT_LIST_NAMES: procedure(188, struct({ domain, maxnames: int, flags: uint }), names),
-  DOMAIN_SNAPSHOT_LOOKUP_BY_NAME: procedure(189, struct({ domain, name: string, flags: uint }), oneSnapshot),
+  DOMAIN_SNAPSHOT_LOOKUP_BY_NAME: procedure(189, struct({ domain, name, flags: uint }), oneSnapshot),
   DOMAIN_HAS_CURRENT_SNAPSHOT: procedure(190, domainFlags, number),
   DOMAIN_SNAPSHOT_CURRENT: procedure(191, domainFlags, oneSnapshot),
-  DOMAIN_REVERT_TO_SNAPSHOT: procedure(
-    192,
-    snapshotFlags,
-    nothing,
-    prevents('DOMAIN_SNAPSHOT', 'virDomainRevertToSnapshot'),
-  ),
-  DOMAIN_SNAPSHOT_DELETE: procedure(
-    193,
-    snapshotFlags,
-    nothing,
-    prevents('DOMAIN_SNAPSHOT', 'virDomainSnapshotDelete'),
-  ),
-  DOMAIN_CREATE_WITH_FLAGS: procedure(196, domainFlags, oneDomain, prevents('DOMAIN', 'virDomainCreateWithFlags')),
+  DOMAIN_REVERT_TO_SNAPSHOT: procedure(192, snapshotFlags, nothing),
+  DOMAIN_SNAPSHOT_DELETE: procedure(193, snapshotFlags, nothing),
+  DOMAIN_CREATE_WITH_FLAGS: procedure(196, domainFlags, oneDomain),
   DOMAIN_IS_UPDATED: procedure(202, domainOnly, number),
   DOMAIN_GET_STATE: procedure(212, domainFlags, struct({ state: int, reason: int })),
   DOMAIN_MIGRATE_BEGIN3: procedure(213, domainAndRest, nothing),
   DOMAIN_MIGRATE_PERFORM3: procedure(216, domainAndRest, nothing),
-  DOMAIN_UNDEFINE_FLAGS: procedure(231, domainFlags, nothing, prevents('DOMAIN', 'virDomainUndefineFlags')),
+  DOMAIN_UNDEFINE_FLAGS: procedure(231, domainFlags, nothing),
   DOMAIN_SAVE_FLAGS: procedure(232, domainAndRest, nothing),
-  DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing, prevents('DOMAIN', 'virDomainDestroyFlags')),
+  DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing),
   DOMAIN_SNAPSHOT_GET_PARENT: procedure(244, snapshotFlags, oneSnapshot),
   DOMAIN_SNAPSHOT_NUM_CHILDREN: procedure(246, snapshotFlags, number),
   DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES: procedure(247, struct({ snapshot, maxnames: int, flags: uint }), names),
-  DOMAIN_SHUTDOWN_FLAGS: procedure(258, domainFlags, nothing, prevents('DOMAIN', 'virDomainShutdownFlags')),
-  DOMAIN_GET_METADATA: procedure(265, struct({ domain, type: int, uri: optional(string), flags: uint }), text),
+  DOMAIN_SHUTDOWN_FLAGS: procedure(258, domainFlags, nothing),
+  DOMAIN_GET_METADATA: procedure(265, struct({ domain, type: int, uri: optional(name), flags: uint }), text),
   DOMAIN_SNAPSHOT_IS_CURRENT: procedure(271, snapshotFlags, number),
   DOMAIN_SNAPSHOT_HAS_METADATA: procedure(272, snapshotFlags, number),
   CONNECT_LIST_ALL_DOMAINS: procedure(
@@ -207,8 +194,8 @@ export const PROCEDURES = {
     struct({ needResults: int, flags: uint }),
     struct({ domains: list(domain), count: uint }),
   ),
-  DOMAIN_LIST_ALL_SNAPSHOTS: procedure(274, struct({ domain, needResults: int, flags: uint }), snapshots),
-  DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN: procedure(275, struct({ snapshot, needResults: int, flags: uint }), snapshots),
+  DOMAIN_LIST_ALL_SNAPSHOTS: procedure(274, struct({ domain, needResults: int, flags: uint }), snapshotList),
+  DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN: procedure(275, struct({ snapshot, needResults: int, flags: uint }), snapshotList),
   DOMAIN_GET_JOB_STATS: procedure(298, domainFlags, jobStats),
   DOMAIN_MIGRATE_BEGIN3_PARAMS: procedure(302, domainAndRest, nothing),
   DOMAIN_MIGRATE_PERFORM3_PARAMS: procedure(305, domainAndRest, nothing),
@@ -218,18 +205,22 @@ export const PROCEDURES = {
     struct({ callbackID: int }),
   ),
   CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: procedure(317, struct({ callbackID: int }), nothing),
-  DOMAIN_DEFINE_XML_FLAGS: procedure(
-    350,
-    struct({ xml: string, flags: uint }),
-    oneDomain,
-    prevents('DOMAIN', 'virDomainDefineXMLFlags'),
-  ),
-  DOMAIN_RENAME: procedure(
-    358,
-    struct({ domain, newName: optional(string), flags: uint }),
-    number,
-    prevents('DOMAIN', 'virDomainRename'),
-  ),
+  DOMAIN_DEFINE_XML_FLAGS: procedure(350, struct({ xml: string, flags: uint }), oneDomain),
+  DOMAIN_RENAME: procedure(358, struct({ domain, newName: optional(name), flags: uint }), number),
   CONNECT_REGISTER_CLOSE_CALLBACK: procedure(360, nothing, nothing),
   CONNECT_UNREGISTER_CLOSE_CALLBACK: procedure(361, nothing, nothing),
+  DOMAIN_MANAGED_SAVE_GET_XML_DESC: procedure(
+    388,
+    domainFlags,
+    text,
+    withSecrets('DOMAIN', 'virDomainManagedSaveGetXMLDesc'),
+  ),
+  DOMAIN_CHECKPOINT_GET_XML_DESC: procedure(
+    412,
+    // remote_nonnull_domain_checkpoint has the members of a snapshot.
+    snapshotFlags,
+    text,
+    withSecrets('DOMAIN_CHECKPOINT', 'virDomainCheckpointGetXMLDesc'),
+  ),
+  DOMAIN_SAVE_PARAMS: procedure(440, domainAndRest, nothing),
 } as const;

@@ -1,9 +1,9 @@
-/** remote_typed_param: named values that say their type, as statistics come. */
+/** remote_typed_param: named values that carry their type, as in statistics. */
 
-import { bool, type Codec, hyper, int, list, string, uhyper, uint } from './codec.ts';
+import { bool, type Codec, hyper, int, list, name, string, uhyper, uint } from './codec.ts';
 import { undecodable } from './xdr.ts';
 
-/** VIR_TYPED_PARAM_*. Doubles (5) are missing: nothing that is sent from here has one. */
+/** VIR_TYPED_PARAM_*. Doubles (5) are missing: nothing here sends one. */
 const TYPES = {
   int: { number: 1, codec: int },
   uint: { number: 2, codec: uint },
@@ -26,6 +26,7 @@ const byNumber = new Map<number, TypeName>(
 );
 
 const typedParam: Codec<TypedParam> = {
+  max: name.max + int.max + string.max,
   write(writer, { field, type, value }) {
     writer.string(field);
     writer.int(TYPES[type].number);

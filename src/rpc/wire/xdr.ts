@@ -8,7 +8,7 @@ export const STRING_MAX = 4_194_304;
 /** Items of a list where no smaller limit is known (REMOTE_DOMAIN_LIST_MAX and its like). */
 export const LIST_MAX = 16_384;
 
-/** Bytes that are not what they should be. */
+/** The error for bytes that cannot be decoded. */
 export function undecodable(): LibvirtError {
   return new LibvirtError('RPC', 'Unable to decode message payload', { domain: 'RPC' });
 }
@@ -17,10 +17,13 @@ function unencodable(): LibvirtError {
   return new LibvirtError('RPC', 'Unable to encode message payload', { domain: 'RPC' });
 }
 
-/** Characters that are written here faster than by a call into Node. */
+/** Strings of up to this many characters are written faster here than by a call into Node. */
 const SHORT = 64;
 
 const padding = (length: number): number => -length & 3;
+
+/** Bytes that an opaque or a string of `length` takes. */
+export const padded = (length: number): number => length + padding(length);
 
 /** Appends values to a growing buffer. Throws the RPC error of libvirt for what the wire cannot carry. */
 export class XdrWriter {
@@ -58,10 +61,10 @@ export class XdrWriter {
     this.#pad(at + bytes.length);
   }
 
-  string(value: string): void {
+  string(value: string, max = STRING_MAX): void {
     if (value.length <= SHORT && this.#shortAscii(value)) return;
     const length = Buffer.byteLength(value);
-    if (length > STRING_MAX) throw unencodable();
+    if (length > max) throw unencodable();
     this.uint(length);
     const at = this.#grow(length + padding(length));
     this.#buffer.write(value, at);
@@ -74,12 +77,12 @@ export class XdrWriter {
     this.uint(length);
   }
 
-  /** What has been written so far. Writing on may move to another buffer. */
+  /** The bytes written so far. Further writes may move to another buffer. */
   bytes(): Buffer {
     return this.#buffer.subarray(0, this.#length);
   }
 
-  /** Names, of which a list has thousands. False, with nothing written, where there is more than ASCII in it. */
+  /** For names, of which a list has thousands. Returns false, with nothing written, if a character is not ASCII. */
   #shortAscii(value: string): boolean {
     const { length } = value;
     const before = this.#length;
@@ -114,7 +117,7 @@ export class XdrWriter {
   }
 }
 
-/** Takes values off a buffer. Anything short, too long or left over is libvirt's "Unable to decode message payload". */
+/** Takes values off a buffer, as leniently as libvirt does. Too few bytes are its "Unable to decode message payload". */
 export class XdrReader {
   readonly #buffer: Buffer;
   #offset: number;
@@ -151,13 +154,13 @@ export class XdrReader {
     return this.#buffer.subarray(at, at + length);
   }
 
-  /** A NUL inside is refused: C would end the string there, and nobody means that. */
-  string(): string {
+  /** Ends at the first NUL, if there is one: that is how libvirt, in C, sees the string. */
+  string(max = STRING_MAX): string {
     const length = this.uint();
-    if (length > STRING_MAX) throw undecodable();
+    if (length > max) throw undecodable();
     const bytes = this.opaque(length);
-    if (bytes.includes(0)) throw undecodable();
-    return bytes.toString('utf8');
+    const end = bytes.indexOf(0);
+    return bytes.toString('utf8', 0, end < 0 ? length : end);
   }
 
   count(max: number): number {
@@ -166,14 +169,9 @@ export class XdrReader {
     return length;
   }
 
-  /** All that is left, as a view. */
+  /** All whole words that are left, as a view. */
   rest(): Buffer {
     return this.opaque((this.#buffer.length - this.#offset) & ~3);
-  }
-
-  /** The payload must end here. */
-  end(): void {
-    if (this.#offset !== this.#buffer.length) throw undecodable();
   }
 
   #take(bytes: number): number {

@@ -1,4 +1,4 @@
-/** A proxy before an upstream that is played, anew for each test. */
+/** A proxy before an upstream that the test plays, new for each test. */
 
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -61,7 +61,15 @@ beforeEach(async () => {
   snapshots = new MemorySnapshots(hub);
   overlaid.uuids.clear();
   reverted.reasons.clear();
-  const handler = proxy({ upstream: path, snapshots, hub, ...NOTHING_ELSE, overlaid, reverted });
+  const handler = proxy({
+    upstream: path,
+    upstreamReadOnly: () => path,
+    snapshots,
+    hub,
+    ...NOTHING_ELSE,
+    overlaid,
+    reverted,
+  });
   listener = await listen({ path: join(directory, 'sock'), readOnly: false, mode: 0o600 }, handler);
 });
 

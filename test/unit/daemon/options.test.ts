@@ -21,6 +21,7 @@ describe('defaults', () => {
       stateDir: '/var/lib/xlsnap',
       group: undefined,
       mode: 0o660,
+      maxClients: 1_000,
       dbus: 'system',
       logLevel: 'info',
     });

@@ -117,6 +117,10 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
   DOMAIN_SAVE: [DOMAIN_FIRST],
   DOMAIN_MANAGED_SAVE: [DOMAIN_FIRST],
   DOMAIN_SAVE_FLAGS: [DOMAIN_FIRST],
+  DOMAIN_MIGRATE_PERFORM: [DOMAIN_FIRST],
+  DOMAIN_SAVE_PARAMS: [DOMAIN_FIRST],
+  DOMAIN_MANAGED_SAVE_GET_XML_DESC: [{ domain: test1, flags: 1 }, { value: XML }],
+  DOMAIN_CHECKPOINT_GET_XML_DESC: [{ snapshot: { name: 's1', domain: test1 }, flags: 1 }, { value: XML }],
   DOMAIN_MIGRATE_BEGIN3: [DOMAIN_FIRST],
   DOMAIN_MIGRATE_PERFORM3: [DOMAIN_FIRST],
   DOMAIN_UNDEFINE_FLAGS: [{ domain: off, flags: 3 }],
@@ -165,7 +169,7 @@ const OTHERS: Readonly<Record<string, readonly [codec: Codec<never>, value: unkn
 } as never;
 
 /** Frames that are passed on or refused, never read. */
-const UNREAD = ['create-with-files', 'stream-data'];
+const UNREAD = ['reply-with-files', 'stream-data'];
 
 const fixtureOf = (procedure: string): string => procedure.toLowerCase().replaceAll('_', '-');
 

@@ -42,7 +42,7 @@ afterAll(async () => {
 
 /** Zeros as a payload of any length. */
 const zeros = (bytes: number) => {
-  const codec: Codec<void> = { write: (writer) => writer.opaque(Buffer.alloc(bytes)), read: () => {} };
+  const codec: Codec<void> = { max: bytes, write: (writer) => writer.opaque(Buffer.alloc(bytes)), read: () => {} };
   return { number: P.DOMAIN_DEFINE_XML.number, args: codec, result: codec };
 };
 
@@ -65,6 +65,7 @@ test('a string of 4 MiB is taken; one byte more is undecodable, and the connecti
   const { snapshot } = await client.call(P.DOMAIN_SNAPSHOT_CREATE_XML, { domain, xml, flags: 0 });
   expect(snapshot.name).toBe('large');
   const longer: Codec<number> = {
+    max: STRING_MAX,
     write: (writer, length) => {
       writer.uint(length);
       writer.opaque(Buffer.alloc(length, 0x20));
@@ -114,11 +115,11 @@ test('a client that takes no events is given up, and one that does has them all'
     await client.call(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, { eventID: 0, domain: null });
   }
   stuck.socket.pause();
-  const long = { ...domain, name: 'x'.repeat(MIB) };
-  const rounds = 80;
+  const long = { ...domain, name: 'x'.repeat(65_000) };
+  const rounds = 1_200;
   for (let round = 0; round < rounds; round += 1) {
     hub.emit(long, LIFECYCLE.RESUMED_UNPAUSED);
-    await reader.next(({ header }) => header.length > MIB);
+    await reader.next(({ header }) => header.length > 65_000);
   }
   stuck.socket.resume();
   await stuck.closed();

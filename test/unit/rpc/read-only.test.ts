@@ -1,38 +1,74 @@
 import { expect, test } from '@jest/globals';
+import { callRefusal } from '../../../src/rpc/server/gate.ts';
+import { decodeHeader, PROGRAM } from '../../../src/rpc/wire/frames.ts';
 import { PROCEDURES } from '../../../src/rpc/wire/procedures.ts';
+import { ALLOWED } from '../../../src/rpc/wire/read-only/allowed.ts';
+import { REFUSED } from '../../../src/rpc/wire/read-only/refused.ts';
+import { rpcFixture } from '../../support/rpc/fixtures.ts';
 
-/** Saves and migrations change something, too: but it is the upstream that carries them out, and that refuses them. */
-const LEFT_TO_THE_UPSTREAM = [
-  'DOMAIN_MIGRATE_BEGIN3',
-  'DOMAIN_MIGRATE_BEGIN3_PARAMS',
-  'DOMAIN_MIGRATE_PERFORM3',
-  'DOMAIN_MIGRATE_PERFORM3_PARAMS',
-  'DOMAIN_SAVE',
-  'DOMAIN_SAVE_FLAGS',
-  'DOMAIN_MANAGED_SAVE',
-];
+/** The last procedure of the libvirt that the tables are made from, and those that no client may call. */
+const LAST = 453;
+const SET_IDENTITY = 419;
 
-/** What libvirt lets a read-only connection do: each looks, or is about the connection itself. */
-const ALLOWED =
-  /^(AUTH_LIST|CONNECT_\w+|NODE_GET_INFO|DOMAIN_(GET|LOOKUP|IS|LIST|HAS)_\w+|DOMAIN_SNAPSHOT_(NUM|NUM_CHILDREN|LIST_\w+|LOOKUP_BY_NAME|CURRENT|GET_\w+|IS_CURRENT|HAS_METADATA))$/;
+const call = decodeHeader(rpcFixture('connect-get-type'));
+const refusal = (procedure: number, program: number = PROGRAM.REMOTE): string | undefined =>
+  callRefusal({ ...call, program, procedure }, { open: true, readOnly: true })?.message;
 
-const entries = Object.entries(PROCEDURES);
+const allowed = new Map<number, string>(Object.entries(ALLOWED).map(([name, number]) => [number, name]));
+const refused = new Map(
+  Object.values(REFUSED.REMOTE).flatMap((calls) =>
+    Object.entries(calls).map(([number, name]) => [Number(number), name] as const),
+  ),
+);
 
-test('every procedure that changes something has a rule for read-only connections, and is named in its refusal', () => {
-  const changing = entries.filter(([name]) => !ALLOWED.test(name) && !LEFT_TO_THE_UPSTREAM.includes(name));
-  expect(changing.length).toBeGreaterThan(15);
-  for (const [name, { readOnly }] of changing) {
-    const call = /^read only access prevents vir(\w+)$/.exec(readOnly?.refusal({} as never) ?? '')?.[1] ?? 'nothing';
-    expect(call.toLowerCase()).toBe(name.replaceAll('_', '').toLowerCase());
+test('every procedure is in one table and not in the other, but for events, which only a server sends', () => {
+  const events: number[] = [];
+  for (let number = 1; number <= LAST; number += 1) {
+    expect([number, allowed.has(number) && refused.has(number)]).toEqual([number, false]);
+    if (!allowed.has(number) && !refused.has(number)) events.push(number);
+  }
+  expect(events.length).toBe(54);
+  expect([...allowed.keys(), ...refused.keys()].every((number) => number <= LAST)).toBe(true);
+  expect(events).toContain(SET_IDENTITY);
+});
+
+test('every procedure that we know by name is in a table under that name', () => {
+  for (const [name, { number }] of Object.entries(PROCEDURES)) {
+    const function_ = `vir${name.replaceAll('_', '')}`.toLowerCase();
+    expect(allowed.get(number) ?? refused.get(number)?.toLowerCase()).toBe(allowed.has(number) ? name : function_);
   }
 });
 
-test('what looks is allowed, but for secrets', () => {
-  const looking = entries.filter(([name]) => ALLOWED.test(name));
-  const withRule = looking.filter(([, { readOnly }]) => readOnly !== undefined);
-  expect(withRule.map(([name]) => name)).toEqual(['DOMAIN_GET_XML_DESC', 'DOMAIN_SNAPSHOT_GET_XML_DESC']);
-  for (const [, { readOnly }] of withRule) {
-    expect(readOnly?.refusal({ flags: 0 } as never)).toBeUndefined();
-    expect(readOnly?.refusal({ flags: 1 } as never)).toMatch(/with secure flag$/);
+test('nothing that is allowed says in its name that it changes something', () => {
+  const changing =
+    /_(CREATE|DEFINE|UNDEFINE|DELETE|DESTROY|SET|START|STOP|ATTACH|DETACH|RESUME|SUSPEND|SAVE|RESTORE)(_|$)/;
+  const looking = /GET_|LIST_|NUM_|HAS_|IS_|^AUTH_/;
+  expect([...allowed.values()].filter((name) => changing.test(name) && !looking.test(name))).toEqual([]);
+});
+
+test('a refusal is libvirt’s own, of every program; what no table has does not exist', () => {
+  for (const [number, name] of refused) {
+    expect(refusal(number)).toBe(`operation forbidden: read only access prevents ${name}`);
+  }
+  for (const number of allowed.keys()) expect(refusal(number)).toBeUndefined();
+  for (const number of [0, -1, 318, LAST + 1, 2 ** 31 - 1])
+    expect(refusal(number)).toBe(`unknown procedure: ${number}`);
+  expect(refusal(1, PROGRAM.QEMU)).toBe('operation forbidden: read only access prevents virDomainQemuMonitorCommand');
+  expect(refusal(6, PROGRAM.QEMU)).toBe('unknown procedure: 6');
+  expect(refusal(1, PROGRAM.LXC)).toBe('operation forbidden: read only access prevents virDomainLxcOpenNamespace');
+  expect(refusal(1, 0x20008088)).toBe(`Cannot find program ${0x20008088} version 1`);
+});
+
+test('secrets are refused to those that may only look', () => {
+  const rules = Object.entries(PROCEDURES).flatMap(([name, { secrets }]) => (secrets ? [{ name, secrets }] : []));
+  expect(rules.map(({ name }) => name)).toEqual([
+    'DOMAIN_GET_XML_DESC',
+    'DOMAIN_SNAPSHOT_GET_XML_DESC',
+    'DOMAIN_MANAGED_SAVE_GET_XML_DESC',
+    'DOMAIN_CHECKPOINT_GET_XML_DESC',
+  ]);
+  for (const { secrets } of rules) {
+    expect(secrets.refusal({ flags: 0 } as never)).toBeUndefined();
+    expect(secrets.refusal({ flags: 1 } as never)).toMatch(/with secure flag$/);
   }
 });

@@ -135,7 +135,7 @@ describe('calls', () => {
 
   test.each([
     ['one that the table knows', 42, 'NO_DOMAIN'],
-    ['one that it does not know', 88, 'OTHER'],
+    ['one that it does not know', 90, 'OTHER'],
   ])('an error keeps number, domain and text: %s', async (_what, code, name) => {
     const fields = {
       code,

@@ -11,6 +11,8 @@ import { PROCEDURES as P, type Procedure } from '../../../../src/rpc/wire/proced
 const domain = { name: 'a', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 1 };
 const REBOOT = 1;
 
+import { framesOf } from '../../../support/rpc/frames-of.ts';
+
 let hub: LifecycleHub;
 let answers: Answers;
 let seen: (number | 'legacy')[];
@@ -18,12 +20,13 @@ let seen: (number | 'legacy')[];
 beforeEach(() => {
   hub = new LifecycleHub();
   seen = [];
-  answers = eventAnswers(hub.attach((frame) => seen.push(readLifecycle(decodeHeader(frame), frame).callbackID)));
+  const hear = (frame: Buffer): unknown => seen.push(readLifecycle(decodeHeader(frame), frame).callbackID);
+  answers = eventAnswers(hub.attach((frames) => framesOf(frames).forEach(hear)));
 });
 
 async function reply<A>(procedure: Procedure<A, unknown>, args: A): Promise<Buffer> {
   const frame = encodeFrame({ procedure: procedure.number, type: TYPE.CALL, serial: 3 }, procedure.args, args);
-  return (await answers.get(procedure.number)?.(decodeHeader(frame), frame, true)) ?? Buffer.alloc(0);
+  return (await answers.get(procedure.number)?.reply(decodeHeader(frame), frame, true)) ?? Buffer.alloc(0);
 }
 
 async function call<A, R>(procedure: Procedure<A, R>, args: A): Promise<R> {
@@ -42,6 +45,15 @@ const told = (): readonly (number | 'legacy')[] => {
   hub.emit(domain, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
   return seen.splice(0);
 };
+
+test('a client has 1,024 registrations at most, of whatever events', async () => {
+  const { CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY: on, CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: off } = P;
+  for (let n = 0; n < 1_024; n += 1) await call(on, { eventID: n % 2, domain: null });
+  expect(await refusal(on, { eventID: 1, domain: null })).toBe('more than 1024 events of one client');
+  expect(told().length).toBe(512);
+  await call(off, { callbackID: 0 });
+  await call(on, { eventID: 0, domain: null });
+});
 
 describe('callbacks with a number', () => {
   const { CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY: on, CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: off } = P;

@@ -85,7 +85,7 @@ describe('the calls, where the domains are ours', () => {
     const answers = jobAnswers(domains, snapshots);
     const reply = async <A, R>(procedure: Procedure<A, R>, args: A, readOnly: boolean): Promise<Buffer> => {
       const frame = encodeFrame({ procedure: procedure.number, type: TYPE.CALL, serial: 3 }, procedure.args, args);
-      const bytes = await answers.get(procedure.number)?.(decodeHeader(frame), frame, readOnly);
+      const bytes = await answers.get(procedure.number)?.reply(decodeHeader(frame), frame, readOnly);
       if (!bytes) throw new LibvirtError('INTERNAL_ERROR', `procedure ${procedure.number} is not answered`);
       return bytes;
     };
@@ -147,8 +147,8 @@ describe('the calls, where the domains are ours', () => {
     expect(await stats(1)).toEqual({ type: 0, params: [] });
   });
 
-  test('a job is shown to everybody and aborted by those who may', async () => {
-    const { jobs, defined, call, error } = await scene();
+  test('a job is shown to everybody, and aborted on request', async () => {
+    const { jobs, defined, call } = await scene();
     const job = running();
     jobs.set(defined.uuid, job);
     const stats = await call(P.DOMAIN_GET_JOB_STATS, { domain: defined, flags: 0 }, true);
@@ -156,7 +156,6 @@ describe('the calls, where the domains are ours', () => {
       type: 2,
       params: [{ field: 'operation', type: 'int', value: 6 }, {}, {}, {}, {}, {}, {}, {}],
     });
-    expect(await error(P.DOMAIN_ABORT_JOB, { domain: defined }, true)).toMatchObject({ code: 29, domain: 20 });
     expect(job.cancelled()).toBe(false);
     await call(P.DOMAIN_ABORT_JOB, { domain: defined });
     expect(job.cancelled()).toBe(true);

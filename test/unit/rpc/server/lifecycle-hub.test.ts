@@ -3,6 +3,7 @@ import { LIFECYCLE, type LifecycleEvent } from '../../../../src/model/events.ts'
 import { type EventClient, LifecycleHub } from '../../../../src/rpc/server/lifecycle-hub.ts';
 import { decodeHeader } from '../../../../src/rpc/wire/frames.ts';
 import { type CallbackID, readLifecycle } from '../../../../src/rpc/wire/messages.ts';
+import { framesOf } from '../../../support/rpc/frames-of.ts';
 
 const A = { name: 'a', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 1 };
 const B = { name: 'b', uuid: '00000000-0000-0000-0000-000000000000', id: 0 };
@@ -22,9 +23,11 @@ afterEach(() => {
 
 function attach(): { readonly client: EventClient; readonly seen: string[] } {
   const seen: string[] = [];
-  const client = hub.attach((frame) => {
-    const { callbackID, domain, event, detail } = readLifecycle(decodeHeader(frame), frame);
-    seen.push(`${callbackID}: ${domain.name} ${event}/${detail}`);
+  const client = hub.attach((frames) => {
+    for (const frame of framesOf(frames)) {
+      const { callbackID, domain, event, detail } = readLifecycle(decodeHeader(frame), frame);
+      seen.push(`${callbackID}: ${domain.name} ${event}/${detail}`);
+    }
   });
   return { client, seen };
 }

@@ -52,7 +52,7 @@ test('nobody else can connect before the socket has its own mode and group', asy
 
 test('hands each connection over, and says which socket it came by', async () => {
   const seen: boolean[] = [];
-  const handler: ConnectionHandler = (socket, readOnly) => {
+  const handler: ConnectionHandler = (socket, { readOnly }) => {
     seen.push(readOnly);
     socket.end('hello');
   };

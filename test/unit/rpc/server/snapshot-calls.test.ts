@@ -19,7 +19,7 @@ function caller(api: SnapshotApi, readOnly = false) {
     const frame = encodeFrame({ procedure: procedure.number, type: TYPE.CALL, serial: 7 }, procedure.args, args);
     const answer = answers.get(procedure.number);
     if (!answer) throw new Error(`procedure ${procedure.number} is not answered`);
-    const bytes = await answer(decodeHeader(frame), frame, readOnly);
+    const bytes = await answer.reply(decodeHeader(frame), frame, readOnly);
     expect(decodeHeader(bytes)).toMatchObject({ procedure: procedure.number, type: TYPE.REPLY, serial: 7 });
     return bytes;
   };
@@ -100,21 +100,14 @@ describe('the caller’s array', () => {
 });
 
 describe('a read-only connection', () => {
-  test('is refused what changes snapshots, in libvirt’s words', async () => {
+  test('is refused secrets, in libvirt’s words', async () => {
     const { error } = caller(family(), true);
-    const denied = (detail: string) => ({ code: 29, domain: 35, str1: 'operation forbidden: %s', str2: detail });
-    expect(await error(P.DOMAIN_SNAPSHOT_CREATE_XML, { domain, xml: '', flags })).toMatchObject(
-      denied('read only access prevents virDomainSnapshotCreateXML'),
-    );
-    expect(await error(P.DOMAIN_REVERT_TO_SNAPSHOT, { snapshot, flags })).toMatchObject(
-      denied('read only access prevents virDomainRevertToSnapshot'),
-    );
-    expect(await error(P.DOMAIN_SNAPSHOT_DELETE, { snapshot, flags })).toMatchObject(
-      denied('read only access prevents virDomainSnapshotDelete'),
-    );
-    expect(await error(P.DOMAIN_SNAPSHOT_GET_XML_DESC, { snapshot, flags: 1 })).toMatchObject(
-      denied('virDomainSnapshotGetXMLDesc with secure flag'),
-    );
+    expect(await error(P.DOMAIN_SNAPSHOT_GET_XML_DESC, { snapshot, flags: 1 })).toMatchObject({
+      code: 29,
+      domain: 35,
+      str1: 'operation forbidden: %s',
+      str2: 'virDomainSnapshotGetXMLDesc with secure flag',
+    });
   });
 
   test('reads everything else', async () => {

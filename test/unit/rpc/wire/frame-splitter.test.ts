@@ -107,7 +107,7 @@ test('a chunk may be used again: nothing but what is passed refers to it', () =>
 });
 
 describe('file descriptors', () => {
-  const withFds = rpcFixture('create-with-files');
+  const withFds = rpcFixture('reply-with-files');
 
   test('each have a byte after the frame, which is passed with it and left off a whole one', () => {
     const next = rpcFixture('domain-snapshot-delete-reply');

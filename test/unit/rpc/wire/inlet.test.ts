@@ -10,6 +10,7 @@ import { nothing } from '../../../../src/rpc/wire/codec.ts';
 import type { Wanted } from '../../../../src/rpc/wire/frame-splitter.ts';
 import { encodeFrame, HEADER_BYTES, TYPE } from '../../../../src/rpc/wire/frames.ts';
 import { Inlet } from '../../../../src/rpc/wire/inlet.ts';
+import { Turns } from '../../../../src/rpc/wire/turns.ts';
 import { rpcFixture } from '../../../support/rpc/fixtures.ts';
 
 let directory: string;
@@ -50,6 +51,8 @@ function bigFrame(serial: number): Buffer {
   return frame;
 }
 
+const AT_ONCE = { regulate: () => {}, takeTurns: (step: () => boolean) => new Turns().join('write', step) };
+
 const ignored = { begin: () => 'drop' as const, whole: () => {}, pass: () => {} };
 
 test('what comes before anybody reads is not lost', async () => {
@@ -58,18 +61,29 @@ test('what comes before anybody reads is not lost', async () => {
   await delay(20);
   const frame = new Promise<Buffer>((resolve) => {
     const sink = { ...ignored, begin: () => 'whole' as const, whole: (_: unknown, bytes: Buffer) => resolve(bytes) };
-    inlet.start(sink, () => {});
+    inlet.start({ sink, ...AT_ONCE });
   });
   expect(await frame).toEqual(rpcFixture('domain-snapshot-create-xml'));
 });
 
-test('bytes that wait to be written are left alone, however long they wait', async () => {
+/** A turn that comes late, as on a daemon with much to do. */
+const LATE = {
+  takeTurns: (step: () => boolean) => {
+    const ask = (): void => void setTimeout(() => step() && ask(), 2);
+    return { ask };
+  },
+};
+
+test.each([
+  ['taken at once', AT_ONCE],
+  ['taken late', LATE],
+])('bytes that wait to be written are left alone, however long they wait: %s', async (_when, { takeTurns }) => {
   const inlet = await taken();
   const target = new Promise<Socket>((resolve) => server.once('connection', resolve));
   const into = Inlet.connecting(join(directory, 'sock'));
   const reader = (await target).pause();
   const sink = { ...ignored, begin: () => 'pass' as const, pass: (bytes: Buffer) => void into.socket.write(bytes) };
-  inlet.start(sink, () => inlet.flow(true), into.socket);
+  inlet.start({ sink, takeTurns, regulate: () => inlet.flow(true), into: into.socket });
   const frames = [1, 2, 3, 4].map(bigFrame);
   for (const frame of frames) peer.write(frame);
   await delay(50);
@@ -91,7 +105,7 @@ test('nothing is read while the flow is off', async () => {
     begun += 1;
     return 'drop';
   };
-  inlet.start({ ...ignored, begin }, () => {});
+  inlet.start({ sink: { ...ignored, begin }, ...AT_ONCE });
   inlet.flow(false);
   peer.write(rpcFixture('domain-snapshot-delete-reply'));
   await delay(20);
@@ -103,7 +117,7 @@ test('nothing is read while the flow is off', async () => {
 
 test('a stream that is none of frames ends both sockets, with the reason for who listens', async () => {
   const inlet = await taken();
-  inlet.start(ignored, () => {});
+  inlet.start({ sink: ignored, ...AT_ONCE });
   const error = once(accepted, 'error');
   const closed = new Promise((resolve) => inlet.socket.once('close', resolve));
   peer.write(Buffer.from('0000000300000000000000000000000000000000000000000000000000000000', 'hex'));
@@ -116,7 +130,7 @@ test('a stream that is none of frames ends both sockets, with the reason for who
 test('either side that ends takes the connection with it, and the server is rid of it', async () => {
   for (const end of ['peer', 'inlet', 'accepted'] as const) {
     const inlet = await taken();
-    inlet.start(ignored, () => {});
+    inlet.start({ sink: ignored, ...AT_ONCE });
     const closed = Promise.all([inlet.socket, accepted, peer.resume()].map((socket) => once(socket, 'close')));
     ({ peer, inlet: inlet.socket, accepted })[end].destroy();
     await closed;

@@ -40,7 +40,7 @@ test('replies, errors and events are framed as libvirtd frames them', () => {
 });
 
 test('the reply to a call of another program is of that program', () => {
-  const call = { ...decodeHeader(rpcFixture('create-with-files')), program: PROGRAM.QEMU };
+  const call = { ...decodeHeader(rpcFixture('reply-with-files')), program: PROGRAM.QEMU };
   expect(decodeHeader(errorFrame(call, missing))).toMatchObject({
     program: PROGRAM.QEMU,
     type: TYPE.REPLY,

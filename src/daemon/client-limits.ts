@@ -1,0 +1,34 @@
+/** As many clients as asked for, but never so many that no file descriptors are left for the work itself. */
+
+import { readFileSync } from 'node:fs';
+import type { SystemCalls } from '../native/system-calls.ts';
+import { ClientLimit } from '../rpc/server/client-limit.ts';
+import type { Log } from './log.ts';
+import type { DaemonOptions } from './options.ts';
+import { bounded } from './rate-limited-log.ts';
+
+/** Descriptors for files, programs, device models and the bus: far more than one job has open. */
+const RESERVED = 256;
+
+const SOCKETS = 2;
+
+/** The limit of each socket, write and read-only. */
+export function clientLimits(
+  { maxClients, upstream }: Pick<DaemonOptions, 'maxClients' | 'upstream'>,
+  { peerCredentials }: Pick<SystemCalls, 'peerCredentials'>,
+  log: Log,
+): () => ClientLimit {
+  // Each client of a proxy has a connection of its own to the upstream.
+  const descriptors = upstream === undefined ? 1 : 2;
+  const max = Math.max(1, Math.min(maxClients, Math.floor((openFilesMax() - RESERVED) / (SOCKETS * descriptors))));
+  if (max < maxClients)
+    log.warning(`at most ${max} clients a socket: the limit of open files (LimitNOFILE) allows no more`);
+  const dropped = bounded(log.warning);
+  return () => new ClientLimit({ max, peerOf: peerCredentials, dropped });
+}
+
+/** RLIMIT_NOFILE of this process. */
+function openFilesMax(): number {
+  const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+  return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
+}

@@ -1,0 +1,104 @@
+/**
+ * What a client may send, and when. The same for every connection, proxied or not: nothing that is not allowed here is
+ * decoded, carried out or passed on.
+ */
+
+import { type ErrorDomain, LibvirtError } from '../../errors.ts';
+import { type FrameHeader, HEADER_BYTES, KEEPALIVE, PROGRAM, STATUS, TYPE, VERSION } from '../wire/frames.ts';
+import { PROCEDURES as P } from '../wire/procedures.ts';
+import { ALLOWED } from '../wire/read-only/allowed.ts';
+import { REFUSED } from '../wire/read-only/refused.ts';
+
+/** What a connection has come to. */
+export interface ConnectionState {
+  /** True once the client's CONNECT_OPEN has succeeded. */
+  readonly open: boolean;
+  /** True on a read-only socket, or once opened with VIR_CONNECT_RO. */
+  readonly readOnly: boolean;
+}
+
+/**
+ * The kinds of frames that a client may send; anything else throws, which ends the connection. A frame of a kind that
+ * libvirtd cuts off the stream by another rule than we do (file descriptors) would let a client hide calls in it.
+ */
+export function frameKind(header: FrameHeader): 'call' | 'stream' | 'ping' | 'pong' {
+  const { program, version, procedure, type, status, length } = header;
+  if (program === PROGRAM.KEEPALIVE) {
+    const fits = version === VERSION && type === TYPE.MESSAGE && status === STATUS.OK && length === HEADER_BYTES;
+    if (fits && procedure === KEEPALIVE.PING) return 'ping';
+    if (fits && procedure === KEEPALIVE.PONG) return 'pong';
+  }
+  if (type === TYPE.CALL && program !== PROGRAM.KEEPALIVE) return 'call';
+  const isStream = type === TYPE.STREAM || type === TYPE.STREAM_HOLE;
+  if (isStream && program === PROGRAM.REMOTE && version === VERSION) return 'stream';
+  const text = `a client may not send messages of type ${type} of program ${program}`;
+  throw new LibvirtError('RPC', text, { domain: 'RPC' });
+}
+
+/** True for CONNECT_OPEN, called or answered. */
+export const isOpenCall = ({ program, procedure }: FrameHeader): boolean =>
+  program === PROGRAM.REMOTE && procedure === P.CONNECT_OPEN.number;
+
+/** Served before CONNECT_OPEN: authentication, and the one question that clients ask before it. */
+const BEFORE_OPEN = new Set<number>([
+  P.CONNECT_OPEN.number,
+  P.CONNECT_SUPPORTS_FEATURE.number,
+  ALLOWED.AUTH_LIST,
+  ALLOWED.AUTH_SASL_INIT,
+  ALLOWED.AUTH_SASL_START,
+  ALLOWED.AUTH_SASL_STEP,
+  ALLOWED.AUTH_POLKIT,
+]);
+
+/** By which libvirt's own daemons say for whom they call: with it a client would be whom it likes. */
+const CONNECT_SET_IDENTITY = 419;
+
+/** Why a call is refused before it is decoded, in libvirtd's words; undefined if it is not. */
+export function callRefusal(header: FrameHeader, { open, readOnly }: ConnectionState): LibvirtError | undefined {
+  const { program, version, procedure, status } = header;
+  const name = version === VERSION ? PROGRAM_NAMES.get(program) : undefined;
+  if (!name) return rpcError(`Cannot find program ${program} version ${version}`);
+  if (status !== STATUS.OK) return rpcError(`Unexpected message status ${status}`);
+  if (!open && !(name === 'REMOTE' && BEFORE_OPEN.has(procedure))) {
+    return new LibvirtError('INTERNAL_ERROR', 'hypervisor connection not open', { domain: 'RPC' });
+  }
+  if (name === 'REMOTE' && procedure === CONNECT_SET_IDENTITY) {
+    const text = 'only a daemon of libvirt may say for whom it calls';
+    return new LibvirtError('ACCESS_DENIED', text, { domain: 'RPC' });
+  }
+  return readOnly ? readOnlyRefusal(name, procedure) : undefined;
+}
+
+/** The words matter: libvirt's client makes "not supported" of them, which is what its fallbacks look for. */
+export function unknownProcedure({ procedure }: FrameHeader): LibvirtError {
+  return rpcError(`unknown procedure: ${procedure}`);
+}
+
+type ProgramName = 'REMOTE' | 'QEMU' | 'LXC' | 'XLSNAP';
+
+const PROGRAM_NAMES: ReadonlyMap<number, ProgramName> = new Map([
+  [PROGRAM.REMOTE, 'REMOTE'],
+  [PROGRAM.QEMU, 'QEMU'],
+  [PROGRAM.LXC, 'LXC'],
+  [PROGRAM.XLSNAP, 'XLSNAP'],
+]);
+
+const ALLOWED_NUMBERS: ReadonlySet<number> = new Set(Object.values(ALLOWED));
+
+/** Fails closed: a procedure that neither table knows does not exist for a read-only connection. */
+function readOnlyRefusal(program: ProgramName, procedure: number): LibvirtError | undefined {
+  if (program === 'REMOTE' && ALLOWED_NUMBERS.has(procedure)) return undefined;
+  // What there is of our own only looks.
+  if (program === 'XLSNAP') return undefined;
+  for (const [domain, calls] of Object.entries(REFUSED[program])) {
+    const call = calls[procedure];
+    if (call === undefined) continue;
+    const detail = `read only access prevents ${call}`;
+    return new LibvirtError('OPERATION_DENIED', detail, { domain: domain as ErrorDomain });
+  }
+  return rpcError(`unknown procedure: ${procedure}`);
+}
+
+function rpcError(detail: string): LibvirtError {
+  return new LibvirtError('RPC', detail, { domain: 'RPC' });
+}
