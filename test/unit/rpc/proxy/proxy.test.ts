@@ -1,7 +1,7 @@
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { LIFECYCLE } from '../../../../src/model/events.ts';
 import { proxy } from '../../../../src/rpc/proxy/proxy.ts';
 import { listen } from '../../../../src/rpc/server/server.ts';
@@ -34,6 +34,8 @@ import {
   upstreamSocket,
 } from '../../../support/rpc/proxied.ts';
 import { RawClient } from '../../../support/rpc/raw-client.ts';
+
+jest.setTimeout(60_000);
 
 const SCREENSHOT = 211;
 const AUTH_HEADER = decodeHeader(rpcFixture('auth-list'));
