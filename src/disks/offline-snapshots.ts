@@ -5,6 +5,7 @@ import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import { allOrNothing } from './all-or-nothing.ts';
 import { groupByBackend } from './backends.ts';
+import { fileKey } from './file-key.ts';
 import { forEachLayer, type LayersWatch } from './overlays/commit-progress.ts';
 import { commitOffline } from './overlays/offline-commit.ts';
 import { imageExists, rebaseHeader, removeImage } from './overlays/overlays.ts';
@@ -15,6 +16,10 @@ export class OfflineImages {
   async create(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
     await this.checkFree(name, disks);
     await allOrNothing(await groupByBackend(disks), (group) => group.backend.create(name, group.disks, open));
+  }
+
+  fileKey(path: string): Promise<string> {
+    return fileKey(path);
   }
 
   async checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {

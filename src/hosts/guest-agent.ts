@@ -7,6 +7,7 @@ import { randomInt } from 'node:crypto';
 import { createConnection, type Socket } from 'node:net';
 import { parseReply, SocketLines } from '../disks/qemu/socket-lines.ts';
 import { LibvirtError } from '../errors.ts';
+import type { DomainDefinition } from '../model/domain.ts';
 import { childAt, childElements, type XmlElement } from '../model/element.ts';
 
 const AGENT_CHANNEL = 'org.qemu.guest_agent.0';
@@ -17,7 +18,7 @@ const SYNC_TIMEOUT_MS = 5_000;
 const FREEZE_TIMEOUT_MS = 60_000;
 
 /** Frozen until disposed of. ARGUMENT_UNSUPPORTED (74) without a channel, AGENT_UNRESPONSIVE (86) without an answer. */
-export async function freezeGuest(live: XmlElement): Promise<AsyncDisposable> {
+export async function freezeGuest({ element: live }: DomainDefinition): Promise<AsyncDisposable> {
   const path = agentSocket(live);
   if (path === undefined) throw new LibvirtError('ARGUMENT_UNSUPPORTED', 'QEMU guest agent is not configured');
   const thaw = () => execute(path, 'guest-fsfreeze-thaw');

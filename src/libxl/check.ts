@@ -2,9 +2,9 @@
 
 import { refusalOf } from '../disks/backends.ts';
 import { LibvirtError } from '../errors.ts';
-import { memoryPathOf } from '../memory/image-path.ts';
+import { requireFreeSpace } from '../memory/free-space.ts';
+import { requestedMemoryPath } from '../memory/requested-path.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import { requireFreeSpace } from './free-space.ts';
 import type { DomainConfig, DomainInfo } from './helper/protocol.ts';
 import type { LibxlSession, Toolstack } from './toolstack.ts';
 
@@ -46,7 +46,7 @@ export async function requireSavable(
     const refusal = await refusalOf(disk);
     if (refusal !== undefined) throw new LibvirtError('CONFIG_UNSUPPORTED', refusal);
   }
-  const memoryPath = memoryPathOf(args);
+  const memoryPath = requestedMemoryPath(args);
   if (memoryPath !== undefined) {
     await requireMemorySavable({
       toolstack,
@@ -56,7 +56,7 @@ export async function requireSavable(
       config: config as ConfigFacts,
       live: args.live === true,
     });
-    await requireFreeSpace(memoryPath, info, args.live === true);
+    await requireFreeSpace(memoryPath, info.current_memkb ?? 0, { live: args.live === true });
   }
   return { info, config, disks };
 }

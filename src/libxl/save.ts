@@ -17,7 +17,7 @@ import { stat } from 'node:fs/promises';
 import { checkLiveSnapshots, LiveSnapshots } from '../disks/live-snapshots.ts';
 import { neverAborted } from '../errors.ts';
 import { PartialMemoryImage } from '../memory/image-file.ts';
-import { memoryPathOf } from '../memory/image-path.ts';
+import { requestedMemoryPath } from '../memory/requested-path.ts';
 import { tieOf } from '../memory/tie.ts';
 import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { memoryImageBytes } from '../model/memory-size.ts';
@@ -72,7 +72,7 @@ export async function domainSnapshotSave(
   const { signal } = options;
   const disks = await LiveSnapshots.prepare({ ...guestOf(domid, toolstack), name, disks: savable.disks, signal });
   const save: Save = { toolstack, xen, domid, name, args, options, savable, disks };
-  const taken = memoryPathOf(args) === undefined ? await saveDisks(save) : await saveMemoryAndDisks(save);
+  const taken = requestedMemoryPath(args) === undefined ? await saveDisks(save) : await saveMemoryAndDisks(save);
   return { name, config: withoutDomid(savable.config), ...taken };
 }
 
@@ -94,7 +94,7 @@ interface Save {
 
 async function saveMemoryAndDisks(save: Save): Promise<Omit<LibxlDomainSnapshot, 'name'>> {
   const { xen, domid, args, options } = save;
-  const memory_path = memoryPathOf(args) as string;
+  const memory_path = requestedMemoryPath(args) as string;
   const state: SaveState = { held: RUNS, disks: save.disks };
   try {
     await options.phase('saving');

@@ -1,5 +1,8 @@
 /** A domain as far as snapshots are concerned: its handle, its state, its disks. */
 
+import type { DiskImage } from './disk-image.ts';
+import type { XmlElement } from './element.ts';
+
 /**
  * A domain as libvirt's wire names it. `id` is -1 while it is not active. Look it up by `uuid`: name and id may be out
  * of date.
@@ -87,4 +90,14 @@ export interface DomainDisk {
   readonly shareable: boolean;
   /** `snapshot=` of the disk, with libvirt's implied `no` for read-only ones. */
   readonly snapshot: SnapshotLocation;
+}
+
+/** A domain's definition: its document, and its disks, derived once when the document is read. */
+export interface DomainDefinition {
+  /** The whole `<domain>`, in inactive format, passwords included unless somebody says otherwise. */
+  readonly element: XmlElement;
+  /** All disks, in libvirt's order. */
+  readonly disks: readonly DomainDisk[];
+  /** The images of the disks that have a local file or block device, by target (`xvda`). */
+  readonly images: ReadonlyMap<string, DiskImage>;
 }

@@ -1,6 +1,6 @@
 /** The snapshot as libvirt describes it (virDomainSnapshotDef), in the form that is read, written and stored. */
 
-import type { DomainState, SnapshotLocation, StorageType } from './domain.ts';
+import type { DomainDefinition, DomainState, SnapshotLocation, StorageType } from './domain.ts';
 import type { XmlElement } from './element.ts';
 
 /** A domain's state when the snapshot was taken; `disk-snapshot`: only the disks of an active domain. */
@@ -48,9 +48,9 @@ export interface SnapshotDef {
   readonly disks: readonly DiskSnapshot[];
   readonly revertDisks: readonly DiskSnapshot[];
   /** The domain's full inactive definition at that moment; absent in old or foreign documents. */
-  readonly domain?: XmlElement;
+  readonly domain?: DomainDefinition;
   /** The persistent definition, if the domain was active and had one; its root is named `domain`, too. */
-  readonly inactiveDomain?: XmlElement;
+  readonly inactiveDomain?: DomainDefinition;
 }
 
 /** A client's request: the same document before the domain's own data is filled in. */
@@ -80,4 +80,10 @@ export interface SnapshotEntry {
 /** Returns the part that is kept in memory. */
 export function entryOf({ name, parent, state, creationTime, memory, disks }: SnapshotDef): SnapshotEntry {
   return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks };
+}
+
+/** The file that holds the snapshot's memory; undefined if it has none. `internal`: where its internal memory goes. */
+export function memoryPathOf({ memory }: Pick<SnapshotDef, 'memory'>, internal: string): string | undefined {
+  if (memory.location === 'external') return memory.file;
+  return memory.location === 'internal' ? internal : undefined;
 }

@@ -15,7 +15,7 @@ type OnChange = (kind: 'created' | 'deleted', domain: DomainRef, name: string) =
  * back may have left it to its namesake. Nothing of it is this domain's to change.
  */
 export function checkOwner({ name, uuid }: DomainRef, snapshot: SnapshotDef): void {
-  const owner = snapshot.domain && domainUuid(snapshot.domain);
+  const owner = snapshot.domain && domainUuid(snapshot.domain.element);
   if (owner === undefined || owner === uuid) return;
   throw new LibvirtError(
     'OPERATION_INVALID',

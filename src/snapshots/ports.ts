@@ -5,8 +5,7 @@
 
 import type { LibvirtError } from '../errors.ts';
 import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
-import type { Domain, DomainRef } from '../model/domain.ts';
-import type { XmlElement } from '../model/element.ts';
+import type { Domain, DomainDefinition, DomainRef } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Operation, Phase } from '../model/phases.ts';
@@ -41,9 +40,11 @@ export interface Host {
    * libvirt's definition in inactive format, passwords included: `live` as the domain runs now, `persistent` as it
    * would start next. For an inactive domain both are the same.
    */
-  definition(domain: Domain, which: 'live' | 'persistent'): Promise<XmlElement>;
+  definition(domain: Domain, which: 'live' | 'persistent'): Promise<DomainDefinition>;
 
-  /** Refuses with code and reason what `save` could not do, before anything is touched. */
+  /**
+   * Refuses with code and reason what `save` could not do, also for lack of space for the memory image. Changes nothing.
+   */
   checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void>;
 
   /**
@@ -80,7 +81,7 @@ export interface Host {
    * Refuses what `restore` could not read, while the old domain still runs, and a memory image whose disks have moved on
    * since the snapshot was taken.
    */
-  checkRestore(domain: Domain, memory: SavedMemory, definition: XmlElement): Promise<void>;
+  checkRestore(domain: Domain, memory: SavedMemory, definition: DomainDefinition): Promise<void>;
 
   /** The contents of the memory image's disks are in other images now, and the same. */
   retie(memory: SavedMemory): Promise<void>;
@@ -102,18 +103,18 @@ export interface Host {
   restore(
     domain: Domain,
     memoryPath: string,
-    options: { readonly paused: boolean; readonly definition: XmlElement },
+    options: { readonly paused: boolean; readonly definition: DomainDefinition },
   ): Promise<void>;
 
   /** Makes `definition` the persistent one. Clients hear nothing of it: when it is told, they are told by the caller. */
-  define(definition: XmlElement): Promise<void>;
+  define(definition: DomainDefinition): Promise<void>;
 
   /**
    * Boots an inactive domain from `definition`, which is the persistent one where it has one. Clients see
    * RESUMED/UNPAUSED and STARTED/FROM_SNAPSHOT, as the qemu driver tells it; with `paused` STARTED/FROM_SNAPSHOT and
    * SUSPENDED/FROM_SNAPSHOT.
    */
-  start(domain: Domain, options: { readonly paused: boolean; readonly definition: XmlElement }): Promise<void>;
+  start(domain: Domain, options: { readonly paused: boolean; readonly definition: DomainDefinition }): Promise<void>;
 
   /** Calls back when a domain has gone for good (undefined, or a transient one that ended). */
   onGone(listener: (ref: DomainRef) => void): void;
@@ -170,6 +171,8 @@ export interface OfflineDisks {
   chain(image: DiskImage, merged?: ReadonlySet<string>): Promise<readonly DiskImage[]>;
   /** `image` gets `base` as its backing image, which has the same contents as the former one: nothing is copied. */
   rebase(image: DiskImage, base: DiskImage): Promise<void>;
+  /** The same text for all names of one file or device. A file that does not exist goes by its folder and name. */
+  fileKey(path: string): Promise<string>;
   /** Overlays that nothing needs any more. A missing file is no error. */
   remove(images: readonly DiskImage[]): Promise<void>;
 }
@@ -201,10 +204,10 @@ export interface SnapshotStore {
 /** Where the RAM of snapshots with internal memory lies: `<memory dir>/<uuid>/<snapshot>.save`. */
 export interface MemoryImages {
   path(domain: DomainRef, name: string): string;
-  /** Makes the folder. Refuses (OPERATION_FAILED) where fewer than `bytes` are free, or an image of that name is there. */
-  prepare(domain: DomainRef, name: string, bytes: number): Promise<void>;
-  /** The same for an external memory image: its folder must be there. Refuses a file that is there, but with `reuse`. */
-  prepareFile(domain: DomainRef, path: string, bytes: number, options: { readonly reuse: boolean }): Promise<void>;
+  /** Makes the folder. Refuses (OPERATION_FAILED) if there is an image of that name already. */
+  prepare(domain: DomainRef, name: string): Promise<void>;
+  /** The same for an external memory image: its folder must be there. Refuses an existing file, unless `reuse`. */
+  prepareFile(domain: DomainRef, path: string, options: { readonly reuse: boolean }): Promise<void>;
   /**
    * Refuses (OPERATION_FAILED) a link, and whatever else is no file, in the place of one of these images, to be asked
    * before it is read. Reads only; a missing image, and one in another folder, is no error.

@@ -7,11 +7,10 @@ import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
 import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { domainCommand, shellCommand } from '../model/messages/shell-command.ts';
 import { virshCommand } from '../model/messages/virsh-command.ts';
-import { diskImages } from '../xml/domain/images.ts';
 import { layeredSnapshots } from './chains/read-chains.ts';
 import type { SnapshotContext } from './context.ts';
 import { undoCreate } from './create/undo.ts';
-import { deleteNow } from './delete/delete.ts';
+import { deleteUnlocked } from './delete/delete.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { PendingOperation } from './ports.ts';
 
@@ -146,13 +145,11 @@ async function removeUnused(
   abandoned: readonly DiskImage[],
 ): Promise<void> {
   const definitions = await Promise.all([host.definition(domain, 'live'), host.definition(domain, 'persistent')]);
-  const standing = new Set(
-    definitions.flatMap((definition) => [...diskImages(definition).values()].map(({ path }) => path)),
-  );
+  const standing = new Set(definitions.flatMap(({ images: used }) => [...used.values()].map(({ path }) => path)));
   await images.remove(movesOnto(disks).flatMap(({ to }) => (standing.has(to.path) ? [] : [to])));
   for (const snapshot of await layeredSnapshots(snapshots)) {
     for (const { target } of [...snapshot.disks, ...snapshot.revertDisks]) standing.add(target?.path ?? '');
-    if (snapshot.domain) for (const { path } of diskImages(snapshot.domain).values()) standing.add(path);
+    for (const { path } of snapshot.domain?.images.values() ?? []) standing.add(path);
   }
   await images.remove(abandoned.filter(({ path }) => !standing.has(path)));
 }
@@ -164,7 +161,7 @@ async function finishDelete(
 ): Promise<string> {
   if (!snapshots.tree.has(snapshot)) return 'it had been finished';
   try {
-    await deleteNow(context, snapshots, { name: snapshot, flags }, RECOVERING);
+    await deleteUnlocked(context, snapshots, { name: snapshot, flags }, RECOVERING);
     return 'it was finished';
   } catch (error) {
     const command = virshCommand('delete', { domain: snapshots.ref, snapshot, flags });

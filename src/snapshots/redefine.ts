@@ -5,7 +5,6 @@ import { alignDisks } from '../model/align.ts';
 import { CREATE } from '../model/flags.ts';
 import { isExternal, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
 import { checkAbiStability } from '../xml/abi/stability.ts';
-import { domainDisks } from '../xml/domain/disks.ts';
 import { domainUuid } from '../xml/domain/domain.ts';
 import { readSnapshot } from '../xml/snapshot/read.ts';
 import { regularFiles } from './chains/files.ts';
@@ -32,7 +31,7 @@ export async function redefineSnapshot(
       const old = snapshots.tree.get(snapshot.name);
       if (old) checkReplacement(old, snapshot);
       const before = old && (await snapshots.read(old.name)).domain;
-      if (before && snapshot.domain) checkAbiStability(before, snapshot.domain);
+      if (before && snapshot.domain) checkAbiStability(before.element, snapshot.domain.element);
       const domain = snapshot.domain ?? before;
       const complete = domain ? { ...snapshot, domain } : snapshot;
       await job.phase('metadata');
@@ -58,7 +57,7 @@ function checkDiskOnly({ name, state }: SnapshotDef, flags: number): void {
 }
 
 function checkUuid({ ref }: DomainSnapshots, { name, domain }: SnapshotDef): void {
-  if (domain && domainUuid(domain) !== ref.uuid) {
+  if (domain && domainUuid(domain.element) !== ref.uuid) {
     throw invalid(`definition for snapshot ${name} must use uuid ${ref.uuid}`);
   }
 }
@@ -80,7 +79,7 @@ async function aligned(snapshot: SnapshotDef): Promise<SnapshotDef> {
     throw new LibvirtError('INTERNAL_ERROR', 'missing domain in snapshot', { domain: 'DOMAIN_SNAPSHOT' });
   }
   const external = snapshot.state === 'disk-snapshot' || isExternal(snapshot);
-  const ofDomain = domainDisks(snapshot.domain);
+  const { disks: ofDomain } = snapshot.domain;
   const disks = alignDisks(snapshot.disks, ofDomain, {
     name: snapshot.name,
     location: external ? 'external' : 'internal',

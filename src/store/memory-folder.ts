@@ -4,7 +4,7 @@
  */
 
 import { constants } from 'node:fs';
-import { chown, lstat, open, stat, statfs } from 'node:fs/promises';
+import { chown, lstat, open, stat } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
@@ -42,7 +42,7 @@ export class MemoryFiles implements MemoryImages {
     return join(this.#folder(domain), pathSegment(`${name}.save`));
   }
 
-  async prepare(domain: DomainRef, name: string, bytes: number): Promise<void> {
+  async prepare(domain: DomainRef, name: string): Promise<void> {
     const folder = this.#folder(domain);
     const path = this.path(domain, name);
     if (await exists(path)) {
@@ -53,22 +53,16 @@ export class MemoryFiles implements MemoryImages {
     }
     await makeOwnFolder(folder, FOLDER_MODE);
     await this.#handOver(folder);
-    try {
-      await requireSpace(domain, folder, bytes);
-    } catch (error) {
-      await removeEmptyFolder(folder);
-      throw error;
-    }
   }
 
-  async prepareFile(
-    domain: DomainRef,
-    path: string,
-    bytes: number,
-    { reuse }: { readonly reuse: boolean },
-  ): Promise<void> {
+  async prepareFile(domain: DomainRef, path: string, { reuse }: { readonly reuse: boolean }): Promise<void> {
+    const unusable = (error: unknown) =>
+      systemError(error, `cannot use '${path}' for the memory of domain '${domain.name}'`);
+    await stat(dirname(path)).catch((error) => {
+      throw unusable(error);
+    });
     const found = await stat(path).catch((error) => {
-      if (!isMissing(error)) throw systemError(error, `cannot use '${path}' for the memory of domain '${domain.name}'`);
+      if (!isMissing(error)) throw unusable(error);
     });
     if (found && !found.isFile()) {
       throw new LibvirtError('CONFIG_UNSUPPORTED', `external memory snapshot file '${path}' is not a regular file`);
@@ -79,7 +73,6 @@ export class MemoryFiles implements MemoryImages {
         `external memory snapshot file '${path}' already exists: remove it, choose another, or ask for --reuse-external`,
       );
     }
-    await requireSpace(domain, dirname(path), bytes);
   }
 
   /** Checks only files in our folder: users choose external files themselves. */
@@ -142,24 +135,4 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function requireSpace(domain: DomainRef, folder: string, bytes: number): Promise<void> {
-  const free = await freeBytes(folder);
-  if (free >= BigInt(bytes)) return;
-  throw new LibvirtError(
-    'OPERATION_FAILED',
-    `not enough space for the memory of domain '${domain.name}' in '${folder}': ` +
-      `${bytes} bytes are needed, ${free} are free; delete snapshots or make room`,
-  );
-}
-
-/** Returns the bytes that an unprivileged process may still write: root's reserve stays free. */
-async function freeBytes(folder: string): Promise<bigint> {
-  try {
-    const { bavail, bsize } = await statfs(folder, { bigint: true });
-    return bavail * bsize;
-  } catch (error) {
-    throw systemError(error, `cannot read the free space of '${folder}'`);
-  }
 }

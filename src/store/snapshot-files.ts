@@ -255,7 +255,7 @@ async function uuidIn(folder: string): Promise<string | undefined> {
   for (const file of await listFolder(folder).catch(() => [])) {
     try {
       const { snapshot } = readSnapshot(await readStored(join(folder, file)), { internal: true });
-      if (snapshot.domain) return domainUuid(snapshot.domain);
+      if (snapshot.domain) return domainUuid(snapshot.domain.element);
     } catch {
       // load() reports what is wrong with the file.
     }

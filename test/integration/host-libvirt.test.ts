@@ -8,7 +8,7 @@ import { OfflineImages } from '../../src/disks/offline-snapshots.ts';
 import { LibvirtError } from '../../src/errors.ts';
 import { textAt } from '../../src/model/element.ts';
 import { LIFECYCLE } from '../../src/model/events.ts';
-import { parseDomain, renamed } from '../../src/xml/domain/domain.ts';
+import { parseDefinition, renamed } from '../../src/xml/domain/definition.ts';
 import {
   args,
   clientSees,
@@ -70,12 +70,12 @@ describe('over the test driver', () => {
     await run('define', file);
     const live = await host.definition(domain, 'live');
     const persistent = await host.definition(domain, 'persistent');
-    expect(live.attributes).toEqual({ type: 'test' });
-    expect(persistent.attributes).toEqual({ type: 'test' });
-    expect(textAt(live, 'memory')).toBe('65536');
-    expect(textAt(persistent, 'memory')).toBe('131072');
+    expect(live.element.attributes).toEqual({ type: 'test' });
+    expect(persistent.element.attributes).toEqual({ type: 'test' });
+    expect(textAt(live.element, 'memory')).toBe('65536');
+    expect(textAt(persistent.element, 'memory')).toBe('131072');
     await run('destroy', 'g');
-    expect(textAt(await host.definition(await now(), 'live'), 'memory')).toBe('131072');
+    expect(textAt((await host.definition(await now(), 'live')).element, 'memory')).toBe('131072');
   });
 
   test.each(['running', 'paused'] as const)('a %s domain is saved with its disk and goes on, unseen', async (state) => {
@@ -127,7 +127,7 @@ describe('over the test driver', () => {
   });
 
   test('a definition is unheard of, new or not, and is the persistent one then', async () => {
-    const definition = parseDomain(xmlOf('g', UUID));
+    const definition = parseDefinition(xmlOf('g', UUID));
     expect(await clientSees(() => host.define(definition))).toEqual([]);
     expect(await clientSees(() => host.define(definition))).toEqual([]);
     expect((await now()).persistent).toBe(true);

@@ -104,7 +104,7 @@ async function dieInSave(state: 'running' | 'paused', command: 'define' | 'creat
   await ok(command, at('g.xml'));
   if (command === 'define') await ok('start', 'g');
   if (state === 'paused') await ok('suspend', 'g');
-  await memory.prepare(REF, 's1', 0);
+  await memory.prepare(REF, 's1');
   const memory_path = memory.path(REF, 's1');
   const disks = [{ disk: { vdev: 'vda', format: 'qcow2' as const, pdev_path: image() }, name: 's1' }];
   const entry = await journal.begin(REF, { operation: 'create', snapshot: 's1', flags: 0 });

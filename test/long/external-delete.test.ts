@@ -118,7 +118,7 @@ describe('deleting', () => {
     for (const image of ['test.qcow2', 'test.s1']) {
       await defineOther(image);
       expect(await host.refused('snapshot-delete', 'test', 's1')).toMatch(
-        /^Requested operation is not valid: image '.*' of domain 'test' is also what domain 'other' stands on/m,
+        /^Requested operation is not valid: image '.*' of domain 'test' is also used by domain 'other'/m,
       );
       await host.ok('undefine', 'other');
     }

@@ -47,7 +47,7 @@ describe('a revert to an internal snapshot', () => {
     await diskOnly('s1');
     await diskOnly('s2');
     await host.ok('snapshot-delete', 'test', 's1', '--metadata');
-    expect(await host.refused('snapshot-revert', 'test', 's0')).toContain("external snapshot 's2' stands on");
+    expect(await host.refused('snapshot-revert', 'test', 's0')).toContain("external snapshot 's2' is based on");
     await host.ok('snapshot-revert', 'test', 's2', '--running');
     expect(await guestReads(host, 5)).toBe(true);
   });
@@ -57,7 +57,7 @@ describe('a revert to an internal snapshot', () => {
     await guestWrites(host, 5);
     await diskOnly('backup', '--no-metadata');
     await create('s3');
-    expect(await host.refused('snapshot-revert', 'test', 's0')).toContain("internal snapshot 's3' stands on");
+    expect(await host.refused('snapshot-revert', 'test', 's0')).toContain("internal snapshot 's3' is based on");
     await host.ok('snapshot-revert', 'test', 's3');
     expect(await guestReads(host, 5)).toBe(true);
   });
@@ -69,7 +69,7 @@ describe('a revert to an internal snapshot', () => {
     await host.ok('snapshot-delete', 'test', 's1', '--metadata');
     await newOverlay('clone.qcow2', file('test.qcow2'));
     await defineOther('clone.qcow2');
-    expect(await host.refused('snapshot-revert', 'test', 's0')).toMatch(/domain 'other' stands on/);
+    expect(await host.refused('snapshot-revert', 'test', 's0')).toMatch(/an image of domain 'other' is based on/);
     expect(await imageReads(file('clone.qcow2'), 5)).toBe(true);
   });
 
@@ -93,7 +93,7 @@ describe('a revert to an external snapshot', () => {
     await rename(file('test.s1'), file('kept'));
     await newImage('test.s1');
     expect(await host.refused('snapshot-revert', 'test', 's2')).toMatch(
-      /revert requires force: image '.*test\.s1' of disk 'xvda', beneath snapshot 's2', stands on no image, but snapshot 's1'/,
+      /revert requires force: image '.*test\.s1' of disk 'xvda', in the backing chain of snapshot 's2', has no backing image, but snapshot 's1'/,
     );
     expect(await guestReads(host, 2)).toBe(true);
     await rename(file('kept'), file('test.s1'));
@@ -152,7 +152,7 @@ describe('a delete', () => {
     await guestWrites(host, 2);
     await symlink('test.qcow2', file('link.qcow2'));
     await defineOther('link.qcow2');
-    expect(await host.refused('snapshot-delete', 'test', 's1')).toMatch(/domain 'other' stands on/);
+    expect(await host.refused('snapshot-delete', 'test', 's1')).toMatch(/is also used by domain 'other'/);
     await host.ok('destroy', 'test');
     expect(await imageReads(file('test.qcow2'), 1)).toBe(true);
   });
@@ -254,7 +254,7 @@ describe('a file that is given for an overlay or for memory', () => {
     await defineOther('other.qcow2');
     const spec = ['--reuse-external', '--diskspec', `xvda,file=${file('other.qcow2')}`];
     expect(await host.refused('snapshot-create-as', 'test', 's1', '--disk-only', ...spec)).toContain(
-      "domain 'other' stands on it",
+      "domain 'other' uses it",
     );
     expect(await backingChain(file('other.qcow2'))).toEqual([file('other.qcow2')]);
   });

@@ -128,7 +128,7 @@ test('an overlay on a block device needs one that is there', async () => {
   expect(await refused('/dev/nosuch')).toBe(
     "Operation not supported: block device snapshot target '/dev/nosuch' doesn't exist",
   );
-  expect(await refused('/dev/null')).toContain("target '/dev/null' of disk xvda is no block device");
+  expect(await refused('/dev/null')).toContain("target '/dev/null' of disk xvda is not a block device");
   expect(await images()).toEqual(['test.qcow2']);
 });
 
@@ -335,7 +335,7 @@ describe('reverting', () => {
     await diskOnly('above');
     await guestWrites(host, 2);
     expect(await host.refused('snapshot-revert', 'test', 'inside')).toMatch(
-      /would change image '.*test\.qcow2' of disk 'xvda', which external snapshot 'above' stands on/,
+      /would change image '.*test\.qcow2' of disk 'xvda', which external snapshot 'above' is based on/,
     );
     expect(await host.ok('domstate', 'test')).toBe('running');
     expect(await guestReads(host, 2)).toBe(true);

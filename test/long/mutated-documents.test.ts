@@ -8,8 +8,7 @@ import { runInNewContext } from 'node:vm';
 import { expect, test } from '@jest/globals';
 import { LibvirtError } from '../../src/errors.ts';
 import { defaultDefinition } from '../../src/hosts/embedded/definitions.ts';
-import { domainDisks } from '../../src/xml/domain/disks.ts';
-import { parseDomain } from '../../src/xml/domain/domain.ts';
+import { parseDefinition } from '../../src/xml/domain/definition.ts';
 import { writeElement } from '../../src/xml/engine/write.ts';
 import { readSnapshot, readSnapshotEntry, readSnapshotRequest } from '../../src/xml/snapshot/read.ts';
 import { writeSnapshot } from '../../src/xml/snapshot/write.ts';
@@ -23,7 +22,7 @@ const SEED = Number(process.env.XLSNAP_FUZZ_SEED ?? 5);
 /** The readers keep nothing: what a million documents leave behind would show. */
 const GROWTH_MIB = 512;
 
-const domain = writeElement(defaultDefinition('/var/lib/libvirt/images/a.qcow2'));
+const domain = writeElement(defaultDefinition('/var/lib/libvirt/images/a.qcow2').element);
 
 /** What clients send, what is stored, and what both hold. */
 const documents: readonly string[] = [
@@ -103,7 +102,7 @@ const READERS: readonly ((text: string) => unknown)[] = [
   (text) => writeSnapshot(readSnapshot(text, { internal: true }).snapshot, { secure: true, current: false }),
   (text) => readSnapshot(text, { internal: false }),
   (text) => readSnapshotEntry(text),
-  (text) => domainDisks(parseDomain(text)),
+  (text) => parseDefinition(text).disks,
 ];
 
 test(

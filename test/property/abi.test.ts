@@ -8,7 +8,7 @@ import { checkAbiStability } from '../../src/xml/abi/stability.ts';
 import { readSnapshot } from '../../src/xml/snapshot/read.ts';
 import { GUEST } from '../support/xml/abi-guest.ts';
 
-const { domain: guest } = readSnapshot(GUEST, { internal: false }).snapshot;
+const guest = readSnapshot(GUEST, { internal: false }).snapshot.domain?.element;
 if (!guest) throw new Error('the guest is no definition');
 
 const junk = fc.constantFrom(

@@ -7,8 +7,7 @@ import { XML } from '../../model/flags.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';
 import type { FileJournal } from '../../store/journal.ts';
-import { parseDomain } from '../../xml/domain/domain.ts';
-import { diskImages } from '../../xml/domain/images.ts';
+import { diskImages, parseDefinition } from '../../xml/domain/definition.ts';
 import { readSnapshotEntry } from '../../xml/snapshot/read.ts';
 import { orNone } from '../session.ts';
 import { type FoundImage, imagesOfDisks } from '../storage/disk-images.ts';
@@ -86,7 +85,7 @@ async function allImages(client: RpcClient, domains: readonly DomainFacts[]): Pr
   const found = new Map<string, FoundImage>();
   for (const facts of domains) {
     const xml = await client.getXMLDesc(facts.domain, XML.INACTIVE).catch(orNone('NO_DOMAIN'));
-    const next = xml === undefined ? new Map<string, DiskImage>() : diskImages(parseDomain(xml), 'disk');
+    const next = xml === undefined ? new Map<string, DiskImage>() : diskImages(parseDefinition(xml).disks, 'disk');
     const disks = [
       ...(await imagesOfDisks(facts)),
       ...(await imagesOfDisks({ ...facts, snapshots: [], images: next })),

@@ -11,8 +11,7 @@ import type { RpcClient } from '../../rpc/client/client.ts';
 import { removeEmptyFolder, removeFile } from '../../store/atomic-file.ts';
 import type { Folders } from '../../store/default-folders.ts';
 import type { FileJournal } from '../../store/journal.ts';
-import { domainDisks } from '../../xml/domain/disks.ts';
-import { parseDomain } from '../../xml/domain/domain.ts';
+import { parseDefinition } from '../../xml/domain/definition.ts';
 import { writeSnapshot } from '../../xml/snapshot/write.ts';
 import { documentOf, readImage } from '../libxl-json/convert.ts';
 import { orNone } from '../session.ts';
@@ -78,7 +77,7 @@ async function ofMemory(name: string, memoryPath: string, memoryDir: string): Pr
   const { domainXml } = await readImage(memoryPath, memoryDir);
   const { mtimeMs } = await stat(memoryPath);
   const disks: LibxlDiskSnapshotResult[] = [];
-  for (const disk of domainDisks(parseDomain(domainXml))) {
+  for (const disk of parseDefinition(domainXml).disks) {
     const device = libxlDeviceDisk(disk);
     const stored = await storedSnapshots(device);
     if (stored.some(({ snapshot }) => snapshot === name)) disks.push({ disk: device, name });

@@ -7,8 +7,7 @@ import type { DomainRef } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
 import type { LibxlDeviceDisk } from '../../model/libxl.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
-import { domainDisks } from '../../xml/domain/disks.ts';
-import { parseDomain } from '../../xml/domain/domain.ts';
+import { parseDefinition } from '../../xml/domain/definition.ts';
 import { orNone } from '../session.ts';
 import { type DoctorFinding, hasRecord, type Known } from './file-rules.ts';
 
@@ -22,7 +21,7 @@ export async function foundVolumes(client: RpcClient): Promise<readonly FoundVol
   const found = new Map<string, FoundVolume>();
   for (const domain of await client.listAllDomains()) {
     const xml = await client.getXMLDesc(domain, XML.INACTIVE).catch(orNone('NO_DOMAIN'));
-    for (const disk of xml === undefined ? [] : domainDisks(parseDomain(xml)).map(libxlDeviceDisk)) {
+    for (const disk of xml === undefined ? [] : parseDefinition(xml).disks.map(libxlDeviceDisk)) {
       for (const each of await storedSnapshots(disk)) {
         if (each.isOurs) found.set(each.place, { ...each, domain, disk });
       }

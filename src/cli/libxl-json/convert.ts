@@ -9,18 +9,15 @@ import { imageInfo } from '../../disks/qemu/image-info.ts';
 import { LibvirtError } from '../../errors.ts';
 import { readMemoryImage } from '../../memory/image-file.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
-import type { DomainRef } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
+import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
 import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult, LibxlDomainSnapshot } from '../../model/libxl.ts';
 import type { DiskSnapshot, MemorySnapshot, SnapshotDef } from '../../model/snapshot.ts';
+import { memoryPathOf } from '../../model/snapshot.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
 import { MemoryFiles } from '../../store/memory-folder.ts';
-import { domainDisks } from '../../xml/domain/disks.ts';
-import { parseDomain } from '../../xml/domain/domain.ts';
-import { withDiskImages } from '../../xml/domain/images.ts';
+import { parseDefinition, withDiskImages } from '../../xml/domain/definition.ts';
 import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
-import { memoryPath } from '../storage/domain-facts.ts';
 
 /** Returns the struct that a save would have returned. Leaves out sizes and backing images that cannot be read. */
 export async function libxlSnapshotOf(
@@ -28,7 +25,7 @@ export async function libxlSnapshotOf(
   snapshot: SnapshotDef,
   memoryDir: string,
 ): Promise<LibxlDomainSnapshot> {
-  const path = memoryPath(domain, snapshot, memoryDir);
+  const path = memoryPathOf(snapshot, new MemoryFiles(memoryDir).path(domain, snapshot.name));
   const bytes = path === undefined ? undefined : (await stat(path).catch(() => undefined))?.size;
   return {
     name: snapshot.name,
@@ -65,10 +62,10 @@ export async function documentOf(
 ): Promise<SnapshotDef> {
   const { name, disks = [] } = snapshot;
   const memory = memoryOf(domain, snapshot, memoryDir);
-  const today = parseDomain(await client.getXMLDesc(domain, XML.INACTIVE | XML.SECURE));
+  const today = parseDefinition(await client.getXMLDesc(domain, XML.INACTIVE | XML.SECURE));
   const present = withDiskImages(today, imagesOfThen(disks));
   const image = snapshot.memory_path === undefined ? undefined : await readImage(snapshot.memory_path, memoryDir);
-  const definition = image ? parseDomain(image.domainXml) : present;
+  const definition = image ? parseDefinition(image.domainXml) : present;
   const keepsInactive = image !== undefined && (await client.isPersistent(domain));
   const parent = (await client.snapshots.hasCurrent(domain, 0)) ? await client.snapshots.current(domain, 0) : undefined;
   return {
@@ -118,8 +115,8 @@ function memoryOf(
 }
 
 /** Returns every disk of the definition: a disk that the struct does not name was not captured. */
-function allDisks(definition: XmlElement, captured: readonly LibxlDiskSnapshotResult[]): readonly DiskSnapshot[] {
-  const targets = domainDisks(definition).map(({ target }) => target);
+function allDisks(definition: DomainDefinition, captured: readonly LibxlDiskSnapshotResult[]): readonly DiskSnapshot[] {
+  const targets = definition.disks.map(({ target }) => target);
   const unknown = captured.find(({ disk }) => !targets.includes(disk.vdev));
   if (unknown) throw new LibvirtError('CONFIG_UNSUPPORTED', `the domain had no disk named '${unknown.disk.vdev}'`);
   return targets.map((name): DiskSnapshot => {

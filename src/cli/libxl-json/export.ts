@@ -6,7 +6,6 @@ import { DOMAIN_SNAPSHOT, DOMAIN_SNAPSHOT_ARGS, fromLibxlJson, toLibxlJson } fro
 import { CREATE } from '../../model/flags.ts';
 import { domainCommand } from '../../model/messages/shell-command.ts';
 import { MemoryFiles } from '../../store/memory-folder.ts';
-import { domainDisks } from '../../xml/domain/disks.ts';
 import { toSnapshotArgs } from '../../xml/snapshot/libxl-args.ts';
 import { readSnapshot } from '../../xml/snapshot/read.ts';
 import { writeSnapshot } from '../../xml/snapshot/write.ts';
@@ -36,7 +35,7 @@ export const EXPORT = command({
     const { snapshot } = readSnapshot(await snapshots.getXMLDesc(ref, 0), { internal: false });
     const { memoryDir } = await foldersOf(values, session);
     if (values.args) {
-      const disks = snapshot.domain ? domainDisks(snapshot.domain) : [];
+      const disks = snapshot.domain?.disks ?? [];
       const memoryPath = new MemoryFiles(memoryDir).path(domain, snapshot.name);
       session.print(
         toLibxlJson(DOMAIN_SNAPSHOT_ARGS, toSnapshotArgs(snapshot, disks, { memoryPath, live: false, reuse: false })),

@@ -4,12 +4,11 @@ import { stat } from 'node:fs/promises';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { DomainRef, DomainState } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
-import { isExternal, type SnapshotDef } from '../../model/snapshot.ts';
+import { isExternal, memoryPathOf, type SnapshotDef } from '../../model/snapshot.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
 import { isMissing } from '../../store/atomic-file.ts';
 import { MemoryFiles } from '../../store/memory-folder.ts';
-import { parseDomain } from '../../xml/domain/domain.ts';
-import { diskImages } from '../../xml/domain/images.ts';
+import { diskImages, parseDefinition } from '../../xml/domain/definition.ts';
 import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import { readSnapshot } from '../../xml/snapshot/read.ts';
 
@@ -84,7 +83,7 @@ export async function domainFacts(client: RpcClient, domain: DomainRef, memoryDi
     const { snapshot } = readSnapshot(document, { internal: false });
     return await onDisk(domain, snapshot, { current: snapshot.name === current, memoryDir });
   });
-  return { domain, state, snapshots: await Promise.all(facts), images: diskImages(parseDomain(xml), 'disk') };
+  return { domain, state, snapshots: await Promise.all(facts), images: diskImages(parseDefinition(xml).disks, 'disk') };
 }
 
 async function onDisk(
@@ -93,7 +92,7 @@ async function onDisk(
   { current, memoryDir }: { readonly current: boolean; readonly memoryDir: string },
 ): Promise<SnapshotOnDisk> {
   const { name, parent, creationTime, state } = snapshot;
-  const path = memoryPath(domain, snapshot, memoryDir);
+  const path = memoryPathOf(snapshot, new MemoryFiles(memoryDir).path(domain, name));
   return {
     ...{ name, creationTime, state, current },
     ...(parent !== undefined && { parent }),
@@ -107,12 +106,6 @@ export function kindOf(snapshot: Pick<SnapshotDef, 'state' | 'memory' | 'disks'>
   if (snapshot.state === 'disk-snapshot') return 'disk-only';
   if (isExternal(snapshot)) return 'external';
   return snapshot.memory.location === 'internal' ? 'internal' : 'offline';
-}
-
-/** Returns the file with the snapshot's memory, or undefined if it has none. */
-export function memoryPath(domain: DomainRef, { name, memory }: SnapshotDef, memoryDir: string): string | undefined {
-  if (memory.location === 'external') return memory.file;
-  return memory.location === 'internal' ? new MemoryFiles(memoryDir).path(domain, name) : undefined;
 }
 
 async function storedFile(path: string): Promise<StoredFile> {
@@ -138,7 +131,7 @@ export function ownBytes({ memory, disks }: Pick<SnapshotOnDisk, 'memory' | 'dis
 /** Returns nothing for a disk without a local image. */
 async function captured({ domain, disks }: SnapshotDef, part: LibxlDiskSnapshot): Promise<readonly CapturedDisk[]> {
   const target = part.disk.vdev;
-  const image = domain && diskImages(domain, 'disk').get(target);
+  const image = domain && diskImages(domain.disks, 'disk').get(target);
   if (!image) return [];
   const { external_path: path } = part;
   if (path === undefined) return [{ target, image, part }];

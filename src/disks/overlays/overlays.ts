@@ -6,6 +6,7 @@ import { dirname, isAbsolute } from 'node:path';
 import { LibvirtError, systemError, undoAll } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { fileKey } from '../file-key.ts';
 import { runProgram } from '../program.ts';
 import { imageChain, imageInfo } from '../qemu/image-info.ts';
 import { QEMU_IMG, syncFile } from '../qemu/qemu-img.ts';
@@ -108,8 +109,9 @@ async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
 async function adoptOverlay(overlay: Overlay, base: Base): Promise<void> {
   const { disk, path } = overlay;
   const failure = `cannot use existing file '${path}' for disk '${disk}'`;
+  const key = await fileKey(path);
   for (const layer of (await imageChain(base)).layers) {
-    if (!(await isSameFile(layer.path, path))) continue;
+    if ((await fileKey(layer.path)) !== key) continue;
     throw unsupported(`${failure}: it is in the disk's own backing chain`);
   }
   const { virtualBytes, backing } = await imageInfo(overlay, { share: false, failure });
@@ -153,11 +155,6 @@ export async function imageExists(path: string): Promise<boolean> {
 
 export async function isBlockDevice(path: string): Promise<boolean> {
   return (await statOf(path))?.isBlockDevice() ?? false;
-}
-
-async function isSameFile(one: string, other: string): Promise<boolean> {
-  const [a, b] = [await statOf(one), await statOf(other)];
-  return a !== undefined && a.dev === b?.dev && a.ino === b.ino;
 }
 
 function statOf(path: string): Promise<Stats | undefined> {

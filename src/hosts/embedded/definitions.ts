@@ -2,8 +2,10 @@
 
 import { randomUUID } from 'node:crypto';
 import { LibvirtError } from '../../errors.ts';
+import type { DomainDefinition } from '../../model/domain.ts';
 import { childElements, element, type XmlElement } from '../../model/element.ts';
 import { withDefaults } from '../../xml/domain/defaults.ts';
+import { definitionOf } from '../../xml/domain/definition.ts';
 import { checkDefinition, domainUuid, parseDomain } from '../../xml/domain/domain.ts';
 import { inactiveFormat } from '../../xml/domain/formats.ts';
 
@@ -18,7 +20,7 @@ export const DEFAULT_UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
  * Reads a definition as virDomainDefineXML does: libvirt's first checks in its words, a UUID where there is none. It is
  * kept as libvirt would print it, so that what a snapshot says of it can be given back unchanged.
  */
-export function readDefinition(xml: string): XmlElement {
+export function readDefinition(xml: string): DomainDefinition {
   const definition = parseDomain(xml);
   checkDefinition(definition);
   const { type = '' } = definition.attributes;
@@ -26,13 +28,14 @@ export function readDefinition(xml: string): XmlElement {
     throw new LibvirtError('CONFIG_UNSUPPORTED', `invalid domain type ${type}`, { domain: 'DOMAIN' });
   }
   const uuid = domainUuid(definition);
-  return inactiveFormat(withDefaults(uuid === undefined ? withUuid(definition, randomUUID()) : definition));
+  const complete = uuid === undefined ? withUuid(definition, randomUUID()) : definition;
+  return definitionOf(inactiveFormat(withDefaults(complete)));
 }
 
 /** The definition of `test`, with its disk. */
-export function defaultDefinition(image: string): XmlElement {
+export function defaultDefinition(image: string): DomainDefinition {
   const text = (name: string, value: string, attributes = {}) => element(name, attributes, [value]);
-  return element('domain', { type: 'xen' }, [
+  const domain = element('domain', { type: 'xen' }, [
     text('name', DEFAULT_NAME),
     text('uuid', DEFAULT_UUID),
     text('memory', '4096', { unit: 'KiB' }),
@@ -51,10 +54,11 @@ export function defaultDefinition(image: string): XmlElement {
       ]),
     ]),
   ]);
+  return definitionOf(domain);
 }
 
 /** The definition as libvirt shows it while the domain runs. */
-export function withId(definition: XmlElement, id: number): XmlElement {
+export function withId({ element: definition }: DomainDefinition, id: number): XmlElement {
   return { ...definition, attributes: { ...definition.attributes, id: String(id) } };
 }
 

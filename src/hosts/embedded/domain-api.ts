@@ -32,7 +32,7 @@ export class TestDomainApi {
   async xmlDesc(ref: DomainRef, flags: number): Promise<string> {
     const domain = this.#domains.find(ref);
     const live = domain.isActive && !(flags & XML.INACTIVE);
-    const definition = live ? withId(domain.run.definition, domain.run.id) : domain.definition;
+    const definition = live ? withId(domain.run.definition, domain.run.id) : domain.definition.element;
     return writeElement(flags & XML.SECURE ? definition : withoutSecrets(definition));
   }
 
@@ -97,7 +97,8 @@ export class TestDomainApi {
 }
 
 function summary(domain: TestDomain): DomainSummary {
-  const { ref, state, reason, persistent, liveDefinition: definition } = domain;
+  const { ref, state, reason, persistent, liveDefinition } = domain;
+  const { element: definition } = liveDefinition;
   const maxMemoryKib = BigInt(domainMemoryKib(definition));
   return {
     ref,

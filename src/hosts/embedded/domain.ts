@@ -3,9 +3,7 @@
 import { join } from 'node:path';
 import { LibvirtError } from '../../errors.ts';
 import { libxlDeviceDisk } from '../../model/device-disk.ts';
-import { type Domain, type DomainRef, type DomainState, REASONS } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
-import { domainDisks } from '../../xml/domain/disks.ts';
+import { type Domain, type DomainDefinition, type DomainRef, type DomainState, REASONS } from '../../model/domain.ts';
 import { domainName } from '../../xml/domain/domain.ts';
 import { GuestMemory } from './memory.ts';
 import { StorageDaemon } from './storage-daemon.ts';
@@ -14,7 +12,7 @@ import { StorageDaemon } from './storage-daemon.ts';
 export interface Run {
   readonly id: number;
   /** The definition it was started from, in inactive format. */
-  readonly definition: XmlElement;
+  readonly definition: DomainDefinition;
   readonly memory: GuestMemory;
   readonly devices: StorageDaemon;
 }
@@ -22,7 +20,7 @@ export interface Run {
 export interface StartOptions {
   readonly folder: string;
   readonly id: number;
-  readonly definition: XmlElement;
+  readonly definition: DomainDefinition;
   /** RAM of a restored guest; a booted one begins with zeroes. */
   readonly ram?: Buffer;
   readonly paused: boolean;
@@ -32,20 +30,20 @@ export interface StartOptions {
 export class TestDomain {
   readonly uuid: string;
   /** As the domain would start next. */
-  definition: XmlElement;
+  definition: DomainDefinition;
   persistent: boolean;
   #run: Run | undefined;
   #reason: number = REASONS.shutoff.unknown;
   #lastWork: Promise<unknown> = Promise.resolve();
 
-  constructor(uuid: string, definition: XmlElement, persistent: boolean) {
+  constructor(uuid: string, definition: DomainDefinition, persistent: boolean) {
     this.uuid = uuid;
     this.definition = definition;
     this.persistent = persistent;
   }
 
   get ref(): DomainRef {
-    return { name: domainName(this.definition), uuid: this.uuid, id: this.#run?.id ?? -1 };
+    return { name: domainName(this.definition.element), uuid: this.uuid, id: this.#run?.id ?? -1 };
   }
 
   get state(): DomainState {
@@ -68,12 +66,12 @@ export class TestDomain {
   }
 
   /** The definition that counts now. */
-  get liveDefinition(): XmlElement {
+  get liveDefinition(): DomainDefinition {
     return this.#run?.definition ?? this.definition;
   }
 
   /** For disks that stand on other images by now. */
-  set liveDefinition(definition: XmlElement) {
+  set liveDefinition(definition: DomainDefinition) {
     if (this.#run) this.#run = { ...this.#run, definition };
     if (!this.#run || !this.persistent) this.definition = definition;
   }
@@ -92,7 +90,7 @@ export class TestDomain {
 
   async start({ folder, id, definition, ram, paused, reason }: StartOptions): Promise<void> {
     if (this.#run) throw new LibvirtError('OPERATION_INVALID', 'Domain is already running');
-    const devices = await StorageDaemon.start(folder, id, domainDisks(definition).map(libxlDeviceDisk));
+    const devices = await StorageDaemon.start(folder, id, definition.disks.map(libxlDeviceDisk));
     try {
       const memory = await GuestMemory.create(join(folder, `${id}.ram`), ram);
       this.#run = { id, definition, memory, devices };

@@ -1,11 +1,11 @@
 /** All embedded domains: who is there, who has which name, and what clients hear of it. */
 
 import { LibvirtError } from '../../errors.ts';
-import type { DomainRef } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
+import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../model/events.ts';
 import type { LifecycleEvents } from '../../snapshots/ports.ts';
-import { domainName, domainUuid, renamed } from '../../xml/domain/domain.ts';
+import { renamed } from '../../xml/domain/definition.ts';
+import { domainName, domainUuid } from '../../xml/domain/domain.ts';
 import { type StartOptions, TestDomain } from './domain.ts';
 import { KeptDefinition } from './kept-definition.ts';
 
@@ -22,7 +22,7 @@ export class TestDomains implements AsyncDisposable {
   #lastId = 0;
 
   /** `first`: the definition of the domain that is there from the start, where no earlier run has left another. */
-  constructor(folder: string, events: LifecycleEvents, first: XmlElement) {
+  constructor(folder: string, events: LifecycleEvents, first: DomainDefinition) {
     this.#folder = folder;
     this.#kept = new KeptDefinition(folder, first);
     this.#events = events;
@@ -50,7 +50,7 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** Makes `definition` the one that the domain starts from next; a new domain where there is none of its UUID. */
-  define(definition: XmlElement, told: 'heard' | 'unheard' = 'heard'): TestDomain {
+  define(definition: DomainDefinition, told: 'heard' | 'unheard' = 'heard'): TestDomain {
     const known = this.#named(definition);
     const domain = known ?? this.#add(definition);
     const updated = known?.persistent === true;
@@ -61,13 +61,13 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** What the domain starts from next: also the next time that this host is there. */
-  setDefinition(domain: TestDomain, definition: XmlElement): void {
+  setDefinition(domain: TestDomain, definition: DomainDefinition): void {
     domain.definition = definition;
     if (domain.persistent) this.#kept.write(domain.uuid, definition);
   }
 
   /** Of the domain that is there from the start, as an earlier run has left it. */
-  get keptDefinition(): XmlElement | undefined {
+  get keptDefinition(): DomainDefinition | undefined {
     return this.#kept.read();
   }
 
@@ -98,7 +98,7 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** A transient domain, or a one-time definition for a persistent one that is off. */
-  async createTransient(definition: XmlElement, start: Omit<Start, 'definition'>): Promise<TestDomain> {
+  async createTransient(definition: DomainDefinition, start: Omit<Start, 'definition'>): Promise<TestDomain> {
     const known = this.#named(definition);
     if (known?.isActive) {
       throw new LibvirtError('OPERATION_INVALID', `domain is already active as '${known.ref.name}'`);
@@ -144,9 +144,9 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** The domain a definition is about. Name and UUID must belong together (virDomainObjListAdd). */
-  #named(definition: XmlElement): TestDomain | undefined {
+  #named(definition: DomainDefinition): TestDomain | undefined {
     const uuid = uuidOf(definition);
-    const name = domainName(definition);
+    const name = domainName(definition.element);
     const known = this.#byUuid.get(uuid);
     if (known && known.ref.name !== name) {
       const text = `domain '${known.ref.name}' is already defined with uuid ${uuid}`;
@@ -160,7 +160,7 @@ export class TestDomains implements AsyncDisposable {
     return known;
   }
 
-  #add(definition: XmlElement): TestDomain {
+  #add(definition: DomainDefinition): TestDomain {
     const domain = new TestDomain(uuidOf(definition), definition, false);
     this.#byUuid.set(domain.uuid, domain);
     return domain;
@@ -173,8 +173,8 @@ export class TestDomains implements AsyncDisposable {
   }
 }
 
-function uuidOf(definition: XmlElement): string {
-  const uuid = domainUuid(definition);
+function uuidOf(definition: DomainDefinition): string {
+  const uuid = domainUuid(definition.element);
   if (uuid === undefined) throw new LibvirtError('INTERNAL_ERROR', 'malformed uuid element', { domain: 'DOMAIN' });
   return uuid;
 }

@@ -15,12 +15,11 @@ import { readMemoryStream } from '../../memory/embedded-stream.ts';
 import { readMemoryImage } from '../../memory/image-file.ts';
 import { checkTie, retie } from '../../memory/tie.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
-import { type Domain, type DomainRef, REASONS } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
+import { type Domain, type DomainDefinition, type DomainRef, REASONS } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { Host, Job, LifecycleEvents, SavedMemory } from '../../snapshots/ports.ts';
-import { diskImages, withDiskImages } from '../../xml/domain/images.ts';
+import { withDiskImages } from '../../xml/domain/definition.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import { checkImageOwner } from '../image-owner.ts';
 import { defaultDefinition } from './definitions.ts';
@@ -73,7 +72,7 @@ export class TestHost implements Host, AsyncDisposable {
     return this.#domains.all().map((domain) => domain.snapshot());
   }
 
-  async definition({ ref }: Domain, which: 'live' | 'persistent'): Promise<XmlElement> {
+  async definition({ ref }: Domain, which: 'live' | 'persistent'): Promise<DomainDefinition> {
     const domain = this.#domains.find(ref);
     return which === 'live' ? domain.liveDefinition : domain.definition;
   }
@@ -138,7 +137,7 @@ export class TestHost implements Host, AsyncDisposable {
   async restore(
     { ref }: Domain,
     memoryPath: string,
-    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+    { paused, definition }: { readonly paused: boolean; readonly definition: DomainDefinition },
   ): Promise<void> {
     const domain = this.#domains.find(ref);
     await domain.exclusive(async () => {
@@ -149,13 +148,13 @@ export class TestHost implements Host, AsyncDisposable {
     });
   }
 
-  async define(definition: XmlElement): Promise<void> {
+  async define(definition: DomainDefinition): Promise<void> {
     this.#domains.define(definition, 'unheard');
   }
 
   async start(
     { ref }: Domain,
-    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+    { paused, definition }: { readonly paused: boolean; readonly definition: DomainDefinition },
   ): Promise<void> {
     const domain = this.#domains.find(ref);
     await domain.exclusive(async () => {
@@ -188,8 +187,8 @@ export class TestHost implements Host, AsyncDisposable {
   }
 }
 
-async function areThere(definition: XmlElement): Promise<boolean> {
-  const images = [...diskImages(definition).values()];
+async function areThere(definition: DomainDefinition): Promise<boolean> {
+  const images = [...definition.images.values()];
   const found = await Promise.all(images.map(({ path }) => imageExists(path)));
   return found.every((there) => there);
 }

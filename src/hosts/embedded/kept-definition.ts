@@ -2,8 +2,9 @@
 
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { XmlElement } from '../../model/element.ts';
-import { domainUuid, parseDomain } from '../../xml/domain/domain.ts';
+import type { DomainDefinition } from '../../model/domain.ts';
+import { parseDefinition } from '../../xml/domain/definition.ts';
+import { domainUuid } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { DEFAULT_UUID } from './definitions.ts';
 
@@ -12,25 +13,25 @@ export class KeptDefinition {
   readonly #first: string;
 
   /** `first`: what it is on a host without a past. */
-  constructor(folder: string, first: XmlElement) {
+  constructor(folder: string, first: DomainDefinition) {
     this.#path = join(folder, 'definition.xml');
-    this.#first = writeElement(first);
+    this.#first = writeElement(first.element);
   }
 
   /** Undefined where there is none, or none that can be read. */
-  read(): XmlElement | undefined {
+  read(): DomainDefinition | undefined {
     try {
-      const definition = parseDomain(readFileSync(this.#path, 'utf8'));
-      return domainUuid(definition) === DEFAULT_UUID ? definition : undefined;
+      const definition = parseDefinition(readFileSync(this.#path, 'utf8'));
+      return domainUuid(definition.element) === DEFAULT_UUID ? definition : undefined;
     } catch {
       return undefined;
     }
   }
 
   /** Of any other domain nothing is kept. */
-  write(uuid: string, definition: XmlElement): void {
+  write(uuid: string, definition: DomainDefinition): void {
     if (uuid !== DEFAULT_UUID) return;
-    const text = writeElement(definition);
+    const text = writeElement(definition.element);
     if (text === this.#first) {
       this.remove(uuid);
       return;

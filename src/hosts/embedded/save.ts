@@ -5,8 +5,9 @@ import { checkLiveSnapshots, LiveSnapshots } from '../../disks/live-snapshots.ts
 import type { LiveDisks } from '../../disks/storage-backend.ts';
 import { neverAborted, systemError, throwIfCancelled, undoAll } from '../../errors.ts';
 import { encodeMemoryStream, RAM_BYTES } from '../../memory/embedded-stream.ts';
+import { requireFreeSpace } from '../../memory/free-space.ts';
 import { PartialMemoryImage } from '../../memory/image-file.ts';
-import { memoryPathOf } from '../../memory/image-path.ts';
+import { requestedMemoryPath } from '../../memory/requested-path.ts';
 import { tieOf } from '../../memory/tie.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { Job } from '../../snapshots/ports.ts';
@@ -22,7 +23,8 @@ import type { GuestMemory } from './memory.ts';
  */
 export async function checkSave(run: Run, args: LibxlDomainSnapshotArgs): Promise<void> {
   const { disks = [] } = args;
-  memoryPathOf(args);
+  const memoryPath = requestedMemoryPath(args);
+  if (memoryPath !== undefined) await requireFreeSpace(memoryPath, RAM_BYTES / 1024, { live: false });
   for (const { disk } of disks) run.devices.node(disk.vdev);
   // A snapshot has one name in all its images.
   if (disks.length > 0) await checkLiveSnapshots(liveDisks(run, disks[0]?.name ?? '', disks, neverAborted()));
@@ -43,7 +45,7 @@ export async function saveRun(
   let image: PartialMemoryImage | undefined;
   try {
     const taken = await whileStanding(run.memory, async () => {
-      image = await writeImage(run, memoryPathOf(args), job);
+      image = await writeImage(run, requestedMemoryPath(args), job);
       await job.phase('paused');
       throwIfCancelled(job.signal);
       const started = performance.now();

@@ -7,11 +7,10 @@ import { LibvirtError, neverAborted } from '../../errors.ts';
 import type { domainHold } from '../../libxl/hold.ts';
 import type { domainSnapshotRecover } from '../../libxl/recover.ts';
 import type { checkDomainSnapshotSave, domainSnapshotSave, SavePhase } from '../../libxl/save.ts';
-import { memoryPathOf } from '../../memory/image-path.ts';
+import { requestedMemoryPath } from '../../memory/requested-path.ts';
 import { checkTie, retie } from '../../memory/tie.ts';
 import type { LayerCommit } from '../../model/disk-image.ts';
-import { type Domain, isActive } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
+import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { Phase } from '../../model/phases.ts';
@@ -60,17 +59,17 @@ export class BesideLibvirt implements Mechanism {
 
   async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
     checkPersistent(domain, args);
-    checkSavable(domain, memoryPathOf(args) === undefined ? ['running', 'paused'] : ['running']);
+    checkSavable(domain, requestedMemoryPath(args) === undefined ? ['running', 'paused'] : ['running']);
     await this.#libxl.checkDomainSnapshotSave(domain.ref.id, args);
   }
 
   async save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
-    const domainXml = writeElement(await domainDefinition(this.#upstream, domain, 'live'));
+    const domainXml = writeElement((await domainDefinition(this.#upstream, domain, 'live')).element);
     await checkSameDomain(this.#upstream, domain.ref);
     let suspended = false;
     const phase = async (phase: SavePhase): Promise<void> => {
       await job.phase(phase);
-      suspended = memoryPathOf(args) !== undefined;
+      suspended = requestedMemoryPath(args) !== undefined;
     };
     try {
       const { signal } = job;
@@ -117,7 +116,7 @@ export class BesideLibvirt implements Mechanism {
     return await freezeGuest(await domainDefinition(this.#upstream, domain, 'live'));
   }
 
-  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: XmlElement): Promise<void> {
+  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: DomainDefinition): Promise<void> {
     await checkSavedImage(this.#upstream, ref, path, definition);
     await checkTie(path, name, disks);
   }

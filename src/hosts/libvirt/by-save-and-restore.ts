@@ -7,12 +7,12 @@
 import { lstat, rm, stat } from 'node:fs/promises';
 import { syncFile } from '../../disks/qemu/qemu-img.ts';
 import { asLibvirtError, LibvirtError, neverAborted, throwIfCancelled } from '../../errors.ts';
-import { memoryPathOf } from '../../memory/image-path.ts';
+import { requireFreeSpace } from '../../memory/free-space.ts';
+import { requestedMemoryPath } from '../../memory/requested-path.ts';
 import { checkTie, retie } from '../../memory/tie.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { movesOnto } from '../../model/disk-image.ts';
-import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
+import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
@@ -25,7 +25,8 @@ import type {
   OfflineDisks,
   SavedMemory,
 } from '../../snapshots/ports.ts';
-import { diskImages, withDiskImages } from '../../xml/domain/images.ts';
+import { withDiskImages } from '../../xml/domain/definition.ts';
+import { domainMemoryKib } from '../../xml/domain/domain.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import { domainDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
@@ -100,10 +101,14 @@ export class ThroughLibvirt implements Mechanism {
       const text = `domain '${name}' cannot be saved live through libvirt: take the snapshot without the live flag`;
       throw new LibvirtError('OPERATION_UNSUPPORTED', text);
     }
+    const memoryPath = requestedMemoryPath(args);
+    if (memoryPath === undefined) return;
+    const { element } = await domainDefinition(this.#upstream, domain, 'live');
+    await requireFreeSpace(memoryPath, domainMemoryKib(element), { live: false });
   }
 
   async save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
-    const memoryPath = memoryPathOf(args);
+    const memoryPath = requestedMemoryPath(args);
     const disks = args.disks ?? [];
     const creation_time = Math.floor(Date.now() / 1000);
     await job.phase('saving');
@@ -148,7 +153,7 @@ export class ThroughLibvirt implements Mechanism {
   async commit(domain: Domain, all: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
     if (all.length === 0) return;
     const { ref } = domain;
-    const now = diskImages(await this.#definition(domain));
+    const { images: now } = await this.#definition(domain);
     const layers = all.filter(({ disk, top, above }) => above || now.get(disk)?.path === top.path);
     await this.#images.remove(all.flatMap((layer) => (layers.includes(layer) ? [] : [layer.top])));
     if (layers.length === 0) return;
@@ -161,7 +166,7 @@ export class ThroughLibvirt implements Mechanism {
   }
 
   /** libvirtd's own images are tied to nothing; those that libxl wrote for an earlier daemon are. */
-  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: XmlElement): Promise<void> {
+  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: DomainDefinition): Promise<void> {
     await checkSavedImage(this.#upstream, ref, path, definition);
     if (this.#driver === XEN) await checkTie(path, name, disks);
   }
@@ -179,7 +184,7 @@ export class ThroughLibvirt implements Mechanism {
   }
 
   /** With the images that the domain's disks really are: it has to come back on those. */
-  async #definition(domain: Domain): Promise<XmlElement> {
+  async #definition(domain: Domain): Promise<DomainDefinition> {
     const definition = await domainDefinition(this.#upstream, domain, 'live');
     return withDiskImages(definition, this.#liveDisks.of(domain.ref));
   }

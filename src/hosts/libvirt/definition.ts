@@ -1,8 +1,8 @@
 /** A domain's definition from libvirtd, in inactive format. */
 
-import { type Domain, isActive } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
+import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
+import { definitionOf, parseDefinition } from '../../xml/domain/definition.ts';
 import { parseDomain } from '../../xml/domain/domain.ts';
 import { inactiveFormat } from '../../xml/domain/formats.ts';
 import type { Upstream } from './upstream.ts';
@@ -12,9 +12,9 @@ export async function domainDefinition(
   upstream: Upstream,
   domain: Domain,
   which: 'live' | 'persistent',
-): Promise<XmlElement> {
+): Promise<DomainDefinition> {
   if (which === 'live' && isActive(domain)) {
-    return inactiveFormat(parseDomain(await upstream.getXMLDesc(domain.ref, XML.SECURE)));
+    return definitionOf(inactiveFormat(parseDomain(await upstream.getXMLDesc(domain.ref, XML.SECURE))));
   }
-  return parseDomain(await upstream.getXMLDesc(domain.ref, XML.SECURE | XML.INACTIVE));
+  return parseDefinition(await upstream.getXMLDesc(domain.ref, XML.SECURE | XML.INACTIVE));
 }

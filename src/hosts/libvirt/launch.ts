@@ -1,8 +1,7 @@
 /** Starting a domain through libvirtd so that it is surely running, or surely paused, at the end. */
 
 import { isLibvirtError, LibvirtError } from '../../errors.ts';
-import type { DomainRef } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
+import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../model/events.ts';
 import type { LifecycleEvents } from '../../snapshots/ports.ts';
 import { writeElement } from '../../xml/engine/write.ts';
@@ -36,7 +35,7 @@ export class Launcher {
   async restore(
     { uuid }: DomainRef,
     memoryPath: string,
-    { paused, definition }: { readonly paused?: boolean; readonly definition?: XmlElement },
+    { paused, definition }: { readonly paused?: boolean; readonly definition?: DomainDefinition },
   ): Promise<DomainRef> {
     using _hidden = hideEvents(this.#events, uuid, RESTORE_CAUSES);
     const restore = (): Promise<void> =>
@@ -51,12 +50,12 @@ export class Launcher {
    */
   async start(
     ref: DomainRef,
-    { paused, transient }: { readonly paused: boolean; readonly transient?: XmlElement },
+    { paused, transient }: { readonly paused: boolean; readonly transient?: DomainDefinition },
   ): Promise<DomainRef> {
     using _hidden = hideEvents(this.#events, ref.uuid, paused ? PAUSED_START_CAUSES : START_CAUSES);
     const flag = paused ? START_PAUSED : 0;
     if (transient) {
-      await withFlag(flag, (flags) => this.#upstream.createXML(writeElement(transient), flags));
+      await withFlag(flag, (flags) => this.#upstream.createXML(writeElement(transient.element), flags));
       return await this.#settle(ref.uuid, paused);
     }
     if (await this.#upstream.hasManagedSaveImage(ref)) await this.#upstream.managedSaveRemove(ref);

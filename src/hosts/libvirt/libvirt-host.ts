@@ -5,13 +5,12 @@
 
 import { isLibvirtError } from '../../errors.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
-import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
+import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { Host, Interruption, Job, LifecycleEvents, LiveDisks, SavedMemory } from '../../snapshots/ports.ts';
-import { domainName, domainUuid, parseDomain } from '../../xml/domain/domain.ts';
-import { withDiskImages } from '../../xml/domain/images.ts';
+import { parseDefinition, withDiskImages } from '../../xml/domain/definition.ts';
+import { domainName, domainUuid } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { domainDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
@@ -75,7 +74,7 @@ export class LibvirtHost implements Host {
     return domains.filter((domain) => domain !== undefined);
   }
 
-  async definition(domain: Domain, which: 'live' | 'persistent'): Promise<XmlElement> {
+  async definition(domain: Domain, which: 'live' | 'persistent'): Promise<DomainDefinition> {
     const definition = await domainDefinition(this.#upstream, domain, which);
     return which === 'live' ? withDiskImages(definition, this.#liveDisks.of(domain.ref)) : definition;
   }
@@ -111,14 +110,14 @@ export class LibvirtHost implements Host {
     }
     const definition = withDiskImages(await this.definition(domain, 'persistent'), images);
     using _hidden = hideEvents(this.#events, domain.ref.uuid, [LIFECYCLE.DEFINED_UPDATED]);
-    await this.#upstream.defineXML(writeElement(definition));
+    await this.#upstream.defineXML(writeElement(definition.element));
   }
 
   freeze(domain: Domain): Promise<AsyncDisposable> {
     return this.#mechanism.freeze(domain);
   }
 
-  checkRestore(domain: Domain, memory: SavedMemory, definition: XmlElement): Promise<void> {
+  checkRestore(domain: Domain, memory: SavedMemory, definition: DomainDefinition): Promise<void> {
     return this.#mechanism.checkRestore(domain, memory, definition);
   }
 
@@ -140,7 +139,7 @@ export class LibvirtHost implements Host {
   async restore(
     { ref, managedSave }: Domain,
     memoryPath: string,
-    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+    { paused, definition }: { readonly paused: boolean; readonly definition: DomainDefinition },
   ): Promise<void> {
     if (managedSave) await this.#upstream.managedSaveRemove(ref);
     const restored = await this.#launcher.restore(ref, memoryPath, { paused, definition });
@@ -151,7 +150,7 @@ export class LibvirtHost implements Host {
 
   async start(
     { ref, persistent }: Domain,
-    { paused, definition }: { readonly paused: boolean; readonly definition: XmlElement },
+    { paused, definition }: { readonly paused: boolean; readonly definition: DomainDefinition },
   ): Promise<void> {
     const started = await this.#launcher.start(ref, { paused, ...(!persistent && { transient: definition }) });
     if (!paused) this.#events.emit(started, LIFECYCLE.RESUMED_UNPAUSED);
@@ -159,11 +158,11 @@ export class LibvirtHost implements Host {
     if (paused) this.#events.emit(started, LIFECYCLE.SUSPENDED_FROM_SNAPSHOT);
   }
 
-  async define(definition: XmlElement): Promise<void> {
+  async define(definition: DomainDefinition): Promise<void> {
     // libvirt's own definitions have a UUID; nothing is expected of a domain that is to get one.
-    const uuid = domainUuid(definition) ?? '';
+    const uuid = domainUuid(definition.element) ?? '';
     using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.DEFINED_ADDED, LIFECYCLE.DEFINED_UPDATED]);
-    await this.#upstream.defineXML(writeElement(definition));
+    await this.#upstream.defineXML(writeElement(definition.element));
   }
 
   /** For clients, whose own calls for a definition the upstream answers. */
@@ -172,14 +171,15 @@ export class LibvirtHost implements Host {
       any: () => this.#liveDisks.any,
       has: (uuid) => this.#liveDisks.has(uuid),
       definition: (xml) => {
-        const domain = parseDomain(xml);
+        const definition = parseDefinition(xml);
+        const domain = definition.element;
         const ref = {
           name: domainName(domain),
           uuid: domainUuid(domain) ?? '',
           id: Number(domain.attributes.id ?? -1),
         };
         const images = this.#liveDisks.of(ref);
-        return images.size === 0 ? xml : writeElement(withDiskImages(domain, images));
+        return images.size === 0 ? xml : writeElement(withDiskImages(definition, images).element);
       },
     };
   }

@@ -2,10 +2,9 @@
 
 import { isLibvirtError } from '../../errors.ts';
 import { checkLibxlStream, checkRoomFor, readMemoryImage, rewriteDomainXml } from '../../memory/image-file.ts';
-import type { DomainRef } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
-import { domainName, parseDomain, renamed } from '../../xml/domain/domain.ts';
-import { diskImages, withDiskImages } from '../../xml/domain/images.ts';
+import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
+import { parseDefinition, renamed, withDiskImages } from '../../xml/domain/definition.ts';
+import { domainName } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { checkImageOwner } from '../image-owner.ts';
 import { SAVE_IMAGE_SECURE, type Upstream } from './upstream.ts';
@@ -23,28 +22,28 @@ export async function checkSavedImage(
   upstream: Upstream,
   ref: DomainRef,
   path: string,
-  definition: XmlElement,
+  definition: DomainDefinition,
 ): Promise<void> {
   const image = await imageDefinition(upstream, path);
   const own = checkImageOwner(ref, image.xml);
-  await image.check(writeElement(changed(own, definition)));
+  await image.check(writeElement(changed(own, definition).element));
 }
 
 /** Restores with the name and the disks of `definition`. Afterwards, well or badly, the image is what it was. */
 export async function restoredAs(
   upstream: Upstream,
   path: string,
-  definition: XmlElement,
+  definition: DomainDefinition,
   restore: () => Promise<void>,
 ): Promise<void> {
   const image = await imageDefinition(upstream, path);
-  const own = parseDomain(image.xml);
+  const own = parseDefinition(image.xml);
   const wanted = changed(own, definition);
   if (wanted === own) {
     await restore();
     return;
   }
-  await image.write(writeElement(wanted));
+  await image.write(writeElement(wanted.element));
   try {
     await restore();
   } finally {
@@ -53,11 +52,12 @@ export async function restoredAs(
 }
 
 /** `own` with the name and the images of `definition`; itself where it has them already. */
-export function changed(own: XmlElement, definition: XmlElement): XmlElement {
-  const now = diskImages(own);
-  const moved = [...diskImages(definition)].filter(([disk, { path }]) => now.has(disk) && now.get(disk)?.path !== path);
-  const name = domainName(definition);
-  const named = domainName(own) === name ? own : renamed(own, name);
+export function changed(own: DomainDefinition, definition: DomainDefinition): DomainDefinition {
+  const moved = [...definition.images].filter(
+    ([disk, { path }]) => own.images.has(disk) && own.images.get(disk)?.path !== path,
+  );
+  const name = domainName(definition.element);
+  const named = domainName(own.element) === name ? own : renamed(own, name);
   return moved.length === 0 ? named : withDiskImages(named, new Map(moved));
 }
 

@@ -2,7 +2,6 @@
 
 import type { Move } from '../../model/disk-image.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
-import { diskImages } from '../../xml/domain/images.ts';
 import type { Host } from '../ports.ts';
 
 /**
@@ -16,7 +15,7 @@ export async function moveDisks(
   moves: readonly Move[],
 ): Promise<void> {
   if (moves.length === 0 || (which === 'live' ? !isActive(domain) : !domain.persistent)) return;
-  const now = diskImages(await host.definition(domain, which));
+  const { images: now } = await host.definition(domain, which);
   const concerned = moves.filter(({ disk, from }) => now.get(disk)?.path === from.path);
   if (concerned.length === 0) return;
   await host.setDisks(domain, new Map(concerned.map(({ disk, to }) => [disk, to])), which);

@@ -4,10 +4,9 @@ import { stat } from 'node:fs/promises';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { Domain } from '../../model/domain.ts';
 import { isExternal, type SnapshotDef } from '../../model/snapshot.ts';
-import { diskImages } from '../../xml/domain/images.ts';
 import type { Looking } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
-import { byFileKey, fileKey } from './files.ts';
+import { byFileKey } from './files.ts';
 import { externalDisks, overlaysOf, type Standing, stateOf } from './snapshot-images.ts';
 
 /**
@@ -34,8 +33,8 @@ export async function standingOf(
   domain: Domain,
   defs: readonly SnapshotDef[],
 ): Promise<Standing> {
-  const tips = diskImages(await host.definition(domain, 'live'));
-  const next = domain.persistent ? diskImages(await host.definition(domain, 'persistent')) : tips;
+  const { images: tips } = await host.definition(domain, 'live');
+  const next = domain.persistent ? (await host.definition(domain, 'persistent')).images : tips;
   const disks = new Set(defs.flatMap(externalDisks));
   const known = [...disks].flatMap((disk) => [
     ...[tips, next].flatMap((images) => images.get(disk) ?? []),
@@ -59,7 +58,10 @@ export async function backingOf(
   known: readonly DiskImage[],
   { merged, names = known }: { readonly merged?: ReadonlySet<string>; readonly names?: readonly DiskImage[] } = {},
 ): Promise<ReadonlyMap<string, DiskImage>> {
-  const named = await byFileKey(names.map(({ path }) => path));
+  const named = await byFileKey(
+    images,
+    names.map(({ path }) => path),
+  );
   const backing = new Map<string, DiskImage>();
   const seen = new Set<string>();
   for (const image of known) {
@@ -67,7 +69,7 @@ export async function backingOf(
     const [top = image, ...beneath] = await images.chain(image, merged);
     let above = top;
     for (const layer of beneath) {
-      const here = { ...layer, path: named.get(await fileKey(layer.path)) ?? layer.path };
+      const here = { ...layer, path: named.get(await images.fileKey(layer.path)) ?? layer.path };
       seen.add(above.path);
       backing.set(above.path, here);
       above = here;

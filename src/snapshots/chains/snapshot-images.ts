@@ -7,7 +7,6 @@
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { SnapshotLocation } from '../../model/domain.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
-import { diskImages } from '../../xml/domain/images.ts';
 
 /** How the domain's images stand now. */
 export interface Standing {
@@ -42,7 +41,7 @@ export function locationOf({ disks }: SnapshotDef, disk: string): SnapshotLocati
 
 /** The image that is the disk's state in the snapshot. */
 export function stateOf({ domain }: SnapshotDef, disk: string): DiskImage | undefined {
-  return domain && diskImages(domain).get(disk);
+  return domain?.images.get(disk);
 }
 
 /** An image and those beneath it, from the top. */

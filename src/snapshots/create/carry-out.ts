@@ -1,13 +1,11 @@
-/** Carries a create out, in an order in which every failure can be taken back. */
+/** Carries out a create, in an order in which every failure can be undone. */
 
-import { LibvirtError, neverAborted } from '../../errors.ts';
+import { explained, LibvirtError, neverAborted } from '../../errors.ts';
 import { type Move, movesOnto, reversed } from '../../model/disk-image.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import type { LibxlDiskSnapshot, LibxlSnapshotTimings } from '../../model/libxl.ts';
-import { memoryImageBytes } from '../../model/memory-size.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
-import { diskImages } from '../../xml/domain/images.ts';
 import { fromLibxlSnapshot, reused } from '../../xml/snapshot/libxl-args.ts';
 import { undoAfterFailure } from '../after-failure.ts';
 import { moveDisks } from '../chains/move-disks.ts';
@@ -19,14 +17,28 @@ import type { CreatePlan } from './plan.ts';
 import { saveActive, saveFrozen } from './save-running.ts';
 import { leftoversOf, undoCreate } from './undo.ts';
 
+/** Takes the planned snapshot, records it, and with HALT ends the domain. */
+export async function carryOutCreate(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  plan: CreatePlan,
+  flags: number,
+  job: OperationJob,
+): Promise<void> {
+  const taken = await take(context, domain, plan, flags, job);
+  await record(context, snapshots, domain, plan, taken, flags, job);
+  if (flags & CREATE.HALT && isActive(domain)) await halt(context, domain, plan.snapshot.name, job);
+}
+
 /**
- * Carries the snapshot out. New overlays are made, and the persistent definition points at them, before anything is
- * captured: an empty overlay shows what its base does, so a domain that starts anew in between loses nothing.
+ * New overlays are made, and the persistent definition names them, before anything is captured: an empty overlay shows
+ * what its base does, so a domain that is started again in between loses nothing.
  */
-export async function take(
+async function take(
   context: SnapshotContext,
   domain: Domain,
-  { snapshot, args, memoryKib }: CreatePlan,
+  { snapshot, args }: CreatePlan,
   flags: number,
   job: OperationJob,
 ): Promise<SnapshotDef> {
@@ -34,9 +46,7 @@ export async function take(
   const { name } = snapshot;
   const disks = args.disks ?? [];
   const overlays = disks.filter(({ external }) => external);
-  if (isActive(domain)) await host.checkSave(domain, args);
-  else await images.checkFree(name, disks);
-  await prepareMemory(context, domain, snapshot, memoryKib, flags);
+  await prepareMemory(context, domain, snapshot, flags);
   try {
     await job.plan(args);
     await job.phase('disks');
@@ -64,8 +74,20 @@ export async function take(
   }
 }
 
-/** A domain that was off, and was started before its definition had the overlays, writes to the images beneath. */
-export async function refuseStarted(
+async function prepareMemory(
+  { memory }: SnapshotContext,
+  { ref }: Domain,
+  { name, memory: asked }: SnapshotDef,
+  flags: number,
+): Promise<void> {
+  if (asked.location === 'internal') await memory.prepare(ref, name);
+  if (asked.location === 'external') {
+    await memory.prepareFile(ref, asked.file, { reuse: (flags & CREATE.REUSE_EXT) !== 0 });
+  }
+}
+
+/** If a domain that was off is started before its definition names the overlays, it writes to their bases. */
+async function refuseStarted(
   { host }: SnapshotContext,
   { ref }: Domain,
   name: string,
@@ -73,7 +95,7 @@ export async function refuseStarted(
 ): Promise<void> {
   const now = moves.length > 0 ? await host.lookup(ref) : undefined;
   if (!now || !isActive(now)) return;
-  const images = diskImages(await host.definition(now, 'live'));
+  const { images } = await host.definition(now, 'live');
   const written = moves.find(({ disk, from }) => images.get(disk)?.path === from.path);
   if (!written) return;
   throw new LibvirtError(
@@ -83,16 +105,16 @@ export async function refuseStarted(
   );
 }
 
-/** How long the guest stood: from the suspend on, which a live one only ends with. */
-export function pauseOf({ suspend_ms = 0, disks_ms = 0, resume_ms }: LibxlSnapshotTimings, live: boolean): number {
+/** How long the guest was stopped, in milliseconds. A live save stops it only at the end. */
+function pauseOf({ suspend_ms = 0, disks_ms = 0, resume_ms }: LibxlSnapshotTimings, live: boolean): number {
   return (live ? 0 : suspend_ms) + (resume_ms ?? disks_ms);
 }
 
 /**
- * Overlays that were made beforehand. The save has left none of them in use; but a guest that was started anew meanwhile
- * stands on them, and what it has written goes into the images beneath. Those that were the user's stay, empty.
+ * Undoes overlays that were made before the save. A failed save leaves none of them in use, but a guest that has been
+ * started again uses them: what it has written is merged into their bases. Overlays that the user gave stay, empty.
  */
-export async function undoOverlays(
+async function undoOverlays(
   context: SnapshotContext,
   { ref }: Domain,
   overlays: readonly LibxlDiskSnapshot[],
@@ -104,25 +126,11 @@ export async function undoOverlays(
   await moveDisks(context.host, now, 'persistent', reversed(movesOnto(overlays)));
 }
 
-export async function prepareMemory(
-  { memory }: SnapshotContext,
-  { ref }: Domain,
-  { name, memory: asked }: SnapshotDef,
-  memoryKib: number,
-  flags: number,
-): Promise<void> {
-  const bytes = memoryImageBytes(memoryKib);
-  if (asked.location === 'internal') await memory.prepare(ref, name, bytes);
-  if (asked.location === 'external') {
-    await memory.prepareFile(ref, asked.file, bytes, { reuse: (flags & CREATE.REUSE_EXT) !== 0 });
-  }
-}
-
 /**
- * The live definition follows, and the metadata is written. Where that fails, or is cancelled, the snapshot is taken
- * back: one that is not listed would only hold space.
+ * The live definition follows, and the metadata is written. If that fails or is cancelled, the snapshot is undone: one
+ * that is not listed would only take space.
  */
-export async function record(
+async function record(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
@@ -147,8 +155,8 @@ export async function record(
   }
 }
 
-/** They may be there by now: where they stay, so must the data that they promise. */
-export async function removeMetadata({ store }: SnapshotContext, { ref }: Domain, name: string): Promise<void> {
+/** The metadata may already exist. If it cannot be removed, the data that it promises must stay too. */
+async function removeMetadata({ store }: SnapshotContext, { ref }: Domain, name: string): Promise<void> {
   try {
     await store.remove(ref, name);
   } catch (error) {
@@ -157,5 +165,15 @@ export async function removeMetadata({ store }: SnapshotContext, { ref }: Domain
       () => false,
     );
     if (stays) throw error;
+  }
+}
+
+async function halt({ host }: SnapshotContext, { ref }: Domain, name: string, job: OperationJob): Promise<void> {
+  const domain = await host.lookup(ref);
+  try {
+    await job.phase('halt');
+    await host.destroy(domain);
+  } catch (error) {
+    throw explained(error, `snapshot '${name}' of domain '${domain.ref.name}' is taken, and the domain was not halted`);
   }
 }

@@ -2,8 +2,6 @@
 
 import { LibvirtError } from '../../errors.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
-import { diskImages } from '../../xml/domain/images.ts';
-import { fileKey } from '../chains/files.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
@@ -19,7 +17,7 @@ export async function checkMemoryFile(
 ): Promise<void> {
   const { memory, domain } = snapshot;
   if (memory.location !== 'external' || !domain) return;
-  const file = await fileKey(memory.file);
+  const file = await images.fileKey(memory.file);
   const refuse = (whose: string) =>
     new LibvirtError(
       'CONFIG_UNSUPPORTED',
@@ -27,17 +25,17 @@ export async function checkMemoryFile(
     );
   for (const disk of externalDisks(snapshot)) {
     for (const { path } of overlaysOf(snapshot, disk)) {
-      if ((await fileKey(path)) === file) throw refuse(`to be the overlay of disk '${disk}'`);
+      if ((await images.fileKey(path)) === file) throw refuse(`to be the overlay of disk '${disk}'`);
     }
   }
-  for (const [disk, image] of diskImages(domain)) {
+  for (const [disk, image] of domain.images) {
     for (const { path } of await images.chain(image).catch(() => [image])) {
-      if ((await fileKey(path)) === file) throw refuse(`an image of disk '${disk}'`);
+      if ((await images.fileKey(path)) === file) throw refuse(`an image of disk '${disk}'`);
     }
   }
   for (const { name, disks, memory: others } of snapshots.tree.all()) {
     const paths = disks.flatMap(({ target }) => target?.path ?? []);
     if (others.location === 'external') paths.push(others.file);
-    for (const path of paths) if ((await fileKey(path)) === file) throw refuse(`part of snapshot '${name}'`);
+    for (const path of paths) if ((await images.fileKey(path)) === file) throw refuse(`part of snapshot '${name}'`);
   }
 }

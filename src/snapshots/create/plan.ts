@@ -1,64 +1,42 @@
 /** What a create will do: the whole snapshot, and the parameters that say where each part goes. */
 
-import { stat } from 'node:fs/promises';
 import { LibvirtError } from '../../errors.ts';
 import { alignDisks } from '../../model/align.ts';
-import type { Domain } from '../../model/domain.ts';
-import { isActive } from '../../model/domain.ts';
+import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import type { LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { DiskSnapshot, SnapshotDef, SnapshotRequest } from '../../model/snapshot.ts';
-import { domainDisks } from '../../xml/domain/disks.ts';
-import { domainMemoryKib } from '../../xml/domain/domain.ts';
 import { toSnapshotArgs } from '../../xml/snapshot/libxl-args.ts';
 import { regularFiles } from '../chains/files.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
-import { checkCapture } from './rules.ts';
 
-/** An overlay on a block device needs one that is there: libvirt makes none. */
-export async function checkTargets({ disks }: SnapshotDef): Promise<void> {
-  for (const { name, location, target } of disks) {
-    const { type, path } = target ?? {};
-    if (location !== 'external' || type !== 'block' || path === undefined) continue;
-    const found = await stat(path).catch(() => undefined);
-    if (!found) throw new LibvirtError('OPERATION_UNSUPPORTED', `block device snapshot target '${path}' doesn't exist`);
-    if (found.isBlockDevice()) continue;
-    throw new LibvirtError(
-      'CONFIG_UNSUPPORTED',
-      `external snapshot target '${path}' of disk ${name} is no block device`,
-    );
-  }
+/** Everything that is decided before anything is touched. */
+export interface CreatePlan {
+  readonly snapshot: CompleteSnapshot;
+  readonly args: LibxlDomainSnapshotArgs;
 }
 
-/** An overlay is qcow2 where nothing is said, and from then on that is said. */
-export function withFormat(disk: DiskSnapshot): DiskSnapshot {
-  const { location, target } = disk;
-  return location === 'external' && target
-    ? { ...disk, target: { ...target, format: target.format ?? 'qcow2' } }
-    : disk;
-}
+type CompleteSnapshot = SnapshotDef & Required<Pick<SnapshotDef, 'domain'>>;
 
-/** The request with everything the domain knows: state, memory, full list of disks, both definitions, parent. */
-export async function planOf(
+/** The request with everything the domain adds: state, memory, full list of disks, both definitions, parent. */
+export async function planCreate(
   { host, memory: memoryImages }: SnapshotContext,
   { current }: DomainSnapshots,
   domain: Domain,
   request: SnapshotRequest,
   flags: number,
 ): Promise<CreatePlan> {
-  checkLive(domain, request, flags);
-  checkState(domain);
   const definition = await host.definition(domain, 'live');
   const inactive = isActive(domain) && domain.persistent ? await host.definition(domain, 'persistent') : undefined;
-  const disks = domainDisks(definition);
+  const { disks } = definition;
   const { state, memory, location } = stateAndMemory(domain, request, flags);
   const aligned = alignDisks(request.disks, disks, {
     name: request.name,
     location,
     regularFiles: await regularFiles(disks),
   });
-  const snapshot: SnapshotDef = {
+  const snapshot: CompleteSnapshot = {
     ...request,
     state,
     memory,
@@ -68,30 +46,20 @@ export async function planOf(
     ...(inactive && { inactiveDomain: inactive }),
     ...(current && { parent: current.name }),
   };
-  checkCapture(snapshot, disks);
-  await checkTargets(snapshot);
   const args = toSnapshotArgs(snapshot, disks, {
     memoryPath: memoryImages.path(domain.ref, snapshot.name),
     live: (flags & CREATE.LIVE) !== 0,
     reuse: (flags & CREATE.REUSE_EXT) !== 0,
   });
-  return { snapshot, args, memoryKib: domainMemoryKib(definition) };
+  return { snapshot, args };
 }
 
-export function checkLive(domain: Domain, { memory }: SnapshotRequest, flags: number): void {
-  if (!(flags & CREATE.LIVE)) return;
-  if (isActive(domain) && memory.location !== 'no' && !(flags & CREATE.DISK_ONLY)) return;
-  const text = 'live snapshot creation is supported only during full system snapshots';
-  throw new LibvirtError('OPERATION_UNSUPPORTED', text);
-}
-
-export function checkState({ state }: Domain): void {
-  if (state === 'nostate' || state === 'blocked') {
-    throw new LibvirtError('INTERNAL_ERROR', `Invalid domain state ${state}`);
-  }
-  if (state === 'pmsuspended') {
-    throw new LibvirtError('OPERATION_UNSUPPORTED', "libxl doesn't support taking snapshots of PMSUSPENDED guests");
-  }
+/** An overlay is qcow2 unless a format is given; the snapshot's document says so from then on. */
+function withFormat(disk: DiskSnapshot): DiskSnapshot {
+  const { location, target } = disk;
+  return location === 'external' && target
+    ? { ...disk, target: { ...target, format: target.format ?? 'qcow2' } }
+    : disk;
 }
 
 /*
@@ -102,7 +70,7 @@ export function checkState({ state }: Domain): void {
  * anything else      active    the domain's    internal   internal
  * anything else      inactive  shutoff         no         internal
  */
-export function stateAndMemory(
+function stateAndMemory(
   domain: Domain,
   { memory }: SnapshotRequest,
   flags: number,
@@ -118,11 +86,4 @@ export function stateAndMemory(
     throw new LibvirtError('OPERATION_UNSUPPORTED', text);
   }
   return { state: domain.state, memory: { location: 'internal' }, location: 'internal' };
-}
-
-/** A snapshot to be taken, and the parameters that say where all of it goes. */
-export interface CreatePlan {
-  readonly snapshot: SnapshotDef;
-  readonly args: LibxlDomainSnapshotArgs;
-  readonly memoryKib: number;
 }

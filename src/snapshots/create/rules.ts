@@ -1,87 +1,82 @@
-/** What a snapshot may ask of the domain's storage (the qemu driver's qemuSnapshotPrepare, read for Xen's backends). */
+/** What a create refuses before anything is touched. */
 
+import { stat } from 'node:fs/promises';
 import { LibvirtError } from '../../errors.ts';
-import type { DomainDisk } from '../../model/domain.ts';
-import type { SnapshotDef } from '../../model/snapshot.ts';
+import { type Domain, isActive } from '../../model/domain.ts';
+import { CREATE } from '../../model/flags.ts';
+import type { SnapshotDef, SnapshotRequest } from '../../model/snapshot.ts';
+import { sharedImages } from '../chains/shared-images.ts';
+import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
+import type { SnapshotContext } from '../context.ts';
+import type { DomainSnapshots } from '../domain-snapshots.ts';
+import { checkNoManagedSave } from '../managed-save-rule.ts';
+import { checkCapture } from './capture-rules.ts';
+import { checkMemoryFile } from './memory-file-rules.ts';
+import type { CreatePlan } from './plan.ts';
 
-/** In the attributes of a document that is read again these are spaces. */
-const CONTROL = /[\t\n\r]/;
-
-const pathOf = ({ target }: SnapshotDef['disks'][number]): string | undefined => target?.path;
-
-/** Refuses with code 67 or 84 what cannot be captured, naming the disk. Nothing is ever left out silently. */
-export function checkCapture(snapshot: SnapshotDef, disks: readonly DomainDisk[]): void {
-  const { memory } = snapshot;
-  const captured = { internal: 0, external: 0, refusedInternal: 0 };
-  for (const disk of disks) {
-    const location = snapshot.disks.find(({ name }) => name === disk.target)?.location ?? 'no';
-    switch (location) {
-      case 'internal':
-        checkInternal(disk);
-        captured.internal += 1;
-        break;
-      case 'external':
-        checkExternal(snapshot, disk);
-        captured.external += 1;
-        break;
-      case 'manual':
-        throw new LibvirtError(
-          'OPERATION_UNSUPPORTED',
-          `'manual' snapshot mode of disk '${disk.target}' is not supported`,
-        );
-      default:
-        if (disk.hasSource && !disk.readonly) captured.refusedInternal += 1;
-    }
+/** Refuses a request that does not fit the domain's state. */
+export function checkRequest(domain: Domain, { memory }: SnapshotRequest, flags: number): void {
+  const savesMemory = isActive(domain) && memory.location !== 'no' && !(flags & CREATE.DISK_ONLY);
+  if (flags & CREATE.LIVE && !savesMemory) {
+    const text = 'live snapshot creation is supported only during full system snapshots';
+    throw new LibvirtError('OPERATION_UNSUPPORTED', text);
   }
-  for (const path of [memory.location === 'external' ? memory.file : undefined, ...snapshot.disks.map(pathOf)]) {
-    if (path !== undefined && CONTROL.test(path)) {
-      throw unsupported(`file name '${path}' has a tab or the end of a line in it: choose another name`);
-    }
+  const { state } = domain;
+  if (state === 'nostate' || state === 'blocked') {
+    throw new LibvirtError('INTERNAL_ERROR', `Invalid domain state ${state}`);
   }
-  const memoryInternal = memory.location === 'internal';
-  if (captured.internal + captured.external === 0 && memory.location === 'no') {
-    throw unsupported('nothing selected for snapshot');
-  }
-  // A guest without any writable disk is its RAM alone, which Xen saves apart from the disks: that is a full snapshot.
-  if ((memoryInternal || captured.internal > 0) && captured.refusedInternal > 0) {
-    throw unsupported('internal and full system snapshots require all disks to be selected for snapshot');
-  }
-  if (snapshot.state === 'disk-snapshot' && captured.internal + captured.external === 0) {
-    throw unsupported('disk-only snapshots require at least one disk to be selected for snapshot');
+  if (state === 'pmsuspended') {
+    throw new LibvirtError('OPERATION_UNSUPPORTED', "libxl doesn't support taking snapshots of PMSUSPENDED guests");
   }
 }
 
-/**
- * Internal snapshots live inside qcow2 images that QEMU serves (qdisk), or are the volume's own where libxl serves a block
- * device itself (phy): whether its storage can is then asked of the storage. libvirt's words for any other format.
- */
-function checkInternal(disk: DomainDisk): void {
-  const format = disk.format ?? 'raw';
-  if (disk.type === 'block' && format === 'raw' && (disk.driver ?? 'phy') === 'phy') return;
-  if (format !== 'qcow2') {
-    throw unsupported(`internal snapshot for disk ${disk.target} unsupported for storage type ${format}`);
+/** Refuses a plan that cannot be carried out. Reads only. */
+export async function checkCreate(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  plan: CreatePlan,
+  flags: number,
+): Promise<void> {
+  const { snapshot, args } = plan;
+  const { name } = snapshot;
+  checkCapture(snapshot, snapshot.domain.disks);
+  await checkTargets(snapshot);
+  if (externalDisks(snapshot).length > 0) checkNoManagedSave(domain, 'an external snapshot');
+  await checkMemoryFile(context, snapshots, snapshot);
+  if (flags & CREATE.REUSE_EXT) await checkReused(context, domain, plan);
+  const overlays = (args.disks ?? []).filter(({ external }) => external);
+  await context.images.checkFree(name, overlays);
+  if (snapshots.tree.has(name)) {
+    throw new LibvirtError('OPERATION_FAILED', `domain moment ${name} already exists`, { domain: 'DOMAIN' });
   }
-  if (disk.type !== 'file' && disk.type !== 'block') {
-    throw unsupported(`internal snapshot for disk ${disk.target} unsupported on a '${disk.type}' source`);
+  if (!(flags & CREATE.NO_METADATA)) context.store.check(domain.ref, snapshot);
+  if (isActive(domain)) await context.host.checkSave(domain, args);
+  else await context.images.checkFree(name, args.disks ?? []);
+}
+
+/** An overlay on a block device needs an existing one: libvirt makes none. */
+async function checkTargets({ disks }: SnapshotDef): Promise<void> {
+  for (const { name, location, target } of disks) {
+    const { type, path } = target ?? {};
+    if (location !== 'external' || type !== 'block' || path === undefined) continue;
+    const found = await stat(path).catch(() => undefined);
+    if (!found) throw new LibvirtError('OPERATION_UNSUPPORTED', `block device snapshot target '${path}' doesn't exist`);
+    if (found.isBlockDevice()) continue;
+    throw new LibvirtError(
+      'CONFIG_UNSUPPORTED',
+      `external snapshot target '${path}' of disk ${name} is not a block device`,
+    );
   }
 }
 
-/** Overlays are qcow2, whatever the image beneath is. */
-function checkExternal(snapshot: SnapshotDef, disk: DomainDisk): void {
-  const { format = 'qcow2', type = 'file' } = snapshot.disks.find(({ name }) => name === disk.target)?.target ?? {};
-  if (format !== 'qcow2') {
-    throw unsupported(`external snapshot format for disk ${disk.target} is unsupported: ${format}`);
+/** An existing file that is given as overlay gets a new header: refused if another domain uses it, running or off. */
+async function checkReused(context: SnapshotContext, domain: Domain, { snapshot }: CreatePlan): Promise<void> {
+  const paths = externalDisks(snapshot).flatMap((disk) => overlaysOf(snapshot, disk).map(({ path }) => path));
+  for (const [path, other] of await sharedImages(context, domain, paths)) {
+    throw new LibvirtError(
+      'CONFIG_UNSUPPORTED',
+      `cannot use existing file '${path}' as overlay of domain '${domain.ref.name}': domain '${other.ref.name}' uses it`,
+    );
   }
-  if (type !== 'file' && type !== 'block') {
-    throw unsupported(`external snapshot for disk ${disk.target} unsupported on a '${type}' target`);
-  }
-  if (disk.type !== 'file' && disk.type !== 'block') {
-    throw unsupported(`external snapshot for disk ${disk.target} unsupported on a '${disk.type}' source`);
-  }
-  if (disk.shareable)
-    throw unsupported(`external snapshot of disk ${disk.target}, which is shareable, is not supported`);
-}
-
-function unsupported(detail: string): LibvirtError {
-  return new LibvirtError('CONFIG_UNSUPPORTED', detail);
 }

@@ -1,35 +1,77 @@
-/** Takes a snapshot's data away: what it holds inside disk images, the layers it made, and the memory image. */
+/** Carries out a delete: of each snapshot the data (inside images, its overlays, its memory image), then the metadata. */
 
-import { explained, LibvirtError } from '../../errors.ts';
+import { explained, LibvirtError, throwIfCancelled } from '../../errors.ts';
 import { type Domain, type DomainDisk, isActive } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
-import type { SnapshotDef } from '../../model/snapshot.ts';
-import { domainDisks } from '../../xml/domain/disks.ts';
+import { isExternal, memoryPathOf, type SnapshotDef, type SnapshotEntry } from '../../model/snapshot.ts';
 import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import { moveDisks } from '../chains/move-disks.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
-import { memoryPathOf } from '../memory-path.ts';
+import type { OperationJob } from '../jobs.ts';
 import type { Job } from '../ports.ts';
 import { whileMarked } from './in-progress-mark.ts';
-import { type Merge, movesOff, type PlannedMerge, restated } from './plan.ts';
+import type { DeletePlan } from './plan.ts';
+import { type Merge, movesOff, type PlannedMerge, restated } from './plan-merges.ts';
 
-/** What reaches the disks while data is taken away. */
+/** Deletes the planned snapshots one after the other. */
+export async function carryOutDelete(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  { doomed, merges, current }: DeletePlan,
+  job: Pick<OperationJob, 'signal' | 'phase' | 'progress' | 'commit'>,
+): Promise<void> {
+  await job.phase('delete');
+  if (current !== undefined) await snapshots.setCurrent(current);
+  for (const [gone, entry] of doomed.entries()) {
+    checkCancelled(job, snapshots.ref.name, { gone, all: doomed.length, entry });
+    if (merges) {
+      const snapshot = await snapshots.read(entry.name);
+      await discardData(context, snapshots, { domain, snapshot, merge: merges.get(entry.name) }, job);
+    }
+    await snapshots.remove(entry.name).catch((error) => {
+      throw merges ? deletedInPart(error, domain, entry.name) : error;
+    });
+  }
+}
+
+/**
+ * Between two snapshots nothing is half deleted: there a delete can be cancelled, until the last one goes. If that one has
+ * overlays, merging them can still be cancelled.
+ */
+function checkCancelled(
+  job: Pick<OperationJob, 'signal' | 'commit'>,
+  domain: string,
+  { gone, all, entry }: { readonly gone: number; readonly all: number; readonly entry: SnapshotEntry },
+): void {
+  try {
+    if (gone === all - 1 && !isExternal(entry)) job.commit();
+    else throwIfCancelled(job.signal);
+  } catch (error) {
+    throw explained(
+      error,
+      `${gone} of ${all} snapshots of domain '${domain}' are deleted; the others are as they were`,
+    );
+  }
+}
+
+/** What the disks need of the job. */
 type Progress = Pick<Job, 'signal' | 'progress'>;
 
 interface Discarded {
   readonly domain: Domain;
   readonly snapshot: SnapshotDef;
-  /** Undefined for a snapshot without layers. */
+  /** Undefined for a snapshot without overlays. */
   readonly merge: PlannedMerge | undefined;
 }
 
 /**
- * Idempotent: what is already gone is no error. Refuses (84) where the domain runs on other images than an internal
- * snapshot was taken in, since those cannot be reached through its device model. The definitions of the domain and of
- * its other snapshots follow the layers that are merged.
+ * Idempotent: missing data is not an error. Refuses (84) if the domain runs on other images than those the internal
+ * snapshots are in, since its device model does not have these open. The definitions of the domain and of its other
+ * snapshots follow each merge.
  */
-export async function discardData(
+async function discardData(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
   { domain, snapshot, merge }: Discarded,
@@ -39,7 +81,7 @@ export async function discardData(
   const captured = capturedDisks(snapshot).filter(({ external }) => !external);
   if (captured.length > 0) {
     if (isActive(domain)) {
-      checkSameImages(snapshot, captured, domainDisks(await host.definition(domain, 'live')));
+      checkSameImages(snapshot, captured, (await host.definition(domain, 'live')).disks);
       await host.deleteDiskSnapshots(domain, snapshot.name, captured);
     } else {
       await images.delete(snapshot.name, captured);
@@ -72,12 +114,12 @@ function isNamedElsewhere({ tree }: DomainSnapshots, { name }: SnapshotDef, file
     .some(({ name: other, memory }) => other !== name && memory.location === 'external' && memory.file === file);
 }
 
-/** Such a snapshot is still listed, and cannot be reverted to. */
-export function deletedInPart(error: unknown, { ref }: Domain, name: string): LibvirtError {
+/** The snapshot is still listed, and cannot be reverted to. */
+function deletedInPart(error: unknown, { ref }: Domain, name: string): LibvirtError {
   return explained(error, `snapshot '${name}' of domain '${ref.name}' is deleted in part: run snapshot-delete again`);
 }
 
-/** The definitions name a layer until it is merged, and the one beneath it right afterwards. */
+/** The definitions name an overlay until it is merged, and its base right afterwards. */
 async function mergeLayers(
   { host, images, memory }: SnapshotContext,
   snapshots: DomainSnapshots,
@@ -98,7 +140,7 @@ async function mergeLayers(
     if (standing) await snapshots.put(standing, false);
     const { name } = other;
     const disks = capturedDisks(standing ?? other);
-    const path = memoryPathOf(memory, domain, standing ?? other);
+    const path = memoryPathOf(other, memory.path(domain.ref, name));
     const changed = standing || disks.some(({ disk }) => rewritten.has(disk.pdev_path ?? ''));
     if (!changed || path === undefined) continue;
     await memory.check(path);
@@ -107,7 +149,7 @@ async function mergeLayers(
   await images.remove(plan.unused);
 }
 
-/** Images whose header names another backing image now: not what a guest reads of them, but the files have changed. */
+/** Images whose header names another backing image now: a guest reads the same from them, but the files have changed. */
 function rewrittenImages({ own, others, rebased }: Merge): ReadonlySet<string> {
   const above = [...own, ...others].flatMap((layer) => layer.above?.path ?? []);
   return new Set([...above, ...rebased.map(({ image }) => image.path)]);

@@ -3,7 +3,7 @@
 import { stat } from 'node:fs/promises';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
-import type { Merge } from './plan.ts';
+import type { Merge } from './plan-merges.ts';
 
 /**
  * Runs `merge` while the snapshot's disks bear libvirt's mark `<snapshotDeleteInProgress/>`. After a failure that has

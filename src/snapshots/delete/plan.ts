@@ -1,216 +1,59 @@
-/** What a delete merges, and which images it must not touch. Pure: no I/O. */
+/** What a delete will do: which snapshots go, in which order, and what is merged. */
 
-import { dirname } from 'node:path';
-import { LibvirtError } from '../../errors.ts';
-import type { DiskImage, LayerCommit, Move } from '../../model/disk-image.ts';
-import type { XmlElement } from '../../model/element.ts';
-import type { SnapshotDef } from '../../model/snapshot.ts';
-import { diskImages, withDiskImages } from '../../xml/domain/images.ts';
-import { chainFrom, externalDisks, overlaysOf, type Standing, stateOf } from '../chains/snapshot-images.ts';
+import type { Domain } from '../../model/domain.ts';
+import { DELETE } from '../../model/flags.ts';
+import { isExternal, type SnapshotEntry } from '../../model/snapshot.ts';
+import { layeredSnapshots, standingOf } from '../chains/read-chains.ts';
+import type { SnapshotContext } from '../context.ts';
+import { checkOwner, type DomainSnapshots } from '../domain-snapshots.ts';
+import { type PlannedMerge, planMerges } from './plan-merges.ts';
 
-/** What a delete of one snapshot does to the layers. */
-export interface Merge {
-  /** Layers of the chain that the domain itself stands on. */
-  readonly own: readonly LayerCommit[];
-  /** Layers of other branches, which nobody has open. */
-  readonly others: readonly LayerCommit[];
-  /** Overlays of other branches on a merged one: their backing image is the one beneath it now. */
-  readonly rebased: readonly { readonly image: DiskImage; readonly base: DiskImage }[];
-  /** Overlays that nothing stands on. */
-  readonly unused: readonly DiskImage[];
+/** Everything that is decided before anything is touched. */
+export interface DeletePlan {
+  /** The snapshots that go, children first. */
+  readonly doomed: readonly SnapshotEntry[];
+  /** What is merged for each external one, by name; undefined if only metadata goes. */
+  readonly merges: ReadonlyMap<string, PlannedMerge> | undefined;
+  /** The snapshot that becomes the current one first, since the current one is a descendant that goes. */
+  readonly current: string | undefined;
 }
 
-/**
- * What deleting `snapshot` does, given all the domain's other snapshots. Refuses (84) where more than one branch stands
- * on its image, the domain's own included: merging one of them would change the others.
- */
-export function planMerge(snapshot: SnapshotDef, others: readonly SnapshotDef[], standing: Standing): Merge {
-  const parts = externalDisks(snapshot).map((disk) => mergeOfDisk(snapshot, disk, others, standing));
-  return {
-    own: parts.flatMap(({ own }) => own),
-    others: parts.flatMap((part) => part.others),
-    rebased: parts.flatMap(({ rebased }) => rebased),
-    unused: parts.flatMap(({ unused }) => unused),
-  };
+/** Refuses (55) data of another domain's snapshot, and merges that would change other branches (84). Reads only. */
+export async function planDelete(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  { name, flags }: { readonly name: string; readonly flags: number },
+): Promise<DeletePlan> {
+  const doomed = selection(snapshots, name, flags);
+  const current = successor(snapshots, doomed, name);
+  if (flags & DELETE.METADATA_ONLY) return { doomed, merges: undefined, current };
+  for (const each of doomed) checkOwner(snapshots.ref, await snapshots.read(each.name));
+  return { doomed, merges: await mergesOf(context, snapshots, domain, doomed), current };
 }
 
-export function mergeOfDisk(
-  snapshot: SnapshotDef,
-  disk: string,
-  others: readonly SnapshotDef[],
-  standing: Standing,
-): Merge {
-  const tip = standing.tips.get(disk);
-  const own = chainFrom(tip, standing);
-  const overlays = overlaysOf(snapshot, disk);
-  const stands = [standing.next.get(disk), ...others.map((other) => stateOf(other, disk))];
-  const needed = byPath([...own, ...stands.flatMap((image) => chainFrom(image, standing))]);
-  const unused = overlays.filter(({ path }) => !needed.has(path));
-  const nothing: Merge = { own: [], others: [], rebased: [], unused };
-
-  const base = stateOf(snapshot, disk);
-  const isParted = !haveCommon(own, [...chainFrom(base, standing), ...overlays]);
-  const doubtful = isParted ? overlays : tip?.path === base?.path ? unused : [];
-  const left = doubtful.find(({ path }) => standing.backing.has(path));
-  if (left) throw disksParted(snapshot, disk, tip, left);
-  const isOnState = ({ path }: DiskImage): boolean => !!base && standing.backing.get(path)?.path === base.path;
-  const foreign = unused.find((image) => !standing.missing.has(image.path) && !isOnState(image));
-  if (foreign) throw notOnState(snapshot, disk, foreign);
-  if (!base) return nothing;
-  // It is the state of another snapshot, too, and has to stay as it is.
-  if (others.some((other) => externalDisks(other).includes(disk) && stateOf(other, disk)?.path === base.path)) {
-    return nothing;
-  }
-  // An overlay of ours whose file is gone was merged by a delete that did not come to its end.
-  const isOurs = ({ path }: DiskImage): boolean => overlays.some((overlay) => overlay.path === path);
-  const isMerged = (image: DiskImage): boolean => !standing.backing.has(image.path) && isOurs(image);
-  const standsOn = (image: DiskImage, on: DiskImage): boolean => standing.backing.get(image.path)?.path === on.path;
-  const tops = [...needed.values()].filter((image) => standsOn(image, base) || isMerged(image));
-  // Once merged, the layer above stands on the base; a delete that was interrupted may have come no further.
-  const isBegun = snapshot.disks.some(({ name, deleteInProgress }) => name === disk && deleteInProgress);
-  const merged = isBegun && tops.length > 1 ? tops.find(isOurs) : undefined;
-  const top = merged ?? tops[0];
-  if (!top) return nothing;
-  // Where its folder may only be unmounted, or the base is gone as well, nobody can tell.
-  const isElsewhere = standing.missing.has(base.path) || dirname(top.path) !== dirname(base.path);
-  if (isMerged(top) && isElsewhere) throw imageMissing(snapshot, disk, `overlay '${top.path}'`);
-  if (standing.missing.has(base.path)) throw imageMissing(snapshot, disk, `image '${base.path}'`);
-  if (!merged && (tops.length > 1 || (tip?.path === base.path && !isMerged(top)))) {
-    throw severalBranches(snapshot, disk, base);
-  }
-
-  const onBase = merged ? own.findIndex(({ path }) => path === base.path) : -1;
-  const place = onBase > 0 ? onBase : own.findIndex(({ path }) => path === top.path);
-  const above = own[place - 1];
-  const layer: LayerCommit = { disk, top, base, ...(above && { above }) };
-  // Also what nobody needs yet: it goes with its own snapshot, and has to be readable until then.
-  const known = byPath([...needed.values(), ...others.flatMap((other) => overlaysOf(other, disk))]);
-  const rebased = [...known.values()].filter((image) => standsOn(image, top) && image.path !== above?.path);
-  return {
-    own: place >= 0 ? [layer] : [],
-    others: place >= 0 ? [] : [layer],
-    rebased: rebased.map((image) => ({ image, base })),
-    unused,
-  };
+function selection(snapshots: DomainSnapshots, name: string, flags: number): readonly SnapshotEntry[] {
+  const entry = snapshots.find(name);
+  if (!(flags & (DELETE.CHILDREN | DELETE.CHILDREN_ONLY))) return [entry];
+  const descendants = [...snapshots.tree.descendants(name)].reverse();
+  return flags & DELETE.CHILDREN ? [...descendants, entry] : descendants;
 }
 
-export function haveCommon(some: readonly DiskImage[], others: readonly DiskImage[]): boolean {
-  return some.some(({ path }) => others.some((other) => other.path === path));
+/** If the current snapshot is one of the descendants, the snapshot itself becomes current first, as in libvirt. */
+function successor({ current }: DomainSnapshots, doomed: readonly SnapshotEntry[], name: string): string | undefined {
+  if (!current || current.name === name) return undefined;
+  return doomed.some((entry) => entry.name === current.name) ? name : undefined;
 }
 
-/** A snapshot that stood on a merged overlay stands on the image beneath it; undefined where it stood on none. */
-export function restated(snapshot: SnapshotDef, { own, others }: Merge): SnapshotDef | undefined {
-  const merged = [...own, ...others];
-  if (!merged.some(({ disk, top }) => stateOf(snapshot, disk)?.path === top.path)) return undefined;
-  const moved = (definition: XmlElement): XmlElement => {
-    const now = diskImages(definition);
-    const concerned = merged.filter(({ disk, top }) => now.get(disk)?.path === top.path);
-    return withDiskImages(definition, new Map(concerned.map(({ disk, base }) => [disk, base])));
-  };
-  const { domain, inactiveDomain } = snapshot;
-  return {
-    ...snapshot,
-    ...(domain && { domain: moved(domain) }),
-    ...(inactiveDomain && { inactiveDomain: moved(inactiveDomain) }),
-  };
-}
-
-/** A merge, and the snapshots that there are besides the one it deletes, as they are before it. */
-export interface PlannedMerge {
-  readonly plan: Merge;
-  readonly others: readonly SnapshotDef[];
-}
-
-/**
- * What deleting snapshots one after the other does, by name, for those that have layers: all of it goes through on paper
- * first, so that no merge is done where a later one would be refused. `all`: the domain's snapshots.
- */
-export function planMerges(
-  doomed: readonly string[],
-  all: readonly SnapshotDef[],
-  standing: Standing,
-): ReadonlyMap<string, PlannedMerge> {
-  const plans = new Map<string, PlannedMerge>();
-  let left = all;
-  let now = standing;
-  for (const name of doomed) {
-    const snapshot = left.find((def) => def.name === name);
-    left = left.filter((def) => def.name !== name);
-    if (!snapshot || externalDisks(snapshot).length === 0) continue;
-    const plan = planMerge(snapshot, left, now);
-    plans.set(name, { plan, others: left });
-    left = left.map((def) => restated(def, plan) ?? def);
-    now = afterMerge(now, plan);
-  }
-  return plans;
-}
-
-/** Paths of all images that a merge changes or removes. */
-export function touchedImages({ own, others, unused }: Merge): readonly string[] {
-  const layers = [...own, ...others].flatMap(({ top, base }) => [top, base]);
-  return [...layers, ...unused].map(({ path }) => path);
-}
-
-/** Disks that stand on a merged layer stand on the image beneath it from then on. */
-export function movesOff(merged: readonly LayerCommit[]): readonly Move[] {
-  return merged.map(({ disk, top, base }) => ({ disk, from: top, to: base }));
-}
-
-/** How the images stand once a merge is done: for the plan of the next one. */
-export function afterMerge({ tips, next, backing, missing }: Standing, merge: Merge): Standing {
-  const merged = new Map([...merge.own, ...merge.others].map(({ top, base }) => [top.path, base]));
-  const gone = new Set([...merged.keys(), ...merge.unused.map(({ path }) => path)]);
-  const moved = (images: Standing['tips']) =>
-    new Map([...images].map(([disk, image]) => [disk, merged.get(image.path) ?? image]));
-  const left = [...backing].filter(([path]) => !gone.has(path));
-  return {
-    tips: moved(tips),
-    next: moved(next),
-    backing: new Map(left.map(([path, beneath]) => [path, merged.get(beneath.path) ?? beneath])),
-    missing: new Set([...missing, ...gone]),
-  };
-}
-
-export function byPath(images: readonly DiskImage[]): ReadonlyMap<string, DiskImage> {
-  return new Map(images.map((image) => [image.path, image]));
-}
-
-export function imageMissing({ name }: SnapshotDef, disk: string, image: string): LibvirtError {
-  return new LibvirtError(
-    'OPERATION_INVALID',
-    `${image} of disk '${disk}' and snapshot '${name}' is missing: bring it back (is its file system mounted?), ` +
-      'or forget the snapshot with --metadata',
-  );
-}
-
-/** Whoever has redefined the snapshot, or put another file in the overlay's place, may still want that file. */
-export function notOnState({ name }: SnapshotDef, disk: string, { path }: DiskImage): LibvirtError {
-  return new LibvirtError(
-    'OPERATION_UNSUPPORTED',
-    `deletion of external snapshot '${name}' would remove image '${path}' of disk '${disk}', which does not stand on the ` +
-      "snapshot's image: forget the snapshot with --metadata, which keeps all images",
-  );
-}
-
-export function severalBranches({ name }: SnapshotDef, disk: string, base: DiskImage): LibvirtError {
-  return new LibvirtError(
-    'OPERATION_UNSUPPORTED',
-    `deletion of external snapshot '${name}' is not supported while several branches stand on image '${base.path}' of ` +
-      `disk '${disk}': delete the snapshots of one branch first`,
-  );
-}
-
-/** The user has given the domain other disks, or none: what was written into the overlay may still be wanted. */
-export function disksParted(
-  { name }: SnapshotDef,
-  disk: string,
-  tip: DiskImage | undefined,
-  left: DiskImage,
-): LibvirtError {
-  const now = tip ? `disk '${disk}' of the domain is '${tip.path}' now` : `the domain has no disk '${disk}' any more`;
-  return new LibvirtError(
-    'OPERATION_UNSUPPORTED',
-    `deletion of external snapshot '${name}' would remove or change image '${left.path}', which may be in use elsewhere: ` +
-      `${now}. Give the disk back to the domain, or delete the snapshot with --metadata, which keeps all images`,
-  );
+/** Reads the images once, for all that go. */
+async function mergesOf(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  domain: Domain,
+  doomed: readonly SnapshotEntry[],
+): Promise<ReadonlyMap<string, PlannedMerge>> {
+  if (!doomed.some(isExternal)) return new Map();
+  const all = await layeredSnapshots(snapshots);
+  const names = doomed.map(({ name }) => name);
+  return planMerges(names, all, await standingOf(context, domain, all));
 }

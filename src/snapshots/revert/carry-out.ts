@@ -2,45 +2,32 @@
 
 import { explained } from '../../errors.ts';
 import { movesOnto } from '../../model/disk-image.ts';
-import type { Domain } from '../../model/domain.ts';
-import { isActive } from '../../model/domain.ts';
+import { type Domain, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { Phase } from '../../model/phases.ts';
 import { undoAfterFailure } from '../after-failure.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { OperationJob } from '../jobs.ts';
-import type { Plan } from './plan.ts';
+import type { RevertPlan } from './plan.ts';
 
-/** New overlays are made while the old domain still runs: where one cannot be made, nothing has changed. */
-export async function makeOverlays(
-  { images }: SnapshotContext,
-  { snapshot, disks }: Plan,
-  open: ReadonlySet<string>,
-  job: OperationJob,
-): Promise<void> {
-  if (disks.overlays.length === 0) return;
-  await job.plan({ memory: false, disks: disks.overlays }, disks.abandoned);
-  await job.phase('overlays');
-  await images.create(snapshot.name, disks.overlays, open);
-}
-
-/** From here on the old state is gone: every error says what has been done and how to go on. */
-export async function carryOut(
+/** Once the old domain has ended its state is lost: from then on every error says what has been done and how to continue. */
+export async function carryOutRevert(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
-  plan: Plan,
+  plan: RevertPlan,
   job: OperationJob,
 ): Promise<void> {
   const { host, images, events } = context;
   const { snapshot, target, disks, definition, persistent } = plan;
   const { name } = domain.ref;
+  await makeOverlays(context, snapshots, plan, job);
   try {
     await endOld(host, domain, job);
     await putDisksBack(images, snapshots, domain, plan, job);
   } catch (error) {
-    // Nobody has written to them yet.
+    // Nobody has written to the new overlays yet.
     const made = movesOnto(disks.overlays).map(({ to }) => to);
     const paths = made.map(({ path }) => `'${path}'`).join(', ');
     throw await undoAfterFailure(context, error, paths, () => images.remove(made));
@@ -79,7 +66,7 @@ export async function carryOut(
       );
     }
   } finally {
-    // Last of all, as the qemu driver tells it.
+    // Last of all, as in the qemu driver.
     const { ref } = await host.lookup(domain.ref).catch(() => domain);
     if (domain.persistent) events.emit(ref, LIFECYCLE.DEFINED_FROM_SNAPSHOT);
     left = await images.remove(disks.abandoned).catch((error) => error);
@@ -90,12 +77,29 @@ export async function carryOut(
     () => snapshots.setCurrent(snapshot.name),
     `domain '${name}' is reverted to snapshot '${snapshot.name}', which could not be recorded as the current one`,
   );
-  const situation = `domain '${name}' is reverted to snapshot '${snapshot.name}'; what it had written before is left behind`;
+  const situation = `domain '${name}' is reverted to snapshot '${snapshot.name}'; overlays with what it had written before are left over`;
   if (left) throw explained(left, situation);
 }
 
-/** The point of no return, and the end of the old domain, where it is active. */
-export async function endOld(host: SnapshotContext['host'], domain: Domain, job: OperationJob): Promise<void> {
+/**
+ * New overlays are made while the old domain still runs: if that fails, nothing has changed. The snapshot's document will
+ * name them, so it is written once before, to see whether it can be.
+ */
+async function makeOverlays(
+  { images }: SnapshotContext,
+  snapshots: DomainSnapshots,
+  { snapshot, disks, open }: RevertPlan,
+  job: OperationJob,
+): Promise<void> {
+  if (disks.overlays.length === 0) return;
+  await snapshots.put(snapshot, false);
+  await job.plan({ memory: false, disks: disks.overlays }, disks.abandoned);
+  await job.phase('overlays');
+  await images.create(snapshot.name, disks.overlays, open);
+}
+
+/** The point of no return, and the end of an active domain. */
+async function endOld(host: SnapshotContext['host'], domain: Domain, job: OperationJob): Promise<void> {
   const { name } = domain.ref;
   if (isActive(domain)) await job.phase('destroy');
   try {
@@ -107,11 +111,11 @@ export async function endOld(host: SnapshotContext['host'], domain: Domain, job:
   await orExplain(host.destroy(domain), `domain '${name}' may be shut off by now; its disks are as they were`);
 }
 
-export async function putDisksBack(
+async function putDisksBack(
   images: SnapshotContext['images'],
   snapshots: DomainSnapshots,
   { ref }: Domain,
-  { snapshot, disks, internal }: Plan,
+  { snapshot, disks, internal }: RevertPlan,
   job: OperationJob,
 ): Promise<void> {
   await step(
@@ -126,18 +130,12 @@ export async function putDisksBack(
   );
 }
 
-/** A phase and what is done in it; an error of either says what state things are in. */
-export async function step(
-  job: OperationJob,
-  phase: Phase,
-  work: () => Promise<void>,
-  situation: string,
-): Promise<void> {
+/** Runs one phase of a revert; an error says what state things are in. */
+async function step(job: OperationJob, phase: Phase, work: () => Promise<void>, situation: string): Promise<void> {
   await orExplain(job.phase(phase).then(work), situation);
 }
 
-/** Adds to an error what state things are in. */
-export async function orExplain(work: Promise<void>, situation: string): Promise<void> {
+async function orExplain(work: Promise<void>, situation: string): Promise<void> {
   try {
     await work;
   } catch (error) {

@@ -10,8 +10,6 @@ import { libxlDeviceDisk } from '../../model/device-disk.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import type { DiskSnapshot, SnapshotDef } from '../../model/snapshot.ts';
-import { domainDisks } from '../../xml/domain/disks.ts';
-import { diskImages } from '../../xml/domain/images.ts';
 import { externalDisks, overlaysOf, stateOf } from '../chains/snapshot-images.ts';
 
 export interface RevertDisks {
@@ -89,7 +87,7 @@ function withOverlays(
 }
 
 function overlaysToMake({ domain }: SnapshotDef, fresh: readonly DiskSnapshot[]): readonly LibxlDiskSnapshot[] {
-  const disks = domain ? domainDisks(domain) : [];
+  const disks = domain?.disks ?? [];
   return fresh.flatMap(({ name, target }) => {
     const disk = disks.find((candidate) => candidate.target === name);
     if (!disk || target?.path === undefined) return [];
@@ -111,9 +109,9 @@ function withEnding(path: string, ending: string): string {
 /** `/d/a.qcow2` gives `/d/a`. Beside a block device there is no place: there it is the snapshot's own overlay's. */
 function stem(snapshot: SnapshotDef, disk: string): string {
   const { domain } = snapshot;
-  const isFile = domain && domainDisks(domain).find(({ target }) => target === disk)?.type === 'file';
+  const isFile = domain?.disks.find(({ target }) => target === disk)?.type === 'file';
   const [overlay] = overlaysOf(snapshot, disk);
-  const path = (isFile ? diskImages(domain).get(disk) : overlay)?.path;
+  const path = (isFile ? domain?.images.get(disk) : overlay)?.path;
   if (path !== undefined) return path.replace(/\.[^./]*$/, '');
   throw new LibvirtError(
     'OPERATION_UNSUPPORTED',

@@ -2,23 +2,20 @@
 
 import { lstat } from 'node:fs/promises';
 import { LibvirtError } from '../../errors.ts';
-import type { Domain } from '../../model/domain.ts';
-import type { XmlElement } from '../../model/element.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
+import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
 import { REVERT } from '../../model/flags.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
-import type { SnapshotDef } from '../../model/snapshot.ts';
-import { renamed } from '../../xml/domain/domain.ts';
-import { diskImages, withDiskImages } from '../../xml/domain/images.ts';
+import { memoryPathOf, type SnapshotDef } from '../../model/snapshot.ts';
+import { renamed, withDiskImages } from '../../xml/domain/definition.ts';
 import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import { layeredSnapshots } from '../chains/read-chains.ts';
 import { sharedImages } from '../chains/shared-images.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
-import type { SnapshotContext } from '../context.ts';
+import type { Looking, SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
-import { memoryPathOf } from '../memory-path.ts';
-import type { RevertDisks, RevertFrom } from './plan-disks.ts';
-import { planRevertDisks } from './plan-disks.ts';
-import { checkInternalImages, hasMovedOn, lacksDefinition } from './rules.ts';
+import { checkInternalImages, internalImages } from './image-rules.ts';
+import { planRevertDisks, type RevertDisks, type RevertFrom } from './plan-disks.ts';
 
 /**
  * Where a revert ends up.
@@ -38,28 +35,34 @@ export type Target =
   | { readonly kind: 'boot'; readonly paused: boolean }
   | { readonly kind: 'off' };
 
+/** A snapshot with the domain's definition in it: without one nothing can be reverted to. */
+export type RevertibleSnapshot = SnapshotDef & Required<Pick<SnapshotDef, 'domain'>>;
+
 /** Everything that is decided before anything is touched. */
-export interface Plan {
-  readonly snapshot: SnapshotDef;
+export interface RevertPlan {
+  readonly snapshot: RevertibleSnapshot;
   readonly target: Target;
   readonly disks: RevertDisks;
-  /** The domain's other snapshots, where layers may matter. */
+  /** The domain's other snapshots, if overlays may matter. */
   readonly others: readonly SnapshotDef[];
-  /** Whose contents are put back. */
+  /** The internal disk snapshots whose contents are put back. */
   readonly internal: readonly LibxlDiskSnapshot[];
+  /** Paths of the images that the domain has open itself. */
+  readonly open: ReadonlySet<string>;
   /** The domain's live definition afterwards, and its persistent one. */
-  readonly definition: XmlElement;
-  readonly persistent: XmlElement;
+  readonly definition: DomainDefinition;
+  readonly persistent: DomainDefinition;
 }
 
+/** Refuses (55, 84) to overwrite what others use; see checkInternalImages. Reads only. */
 export async function planRevert(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
-  snapshot: SnapshotDef,
+  snapshot: RevertibleSnapshot,
   flags: number,
-): Promise<Plan> {
-  const tips = diskImages(await context.host.definition(domain, 'live'));
+): Promise<RevertPlan> {
+  const { images: tips } = await context.host.definition(domain, 'live');
   const others = await layeredSnapshots(snapshots, { besides: snapshot.name, unlayered: hasMovedOn(snapshot, tips) });
   await checkInternalImages(context, domain, snapshot, { tips, others });
   const present = await presentOverlays(snapshot);
@@ -69,8 +72,7 @@ export async function planRevert(
   const shared = await sharedImages(context, domain, abandoned);
   const disks = { ...planned, abandoned: planned.abandoned.filter(({ path }) => !shared.has(path)) };
   const { domain: live, inactiveDomain = live } = snapshot;
-  if (!live || !inactiveDomain) throw lacksDefinition(domain, snapshot);
-  const now = (definition: XmlElement): XmlElement =>
+  const now = (definition: DomainDefinition): DomainDefinition =>
     withDiskImages(renamed(definition, domain.ref.name), disks.images);
   return {
     snapshot,
@@ -78,37 +80,62 @@ export async function planRevert(
     disks,
     others,
     internal: capturedDisks(snapshot).filter(({ external }) => !external),
+    open: await openImages(context, domain, tips),
     definition: now(live),
     persistent: now(inactiveDomain),
   };
 }
 
-/** libvirt's: seconds since the epoch; the next free ones where overlays of that name are there. */
-export async function freeSuffix(snapshot: SnapshotDef, from: Omit<RevertFrom, 'suffix'>): Promise<string> {
+/** True if the domain no longer uses an image that an internal snapshot is in: others may use it by now. */
+function hasMovedOn(snapshot: SnapshotDef, tips: ReadonlyMap<string, DiskImage>): boolean {
+  return [...internalImages(snapshot)].some(([disk, { path }]) => tips.get(disk)?.path !== path);
+}
+
+/**
+ * Images that the domain has open itself are free once it has ended. Those of the backing chain, too: nobody else writes
+ * to them, and after a failed merge the device model may still hold them for writing.
+ */
+async function openImages(
+  { images }: Pick<Looking, 'images'>,
+  domain: Domain,
+  tips: ReadonlyMap<string, DiskImage>,
+): Promise<ReadonlySet<string>> {
+  if (!isActive(domain)) return new Set();
+  const open = new Set<string>();
+  for (const tip of tips.values()) {
+    for (const { path } of await images.chain(tip).catch(() => [tip])) open.add(path);
+  }
+  return open;
+}
+
+/** The suffix that libvirt chooses, seconds since the epoch; a later one if there are overlays of that name already. */
+async function freeSuffix(snapshot: SnapshotDef, from: Omit<RevertFrom, 'suffix'>): Promise<string> {
   for (let suffix = Math.floor(Date.now() / 1000); ; suffix += 1) {
     const { overlays } = planRevertDisks(snapshot, { ...from, suffix: String(suffix) });
-    const paths = overlays.flatMap(({ external_path }) => external_path ?? []);
-    const found = await Promise.all(paths.map((path) => lstat(path).catch(() => undefined)));
-    if (found.every((file) => file === undefined)) return String(suffix);
+    const existing = await existingFiles(overlays.flatMap(({ external_path }) => external_path ?? []));
+    if (existing.size === 0) return String(suffix);
   }
 }
 
-export async function presentOverlays(snapshot: SnapshotDef): Promise<ReadonlySet<string>> {
-  const paths = externalDisks(snapshot).flatMap((disk) => overlaysOf(snapshot, disk).map(({ path }) => path));
+function presentOverlays(snapshot: SnapshotDef): Promise<ReadonlySet<string>> {
+  return existingFiles(externalDisks(snapshot).flatMap((disk) => overlaysOf(snapshot, disk).map(({ path }) => path)));
+}
+
+/** Those of the paths that exist; a link does, wherever it leads. */
+async function existingFiles(paths: readonly string[]): Promise<ReadonlySet<string>> {
   const found = await Promise.all(paths.map((path) => lstat(path).catch(() => undefined)));
   return new Set(paths.filter((_, index) => found[index] !== undefined));
 }
 
-export function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: SnapshotDef, flags: number): Target {
+function targetOf({ memory }: SnapshotContext, domain: Domain, snapshot: SnapshotDef, flags: number): Target {
   const asked = flags & REVERT.RUNNING ? 'running' : flags & REVERT.PAUSED ? 'paused' : undefined;
   switch (snapshot.state) {
     case 'running':
-    case 'paused':
-      return {
-        kind: 'restore',
-        paused: (asked ?? snapshot.state) === 'paused',
-        memoryPath: memoryPathOf(memory, domain, snapshot) ?? memory.path(domain.ref, snapshot.name),
-      };
+    case 'paused': {
+      const internal = memory.path(domain.ref, snapshot.name);
+      const memoryPath = memoryPathOf(snapshot, internal) ?? internal;
+      return { kind: 'restore', paused: (asked ?? snapshot.state) === 'paused', memoryPath };
+    }
     case 'shutdown':
     case 'shutoff':
     case 'crashed':

@@ -1,7 +1,7 @@
-/** Reads and checks a domain's definition, and renames one. */
+/** Reads and checks a domain's definition. */
 
 import { LibvirtError } from '../../errors.ts';
-import { childAt, textAt, type XmlElement, type XmlNode } from '../../model/element.ts';
+import { childAt, textAt, type XmlElement } from '../../model/element.ts';
 import { parseXml } from '../engine/parse.ts';
 import { canonicalUuid, refusal, scaledValue } from '../engine/values.ts';
 
@@ -40,13 +40,6 @@ export function domainMemoryKib(domain: XmlElement): number {
     throw refusal('XML_ERROR', 'Memory size must be specified via <memory> or in the <numa> configuration');
   }
   return Number((bytes + 1023n) / 1024n);
-}
-
-/** Returns the same definition with another name. */
-export function renamed(domain: XmlElement, name: string): XmlElement {
-  const rename = (child: XmlNode): XmlNode =>
-    typeof child !== 'string' && child.name === 'name' ? { ...child, children: [name] } : child;
-  return { ...domain, children: domain.children.map(rename) };
 }
 
 /** virDomainVirtType and virDomainOSType. */

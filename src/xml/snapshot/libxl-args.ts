@@ -3,8 +3,7 @@
 import { libxlDeviceDisk, libxlDiskFormat } from '../../model/device-disk.ts';
 import type { DomainDisk } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
-import type { DiskSnapshot, SnapshotDef } from '../../model/snapshot.ts';
-import { domainDisks } from '../domain/disks.ts';
+import { type DiskSnapshot, memoryPathOf, type SnapshotDef } from '../../model/snapshot.ts';
 
 /**
  * Returns the parameters for domainSnapshotSave. Disks that are not part of the snapshot are left out. `memoryPath` is the
@@ -15,11 +14,10 @@ export function toSnapshotArgs(
   disks: readonly DomainDisk[],
   options: { readonly memoryPath: string; readonly live: boolean; readonly reuse: boolean },
 ): LibxlDomainSnapshotArgs {
-  const { memory } = snapshot;
   const taken = diskSnapshots(snapshot, disks);
   const args = { memory: false, disks: options.reuse ? reused(taken) : taken };
-  if (memory.location === 'no' || memory.location === 'default') return args;
-  const memory_path = memory.location === 'external' ? memory.file : options.memoryPath;
+  const memory_path = memoryPathOf(snapshot, options.memoryPath);
+  if (memory_path === undefined) return args;
   return { ...args, memory: true, memory_path, ...(options.live && { live: true }) };
 }
 
@@ -30,7 +28,7 @@ export function reused(disks: readonly LibxlDiskSnapshot[]): readonly LibxlDiskS
 
 /** Returns the disks that a stored snapshot captured, as its definition describes them. */
 export function capturedDisks(snapshot: SnapshotDef): readonly LibxlDiskSnapshot[] {
-  return snapshot.domain ? diskSnapshots(snapshot, domainDisks(snapshot.domain)) : [];
+  return snapshot.domain ? diskSnapshots(snapshot, snapshot.domain.disks) : [];
 }
 
 /** Returns the part of each captured disk; leaves out those that `disks` does not have and those that are not captured. */

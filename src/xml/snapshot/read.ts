@@ -3,7 +3,7 @@
  * words.
  */
 
-import { DOMAIN_STATES } from '../../model/domain.ts';
+import { DOMAIN_STATES, type DomainDefinition } from '../../model/domain.ts';
 import { childAt, textAt, textOf, type XmlElement } from '../../model/element.ts';
 import {
   entryOf,
@@ -14,6 +14,7 @@ import {
   type SnapshotState,
 } from '../../model/snapshot.ts';
 import { withDefaults } from '../domain/defaults.ts';
+import { definitionOf } from '../domain/definition.ts';
 import { checkDefinition } from '../domain/domain.ts';
 import { inactiveFormat } from '../domain/formats.ts';
 import { parseXml } from '../engine/parse.ts';
@@ -112,12 +113,12 @@ function readDefinition(
   root: XmlElement,
   name: 'domain' | 'inactiveDomain',
   { internal }: { internal: boolean },
-): XmlElement | undefined {
+): DomainDefinition | undefined {
   const found = childAt(root, name);
   if (!found || (name === 'domain' && !found.attributes.type)) return undefined;
   checkDefinition(found);
   const definition = { ...found, name: 'domain' };
-  return internal ? definition : inactiveFormat(withDefaults(definition));
+  return definitionOf(internal ? definition : inactiveFormat(withDefaults(definition)));
 }
 
 function readMemory(

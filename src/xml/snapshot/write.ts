@@ -1,5 +1,6 @@
 /** Writes `<domainsnapshot>` byte for byte as libvirt prints and stores it (virDomainSnapshotDefFormat). */
 
+import type { DomainDefinition } from '../../model/domain.ts';
 import { element, type XmlElement } from '../../model/element.ts';
 import type { DiskSnapshot, MemorySnapshot, SnapshotDef } from '../../model/snapshot.ts';
 import { withoutSecrets } from '../domain/formats.ts';
@@ -50,7 +51,8 @@ function diskList(name: string, disks: readonly DiskSnapshot[]): readonly XmlEle
 }
 
 function definitions({ domain, inactiveDomain }: SnapshotDef, { secure, uuid }: WriteOptions): readonly XmlElement[] {
-  const shown = (definition: XmlElement): XmlElement => (secure ? definition : withoutSecrets(definition));
+  const shown = ({ element: definition }: DomainDefinition): XmlElement =>
+    secure ? definition : withoutSecrets(definition);
   const uuidOnly = uuid === undefined ? [] : [element('domain', {}, [textElement('uuid', uuid)])];
   return [
     ...(domain ? [shown(domain)] : uuidOnly),

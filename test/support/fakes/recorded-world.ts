@@ -7,16 +7,14 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LibvirtError } from '../../../src/errors.ts';
 import type { DiskImage, LayerCommit } from '../../../src/model/disk-image.ts';
-import type { Domain, DomainRef } from '../../../src/model/domain.ts';
-import type { XmlElement } from '../../../src/model/element.ts';
+import type { Domain, DomainDefinition, DomainRef } from '../../../src/model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../../../src/model/libxl.ts';
 import type { SnapshotDef } from '../../../src/model/snapshot.ts';
 import type { SnapshotContext } from '../../../src/snapshots/context.ts';
 import { DomainSnapshots } from '../../../src/snapshots/domain-snapshots.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
 import type { Interruption, Journal, PendingOperation, SavedMemory } from '../../../src/snapshots/ports.ts';
-import { parseDomain } from '../../../src/xml/domain/domain.ts';
-import { diskImages } from '../../../src/xml/domain/images.ts';
+import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 import { scratchFolder } from '../hosts/embedded.ts';
 import { MemoryStore } from './store-in-memory.ts';
 
@@ -88,8 +86,8 @@ export class RecordedWorld implements AsyncDisposable {
     });
   }
 
-  definition(image: string, uuid = GUEST.uuid): XmlElement {
-    return parseDomain(
+  definition(image: string, uuid = GUEST.uuid): DomainDefinition {
+    return parseDefinition(
       `<domain type='xen'><name>g</name><uuid>${uuid}</uuid><memory>4096</memory><os><type>linux</type></os><devices>` +
         `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${this.path(image)}'/>` +
         `<target dev='xvda' bus='xen'/></disk></devices></domain>`,
@@ -117,7 +115,7 @@ export class RecordedWorld implements AsyncDisposable {
   /** The image that is the disk in a stored snapshot. */
   async stateOf(name: string): Promise<string | undefined> {
     const { domain } = await this.store.read(GUEST, name);
-    return domain && this.#name(diskImages(domain).get('xvda'));
+    return domain && this.#name(domain.images.get('xvda'));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -169,6 +167,7 @@ export class RecordedWorld implements AsyncDisposable {
         delete: (snapshot: string) => this.step(`delete ${snapshot} by qemu-img`),
         commit,
         remove,
+        fileKey: async (path: string) => path,
         rebase: (image: DiskImage) => this.step(`rebase ${name(image)}`),
         chain: async (image: DiskImage) => {
           const of = [chain, ...(this.#given.branches ?? [])].find((each) => each.includes(name(image) ?? '')) ?? [];

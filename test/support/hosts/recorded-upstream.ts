@@ -6,7 +6,7 @@ import type { Upstream } from '../../../src/hosts/libvirt/upstream.ts';
 import type { Domain, DomainRef, DomainState } from '../../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../../src/model/events.ts';
 import type { LifecycleEvents, LiveDisks } from '../../../src/snapshots/ports.ts';
-import { parseDomain } from '../../../src/xml/domain/domain.ts';
+import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 
 export const GUEST: DomainRef = { name: 'g', uuid: '11111111-2222-3333-4444-777777777777', id: 5 };
 export const RUNNING: Domain = { ref: GUEST, state: 'running', persistent: true };
@@ -217,7 +217,7 @@ export const NO_LIVE_DISKS: LiveDisks = {
 };
 
 /** The definition of the guest, as a restore is given it. */
-export const DEFINITION = parseDomain(LIVE_XML);
+export const DEFINITION = parseDefinition(LIVE_XML);
 
 /** How libvirtd is made to watch a domain again: it suspends it to memory and wakes it up, and clients see neither. */
 export const REARMED = [

@@ -9,6 +9,7 @@ import type {
   SnapshotDef,
   SnapshotState,
 } from '../../../src/model/snapshot.ts';
+import { definitionOf } from '../../../src/xml/domain/definition.ts';
 
 const text = fc
   .string({ unit: 'grapheme', minLength: 1, maxLength: 12 })
@@ -64,7 +65,7 @@ const disks: fc.Arbitrary<DiskSnapshot> = fc.oneof(
   ),
 );
 
-const definition = attribute.map((name) =>
+const domain = attribute.map((name) =>
   element('domain', { type: 'xen' }, [
     element('name', {}, [name.replaceAll('/', '')]),
     element('metadata', {}, [element('a:b', { 'xmlns:a': 'u:a', c: name }, [name])]),
@@ -77,6 +78,8 @@ const definition = attribute.map((name) =>
     element('devices', {}, [element('disk', { type: 'file' }, [element('target', { dev: name })])]),
   ]),
 );
+
+const definition = domain.map(definitionOf);
 
 const OFFLINE: readonly SnapshotState[] = ['shutoff', 'disk-snapshot'];
 

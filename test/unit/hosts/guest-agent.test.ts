@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { freezeGuest } from '../../../src/hosts/guest-agent.ts';
-import { parseDomain } from '../../../src/xml/domain/domain.ts';
+import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 import { until } from '../../support/until.ts';
 
 let dir: string;
@@ -19,7 +19,7 @@ let commands: string[];
 
 const path = () => join(dir, 'agent');
 const domain = (type = 'xen') =>
-  parseDomain(`<domain type='xen'><name>vm</name><devices>
+  parseDefinition(`<domain type='xen'><name>vm</name><devices>
     <channel type='unix'><source mode='bind' path='/elsewhere'/><target type='${type}' name='other'/></channel>
     <channel type='unix'><source mode='bind' path='${path()}'/><target type='${type}' name='org.qemu.guest_agent.0'/></channel>
   </devices></domain>`);
@@ -100,7 +100,7 @@ test('the real agent is synchronised with, and its own words are reported', asyn
 
 describe('a guest without one', () => {
   test('is refused as libvirt does (74) where no channel is defined', async () => {
-    const bare = parseDomain("<domain type='xen'><name>vm</name><devices/></domain>");
+    const bare = parseDefinition("<domain type='xen'><name>vm</name><devices/></domain>");
     await expect(freezeGuest(bare)).rejects.toMatchObject({
       code: 'ARGUMENT_UNSUPPORTED',
       detail: 'QEMU guest agent is not configured',

@@ -5,7 +5,7 @@ import type { SnapshotContext } from '../../../src/snapshots/context.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
 import type { Journal } from '../../../src/snapshots/ports.ts';
 import { SnapshotService } from '../../../src/snapshots/service.ts';
-import { parseDomain } from '../../../src/xml/domain/domain.ts';
+import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 import { GUEST, RecordedWorld } from '../../support/fakes/recorded-world.ts';
 import { MemoryStore } from '../../support/fakes/store-in-memory.ts';
 
@@ -22,7 +22,7 @@ async function opened(world: RecordedWorld): Promise<SnapshotService> {
 
 test('passwords are in a document only if they are asked for', async () => {
   await using world = await RecordedWorld.open();
-  const secret = parseDomain(
+  const secret = parseDefinition(
     `<domain type='xen'><name>g</name><uuid>${GUEST.uuid}</uuid><os><type>linux</type></os><memory>1</memory><devices>` +
       "<graphics type='vnc' port='-1' passwd='tellnobody'/></devices></domain>",
   );

@@ -27,34 +27,21 @@ test.each(['../s', 'a/b', 'a\0b'])('the name %j does not leave the folder', asyn
 });
 
 test('folders are the owner’s alone', async () => {
-  await images.prepare(domain, 's1', 1);
+  await images.prepare(domain, 's1');
   for (const folder of [dirname(images.path(domain, 's1')), join(dir, 'memory')]) {
     expect((await stat(folder)).mode & 0o777).toBe(0o700);
   }
 });
 
-test('too little space is refused with folder and bytes, and leaves no folder', async () => {
-  const bytes = 2 ** 60;
-  await expect(images.prepare(domain, 's1', bytes)).rejects.toMatchObject({
-    code: 'OPERATION_FAILED',
-    message: expect.stringMatching(
-      new RegExp(
-        `memory of domain 'g' in '${join(dir, 'memory', domain.uuid)}': ${bytes} bytes are needed, \\d+ are free; delete snapshots or make room$`,
-      ),
-    ),
-  });
-  expect(await readdir(join(dir, 'memory'))).toEqual([]);
-});
-
 test('a file where the folder should be is an error with its name', async () => {
   await writeFile(join(dir, 'memory'), '');
-  await expect(images.prepare(domain, 's1', 1)).rejects.toThrow(
+  await expect(images.prepare(domain, 's1')).rejects.toThrow(
     `cannot create folder '${join(dir, 'memory', domain.uuid)}'`,
   );
 });
 
 test('removing takes the image, and the folder with the last one', async () => {
-  await images.prepare(domain, 's1', 1);
+  await images.prepare(domain, 's1');
   for (const name of ['s1', 's2']) await writeFile(images.path(domain, name), '');
   await images.remove(domain, 's1');
   expect(await readdir(dirname(images.path(domain, 's1')))).toEqual(['s2.save']);
@@ -63,7 +50,7 @@ test('removing takes the image, and the folder with the last one', async () => {
 });
 
 test('the space of a removed image is free, also where a device model has it open; one with another name is left whole', async () => {
-  await images.prepare(domain, 's1', 1);
+  await images.prepare(domain, 's1');
   const path = images.path(domain, 's1');
   await writeFile(path, 'memory');
   await using held = await open(path, 'r');
@@ -85,37 +72,37 @@ test('an image that is gone already is no error', async () => {
 });
 
 test('an image that is there already is not written over: its metadata may come back', async () => {
-  await images.prepare(domain, 's1', 1);
+  await images.prepare(domain, 's1');
   await writeFile(images.path(domain, 's1'), 'RAM');
-  await expect(images.prepare(domain, 's1', 1)).rejects.toMatchObject({
+  await expect(images.prepare(domain, 's1')).rejects.toMatchObject({
     code: 'OPERATION_FAILED',
     message: expect.stringContaining(images.path(domain, 's1')),
   });
-  await images.prepare(domain, 's2', 1);
+  await images.prepare(domain, 's2');
 });
 
 test('what an interrupted save has left goes with the image, and an empty folder with both', async () => {
-  await images.prepare(domain, 's1', 1);
+  await images.prepare(domain, 's1');
   await writeFile(`${images.path(domain, 's1')}.partial`, 'half');
   await images.remove(domain, 's1');
   expect(await readdir(join(dir, 'memory'))).toEqual([]);
 });
 
 test('a folder that has come to nothing is tidied away, one with an image stays', async () => {
-  await images.prepare(domain, 's1', 1);
+  await images.prepare(domain, 's1');
   await images.tidy(domain);
   expect(await readdir(join(dir, 'memory'))).toEqual([]);
-  await images.prepare(domain, 's1', 1);
+  await images.prepare(domain, 's1');
   await writeFile(images.path(domain, 's1'), 'RAM');
   await images.tidy(domain);
   expect(await readdir(join(dir, 'memory', domain.uuid))).toEqual(['s1.save']);
 });
 
 test('a link in the place of an image is refused, and one that leads nowhere is no free name', async () => {
-  await images.prepare(domain, 's1', 1);
+  await images.prepare(domain, 's1');
   const path = images.path(domain, 's1');
   await symlink(join(dir, 'nowhere'), path);
-  await expect(images.prepare(domain, 's1', 1)).rejects.toThrow(`memory image '${path}' already exists`);
+  await expect(images.prepare(domain, 's1')).rejects.toThrow(`memory image '${path}' already exists`);
   await expect(images.check(path)).rejects.toThrow(`memory image '${path}' is a link`);
 });
 

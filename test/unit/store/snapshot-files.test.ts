@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { DomainRef } from '../../../src/model/domain.ts';
 import type { SnapshotDef } from '../../../src/model/snapshot.ts';
 import { SnapshotFiles } from '../../../src/store/snapshot-files.ts';
-import { parseDomain } from '../../../src/xml/domain/domain.ts';
+import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 import { writeSnapshot } from '../../../src/xml/snapshot/write.ts';
 
 const STORED = join(import.meta.dirname, '../../../../shared/corpus/oracle-stored/stored');
@@ -70,7 +70,7 @@ describe('files that libvirtd stored', () => {
 });
 
 describe('the document for clients', () => {
-  const withPassword = parseDomain(
+  const withPassword = parseDefinition(
     "<domain type='xen'><name>q1</name><os><type>linux</type></os><memory>1</memory><devices><graphics type='vnc' passwd='secret'/></devices></domain>",
   );
 
@@ -104,7 +104,7 @@ describe('the document for clients', () => {
 
 describe('writing', () => {
   test('reads back, with passwords, and says which one is current', async () => {
-    const definition = parseDomain(
+    const definition = parseDefinition(
       "<domain type='xen'><name>q1</name><os><type>linux</type></os><memory>1</memory><devices><graphics type='vnc' passwd='s'/></devices></domain>",
     );
     const given = snapshot('s1', {

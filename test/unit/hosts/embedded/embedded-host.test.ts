@@ -6,7 +6,7 @@ import { OfflineImages } from '../../../../src/disks/offline-snapshots.ts';
 import { TestHost } from '../../../../src/hosts/embedded/embedded-host.ts';
 import { readMemoryImage } from '../../../../src/memory/image-file.ts';
 import type { LibxlDiskSnapshot } from '../../../../src/model/libxl.ts';
-import { domainDisks } from '../../../../src/xml/domain/disks.ts';
+import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 import { domainName, parseDomain } from '../../../../src/xml/domain/domain.ts';
 import { snapshotsIn } from '../../../support/disks/images.ts';
 import {
@@ -56,7 +56,7 @@ describe('at the start', () => {
       persistent: true,
     });
     expect(told).toEqual(['test DEFINED_ADDED', 'test STARTED_BOOTED']);
-    expect(domainDisks(await host.definition(domain, 'live'))).toMatchObject([
+    expect((await host.definition(domain, 'live')).disks).toMatchObject([
       { target: 'xvda', format: 'qcow2', path: join(stateDir, 'test.qcow2') },
     ]);
     await until(async () => (await embedded.counter(domain)) > 2n);
@@ -319,22 +319,22 @@ describe('what a revert also does', () => {
     const domain = await embedded.domain('two');
     await host.destroy(domain);
     told.length = 0;
-    await host.define(parseDomain(definitionOf('two', UUID)));
+    await host.define(parseDefinition(definitionOf('two', UUID)));
     await host.start(domain, { paused: true, definition: await host.definition(domain, 'persistent') });
     expect(told).toEqual(['STARTED', 'SUSPENDED'].map((event) => `two ${event}_FROM_SNAPSHOT`));
     const after = await embedded.domain('two');
     expect(after.state).toBe('paused');
-    expect(domainDisks(await host.definition(after, 'live'))).toEqual([]);
+    expect((await host.definition(after, 'live')).disks).toEqual([]);
   });
 
   test('the live definition and the persistent one are kept apart', async () => {
     await using embedded = await twoDisks();
     const { host } = embedded;
     const domain = await embedded.domain('two');
-    await host.define(parseDomain(definitionOf('two', UUID)));
-    expect(domainDisks(await host.definition(domain, 'live'))).toHaveLength(2);
-    expect(domainDisks(await host.definition(domain, 'persistent'))).toHaveLength(0);
-    expect((await host.definition(domain, 'live')).attributes).toEqual({ type: 'xen' });
+    await host.define(parseDefinition(definitionOf('two', UUID)));
+    expect((await host.definition(domain, 'live')).disks).toHaveLength(2);
+    expect((await host.definition(domain, 'persistent')).disks).toHaveLength(0);
+    expect((await host.definition(domain, 'live')).element.attributes).toEqual({ type: 'xen' });
   });
 
   test('a transient domain survives its destruction, and is not reported gone', async () => {

@@ -56,6 +56,7 @@ const images: OfflineDisks = {
   check: async (name) => record.write(`check ${name}`),
   commit: async () => record.write('commit'),
   chain: async () => [],
+  fileKey: async (path) => path,
   rebase: async () => record.write('rebase'),
   remove: async () => record.write('remove'),
 };

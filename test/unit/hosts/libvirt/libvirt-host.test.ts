@@ -3,7 +3,7 @@ import { LibvirtError } from '../../../../src/errors.ts';
 import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
 import { LibvirtHost } from '../../../../src/hosts/libvirt/libvirt-host.ts';
-import { parseDomain } from '../../../../src/xml/domain/domain.ts';
+import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 import {
   DEFINITION,
   GUEST,
@@ -116,7 +116,7 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
   });
 
   test('define', async () => {
-    await host.define(parseDomain(LIVE_XML));
+    await host.define(parseDefinition(LIVE_XML));
     expect(record.lines).toEqual([
       'expect DEFINED_ADDED',
       'expect DEFINED_UPDATED',
@@ -137,7 +137,7 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
     await expect(host.start(RUNNING, { paused: false, definition: DEFINITION })).rejects.toThrow(
       'createWithFlags failed',
     );
-    await expect(host.define(parseDomain(LIVE_XML))).rejects.toThrow('defineXML failed');
+    await expect(host.define(parseDefinition(LIVE_XML))).rejects.toThrow('defineXML failed');
     expect(events.emitted).toEqual([]);
     const count = (prefix: string): number => record.lines.filter((line) => line.startsWith(prefix)).length;
     expect(count('expect no more')).toBe(count('expect ') - count('expect no more'));

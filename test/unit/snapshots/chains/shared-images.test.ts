@@ -4,7 +4,7 @@ import type { DiskImage } from '../../../../src/model/disk-image.ts';
 import type { Domain } from '../../../../src/model/domain.ts';
 import { checkNotShared, sharedImages } from '../../../../src/snapshots/chains/shared-images.ts';
 import type { SnapshotContext } from '../../../../src/snapshots/context.ts';
-import { parseDomain } from '../../../../src/xml/domain/domain.ts';
+import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 
 const domainOf = (name: string): Domain => ({
   ref: { name, uuid: `uuid of ${name}`, id: -1 },
@@ -13,7 +13,7 @@ const domainOf = (name: string): Domain => ({
 });
 
 const standingOn = (path: string) =>
-  parseDomain(
+  parseDefinition(
     `<domain type='xen'><name>g</name><devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/>` +
       `<source file='${path}'/><target dev='xvda'/></disk></devices></domain>`,
   );
@@ -28,7 +28,7 @@ function looking(error: LibvirtError): Pick<SnapshotContext, 'host' | 'images'> 
         return standingOn('/d/base.qcow2');
       },
     },
-    images: { chain: async (image: DiskImage) => [image] },
+    images: { chain: async (image: DiskImage) => [image], fileKey: async (path: string) => path },
   } as unknown as Pick<SnapshotContext, 'host' | 'images'>;
 }
 
@@ -51,7 +51,7 @@ function restarting(live: string, persistent: string): Pick<SnapshotContext, 'ho
       list: async () => [domainOf('own'), other],
       definition: async (_: Domain, which: string) => standingOn(which === 'live' ? live : persistent),
     },
-    images: { chain: async (image: DiskImage) => [image] },
+    images: { chain: async (image: DiskImage) => [image], fileKey: async (path: string) => path },
   } as unknown as Pick<SnapshotContext, 'host' | 'images'>;
 }
 
@@ -62,7 +62,7 @@ test.each([
   const context = restarting(live, persistent);
   await expect(checkNotShared(context, domainOf('own'), ['/d/base.qcow2'])).rejects.toMatchObject({
     code: 'OPERATION_INVALID',
-    detail: expect.stringContaining("is also what domain 'other'"),
+    detail: expect.stringContaining("is also used by domain 'other'"),
   });
   await checkNotShared(context, domainOf('own'), ['/d/third.qcow2']);
 });

@@ -83,7 +83,7 @@ test('external memory that a clone of the snapshot names stays for it, and goes 
 describe('refused before anything is touched', () => {
   test('a merge of images that another domain uses', async () => {
     world.others.set('other', 'o1');
-    await expect(remove('s1', layered())).rejects.toThrow("is also what domain 'other'");
+    await expect(remove('s1', layered())).rejects.toThrow("is also used by domain 'other'");
     expect(world.steps).toEqual(['end']);
   });
 

@@ -6,12 +6,12 @@ import { DomainSnapshots } from '../../../../src/snapshots/domain-snapshots.ts';
 import { Jobs } from '../../../../src/snapshots/jobs.ts';
 import type { Journal } from '../../../../src/snapshots/ports.ts';
 import { revertToSnapshot } from '../../../../src/snapshots/revert/revert.ts';
-import { parseDomain } from '../../../../src/xml/domain/domain.ts';
+import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 import { MemoryStore } from '../../../support/fakes/store-in-memory.ts';
 
 const ref: DomainRef = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 3 };
 const domain: Domain = { ref, state: 'running', persistent: true };
-const definition = parseDomain(
+const definition = parseDefinition(
   "<domain type='xen'><name>g</name><os><type>linux</type></os><memory>1</memory></domain>",
 );
 

@@ -16,7 +16,7 @@ const changed = (text: string, [from, to]: readonly [string | RegExp, string]): 
 function definitionOf(document: string): XmlElement {
   const { domain } = readSnapshot(document, { internal: false }).snapshot;
   if (!domain) throw new Error('no domain');
-  return domain;
+  return domain.element;
 }
 
 type Pair = readonly [before: string, after: string];

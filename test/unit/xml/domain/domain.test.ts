@@ -1,6 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { element, textAt } from '../../../../src/model/element.ts';
-import { domainMemoryKib, domainName, domainUuid, parseDomain, renamed } from '../../../../src/xml/domain/domain.ts';
+import { domainMemoryKib, domainName, domainUuid, parseDomain } from '../../../../src/xml/domain/domain.ts';
 
 const domain = (content: string) => parseDomain(`<domain type='xen'>${content}</domain>`);
 
@@ -47,16 +46,5 @@ describe('a definition', () => {
     ["<memory unit='EiB'>99</memory>", 'numerical overflow: value too large: 99EiB'],
   ])('%j has no memory', (text, message) => {
     expect(() => domainMemoryKib(domain(text))).toThrow(message);
-  });
-
-  test('keeps everything but its name under another one', () => {
-    const given = domain('<name>d</name><os><name>n</name></os>');
-    expect(renamed(given, 'e & f')).toEqual(
-      element('domain', { type: 'xen' }, [
-        element('name', {}, ['e & f']),
-        element('os', {}, [element('name', {}, ['n'])]),
-      ]),
-    );
-    expect(textAt(given, 'name')).toBe('d');
   });
 });

@@ -142,8 +142,8 @@ describe('a whole snapshot', () => {
       memory: { location: 'external', file: '/m' },
       disks: [{ name: 'a', location: 'manual' }],
       revertDisks: [{ name: 'a', location: 'external', deleteInProgress: true, target: { type: 'file', path: '/r' } }],
-      domain: { name: 'domain', attributes: { type: 'test' } },
-      inactiveDomain: { name: 'domain', attributes: { type: 'test' } },
+      domain: { element: { name: 'domain', attributes: { type: 'test' } } },
+      inactiveDomain: { element: { name: 'domain', attributes: { type: 'test' } } },
     });
     expect(Object.keys(snapshot)).not.toContain('cookie');
   });
@@ -178,7 +178,7 @@ describe('a whole snapshot', () => {
 
   test('a live definition is kept as an inactive one', () => {
     const live = "<domain type='xen' id='7'><name>d</name><memory>1</memory><os><type>hvm</type></os></domain>";
-    expect(whole(`${REQUIRED}${live}`).snapshot.domain?.attributes).toEqual({
+    expect(whole(`${REQUIRED}${live}`).snapshot.domain?.element.attributes).toEqual({
       type: 'xen',
     });
   });

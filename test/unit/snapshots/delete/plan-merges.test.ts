@@ -3,15 +3,15 @@ import * as fc from 'fast-check';
 import type { DiskImage } from '../../../../src/model/disk-image.ts';
 import type { SnapshotDef } from '../../../../src/model/snapshot.ts';
 import { chainFrom, type Standing, stateOf } from '../../../../src/snapshots/chains/snapshot-images.ts';
-import { afterMerge, movesOff, planMerge, planMerges, restated } from '../../../../src/snapshots/delete/plan.ts';
-import { checkNothingStandsOn, misplacedLayer } from '../../../../src/snapshots/revert/layer-rules.ts';
+import { afterMerge, movesOff, planMerge, planMerges, restated } from '../../../../src/snapshots/delete/plan-merges.ts';
+import { checkNotBase, misplacedOverlay } from '../../../../src/snapshots/revert/image-rules.ts';
 import { planRevertDisks } from '../../../../src/snapshots/revert/plan-disks.ts';
-import { parseDomain } from '../../../../src/xml/domain/domain.ts';
+import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 
 const image = (name: string): DiskImage => ({ path: `/d/${name}`, format: 'qcow2' });
 
 const domain = (source: string) =>
-  parseDomain(`<domain type='xen'><name>vm</name><devices><disk type='file' device='disk'>
+  parseDefinition(`<domain type='xen'><name>vm</name><devices><disk type='file' device='disk'>
     <driver name='qemu' type='qcow2'/><source file='/d/${source}'/><target dev='xvda' bus='xen'/>
   </disk></devices></domain>`);
 
@@ -253,8 +253,8 @@ describe('reverting to an internal snapshot', () => {
     ['another is inside a layer above it', { state: 'o1' }, 'internal'],
   ])('is refused where %s', (_, other, kind) => {
     const now = standing(['o2', 'o1', 'base']);
-    expect(() => checkNothingStandsOn(internal, [snapshot('s2', other)], now)).toThrow(
-      `revert to internal snapshot 's1' would change image '/d/base' of disk 'xvda', which ${kind} snapshot 's2' stands on`,
+    expect(() => checkNotBase(internal, [snapshot('s2', other)], now)).toThrow(
+      `revert to internal snapshot 's1' would change image '/d/base' of disk 'xvda', which ${kind} snapshot 's2' is based on`,
     );
   });
 
@@ -264,27 +264,27 @@ describe('reverting to an internal snapshot', () => {
       snapshot('s3', { state: 'o2', overlay: 'o3' }),
       snapshot('s4', { state: 'o1', location: 'no' }),
     ];
-    expect(() => checkNothingStandsOn(internal, others, standing(['base'], ['o1', 'base']))).not.toThrow();
+    expect(() => checkNotBase(internal, others, standing(['base'], ['o1', 'base']))).not.toThrow();
   });
 });
 
-describe('the layers beneath an external snapshot', () => {
+describe('the overlays in the backing chain of an external snapshot', () => {
   const s1 = snapshot('s1', { state: 'base', overlay: 'o1' });
   const s2 = snapshot('s2', { state: 'o1', overlay: 'o2' });
 
-  test('stand on what they were made above', () => {
-    expect(misplacedLayer(s2, [s1, s2], standing(['o2', 'o1', 'base']))).toBeUndefined();
-    expect(misplacedLayer(s2, [s2], standing(['o2', 'o1', 'x']))).toBeUndefined();
+  test('are based on the images that they were made on', () => {
+    expect(misplacedOverlay(s2, [s1, s2], standing(['o2', 'o1', 'base']))).toBeUndefined();
+    expect(misplacedOverlay(s2, [s2], standing(['o2', 'o1', 'x']))).toBeUndefined();
   });
 
   test.each([
     ['another image', ['o2', 'o1', 'x', 'base'], image('x')],
     ['none', ['o2', 'o1'], undefined],
-  ])('are told where they stand on %s', (_, chain, beneath) => {
-    expect(misplacedLayer(s2, [s1, s2], standing(chain))).toEqual({
+  ])('are reported if they are based on %s', (_, chain, base) => {
+    expect(misplacedOverlay(s2, [s1, s2], standing(chain))).toEqual({
       disk: 'xvda',
-      layer: image('o1'),
-      beneath,
+      overlay: image('o1'),
+      base,
       owner: s1,
       expected: image('base'),
     });

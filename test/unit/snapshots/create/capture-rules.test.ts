@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { DomainDisk, SnapshotLocation } from '../../../../src/model/domain.ts';
 import type { DiskTarget, MemorySnapshot, SnapshotDef, SnapshotState } from '../../../../src/model/snapshot.ts';
-import { checkCapture } from '../../../../src/snapshots/create/rules.ts';
+import { checkCapture } from '../../../../src/snapshots/create/capture-rules.ts';
 
 const disk = (target: string, more: Partial<DomainDisk> = {}): DomainDisk => ({
   target,

@@ -1,17 +1,29 @@
-/** Reads the active images of a definition's disks, and replaces them. */
+/** A domain's definition with the disks in it, and the same definition with other images or another name. */
 
 import type { DiskImage } from '../../model/disk-image.ts';
-import type { DomainDisk } from '../../model/domain.ts';
+import type { DomainDefinition, DomainDisk } from '../../model/domain.ts';
 import { childElements, element, type XmlElement, type XmlNode } from '../../model/element.ts';
 import { domainDisks } from './disks.ts';
+import { parseDomain } from './domain.ts';
+
+/** The definition whose document is `domain`. */
+export function definitionOf(domain: XmlElement): DomainDefinition {
+  const disks = domainDisks(domain);
+  return { element: domain, disks, images: diskImages(disks) };
+}
+
+/** Reads a `<domain>` document. */
+export function parseDefinition(text: string): DomainDefinition {
+  return definitionOf(parseDomain(text));
+}
 
 /**
  * Returns, by target (`xvda`), the images of disks with a local file or block device, of all or of one kind of device. A
  * disk without a format or without a driver is raw, as in libxlMakeDisk.
  */
-export function diskImages(domain: XmlElement, only?: DomainDisk['device']): ReadonlyMap<string, DiskImage> {
+export function diskImages(disks: readonly DomainDisk[], only?: DomainDisk['device']): ReadonlyMap<string, DiskImage> {
   return new Map(
-    domainDisks(domain).flatMap(({ target, device, path, driver, format = 'raw' }) =>
+    disks.flatMap(({ target, device, path, driver, format = 'raw' }) =>
       path !== undefined && (only === undefined || device === only)
         ? [[target, { path, format: driver === undefined ? 'raw' : format }] as const]
         : [],
@@ -24,8 +36,10 @@ export function diskImages(domain: XmlElement, only?: DomainDisk['device']): Rea
  * image is a file (under /dev: a block device) that QEMU serves. Drops the old `<backingStore>`: libvirt finds the new
  * chain by itself.
  */
-export function withDiskImages(domain: XmlElement, images: ReadonlyMap<string, DiskImage>): XmlElement {
-  const now = diskImages(domain);
+export function withDiskImages(
+  { element: domain, images: now }: DomainDefinition,
+  images: ReadonlyMap<string, DiskImage>,
+): DomainDefinition {
   const devices = (found: XmlElement): XmlElement => mapChildren(found, 'disk', changed);
   const changed = (disk: XmlElement): XmlElement => {
     const target = childElements(disk, 'target')[0]?.attributes.dev ?? '';
@@ -33,7 +47,13 @@ export function withDiskImages(domain: XmlElement, images: ReadonlyMap<string, D
     const same = image && now.get(target)?.path === image.path && now.get(target)?.format === image.format;
     return image && !same ? withImage(disk, image) : disk;
   };
-  return mapChildren(domain, 'devices', devices);
+  return definitionOf(mapChildren(domain, 'devices', devices));
+}
+
+/** The same definition under another name. */
+export function renamed(definition: DomainDefinition, name: string): DomainDefinition {
+  const rename = (child: XmlElement): XmlElement => ({ ...child, children: [name] });
+  return { ...definition, element: mapChildren(definition.element, 'name', rename) };
 }
 
 function withImage(disk: XmlElement, { path, format }: DiskImage): XmlElement {

@@ -1,10 +1,10 @@
-/** Where a memory image is. */
+/** Where a save is to put the memory. */
 
 import { LibvirtError } from '../errors.ts';
 import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 
-/** Where the RAM goes, or undefined for disks alone. `memory` by default follows `memory_path`. */
-export function memoryPathOf({ memory, memory_path }: LibxlDomainSnapshotArgs): string | undefined {
+/** The file that gets the RAM; undefined if only disks are asked for. `memory` defaults to yes if there is a path. */
+export function requestedMemoryPath({ memory, memory_path }: LibxlDomainSnapshotArgs): string | undefined {
   if (memory === false) return undefined;
   if (memory === true && memory_path === undefined) {
     throw new LibvirtError('INVALID_ARG', 'a snapshot with memory needs a memory_path');

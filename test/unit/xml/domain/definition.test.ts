@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseDomain } from '../../../../src/xml/domain/domain.ts';
-import { diskImages, withDiskImages } from '../../../../src/xml/domain/images.ts';
+import { element, textAt } from '../../../../src/model/element.ts';
+import { diskImages, parseDefinition, renamed, withDiskImages } from '../../../../src/xml/domain/definition.ts';
 import { writeElement } from '../../../../src/xml/engine/write.ts';
 
-const domain = (disks: string): ReturnType<typeof parseDomain> =>
-  parseDomain(`<domain type='xen'><name>vm</name><devices><emulator>/x</emulator>${disks}</devices></domain>`);
+const domain = (disks: string): ReturnType<typeof parseDefinition> =>
+  parseDefinition(`<domain type='xen'><name>vm</name><devices><emulator>/x</emulator>${disks}</devices></domain>`);
 
 const XVDA = `<disk type='file' device='disk'>
   <driver name='qemu' type='qcow2' cache='none'/>
@@ -21,7 +21,7 @@ const CDROM = `<disk type='file' device='cdrom'><target dev='hdc' bus='ide'/><re
 
 describe('the images of a definition', () => {
   test('are files and block devices by target, raw where no format is given, and no empty drive', () => {
-    expect([...diskImages(domain(XVDA + XVDB + CDROM))]).toEqual([
+    expect([...domain(XVDA + XVDB + CDROM).images]).toEqual([
       ['xvda', { path: '/d/a.qcow2', format: 'qcow2' }],
       ['xvdb', { path: '/dev/vg/b', format: 'raw' }],
     ]);
@@ -29,7 +29,7 @@ describe('the images of a definition', () => {
 
   test('are replaced for the disks named, and for no other', () => {
     const changed = withDiskImages(domain(XVDA + XVDB), new Map([['xvda', { path: '/d/a.s1', format: 'qcow2' }]]));
-    expect([...diskImages(changed)]).toEqual([
+    expect([...changed.images]).toEqual([
       ['xvda', { path: '/d/a.s1', format: 'qcow2' }],
       ['xvdb', { path: '/dev/vg/b', format: 'raw' }],
     ]);
@@ -37,7 +37,7 @@ describe('the images of a definition', () => {
 
   test('once replaced keep the driver’s options and say nothing of the old chain', () => {
     const changed = writeElement(
-      withDiskImages(domain(XVDA), new Map([['xvda', { path: '/d/a.s1', format: 'qcow2' }]])),
+      withDiskImages(domain(XVDA), new Map([['xvda', { path: '/d/a.s1', format: 'qcow2' }]])).element,
     );
     expect(changed).toContain("<driver name='qemu' type='qcow2' cache='none'/>");
     expect(changed).toContain("<source file='/d/a.s1'/>");
@@ -46,7 +46,7 @@ describe('the images of a definition', () => {
 
   test('that are files are served by QEMU, whatever served the disk before', () => {
     const changed = writeElement(
-      withDiskImages(domain(XVDB), new Map([['xvdb', { path: '/d/b.s1', format: 'qcow2' }]])),
+      withDiskImages(domain(XVDB), new Map([['xvdb', { path: '/d/b.s1', format: 'qcow2' }]])).element,
     );
     expect(changed).toContain("<disk type='file' device='disk'>");
     expect(changed).toContain("<driver name='qemu' type='qcow2'/>");
@@ -55,12 +55,33 @@ describe('the images of a definition', () => {
   test('that are the same already leave the definition untouched', () => {
     const before = domain(XVDA + XVDB);
     const same = new Map([['xvdb', { path: '/dev/vg/b', format: 'raw' }]]);
-    expect(writeElement(withDiskImages(before, same))).toBe(writeElement(before));
+    expect(writeElement(withDiskImages(before, same).element)).toBe(writeElement(before.element));
   });
 });
 
 test('without a driver a disk is raw, whatever format is named: so libvirt hands it to libxl', () => {
-  const domain = parseDomain(`<domain><devices><disk type='file'><driver type='qcow2'/><source file='/d/a'/>
+  const domain = parseDefinition(`<domain><devices><disk type='file'><driver type='qcow2'/><source file='/d/a'/>
     <target dev='xvda' bus='xen'/></disk></devices></domain>`);
-  expect([...diskImages(domain)]).toEqual([['xvda', { path: '/d/a', format: 'raw' }]]);
+  expect([...domain.images]).toEqual([['xvda', { path: '/d/a', format: 'raw' }]]);
+});
+
+test('the images of one kind of device leave out those of the others', () => {
+  const { disks } = domain(
+    `${XVDA}<disk type='file' device='cdrom'><source file='/d/cd.iso'/><target dev='hdc'/></disk>`,
+  );
+  expect([...diskImages(disks).keys()]).toEqual(['xvda', 'hdc']);
+  expect([...diskImages(disks, 'disk').keys()]).toEqual(['xvda']);
+});
+
+test('a definition keeps everything but its name under another one', () => {
+  const given = parseDefinition("<domain type='xen'><name>d</name><os><name>n</name></os></domain>");
+  const { element: changed, disks, images } = renamed(given, 'e & f');
+  expect(changed).toEqual(
+    element('domain', { type: 'xen' }, [
+      element('name', {}, ['e & f']),
+      element('os', {}, [element('name', {}, ['n'])]),
+    ]),
+  );
+  expect({ disks, images }).toEqual({ disks: given.disks, images: given.images });
+  expect(textAt(given.element, 'name')).toBe('d');
 });
