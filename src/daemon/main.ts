@@ -29,7 +29,7 @@ async function main(argv: readonly string[]): Promise<void> {
   process.stderr.on('error', () => {});
   const system = await openSystemCalls();
   const notify = notifier(system.sendDatagram);
-  await using _served = await serve(options, { log, system, sockets: activatedSockets() });
+  await using _served = await serve(options, { log, system, sockets: activatedSockets(system.socketPath) });
   log.info(`serving ${options.connect}`);
   notify('READY=1');
   log.info(`stopping on ${await stop}`);

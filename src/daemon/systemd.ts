@@ -14,27 +14,30 @@ export interface ActivatedSocket {
 
 /**
  * Returns the sockets that were passed to this process, and removes them from the environment, so that programs that are
- * started from here do not take them. The read-only one is known by its name (libvirt's own units are called
- * `virtxend-ro.socket`), or, if no name says so, by being the second.
+ * started from here do not take them. A socket is the read-only one if its name (libvirt's own units are called
+ * `virtxend-ro.socket`) or its path says so: systemd's order is not fixed. INVALID_ARG for several of which none is.
  */
-export function activatedSockets(env: Environment = process.env, pid = process.pid): readonly ActivatedSocket[] {
+export function activatedSockets(
+  pathOf: (fd: number) => string | undefined,
+  env: Environment = process.env,
+  pid = process.pid,
+): readonly ActivatedSocket[] {
   const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES = '' } = env;
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete env[name];
   if (Number(LISTEN_PID) !== pid) return [];
-  const count = Number(LISTEN_FDS);
   const names = LISTEN_FDNAMES.split(':');
-  const named = names.some(isReadOnlyName);
-  if (!named && count > 2) {
-    const text = `${count} sockets from systemd, none of them named as the read-only one (FileDescriptorName=…-ro)`;
-    throw new LibvirtError('INVALID_ARG', text);
+  const sockets = Array.from({ length: Number(LISTEN_FDS) }, (_, index) => {
+    const fd = FIRST_FD + index;
+    return { fd, readOnly: READ_ONLY_NAME.test(names[index] ?? '') || (pathOf(fd)?.endsWith('-ro') ?? false) };
+  });
+  if (sockets.length > 1 && !sockets.some(({ readOnly }) => readOnly)) {
+    const text = `${sockets.length} sockets from systemd, none of them named as the read-only one`;
+    throw new LibvirtError('INVALID_ARG', `${text} (FileDescriptorName=…-ro, or a path that ends in -ro)`);
   }
-  return Array.from({ length: count }, (_, index) => ({
-    fd: FIRST_FD + index,
-    readOnly: named ? isReadOnlyName(names[index] ?? '') : index === 1,
-  }));
+  return sockets;
 }
 
-const isReadOnlyName = (name: string): boolean => /(^|-)ro(\.socket)?$/.test(name);
+const READ_ONLY_NAME = /(^|-)ro(\.socket)?$/;
 
 /** Returns the function that notifies the service manager; it does nothing if NOTIFY_SOCKET is not set. */
 export function notifier(

@@ -10,6 +10,8 @@ const SO_PEERCRED = 17;
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
+/** struct sockaddr_un: the family, and 108 bytes of path. */
+const SOCKADDR_UN_BYTES = 110;
 /** flock(2). */
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -25,6 +27,8 @@ interface PeerCredentials {
 export interface SystemCalls {
   /** The process that connected a UNIX socket, as it was then. Undefined if the kernel does not say. */
   peerCredentials(fd: number): PeerCredentials | undefined;
+  /** Path that a UNIX socket is bound to (getsockname(2)); undefined where it has none. */
+  socketPath(fd: number): string | undefined;
   /** Bytes that a socket takes before it makes its writer wait; the kernel gives at most net.core.wmem_max. */
   sendBuffer(fd: number, bytes: number): void;
   /** One datagram to a UNIX socket; a leading `@` is an abstract one. False if it could not be sent. */
@@ -44,6 +48,7 @@ export async function openSystemCalls(): Promise<SystemCalls> {
   const socket = libc.func('socket', 'int', ['int', 'int', 'int']);
   const sendto = libc.func('sendto', 'int64', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32']);
   const close = libc.func('close', 'int', ['int']);
+  const getsockname = libc.func('getsockname', 'int', ['int', 'void *', 'void *']);
   const flock = libc.func('flock', 'int', ['int', 'int']);
   return {
     peerCredentials(fd) {
@@ -52,6 +57,14 @@ export async function openSystemCalls(): Promise<SystemCalls> {
       length.writeInt32LE(UCRED_BYTES);
       if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ucred, length) !== 0) return undefined;
       return { pid: ucred.readInt32LE(0), uid: ucred.readUInt32LE(4), gid: ucred.readUInt32LE(8) };
+    },
+    socketPath(fd) {
+      const address = Buffer.alloc(SOCKADDR_UN_BYTES);
+      const length = Buffer.alloc(4);
+      length.writeInt32LE(SOCKADDR_UN_BYTES);
+      if (getsockname(fd, address, length) !== 0 || address.readUInt16LE() !== AF_UNIX) return undefined;
+      const [path = ''] = address.toString('utf8', 2, length.readInt32LE()).split('\0');
+      return path || undefined;
     },
     sendBuffer(fd, bytes) {
       const size = Buffer.alloc(4);

@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { LibvirtError } from '../../errors.ts';
 
 export type Installed = InstalledFile | InstalledLink;
 
@@ -28,7 +29,10 @@ interface HostFacts {
   readonly upstream: string | undefined;
 }
 
-const PACKAGING = resolve(import.meta.dirname, '../../../packaging');
+/** Of this very package. */
+export const PACKAGE_FOLDER = resolve(import.meta.dirname, '../../..');
+
+const PACKAGING = join(PACKAGE_FOLDER, 'packaging');
 const UNITS = '/etc/systemd/system';
 const BUS_POLICIES = '/etc/dbus-1/system.d';
 
@@ -87,8 +91,14 @@ export async function installedOn({ group, upstream }: HostFacts): Promise<reado
   return [...files, ...links];
 }
 
-/** A word of ExecStart= as systemd reads it (systemd.service(5), COMMAND LINES): itself, or quoted. */
+/**
+ * A word of ExecStart= as systemd reads it (systemd.service(5), COMMAND LINES): itself, or quoted. Refuses control
+ * characters: a line of a unit cannot hold them.
+ */
 function unitWord(word: string): string {
+  if (/\p{Cc}/u.test(word)) {
+    throw new LibvirtError('INVALID_ARG', `a unit cannot hold control characters, as in ${JSON.stringify(word)}`);
+  }
   const literal = word.replaceAll('%', '%%').replaceAll('$', '$$$$');
   return /[\s"'\\;]/.test(literal) ? `"${literal.replace(/["\\]/g, '\\$&')}"` : literal;
 }

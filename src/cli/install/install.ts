@@ -9,7 +9,8 @@ import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '
 import { defaultFolders } from '../../store/default-folders.ts';
 import { command, JSON_OPTION, type Values } from '../command-line/command.ts';
 import type { Session } from '../session.ts';
-import { daemonCommand, type Installed, installedOn } from './files.ts';
+import { daemonCommand, type Installed, installedOn, PACKAGE_FOLDER } from './files.ts';
+import { requireRootOnly } from './root-only.ts';
 import { isBooted, reload, type Systemctl, startUnits, systemctl } from './units.ts';
 
 /** The group that may use libvirt on this host, if it exists. */
@@ -41,6 +42,8 @@ export const INSTALL = command({
     if (upstream !== undefined && !upstream.startsWith('/')) {
       throw new LibvirtError('INVALID_ARG', `--upstream takes the absolute path of a socket, not '${upstream}'`);
     }
+    if (root === undefined || process.getuid?.() === 0) await requireRootOnly(process.execPath, PACKAGE_FOLDER);
+    else host.say('note:', 'it was not looked at whether others than root can change Node and this package');
     const hasGroup = await host.hasGroup(GROUP);
     const things = await installedOn({ group: hasGroup ? GROUP : 'root', upstream });
     for (const thing of things) await host.put(thing);

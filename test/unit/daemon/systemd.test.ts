@@ -2,8 +2,9 @@ import { describe, expect, test } from '@jest/globals';
 import { activatedSockets, notifier } from '../../../src/daemon/systemd.ts';
 
 const PID = 4711;
-const sockets = (count: string, names?: string) =>
+const sockets = (count: string, names?: string, paths: readonly string[] = []) =>
   activatedSockets(
+    (fd) => paths[fd - 3],
     { LISTEN_PID: `${PID}`, LISTEN_FDS: count, ...(names !== undefined && { LISTEN_FDNAMES: names }) },
     PID,
   );
@@ -15,24 +16,28 @@ describe('sockets from systemd', () => {
     ['2', 'virtxend-ro.socket:virtxend.socket', [true, false]],
     ['2', 'ro:rw', [true, false]],
     ['3', 'a:b-ro:c', [false, true, false]],
-    ['2', 'xlsnapd.socket:xlsnapd.socket', [false, true]],
-    ['2', undefined, [false, true]],
-  ])('%s of them, named %p', (count, names, readOnly) => {
-    expect(sockets(count, names)).toEqual(readOnly.map((value, index) => ({ fd: 3 + index, readOnly: value })));
+    ['2', 'xlsnapd.socket:xlsnapd.socket', [true, false], ['/run/a-ro', '/run/a']],
+    ['2', undefined, [false, true], ['/run/a', '/run/a-ro']],
+    ['1', 'renamed', [true], ['/run/a-ro']],
+    ['2', 'xlsnapd.socket:renamed', [false, true], ['/run/a', '/run/a-ro']],
+  ])('%s of them, named %p', (count, names, readOnly, paths: readonly string[] = []) => {
+    expect(sockets(count, names, paths)).toEqual(readOnly.map((value, index) => ({ fd: 3 + index, readOnly: value })));
   });
 
   test('are refused when which one is read-only cannot be known', () => {
+    const paths = ['/run/a', '/run/b'];
+    expect(() => sockets('2', undefined, paths)).toThrow(/2 sockets from systemd, none of them named as the read-only/);
     expect(() => sockets('3', 'a:b:c')).toThrow(/3 sockets from systemd, none of them named as the read-only one/);
   });
 
   test('that are for another process are none', () => {
-    expect(activatedSockets({ LISTEN_PID: '1', LISTEN_FDS: '2' }, PID)).toEqual([]);
-    expect(activatedSockets({}, PID)).toEqual([]);
+    expect(activatedSockets(() => undefined, { LISTEN_PID: '1', LISTEN_FDS: '2' }, PID)).toEqual([]);
+    expect(activatedSockets(() => undefined, {}, PID)).toEqual([]);
   });
 
   test('are not passed on to programs that are started', () => {
     const env = { LISTEN_PID: `${PID}`, LISTEN_FDS: '1', LISTEN_FDNAMES: 'x', PATH: '/bin' };
-    activatedSockets(env, PID);
+    activatedSockets(() => undefined, env, PID);
     expect(env).toEqual({ PATH: '/bin' });
   });
 });

@@ -31,6 +31,21 @@ test('a connection says who made it', async () => {
   server.close();
 });
 
+test('a socket says its path, and one without a path says none', async () => {
+  const path = join(directory, 'bound');
+  const fdOf = (server: object) => (server as { readonly _handle: { readonly fd: number } })._handle.fd;
+  for (const [address, said] of [
+    [path, path],
+    [`\0xlsnap-path-${process.pid}`, undefined],
+  ] as const) {
+    const server = createServer().listen(address);
+    await once(server, 'listening');
+    expect(system.socketPath(fdOf(server))).toBe(said);
+    server.close();
+  }
+  expect(system.socketPath(-1)).toBeUndefined();
+});
+
 test('a socket that may hold more takes more before its writer waits', async () => {
   const path = join(directory, 'deep');
   const server = createServer({ pauseOnConnect: true }).listen(path);

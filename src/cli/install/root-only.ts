@@ -1,0 +1,61 @@
+/** What a service of root runs must be in the hands of root alone: Node, the package, and every folder on the way to them. */
+
+import type { Stats } from 'node:fs';
+import { lstat, readdir, realpath } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { LibvirtError } from '../../errors.ts';
+import { quoted } from '../command-line/shell-words.ts';
+
+const STICKY = 0o1000;
+const GROUP_MAY_WRITE = 0o020;
+const OTHERS_MAY_WRITE = 0o002;
+
+/** What the daemon reads of its package. */
+const PARTS = ['package.json', 'dist', 'node_modules', 'schemas'] as const;
+
+/** OPERATION_DENIED, naming the first file or folder that somebody else than root can change, and the way out. */
+export async function requireRootOnly(node: string, packageFolder: string): Promise<void> {
+  await requireWay(node);
+  await requireWay(packageFolder);
+  for (const part of PARTS) await requireTree(join(packageFolder, part));
+}
+
+/** The file or folder itself and those above it. In a sticky folder (/tmp) others cannot replace what is root's. */
+async function requireWay(path: string): Promise<void> {
+  requireRoots(path, await lstat(path));
+  for (let child = path; dirname(child) !== child; child = dirname(child)) {
+    const above = await lstat(dirname(child));
+    if (above.uid !== 0 || (above.mode & STICKY) === 0) requireRoots(dirname(child), above);
+  }
+}
+
+async function requireTree(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (!found) return;
+  if (found.isSymbolicLink()) {
+    const target = await realpath(path).catch(() => undefined);
+    if (target !== undefined) await requireWay(target);
+    return;
+  }
+  requireRoots(path, found);
+  if (!found.isDirectory()) return;
+  await Promise.all((await readdir(path)).map((name) => requireTree(join(path, name))));
+}
+
+function requireRoots(path: string, { uid, gid, mode }: Stats): void {
+  const risk = 'whoever can change it would run commands as root';
+  const anew =
+    'install Node and the package where only root can write (npm install --global --prefix /usr/local xlsnap)';
+  if (uid !== 0) throw denied(`'${path}' belongs to user ${uid}: ${risk}; ${anew}`);
+  const open =
+    (mode & OTHERS_MAY_WRITE) !== 0
+      ? 'every user can write to it'
+      : (mode & GROUP_MAY_WRITE) !== 0 && gid !== 0
+        ? `group ${gid} can write to it`
+        : undefined;
+  if (open !== undefined) throw denied(`'${path}': ${open}, and ${risk}; run: chmod go-w ${quoted(path, '')}`);
+}
+
+function denied(text: string): LibvirtError {
+  return new LibvirtError('OPERATION_DENIED', text);
+}
