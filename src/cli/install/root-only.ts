@@ -4,7 +4,7 @@ import type { Stats } from 'node:fs';
 import { lstat, readdir, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LibvirtError } from '../../errors.ts';
-import { quoted } from '../command-line/shell-words.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
 
 const STICKY = 0o1000;
 const GROUP_MAY_WRITE = 0o020;
@@ -53,7 +53,7 @@ function requireRoots(path: string, { uid, gid, mode }: Stats): void {
       : (mode & GROUP_MAY_WRITE) !== 0 && gid !== 0
         ? `group ${gid} can write to it`
         : undefined;
-  if (open !== undefined) throw denied(`'${path}': ${open}, and ${risk}; run: chmod go-w ${quoted(path, '')}`);
+  if (open !== undefined) throw denied(`'${path}': ${open}, and ${risk}; run: ${shellCommand('chmod', 'go-w', path)}`);
 }
 
 function denied(text: string): LibvirtError {
