@@ -5,6 +5,7 @@
 
 import { randomInt } from 'node:crypto';
 import { createConnection, type Socket } from 'node:net';
+import { deadline } from '../disks/deadline.ts';
 import { parseReply, SocketLines } from '../disks/qemu/socket-lines.ts';
 import { LibvirtError } from '../errors.ts';
 import type { DomainDefinition } from '../model/domain.ts';
@@ -120,13 +121,11 @@ async function ask<T>(
   talk: () => Promise<T>,
 ): Promise<T> {
   const late = new Error(`no answer within ${timeoutMs / 1000} seconds`);
-  const timer = setTimeout(() => socket.destroy(late), timeoutMs);
+  using _deadline = deadline(timeoutMs, () => socket.destroy(late));
   try {
     return await talk();
   } catch (error) {
     const text = `${(error as Error).message} (${command} on '${path}'); is qemu-guest-agent running in the guest?`;
     throw new LibvirtError('AGENT_UNRESPONSIVE', text, { cause: error });
-  } finally {
-    clearTimeout(timer);
   }
 }

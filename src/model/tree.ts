@@ -81,8 +81,12 @@ export class SnapshotTree<T extends Named> {
     return this.#childrenOf(name);
   }
 
+  countChildren(name: string): number {
+    return this.#children.get(name)?.size ?? 0;
+  }
+
   hasChildren(name: string): boolean {
-    return (this.#children.get(name)?.size ?? 0) > 0;
+    return this.countChildren(name) > 0;
   }
 
   /** Returns all descendants of a node, or of the root: parents before children. */

@@ -27,6 +27,11 @@ export function listOfSnapshot(snapshots: DomainSnapshots, name: string, flags: 
   return filtered(snapshots, beneath, flags);
 }
 
+/** The number of them, which needs no list if no bit takes any out. */
+export function countOfSnapshot(snapshots: DomainSnapshots, name: string, flags: number): number {
+  return (flags & ~ALL) === 0 ? snapshots.tree.countChildren(name) : listOfSnapshot(snapshots, name, flags).length;
+}
+
 /** The parent, or error 72, by which virsh knows a root. A parent that is only a name is still returned by name. */
 export function parentOf(snapshots: DomainSnapshots, name: string): string {
   const { parent } = snapshots.find(name);

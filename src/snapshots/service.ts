@@ -10,7 +10,7 @@ import { createSnapshot } from './create/create.ts';
 import { deleteSnapshot } from './delete/delete.ts';
 import { DomainSnapshots } from './domain-snapshots.ts';
 import { checkFlags, type DriverFunction } from './flag-rules.ts';
-import { countOfDomain, currentOf, listOfDomain, listOfSnapshot, parentOf } from './list.ts';
+import { countOfDomain, countOfSnapshot, currentOf, listOfDomain, listOfSnapshot, parentOf } from './list.ts';
 import { recover } from './recovery.ts';
 import { redefineSnapshot } from './redefine.ts';
 import { revertToSnapshot } from './revert/revert.ts';
@@ -99,7 +99,8 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   }
 
   async numChildren(snapshot: SnapshotRef, flags: number): Promise<number> {
-    return (await this.#children(snapshot, 'libxlDomainSnapshotNumChildren', flags)).length;
+    const snapshots = await this.#enter(snapshot.domain, 'libxlDomainSnapshotNumChildren', flags);
+    return countOfSnapshot(snapshots, snapshots.find(snapshot.name).name, flags);
   }
 
   async listChildrenNames(snapshot: SnapshotRef, flags: number): Promise<readonly string[]> {

@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const DIST = join(import.meta.dirname, '../../dist');
-const { decodePayload, encodeFrame, STATUS, TYPE } = await import(`${DIST}/rpc/frames.js`);
-const { remoteError } = await import(`${DIST}/rpc/messages.js`);
-export const { PROCEDURES } = await import(`${DIST}/rpc/procedures.js`);
+const { decodePayload, encodeFrame, STATUS, TYPE } = await import(`${DIST}/rpc/wire/frames.js`);
+const { remoteError } = await import(`${DIST}/rpc/wire/messages.js`);
+export const { PROCEDURES } = await import(`${DIST}/rpc/wire/procedures.js`);
 
 const NOBODY = 65_534;
 const START_MS = 20_000;

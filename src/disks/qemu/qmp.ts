@@ -8,6 +8,7 @@ import { access } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtError, throwIfCancelled } from '../../errors.ts';
+import { deadline } from '../deadline.ts';
 import { parseReply, SocketLines } from './socket-lines.ts';
 
 /** How long to wait for the greeting while another client (libxl, xenstat) holds the monitor. */
@@ -65,17 +66,17 @@ export class Qmp implements AsyncDisposable {
 
   /** Waits for other clients: the kernel accepts a second one at once, but QEMU greets it only when the first has left. */
   static async connect(path: string, signal: AbortSignal): Promise<Qmp> {
-    const deadline = Date.now() + GREETING_TIMEOUT_MS;
+    const until = Date.now() + GREETING_TIMEOUT_MS;
     while (true) {
       throwIfCancelled(signal);
       const qmp = new Qmp(path, createConnection({ path }));
       try {
-        await qmp.#greet(deadline, signal);
+        await qmp.#greet(until, signal);
         return qmp;
       } catch (error) {
         await qmp[Symbol.asyncDispose]();
         throwIfCancelled(signal);
-        if ((error as NodeJS.ErrnoException).code === 'EAGAIN' && Date.now() + RETRY_MS < deadline) {
+        if ((error as NodeJS.ErrnoException).code === 'EAGAIN' && Date.now() + RETRY_MS < until) {
           await sleep(RETRY_MS);
           continue;
         }
@@ -93,7 +94,7 @@ export class Qmp implements AsyncDisposable {
   async execute(command: string, args: object, subject: string): Promise<unknown> {
     const id = ++this.#lastId;
     const failure = (text: string) => `${command} of ${subject} failed: ${text}`;
-    const timer = this.#destroyAfter(COMMAND_TIMEOUT_MS, `no reply within ${COMMAND_TIMEOUT_MS / 1000} seconds`);
+    using _deadline = this.#destroyAfter(COMMAND_TIMEOUT_MS, `no reply within ${COMMAND_TIMEOUT_MS / 1000} seconds`);
     let reply: QmpMessage;
     try {
       this.#lines.expectReply();
@@ -103,8 +104,6 @@ export class Qmp implements AsyncDisposable {
     } catch (error) {
       const text = `${(error as Error).message} (device model at '${this.#path}')`;
       throw new QmpReplyLost('OPERATION_FAILED', failure(text), { cause: error });
-    } finally {
-      clearTimeout(timer);
     }
     if (reply.error) throw new LibvirtError('OPERATION_FAILED', failure(reply.error.desc));
     return reply.return;
@@ -115,24 +114,23 @@ export class Qmp implements AsyncDisposable {
     await this.#lines[Symbol.asyncDispose]();
   }
 
-  async #greet(deadline: number, signal: AbortSignal): Promise<void> {
+  async #greet(until: number, signal: AbortSignal): Promise<void> {
     const abort = () => this.#socket.destroy(new Error('cancelled'));
     signal.addEventListener('abort', abort, { once: true });
-    const timer = this.#destroyAfter(
-      deadline - Date.now(),
+    using _deadline = this.#destroyAfter(
+      until - Date.now(),
       `no greeting within ${GREETING_TIMEOUT_MS / 1000} seconds, another client holds the monitor`,
     );
     try {
       while (!(await this.#next()).QMP);
       await this.execute('qmp_capabilities', {}, 'the monitor');
     } finally {
-      clearTimeout(timer);
       signal.removeEventListener('abort', abort);
     }
   }
 
-  #destroyAfter(ms: number, reason: string): NodeJS.Timeout {
-    return setTimeout(() => this.#socket.destroy(new Error(reason)), ms);
+  #destroyAfter(ms: number, reason: string): Disposable {
+    return deadline(ms, () => this.#socket.destroy(new Error(reason)));
   }
 
   async #next(): Promise<QmpMessage> {
