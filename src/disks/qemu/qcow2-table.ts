@@ -3,9 +3,10 @@
  * for that would take most of the time for which a guest is paused (docs/interop/qcow2.txt of QEMU, "Snapshots").
  */
 
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
 import type { ImageSnapshot } from './image-info.ts';
+import { openImage } from './open-image.ts';
 
 /** Offsets in the header: of the offset of the backing image's name (0: none), the number of snapshots, the offset of their table. */
 const HEADER = { bytes: 72, backing: 8, count: 60, table: 64 } as const;
@@ -16,17 +17,18 @@ const ENTRY = {
   ...{ bytes: 40, align: 8 },
   ...{ idLength: 12, nameLength: 14, dateSec: 16, dateNsec: 20, vmClock: 24, vmState: 32, extraLength: 36 },
 } as const;
-/** QCOW_MAX_SNAPSHOTS, QCOW_MAX_SNAPSHOT_EXTRA_DATA: QEMU opens no image that has more. */
-const LIMITS = { snapshots: 65_536, extra: 1024 } as const;
+/** QCOW_MAX_SNAPSHOTS, QCOW_MAX_SNAPSHOT_EXTRA_DATA, QCOW_MAX_SNAPSHOTS_SIZE (bytes): QEMU opens no image that has more. */
+const LIMITS = { snapshots: 65_536, extra: 1024, table: 64 << 20 } as const;
 const SECOND_NS = 1_000_000_000n;
 
 /** True for a file that begins as a qcow2 image of a version that QEMU knows; false for any other, and for none. Rejects for one that cannot be read. */
 export async function isQcow2Image(path: string): Promise<boolean> {
   try {
-    await using file = await open(path, 'r');
+    await using file = await openImage(path);
     return isHeader(await readAt(file, 0, MAGIC.length + 4));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    if (error instanceof LibvirtError) throw error;
     throw systemError(error, `cannot read image '${path}'`);
   }
 }
@@ -40,11 +42,13 @@ export async function readSnapshotTable(path: string, failure: string): Promise<
     const count = header.readUInt32BE(HEADER.count);
     if (count > LIMITS.snapshots) throw damaged(`it claims to have ${count} internal snapshots`);
     const snapshots: ImageSnapshot[] = [];
-    let at = Number(header.readBigUInt64BE(HEADER.table));
+    const start = Number(header.readBigUInt64BE(HEADER.table));
+    let at = start;
     for (let n = 0; n < count; n += 1) {
       const { snapshot, end } = await readEntry(file, at);
       snapshots.push(snapshot);
       at = end;
+      if (at - start > LIMITS.table) throw damaged('its table of internal snapshots is too big');
     }
     return snapshots;
   });
@@ -63,7 +67,7 @@ async function reading<T>(
   read: (file: FileHandle, header: Buffer) => Promise<T>,
 ): Promise<T> {
   try {
-    await using file = await open(path, 'r');
+    await using file = await openImage(path);
     const header = await readAt(file, 0, HEADER.bytes);
     if (!isHeader(header)) throw damaged('Image is not in qcow2 format');
     return await read(file, header);

@@ -61,6 +61,29 @@ describe('refused, with the reason', () => {
     await run('qemu-img', ['snapshot', '-c', 's1', path]);
   });
 
+  test('a table that is larger than QEMU takes, before it is read to its end', async () => {
+    const entry = Buffer.alloc(40 + 131_064, 'x');
+    entry.fill(0, 0, 40);
+    entry.writeUInt16BE(65_532, 12);
+    entry.writeUInt16BE(65_532, 14);
+    await using file = await open(path, 'r+');
+    const table = 1 << 20;
+    for (let n = 0; n < 600; n += 1) await file.write(entry, 0, entry.length, table + n * entry.length);
+    const header = Buffer.alloc(12);
+    header.writeUInt32BE(60_000, 0);
+    header.writeBigUInt64BE(BigInt(table), 4);
+    await file.write(header, 0, header.length, 60);
+    await expect(read()).rejects.toThrow('cannot read it: its table of internal snapshots is too big');
+  });
+
+  test('a pipe in the place of an image, at once', async () => {
+    const pipe = join(folder.path, 'pipe');
+    await run('mkfifo', [pipe]);
+    await expect(readSnapshotTable(pipe, 'cannot read it')).rejects.toThrow(
+      `cannot read it: '${pipe}' is neither a regular file nor a block device`,
+    );
+  });
+
   test('a file that is not there', async () => {
     await expect(readSnapshotTable(join(folder.path, 'none'), 'cannot read it')).rejects.toThrow(
       'cannot read it: No such file or directory',
