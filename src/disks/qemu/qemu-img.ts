@@ -2,20 +2,34 @@
 
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { Program } from '../program.ts';
+import { openImage } from './open-image.ts';
 
 export const QEMU_IMG: Program = { name: 'qemu-img', debianPackage: 'qemu-utils' };
 
-/** The format is stated, never probed: what a guest writes into a raw disk must not be read as an image header. */
+/** QEMU's drivers of image formats. Its others, such as `nbd`, would read something else than the file that is named. */
+const FORMATS: ReadonlySet<string> = new Set(
+  'bochs cloop dmg luks parallels qcow qcow2 qed raw vdi vhdx vmdk vpc'.split(' '),
+);
+
+/**
+ * The format is stated, never probed: what a guest writes into a raw disk must not be read as an image header. An overlay's
+ * header names its base's format, with any text: what is no format is refused (CONFIG_UNSUPPORTED).
+ */
 export function imageOptions(image: DiskImage, prefix = ''): string {
+  if (!FORMATS.has(image.format)) {
+    const text = `${JSON.stringify(image.format)}, the format of image '${image.path}', is not one that QEMU has`;
+    throw new LibvirtError('CONFIG_UNSUPPORTED', text);
+  }
   return `${prefix}driver=${image.format},${prefix}file.filename=${image.path.replaceAll(',', ',,')}`;
 }
 
 /** The file's contents are on stable storage when it returns, and so is its name. */
 export async function syncFile(path: string): Promise<void> {
-  for (const each of [path, dirname(path)]) {
-    await using file = await open(each, 'r');
-    await file.sync();
-  }
+  await using file = await openImage(path);
+  await file.sync();
+  await using folder = await open(dirname(path), 'r');
+  await folder.sync();
 }

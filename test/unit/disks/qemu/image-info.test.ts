@@ -138,3 +138,14 @@ describe('contents', () => {
     }
   });
 });
+
+test.each(['nbd,path=/tmp/s', 'raw,offset=512', 'nbd', 'a\nb'])(
+  'a format %j is refused before QEMU sees it',
+  async (format) => {
+    const info = async () => await imageInfo({ path: '/nonexistent/image', format });
+    await expect(info()).rejects.toMatchObject({
+      code: 'CONFIG_UNSUPPORTED',
+      detail: expect.stringContaining(`${JSON.stringify(format)}, the format of image '/nonexistent/image'`),
+    });
+  },
+);
