@@ -13,6 +13,7 @@ if (!process.argv.includes('--no-setup')) {
 const {
   Client,
   PROCEDURES: P,
+  startAttack,
   startForwarder,
   startLibvirtd,
   startXlsnapd,
@@ -27,6 +28,8 @@ const CLIENTS = 100;
 const UPLOAD_MIB = 256;
 const UPLOADS = 5;
 const REDEFINE = 1;
+const ATTACKERS = 10;
+const ATTACKED_CALLS = 300;
 
 const rows = [];
 const home = mkdtempSync(join(tmpdir(), 'xlsnap-bench-'));
@@ -159,6 +162,29 @@ try {
   ]) {
     const [their, our] = await latencies([direct, through], procedure, args);
     row(`${name}, median`, micros(at(their, 0.5)), micros(at(our, 0.5)), at(our, 0.5) / at(their, 0.5), 0.5);
+  }
+
+  // The same attack on each by itself; what another client then waits for a call.
+  const attacked = async (socket, client) => {
+    const attack = await startAttack(socket, ATTACKERS, domain.uuid, 's0');
+    const frame = client.encode(P.DOMAIN_SNAPSHOT_NUM, { domain, flags: 0 });
+    const times = [];
+    for (let n = 0; n < ATTACKED_CALLS; n += 1) {
+      const start = process.hrtime.bigint();
+      await client.send(frame);
+      times.push(Number(process.hrtime.bigint() - start) / 1_000);
+    }
+    await attack.stop();
+    return times.sort((a, b) => a - b);
+  };
+  const underAttack = [await attacked(libvirtd.socket, direct), await attacked(`${daemon.socket}-ro`, through)];
+  for (const [what, share, limit] of [
+    ['median', 0.5, 20_000],
+    ['worst', 1, 100_000],
+  ]) {
+    const [theirs, ours] = underAttack.map((sorted) => at(sorted, share));
+    // Not a ratio: the limit is 20 ms in the median, 100 ms at worst.
+    row(`${ATTACKERS} pipelining clients, another's call, ${what}`, micros(theirs), micros(ours), ours / limit, 1);
   }
 
   const folder = join(home, 'many/snapshot/test');

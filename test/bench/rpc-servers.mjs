@@ -29,6 +29,15 @@ function stopper(child) {
   };
 }
 
+/** Read-only clients that pipeline calls, in a process of their own. */
+export async function startAttack(path, clients, uuid, snapshot) {
+  const script = join(import.meta.dirname, 'pipelining-clients.mjs');
+  const args = [script, path, 'test:///default', `${clients}`, uuid, snapshot];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(child.stdout, 'data');
+  return { stop: stopper(child) };
+}
+
 /** libvirtd as nobody (root's would take the system's folders), with the test driver and pools of its own. */
 export async function startLibvirtd(home) {
   const folders = ['sock', 'home', 'run', 'cache', 'data', 'config'].map((name) => join(home, name));
