@@ -151,7 +151,7 @@ test('an image with damaged tables', async () => {
   await expectFinding(
     ['off'],
     `image '${join(files, 'base')}' has`,
-    `copy '${join(files, 'base')}' away, and run qemu-img`,
+    `copy '${join(files, 'base')}' away, then run: qemu-img`,
   );
 });
 

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { snapshotsIn } from '../support/disks/images.ts';
+import { contentsOf } from '../support/folder.ts';
 
 const run = promisify(execFile);
 
@@ -139,7 +140,7 @@ describe('a domain that is shut off', () => {
     expect(await host.refused('domrename', 'test', 'test')).toContain("Can't rename domain to itself");
     await host.ok('domrename', 'test', 'other');
     expect(await host.ok('snapshot-list', 'other', '--name')).toBe('s1');
-    expect(await readdir(join(host.home, 'snapshot'))).toEqual(['other']);
+    expect(await contentsOf(join(host.home, 'snapshot'))).toEqual(['other']);
     await host.ok('snapshot-revert', 'other', 's1');
     expect(await host.ok('list', '--all', '--name')).toBe('other');
     await host.ok('snapshot-delete', 'other', 's1');

@@ -1,11 +1,12 @@
 /** Metadata goes out and comes back in whole, through the real virsh, on both hosts: what backup tools and snapshot-edit live on. */
 
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { contentsOf } from '../support/folder.ts';
 import { newImage } from '../support/hosts/embedded.ts';
 
 const UUID = '11111111-2222-3333-4444-777777777777';
@@ -108,7 +109,7 @@ describe.each([
       await xlsnapd.ok('snapshot-current', 'd', '--name'),
     ];
     await xlsnapd.ok('snapshot-delete', 'd', 'off', '--children', '--metadata');
-    expect(await readdir(join(home, 'snapshot'))).toEqual([]);
+    expect(await contentsOf(join(home, 'snapshot'))).toEqual([]);
 
     for (const [name, document] of dumps) await redefine(document, ...(name === current ? ['--current'] : []));
     expect(await xlsnapd.ok('snapshot-list', 'd', '--tree')).toBe(tree);

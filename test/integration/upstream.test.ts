@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { contentsOf } from '../support/folder.ts';
 import { virsh } from '../support/virsh.ts';
 
 const UUID = '11111111-2222-3333-4444-777777777777';
@@ -68,7 +69,7 @@ test('a running domain is snapshot, reverted to, and its snapshot deleted', asyn
   expect(await daemon.ok('snapshot-revert', 'one', 's1')).toBe('Domain snapshot s1 reverted');
   expect(await daemon.ok('domstate', 'one', '--reason')).toBe('running (from snapshot)');
   expect(await daemon.ok('snapshot-delete', 'one', 's1')).toBe('Domain snapshot s1 deleted');
-  expect(await readdir(join(home, 'memory'))).toEqual([]);
+  expect(await contentsOf(join(home, 'memory'))).toEqual([]);
   expect(await daemon.ok('snapshot-list', 'one', '--name')).toBe('');
 });
 
