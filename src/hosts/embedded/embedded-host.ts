@@ -21,7 +21,7 @@ import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } 
 import type { Host, Job, LifecycleEvents, SavedMemory } from '../../snapshots/ports.ts';
 import { withDiskImages } from '../../xml/domain/definition.ts';
 import { freezeGuest } from '../guest-agent.ts';
-import { checkImageOwner } from '../image-owner.ts';
+import { checkSavedDefinition } from '../saved-definition.ts';
 import { defaultDefinition } from './definitions.ts';
 import { TestDomainApi } from './domain-api.ts';
 import { TestDomains } from './domains.ts';
@@ -117,8 +117,8 @@ export class TestHost implements Host, AsyncDisposable {
     return await freezeGuest(this.#domains.find(ref).liveDefinition);
   }
 
-  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory): Promise<void> {
-    await readSaved(ref, path);
+  async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: DomainDefinition): Promise<void> {
+    await readSaved(ref, path, definition);
     await checkTie(path, name, disks);
   }
 
@@ -141,7 +141,7 @@ export class TestHost implements Host, AsyncDisposable {
   ): Promise<void> {
     const domain = this.#domains.find(ref);
     await domain.exclusive(async () => {
-      const ram = await readSaved(ref, memoryPath);
+      const ram = await readSaved(ref, memoryPath, definition);
       const reason = paused ? REASONS.paused.fromSnapshot : REASONS.running.fromSnapshot;
       await this.#domains.start(domain, { definition, ram, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
       this.#domains.emit(domain, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
@@ -201,9 +201,9 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-/** The RAM in a memory image of this domain. */
-async function readSaved(ref: DomainRef, path: string): Promise<Buffer> {
+/** The RAM in a memory image of this domain, whose guest can go on with `definition`. */
+async function readSaved(ref: DomainRef, path: string, definition: DomainDefinition): Promise<Buffer> {
   const { domainXml, streamOffset } = await readMemoryImage(path);
-  checkImageOwner(ref, domainXml);
+  checkSavedDefinition(ref, { path, xml: domainXml }, definition);
   return await readMemoryStream(path, streamOffset);
 }

@@ -14,7 +14,8 @@ import { type Domain, type DomainDefinition, isActive } from '../../model/domain
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { Phase } from '../../model/phases.ts';
-import type { Interruption, Job, SavedMemory } from '../../snapshots/ports.ts';
+import type { Interruption, Job, LiveDisks, SavedMemory } from '../../snapshots/ports.ts';
+import { withDiskImages } from '../../xml/domain/definition.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import type { DeathWatch } from './death-watch.ts';
@@ -38,6 +39,8 @@ interface BesideLibvirtOptions {
   readonly upstream: Upstream;
   readonly libxl: LibxlSnapshots;
   readonly deathWatch: DeathWatch;
+  /** Overlays that domains use and that libvirtd does not know. */
+  readonly liveDisks: LiveDisks;
   readonly savedDomains: SavedDomains;
 }
 
@@ -48,12 +51,14 @@ export class BesideLibvirt implements Mechanism {
   readonly #upstream: Upstream;
   readonly #libxl: LibxlSnapshots;
   readonly #deathWatch: DeathWatch;
+  readonly #liveDisks: LiveDisks;
   readonly #savedDomains: SavedDomains;
 
-  constructor({ upstream, libxl, deathWatch, savedDomains }: BesideLibvirtOptions) {
+  constructor({ upstream, libxl, deathWatch, liveDisks, savedDomains }: BesideLibvirtOptions) {
     this.#upstream = upstream;
     this.#libxl = libxl;
     this.#deathWatch = deathWatch;
+    this.#liveDisks = liveDisks;
     this.#savedDomains = savedDomains;
   }
 
@@ -64,7 +69,9 @@ export class BesideLibvirt implements Mechanism {
   }
 
   async save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
-    const domainXml = writeElement((await domainDefinition(this.#upstream, domain, 'live')).element);
+    // The images that the guest runs on: without xlsnap, too, a restore must not write to the bases of its overlays.
+    const known = await domainDefinition(this.#upstream, domain, 'live');
+    const domainXml = writeElement(withDiskImages(known, this.#liveDisks.of(domain.ref)).element);
     await checkSameDomain(this.#upstream, domain.ref);
     let suspended = false;
     const phase = async (phase: SavePhase): Promise<void> => {

@@ -62,7 +62,13 @@ export async function openLibvirtHost(options: OpenLibvirtHostOptions): Promise<
   const launcher = new Launcher(upstream, events);
   const savedDomains = new SavedDomains({ ...options, launcher });
   const mechanism = libxl
-    ? new BesideLibvirt({ upstream, libxl, savedDomains, deathWatch: new DeathWatch({ upstream, events, log }) })
+    ? new BesideLibvirt({
+        upstream,
+        libxl,
+        liveDisks,
+        savedDomains,
+        deathWatch: new DeathWatch({ upstream, events, log }),
+      })
     : new ThroughLibvirt({ ...options, driver: await upstream.getType(), launcher, departures, savedDomains });
   return new LibvirtHost({ upstream, events, launcher, departures, mechanism, liveDisks });
 }

@@ -7,14 +7,21 @@ import { parseDomain } from '../../xml/domain/domain.ts';
 import { inactiveFormat } from '../../xml/domain/formats.ts';
 import type { Upstream } from './upstream.ts';
 
-/** `live` as the domain runs now, `persistent` as it would start next; with passwords. */
+/** virConnectGetType of the driver that completes a running guest's CPU, and saves it by what the CPU was before. */
+const QEMU = 'QEMU';
+
+/**
+ * `live` as the domain runs now, `persistent` as it would start next; with passwords. In the qemu driver's form for saved
+ * images and snapshots (VIR_DOMAIN_XML_MIGRATABLE): it takes no other one back.
+ */
 export async function domainDefinition(
   upstream: Upstream,
   domain: Domain,
   which: 'live' | 'persistent',
 ): Promise<DomainDefinition> {
   if (which === 'live' && isActive(domain)) {
-    return definitionOf(inactiveFormat(parseDomain(await upstream.getXMLDesc(domain.ref, XML.SECURE))));
+    const flags = XML.SECURE | ((await upstream.getType()) === QEMU ? XML.MIGRATABLE : 0);
+    return definitionOf(inactiveFormat(parseDomain(await upstream.getXMLDesc(domain.ref, flags))));
   }
   return parseDefinition(await upstream.getXMLDesc(domain.ref, XML.SECURE | XML.INACTIVE));
 }

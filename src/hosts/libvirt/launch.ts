@@ -29,18 +29,18 @@ export class Launcher {
   }
 
   /**
-   * From a memory image, under the name and with the disks of `definition`, which is the image's own where none is given.
-   * Without `paused` as the image says it was, where the driver's images do.
+   * From a memory image, with `definition` in place of the image's own. Without `paused` as the image says it was, if the
+   * driver's images do.
    */
   async restore(
     { uuid }: DomainRef,
     memoryPath: string,
-    { paused, definition }: { readonly paused?: boolean; readonly definition?: DomainDefinition },
+    { paused, definition }: { readonly paused?: boolean; readonly definition: DomainDefinition },
   ): Promise<DomainRef> {
     using _hidden = hideEvents(this.#events, uuid, RESTORE_CAUSES);
     const restore = (): Promise<void> =>
       withFlag(paused ? SAVE_PAUSED : 0, (flags) => this.#upstream.restoreFlags(memoryPath, flags));
-    await (definition ? restoredAs(this.#upstream, memoryPath, definition, restore) : restore());
+    await restoredAs(this.#upstream, memoryPath, definition, restore);
     return await this.#settle(uuid, paused);
   }
 

@@ -10,8 +10,10 @@ import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { Phase } from '../../model/phases.ts';
 import type { Interruption, LifecycleEvents } from '../../snapshots/ports.ts';
+import { checkImageOwner } from '../saved-definition.ts';
 import { domainDefinition } from './definition.ts';
 import type { Launcher } from './launch.ts';
+import { imageDefinition, withNameAndImages } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 
 /** Phases of a create in which the domain may be away, and its memory image all there is of it. */
@@ -46,8 +48,12 @@ export class SavedDomains {
     const path = operation === 'create' && memoryPath !== undefined ? memoryPath : scratch;
     const away = path === scratch || AWAY.has(phase);
     if (away && !isActive(domain) && (await imageExists(path))) {
-      const definition = domain.persistent && (await domainDefinition(upstream, domain, 'persistent'));
-      const back = await launcher.restore(domain.ref, path, definition ? { definition } : {});
+      const { xml } = await imageDefinition(upstream, path);
+      const saved = checkImageOwner(domain.ref, { path, xml });
+      const definition = domain.persistent
+        ? withNameAndImages(saved, await domainDefinition(upstream, domain, 'persistent'))
+        : saved;
+      const back = await launcher.restore(domain.ref, path, { definition });
       events.emit(back, LIFECYCLE.STARTED_RESTORED);
     }
     await rm(scratch, { force: true });

@@ -1,12 +1,12 @@
-/** The definition in a saved image: whose memory it holds, and another one for the time of a restore. */
+/** The definition in a saved image, and the one that takes its place for the time of a restore. */
 
 import { isLibvirtError } from '../../errors.ts';
 import { checkLibxlStream, checkRoomFor, readMemoryImage, rewriteDomainXml } from '../../memory/image-file.ts';
 import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
-import { parseDefinition, renamed, withDiskImages } from '../../xml/domain/definition.ts';
+import { renamed, withDiskImages } from '../../xml/domain/definition.ts';
 import { domainName } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
-import { checkImageOwner } from '../image-owner.ts';
+import { checkSavedDefinition } from '../saved-definition.ts';
 import { SAVE_IMAGE_SECURE, type Upstream } from './upstream.ts';
 
 /** Who reads and changes the definition in an image: libvirtd where its driver can, else we, for libxl's cannot. */
@@ -17,7 +17,7 @@ export interface ImageDefinition {
   check(xml: string): Promise<void>;
 }
 
-/** Refuses an image that is not this domain's, that is damaged, or that the new definition does not fit into. */
+/** Refuses an image that is not this domain's, that is damaged, or whose guest cannot go on with `definition`. Reads only. */
 export async function checkSavedImage(
   upstream: Upstream,
   ref: DomainRef,
@@ -25,11 +25,14 @@ export async function checkSavedImage(
   definition: DomainDefinition,
 ): Promise<void> {
   const image = await imageDefinition(upstream, path);
-  const own = checkImageOwner(ref, image.xml);
-  await image.check(writeElement(changed(own, definition).element));
+  checkSavedDefinition(ref, { path, xml: image.xml }, definition);
+  await image.check(writeElement(definition.element));
 }
 
-/** Restores with the name and the disks of `definition`. Afterwards, well or badly, the image is what it was. */
+/**
+ * Restores with `definition`: libvirtd starts what the image says, so nothing of the image's own definition may be left
+ * in it. Afterwards, well or badly, the image is what it was.
+ */
 export async function restoredAs(
   upstream: Upstream,
   path: string,
@@ -37,13 +40,12 @@ export async function restoredAs(
   restore: () => Promise<void>,
 ): Promise<void> {
   const image = await imageDefinition(upstream, path);
-  const own = parseDefinition(image.xml);
-  const wanted = changed(own, definition);
-  if (wanted === own) {
+  const wanted = writeElement(definition.element);
+  if (wanted === image.xml) {
     await restore();
     return;
   }
-  await image.write(writeElement(wanted.element));
+  await image.write(wanted);
   try {
     await restore();
   } finally {
@@ -51,14 +53,10 @@ export async function restoredAs(
   }
 }
 
-/** `own` with the name and the images of `definition`; itself where it has them already. */
-export function changed(own: DomainDefinition, definition: DomainDefinition): DomainDefinition {
-  const moved = [...definition.images].filter(
-    ([disk, { path }]) => own.images.has(disk) && own.images.get(disk)?.path !== path,
-  );
-  const name = domainName(definition.element);
-  const named = domainName(own.element) === name ? own : renamed(own, name);
-  return moved.length === 0 ? named : withDiskImages(named, new Map(moved));
+/** Of a domain that was saved and is to come back: `saved` under the name that it has now, on the images it has now. */
+export function withNameAndImages(saved: DomainDefinition, { element, images }: DomainDefinition): DomainDefinition {
+  const known = [...images].filter(([disk]) => saved.images.has(disk));
+  return withDiskImages(renamed(saved, domainName(element)), new Map(known));
 }
 
 export async function imageDefinition(upstream: Upstream, path: string): Promise<ImageDefinition> {

@@ -16,6 +16,9 @@ const initialMemory: Read = (domain) => {
   return String(added.reduce((rest, size) => rest - size, domainMemoryKib(domain)));
 };
 
+/** The only fact of a running guest that changes by itself (VIR_DOMAIN_DEF_ABI_CHECK_SKIP_VOLATILE). */
+export const BALLOON: Fact = ['Target domain current memory %t does not match source %s', kib('currentMemory', memory)];
+
 const MACHINE: readonly Check[] = [
   ['Target domain virt type %t does not match source %s', at('@type')],
   ['Target domain uuid %t does not match source %s', domainUuid],
@@ -23,7 +26,7 @@ const MACHINE: readonly Check[] = [
   ['Target domain genid %t does not match source %s', at('genid')],
   ["Target domain name '%t' does not match source '%s'", at('name')],
   ['Target domain max memory %t does not match source %s', initialMemory],
-  ['Target domain current memory %t does not match source %s', kib('currentMemory', memory)],
+  BALLOON,
   ["Target maximum memory size '%t' doesn't match source '%s'", kib('maxMemory')],
   ["Target domain memory slots count '%t' doesn't match source '%s'", at('maxMemory/@slots', '0')],
   numaFacts,

@@ -71,6 +71,8 @@ export class RecordedUpstream implements Upstream {
   /** Whether its driver can read saved images; they are the guest's then. */
   readsImages = true;
   managedSave = false;
+  /** What happens to a saved image while the guest is restored from it. */
+  restoring: (path: string) => Promise<void> = async () => {};
   /** So many answers say that a job is under way, and then the domain is this. */
   busy = 0;
   refAfterJob: DomainRef | undefined = GUEST;
@@ -143,6 +145,7 @@ export class RecordedUpstream implements Upstream {
 
   async restoreFlags(from: string, flags: number): Promise<void> {
     this.#enter('restoreFlags', from, flags);
+    await this.restoring(from);
   }
 
   async saveImageGetXMLDesc(): Promise<string> {

@@ -116,8 +116,8 @@ describe('saving and restoring', () => {
 
     told.length = 0;
     await images.check('s1', disks, new Set(disks.flatMap(({ disk: { pdev_path } }) => pdev_path ?? [])));
-    await host.checkRestore(before, imageOf(args));
     const definition = await host.definition(before, 'live');
+    await host.checkRestore(before, imageOf(args), definition);
     await host.destroy(before);
     await images.apply('s1', disks);
     await host.restore(before, args.memory_path, { paused: true, definition });
@@ -181,7 +181,7 @@ describe('saving and restoring', () => {
     const none = await host.lookup(ref);
     const memory_path = join(folder, 'none.save');
     await host.save(none, 's1', { memory_path }, quietJob());
-    await host.checkRestore(none, { path: memory_path, name: 's1', disks: [] });
+    await host.checkRestore(none, { path: memory_path, name: 's1', disks: [] }, await host.definition(none, 'live'));
     const missing = { memory_path, disks: [disk('xvda', '/nonexistent.qcow2')] };
     await expect(host.checkSave(none, missing)).rejects.toMatchObject({
       code: 'CONFIG_UNSUPPORTED',
@@ -267,8 +267,9 @@ describe('a memory image that cannot be restored is refused while the old guest 
     const domain = await embedded.domain('two');
     await host.save(domain, 's1', { memory_path: args.memory_path }, quietJob());
     await writeFile(args.memory_path, change(await readFile(args.memory_path)));
-    await expect(host.checkRestore(domain, imageOf(args))).rejects.toMatchObject({ name: 'LibvirtError' });
-    const text = await host.checkRestore(domain, imageOf(args)).catch((error: Error) => error.message);
+    const check = host.checkRestore(domain, imageOf(args), await host.definition(domain, 'live'));
+    await expect(check).rejects.toMatchObject({ name: 'LibvirtError' });
+    const text = await check.catch((error: Error) => error.message);
     expect(text).toContain(args.memory_path);
     expect((await embedded.domain('two')).state).toBe('running');
     return text;
@@ -306,7 +307,8 @@ describe('a memory image that cannot be restored is refused while the old guest 
     await using embedded = await twoDisks();
     const { host, args } = embedded;
     await host.save(await embedded.domain('two'), 's1', args, quietJob());
-    await expect(host.checkRestore(await embedded.domain('test'), imageOf(args))).rejects.toThrow(
+    const other = await embedded.domain('test');
+    await expect(host.checkRestore(other, imageOf(args), await host.definition(other, 'live'))).rejects.toThrow(
       /^operation failed: cannot restore domain 'test' uuid 6695.* which belongs to domain 'two' uuid 1111/,
     );
   });

@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -9,7 +9,8 @@ import { BesideLibvirt, type LibxlSnapshots } from '../../../../src/hosts/libvir
 import { DeathWatch } from '../../../../src/hosts/libvirt/death-watch.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
 import { SavedDomains } from '../../../../src/hosts/libvirt/saved-domains.ts';
-import { encodeMemoryImageHeader } from '../../../../src/memory/image-file.ts';
+import { encodeMemoryImageHeader, readMemoryImage } from '../../../../src/memory/image-file.ts';
+import type { DiskImage } from '../../../../src/model/disk-image.ts';
 import type { Domain, DomainState } from '../../../../src/model/domain.ts';
 import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../../../src/model/libxl.ts';
 import type { Phase } from '../../../../src/model/phases.ts';
@@ -20,6 +21,7 @@ import {
   DEFINITION,
   GUEST,
   LIVE_XML,
+  NO_LIVE_DISKS,
   REARMED,
   Record,
   RecordedEvents,
@@ -28,6 +30,8 @@ import {
 } from '../../../support/hosts/recorded-upstream.ts';
 import { refusal } from '../../../support/refusal.ts';
 
+const DISK = `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/d/q.qcow2'/>
+  <target dev='xvda' bus='xen'/></disk>`;
 const ARGS: LibxlDomainSnapshotArgs = { memory: true, memory_path: '/m/s1.save' };
 const RESULT: LibxlDomainSnapshot = { name: 's1', memory: true, memory_path: '/m/s1.save', memory_bytes: 100 };
 /** Ident, version, options; something; the END record. */
@@ -37,10 +41,13 @@ let record: Record;
 let upstream: RecordedUpstream;
 let directory: string;
 let daemon: StorageDaemon | undefined;
+/** Images that libvirtd does not know, by disk. */
+let overlays: ReadonlyMap<string, DiskImage>;
 
 beforeEach(async () => {
   record = new Record();
   upstream = new RecordedUpstream(record);
+  overlays = new Map();
   directory = await mkdtemp(join(tmpdir(), 'xls-'));
 });
 
@@ -88,7 +95,13 @@ function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): Bes
   };
   const launcher = new Launcher(upstream, events);
   const savedDomains = new SavedDomains({ upstream, events, launcher, scratchDir: directory });
-  return new BesideLibvirt({ upstream, libxl, deathWatch, savedDomains });
+  return new BesideLibvirt({
+    upstream,
+    libxl,
+    deathWatch,
+    liveDisks: { ...NO_LIVE_DISKS, of: () => overlays },
+    savedDomains,
+  });
 }
 
 function job(): Job & { readonly reported: JobProgress[] } {
@@ -135,6 +148,19 @@ describe('save', () => {
     };
     await mechanism(save).save(RUNNING, 's1', ARGS, recorded);
     expect(given).toEqual([5, 's1', ARGS, recorded.signal]);
+  });
+
+  test('case B: the image names the overlay that the guest runs on, which libvirtd does not know', async () => {
+    upstream.xml = LIVE_XML.replace('<devices>', `<devices>${DISK}`);
+    overlays = new Map([['xvda', { path: '/d/q.e1', format: 'qcow2' }]]);
+    const headers: string[] = [];
+    const save: Save = async (_domid, _name, _args, { domainXml }) => {
+      headers.push(domainXml);
+      return RESULT;
+    };
+    await mechanism(save).save(RUNNING, 's1', ARGS, job());
+    expect(headers).toEqual([expect.stringContaining(`<source file='/d/q.e1'/>`)]);
+    expect(headers.join()).not.toContain('q.qcow2');
   });
 
   test('re-arms libvirtd after a failure, too, since the guest may have been suspended before it', async () => {
@@ -294,6 +320,56 @@ describe('checkRestore', () => {
     const error = await refusal(mechanism().checkRestore(RUNNING, saved(await imageOf(xml, stream)), DEFINITION));
     expect(error.fields.code).toBe(9);
     expect(error.message).toContain(text);
+  });
+
+  test.each([
+    [
+      'a disk more',
+      LIVE_XML.replace('<devices>', `<devices>${DISK}`),
+      'Target domain disk count 0 does not match source 1',
+    ],
+    [
+      'a host device',
+      LIVE_XML.replace('<devices>', `<devices><hostdev mode='subsystem' type='pci'/>`),
+      'host device count',
+    ],
+    ['more memory', LIVE_XML.replace('65536', '131072'), 'Target domain max memory 65536 does not match source 131072'],
+    ['another machine', LIVE_XML.replace('linux', 'hvm'), 'OS type'],
+  ])('refuses one whose definition has %s: in libvirt’s words', async (_what, xml, text) => {
+    const image = await imageOf(xml, STREAM);
+    const error = await refusal(mechanism().checkRestore(RUNNING, saved(image), DEFINITION));
+    expect(error.fields.code).toBe(67);
+    expect(error.message).toContain(text);
+    expect(error.message).toContain(`memory image '${image}' was saved with another definition than the snapshot has`);
+  });
+
+  test('accepts one whose balloon was elsewhere when it was saved', async () => {
+    const xml = LIVE_XML.replace('<os>', `<currentMemory unit='KiB'>1024</currentMemory><os>`);
+    await expect(
+      mechanism().checkRestore(RUNNING, saved(await imageOf(xml, STREAM)), DEFINITION),
+    ).resolves.toBeUndefined();
+  });
+
+  test('nothing of the image’s own definition is in it when libvirtd reads it; afterwards it is what it was', async () => {
+    const evil = LIVE_XML.replace('<devices>', `<devices><emulator>/home/bob/run-me</emulator>`)
+      .replace('</os>', '<kernel>/home/bob/kernel</kernel></os>')
+      .replace(`<domain type='xen'`, `<domain type='xen' xmlns:xen='http://libvirt.org/schemas/domain/xen/1.0'`)
+      .replace('</domain>', `<xen:commandline><xen:arg value='evil'/></xen:commandline></domain>`);
+    const image = await imageOf(`${evil}\0<domain><name>second</name></domain>`, STREAM);
+    const before = await readFile(image);
+    await mechanism().checkRestore(RUNNING, saved(image), DEFINITION);
+    const started: Buffer[] = [];
+    upstream.restoring = async (path) => void started.push(await readFile(path));
+    await new Launcher(upstream, new RecordedEvents(record)).restore(GUEST, image, {
+      paused: false,
+      definition: DEFINITION,
+    });
+    expect(started).toHaveLength(1);
+    expect(started[0]?.includes('bob')).toBe(false);
+    expect(started[0]?.includes('second')).toBe(false);
+    expect(started[0]?.includes('evil')).toBe(false);
+    expect((await readMemoryImage(image)).domainXml).toBe(evil);
+    expect((await readFile(image)).length).toBe(before.length);
   });
 
   test('refuses a missing one, naming it', async () => {
