@@ -254,6 +254,19 @@ describe('over the test driver', () => {
       );
     });
 
+    test('that was edited brings nothing but RAM into the domain', async () => {
+      const domain = await guest('define');
+      await host.save(domain, 's1', args(), job());
+      const edited = join(libvirtd.directory, 'edited.xml');
+      const evil = `<interface type='ethernet'><script path='/home/bob/run'/></interface></devices>`;
+      const xml = (await run('save-image-dumpxml', memory)).replace('</devices>', evil);
+      await writeFile(edited, xml.replace('</os>', '<kernel>/home/bob/kernel</kernel></os>'));
+      await run('save-image-define', memory, edited);
+      expect(await run('save-image-dumpxml', memory)).toContain('bob');
+      await revert(false);
+      expect(await run('dumpxml', 'g')).not.toContain('bob');
+    });
+
     test('that is missing or damaged is refused', async () => {
       const domain = await guest('define');
       expect((await refusal(host.checkRestore(domain, saved(), await definition()))).message).toContain(memory);

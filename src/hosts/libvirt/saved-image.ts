@@ -6,15 +6,18 @@ import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
 import { renamed, withDiskImages } from '../../xml/domain/definition.ts';
 import { domainName } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
-import { checkSavedDefinition } from '../saved-definition.ts';
+import { checkImageOwner, checkSavedDefinition } from '../saved-definition.ts';
 import { SAVE_IMAGE_SECURE, type Upstream } from './upstream.ts';
 
-/** Who reads and changes the definition in an image: libvirtd where its driver can, else we, for libxl's cannot. */
-export interface ImageDefinition {
+/** Who reads and changes the definition in an image: libvirtd if its driver can, else we do (libxl's driver cannot). */
+interface ImageDefinition {
   readonly xml: string;
   write(xml: string): Promise<void>;
-  /** Refuses what `write` and the restore would refuse. Reads only. */
-  check(xml: string): Promise<void>;
+  /**
+   * Refuses an image whose guest would notice that it goes on with the definition, and what `write` would refuse. The image
+   * is afterwards what it was.
+   */
+  check(ref: DomainRef, definition: DomainDefinition): Promise<void>;
 }
 
 /** Refuses an image that is not this domain's, that is damaged, or whose guest cannot go on with `definition`. Reads only. */
@@ -25,8 +28,8 @@ export async function checkSavedImage(
   definition: DomainDefinition,
 ): Promise<void> {
   const image = await imageDefinition(upstream, path);
-  checkSavedDefinition(ref, { path, xml: image.xml }, definition);
-  await image.check(writeElement(definition.element));
+  checkImageOwner(ref, { path, xml: image.xml });
+  await image.check(ref, definition);
 }
 
 /**
@@ -62,15 +65,22 @@ export function withNameAndImages(saved: DomainDefinition, { element, images }: 
 export async function imageDefinition(upstream: Upstream, path: string): Promise<ImageDefinition> {
   try {
     const xml = await upstream.saveImageGetXMLDesc(path, SAVE_IMAGE_SECURE);
-    return { xml, write: (changedXml) => upstream.saveImageDefineXML(path, changedXml, 0), check: async () => {} };
+    const write = (changed: string): Promise<void> => upstream.saveImageDefineXML(path, changed, 0);
+    // Drivers complete a definition before they compare it: only they can say whether it is the same guest.
+    const check: ImageDefinition['check'] = async (_ref, definition) => {
+      await write(writeElement(definition.element));
+      await write(xml);
+    };
+    return { xml, write, check };
   } catch (error) {
     if (!isLibvirtError(error, 'NO_SUPPORT')) throw error;
     const image = await readMemoryImage(path);
     return {
       xml: image.domainXml,
       write: (xml) => rewriteDomainXml(path, xml),
-      check: async (xml) => {
-        checkRoomFor(image, xml);
+      check: async (ref, definition) => {
+        checkSavedDefinition(ref, { path, xml: image.domainXml }, definition);
+        checkRoomFor(image, writeElement(definition.element));
         await checkLibxlStream(image);
       },
     };
