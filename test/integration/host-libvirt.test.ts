@@ -20,7 +20,6 @@ import {
   image,
   job,
   libvirtd,
-  logged,
   memory,
   now,
   OTHER_UUID,
@@ -41,12 +40,6 @@ const { STOPPED_FROM_SNAPSHOT, STARTED_FROM_SNAPSHOT, RESUMED_FROM_SNAPSHOT, SUS
 
 describe('over the test driver', () => {
   beforeEach(() => open('test:///default'));
-
-  test('says once that snapshots go through libvirt, and why', () => {
-    expect(logged).toEqual([
-      'the upstream driver is TEST, not Xen: snapshots of active domains go through virDomainSave and virDomainRestore',
-    ]);
-  });
 
   test('domains are listed and looked up with state and persistence', async () => {
     const transient = await guest('create', 'paused');
