@@ -1,12 +1,13 @@
 /** Faults in the steps of snapshots that go through libvirtd: virDomainSave, the disks, virDomainRestore. */
 
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { snapshotsIn } from '../support/disks/images.ts';
+import { contentsOf } from '../support/folder.ts';
 import { newImage } from '../support/hosts/embedded.ts';
 import type { Ran } from '../support/virsh.ts';
 import { StepListener } from './steps.ts';
@@ -25,7 +26,7 @@ let steps: StepListener;
 const start = (): Promise<Xlsnapd> =>
   Xlsnapd.start({ home, args: ['--upstream', libvirtd.socket], env: { XLSNAPD_STEPS: join(home, 'steps') } });
 const image = (): string => join(home, 'one.qcow2');
-const list = (folder: string): Promise<readonly string[]> => readdir(join(home, folder)).catch(() => []);
+const list = (folder: string) => contentsOf(join(home, folder));
 
 beforeAll(async () => {
   libvirtd = await startLibvirtd();

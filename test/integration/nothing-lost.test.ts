@@ -1,13 +1,14 @@
 /** Failures in the middle of an operation, by real causes: what was reported as taken can be reverted to, nothing else is left. */
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { runXlsnapd, Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { snapshotsIn } from '../support/disks/images.ts';
+import { contentsOf } from '../support/folder.ts';
 
 const run = promisify(execFile);
 const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
@@ -17,7 +18,7 @@ let daemon: Xlsnapd;
 
 const image = () => join(home, 'state/test.qcow2');
 const metadata = () => join(home, 'snapshot/test');
-const list = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => []);
+const list = contentsOf;
 
 const inImage = () => snapshotsIn(image());
 

@@ -18,6 +18,7 @@ import { MemoryFiles } from '../../src/store/memory-folder.ts';
 import { SnapshotFiles } from '../../src/store/snapshot-files.ts';
 import { type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
 import { snapshotsIn } from '../support/disks/images.ts';
+import { contentsOf } from '../support/folder.ts';
 import { newImage } from '../support/hosts/embedded.ts';
 import { until } from '../support/until.ts';
 import { virsh } from '../support/virsh.ts';
@@ -48,7 +49,7 @@ let memory: MemoryFiles;
 
 const at = (...path: readonly string[]) => join(libvirtd.directory, 'home', ...path);
 const image = () => at('a.qcow2');
-const list = (folder: string): Promise<readonly string[]> => readdir(at(folder)).catch(() => []);
+const list = (folder: string) => contentsOf(at(folder));
 const names = async () => (await service.listAll(REF, 0)).map(({ name }) => name);
 const run = (...words: readonly string[]) => virsh(`qemu+unix:///session?socket=${libvirtd.socket}`, ...words);
 const saveMayEnd = () => writeFile(join(libvirtd.directory, 'bin/go'), '');
