@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 /** xlsnap: virsh's snapshot commands, and more, over the socket of a libvirt daemon. */
 
+import { readFileSync } from 'node:fs';
 import { asLibvirtError } from '../errors.ts';
 import { printableLines } from '../model/messages/printable.ts';
+import { decodeUtf8 } from '../model/utf8.ts';
 import { VERSION } from '../version.ts';
 import { parseInvocation, USAGE } from './command-line/global-options.ts';
 import { commandHelp, groupsHelp } from './command-line/help.ts';
@@ -35,10 +37,19 @@ async function run(parsed: ParsedCommand, session: Session): Promise<number> {
   }
 }
 
+/** The arguments, also those that are not UTF-8: Node makes other characters of their bytes. */
+function givenArguments(): readonly string[] {
+  const given = process.argv.slice(2);
+  if (!given.some((word) => word.includes('\ufffd'))) return given;
+  // In latin1 each character is a byte. All arguments end with a NUL.
+  const words = readFileSync('/proc/self/cmdline', 'latin1').split('\0').slice(0, -1);
+  return words.slice(-given.length).map((word) => decodeUtf8(Buffer.from(word, 'latin1')));
+}
+
 // The reader of the output (a pager, head) has closed it.
 process.stdout.on('error', () => process.exit(1));
 
-main(process.argv.slice(2)).then(
+main(givenArguments()).then(
   (code) => {
     process.exitCode = code;
   },

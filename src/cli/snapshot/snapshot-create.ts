@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { systemError } from '../../errors.ts';
 import { CREATE } from '../../model/flags.ts';
+import { decodeUtf8 } from '../../model/utf8.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
 import type { Session } from '../session.ts';
 import { runJob } from './job.ts';
@@ -100,7 +101,7 @@ async function create(session: Session, { domain, xml, from, flags, json }: Crea
 
 async function readXml(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return decodeUtf8(await readFile(path));
   } catch (error) {
     const what = (error as NodeJS.ErrnoException).syscall === 'open' ? 'open' : 'read';
     throw systemError(error, `Failed to ${what} file '${path}'`);

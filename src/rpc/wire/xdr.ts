@@ -1,6 +1,7 @@
 /** XDR (RFC 4506) as libvirt's wire uses it: big-endian, everything padded to four bytes. */
 
 import { LibvirtError } from '../../errors.ts';
+import { decodeUtf8, encodeUtf8 } from '../../model/utf8.ts';
 
 /** REMOTE_STRING_MAX of libvirt's remote_protocol.x, in bytes. */
 export const STRING_MAX = 4_194_304;
@@ -63,12 +64,10 @@ export class XdrWriter {
 
   string(value: string, max = STRING_MAX): void {
     if (value.length <= SHORT && this.#shortAscii(value)) return;
-    const length = Buffer.byteLength(value);
-    if (length > max) throw unencodable();
-    this.uint(length);
-    const at = this.#grow(length + padding(length));
-    this.#buffer.write(value, at);
-    this.#pad(at + length);
+    const bytes = encodeUtf8(value);
+    if (bytes.length > max) throw unencodable();
+    this.uint(bytes.length);
+    this.opaque(bytes);
   }
 
   /** The count in front of a list. */
@@ -154,13 +153,16 @@ export class XdrReader {
     return this.#buffer.subarray(at, at + length);
   }
 
-  /** Ends at the first NUL, if there is one: that is how libvirt, in C, sees the string. */
+  /**
+   * Ends at the first NUL, if there is one: that is how libvirt, in C, sees the string. Bytes that are not UTF-8 stay what
+   * they are (decodeUtf8): they are never read as another name.
+   */
   string(max = STRING_MAX): string {
     const length = this.uint();
     if (length > max) throw undecodable();
     const bytes = this.opaque(length);
     const end = bytes.indexOf(0);
-    return bytes.toString('utf8', 0, end < 0 ? length : end);
+    return decodeUtf8(bytes.subarray(0, end < 0 ? length : end));
   }
 
   count(max: number): number {

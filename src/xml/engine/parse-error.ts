@@ -3,6 +3,8 @@
  * line.
  */
 
+import { decodeUtf8 } from '../../model/utf8.ts';
+
 /** Where libxml2 found a fault. `col` counts characters from 1. */
 export interface Fault {
   readonly message: string;
@@ -17,8 +19,21 @@ const CR = 0x0d;
 const isContinuation = (byte: number | undefined): boolean => byte !== undefined && (byte & 0xc0) === 0x80;
 const isLineEnd = (byte: number | undefined): boolean => byte === LF || byte === CR;
 
-/** Returns libxml2's message without its line end. Newer versions word one of them differently; this restores libvirt's. */
-export function describeProblem({ message }: Fault): string {
+/** libxml2's message for bytes that are not UTF-8, and how the libxml2 of libvirt 9 says it. */
+const NOT_UTF8 = 'Invalid bytes in character encoding\n';
+const LIBVIRTS_NOT_UTF8 = 'Input is not proper UTF-8, indicate encoding !';
+
+/** Returns libxml2's message without its line end. Newer versions word two of them differently; this restores libvirt's. */
+export function describeProblem(fault: Fault, bytes: Buffer): string {
+  const { message } = fault;
+  if (message === NOT_UTF8) {
+    const at = offsetOf(fault, bytes);
+    const shown = Array.from(
+      bytes.subarray(at, at + 4),
+      (byte) => `0x${byte.toString(16).toUpperCase().padStart(2, '0')}`,
+    );
+    return shown.length < 4 ? LIBVIRTS_NOT_UTF8 : `${LIBVIRTS_NOT_UTF8}\nBytes: ${shown.join(' ')}`;
+  }
   return message.replace(/\n$/, '').replace(/^(Excessive depth in document: \d+), /, '$1 ');
 }
 
@@ -35,7 +50,7 @@ export function describePosition(fault: Fault, bytes: Buffer): string {
   let end = start;
   while (end < bytes.length && !isLineEnd(bytes[end])) end += 1;
   // An empty buffer is NULL in libvirt, which glibc prints so.
-  const line = start === end ? '(null)' : bytes.toString('utf8', start, end);
+  const line = start === end ? '(null)' : decodeUtf8(bytes.subarray(start, end));
   const mark = Array.from(bytes.subarray(start, at), (byte) => (byte === TAB ? '\t' : '-')).join('');
   return `${line}\n${mark}^`;
 }

@@ -6,6 +6,7 @@
 import { ParseOption, XmlDocument, XmlParseError } from 'libxml2-wasm';
 import { type ErrorDomain, LibvirtError } from '../../errors.ts';
 import type { XmlElement } from '../../model/element.ts';
+import { encodeUtf8 } from '../../model/utf8.ts';
 import { takeOver } from './canonical.ts';
 import { describePosition, describeProblem, type Fault } from './parse-error.ts';
 
@@ -43,7 +44,7 @@ export function parseXml(text: string, what: DocumentKind): XmlElement {
 export function withDocument<T>(text: string, what: DocumentKind, use: (document: XmlDocument) => T): T {
   const refuse = (message: string): LibvirtError =>
     new LibvirtError('XML_DETAIL', message, { domain: ERROR_DOMAINS[what] });
-  const bytes = Buffer.from(text);
+  const bytes = encodeUtf8(text);
   if (bytes.length > MAX_DOCUMENT_BYTES) {
     throw refuse(`(${what}):1: Document of ${bytes.length} bytes is longer than ${MAX_DOCUMENT_BYTES} bytes`);
   }
@@ -61,7 +62,7 @@ function parse(bytes: Buffer, what: DocumentKind, refuse: (message: string) => L
     return XmlDocument.fromBuffer(bytes, { option: OPTIONS | ParseOption.XML_PARSE_NOERROR });
   } catch {
     const fault = firstFault(bytes);
-    throw refuse(`(${what}):${fault.line}: ${describeProblem(fault)}\n${describePosition(fault, bytes)}`);
+    throw refuse(`(${what}):${fault.line}: ${describeProblem(fault, bytes)}\n${describePosition(fault, bytes)}`);
   }
 }
 
