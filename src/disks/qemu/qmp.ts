@@ -32,6 +32,9 @@ interface QmpMessage {
   readonly error?: { readonly class: string; readonly desc: string };
 }
 
+/** QEMU's answer to bytes that it cannot read as a command: it has no id, and only one command is under way. */
+const isUnread = ({ error, id }: QmpMessage): boolean => error !== undefined && id === undefined;
+
 /** The command was sent, but no reply came: QEMU may or may not have run it. */
 export class QmpReplyLost extends LibvirtError {}
 
@@ -100,7 +103,7 @@ export class Qmp implements AsyncDisposable {
       this.#lines.expectReply();
       this.#socket.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`);
       do reply = await this.#next();
-      while (reply.id !== id);
+      while (reply.id !== id && !isUnread(reply));
     } catch (error) {
       const text = `${(error as Error).message} (device model at '${this.#path}')`;
       throw new QmpReplyLost('OPERATION_FAILED', failure(text), { cause: error });

@@ -13,7 +13,7 @@ export const CONNECT = { RO: 0x1 } as const;
 export const FEATURE = { FD_PASSING: 8, PROGRAM_KEEPALIVE: 10, EVENT_CALLBACK: 14, CLOSE_CALLBACK: 15 } as const;
 
 /** virDomainEventID; `LAST` is the first that libvirt 9.0 does not know. */
-export const EVENT_ID = { LIFECYCLE: 0, LAST: 26 } as const;
+export const EVENT_ID = { LIFECYCLE: 0, LAST: 27 } as const;
 
 /** virDomainUndefineFlagsValues: the one that is about snapshots. */
 export const UNDEFINE = { SNAPSHOTS_METADATA: 0x2 } as const;

@@ -67,6 +67,18 @@ describe('a conversation with QEMU', () => {
     expect(await qmp.execute('query-version', {}, 'QEMU')).toHaveProperty('qemu.major');
   });
 
+  test('case 12: a command that QEMU cannot read is refused at once, without an id', async () => {
+    await using folder = await scratchFolder();
+    await using daemon = await StorageDaemon.start(folder.path, 1, []);
+    await using qmp = await Qmp.connect(daemon.qmpSocket, signal);
+    const started = Date.now();
+    await expect(qmp.execute('blockdev-del', { 'node-name': 'a\ufdd0' }, "disk 'xvda'")).rejects.toThrow(
+      /^operation failed: blockdev-del of disk 'xvda' failed: JSON parse error/,
+    );
+    expect(Date.now() - started).toBeLessThan(10_000);
+    expect(await qmp.execute('query-version', {}, 'QEMU')).toHaveProperty('qemu.major');
+  });
+
   test('events between the replies are ignored, and messages may come in any pieces', async () => {
     await using folder = await scratchFolder();
     const path = join(folder.path, 'qmp');

@@ -68,7 +68,7 @@ describe('callbacks with a number', () => {
     expect(await refusal(off, { callbackID: 0 })).toBe('internal error: domain event callback 0 not registered');
   });
 
-  test.each([-1, 26])('event %i is none', async (eventID) => {
+  test.each([-1, 27])('event %i is none', async (eventID) => {
     expect(await refusal(on, { eventID, domain: null })).toBe(`internal error: unsupported event ID ${eventID}`);
   });
 });
