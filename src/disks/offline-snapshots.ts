@@ -8,7 +8,7 @@ import { groupByBackend } from './backends.ts';
 import { fileKey } from './file-key.ts';
 import { forEachLayer, type LayersWatch } from './overlays/commit-progress.ts';
 import { commitOffline } from './overlays/offline-commit.ts';
-import { imageExists, rebaseHeader, removeImage } from './overlays/overlays.ts';
+import { imageExists, rebaseHeader, removeImage, withKinds } from './overlays/overlays.ts';
 import { imageChain, imageInfo } from './qemu/image-info.ts';
 
 /** The policy's OfflineDisks. */
@@ -46,7 +46,8 @@ export class OfflineImages {
 
   async chain(image: DiskImage, merged: ReadonlySet<string> = new Set()): Promise<readonly DiskImage[]> {
     const { layers, broken } = await imageChain(image);
-    const chain = layers.map(({ path, format }) => ({ path, format }));
+    const images = new Map(layers.map(({ path, format }) => [path, { path, format }]));
+    const chain = [...(await withKinds(images)).values()];
     if (!broken) return chain;
     const next = layers.at(-1)?.backing;
     if (next && merged.has(next.path) && !(await imageExists(next.path))) return [...chain, next];

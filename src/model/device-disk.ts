@@ -41,6 +41,7 @@ export function libxlDeviceDisk(disk: DomainDisk): LibxlDeviceDisk {
   const isCdrom = disk.device === 'cdrom';
   const format = isCdrom && !disk.hasSource ? 'empty' : driver === undefined ? 'raw' : backend && given;
   return {
+    ...(disk.backendDomain !== undefined && { backend_domname: disk.backendDomain }),
     ...(disk.path !== undefined && { pdev_path: disk.path }),
     vdev: disk.target,
     ...(backend && { backend }),
@@ -48,6 +49,7 @@ export function libxlDeviceDisk(disk: DomainDisk): LibxlDeviceDisk {
     removable: 1,
     ...(!disk.readonly && { readwrite: 1 }),
     ...(isCdrom && { is_cdrom: 1 }),
+    ...(disk.discard && !disk.readonly && { discard_enable: disk.discard === 'unmap' }),
   };
 }
 

@@ -6,6 +6,8 @@ import type { LibxlDiskSnapshot } from './libxl.ts';
 export interface DiskImage {
   readonly path: string;
   readonly format: string;
+  /** A block device, as found or as a definition says; never guessed from the path. */
+  readonly block?: true;
 }
 
 /** An overlay to be merged into its backing image and then removed. */

@@ -86,6 +86,12 @@ export interface DomainDisk {
   readonly format?: string;
   /** `driver/@name`: `qemu`, `phy`, `file`, `tap`, … */
   readonly driver?: string;
+  /** `driver/@discard`: whether the guest's discards reach the image. */
+  readonly discard?: 'ignore' | 'unmap';
+  /** `<backenddomain>`: the domain that serves the disk, and whose files the paths mean. */
+  readonly backendDomain?: string;
+  /** Names of elements without which the image cannot be read: encryption, slices. Absent if there are none. */
+  readonly unreadable?: readonly string[];
   readonly readonly: boolean;
   readonly shareable: boolean;
   /** `snapshot=` of the disk, with libvirt's implied `no` for read-only ones. */

@@ -153,6 +153,14 @@ export async function imageExists(path: string): Promise<boolean> {
   return (await statOf(path)) !== undefined;
 }
 
+/** The images with what stat finds: which of them are block devices. */
+export async function withKinds(images: ReadonlyMap<string, DiskImage>): Promise<ReadonlyMap<string, DiskImage>> {
+  const found = [...images].map(async ([disk, { path, format }]): Promise<[string, DiskImage]> => {
+    return [disk, { path, format, ...((await isBlockDevice(path)) && { block: true }) }];
+  });
+  return new Map(await Promise.all(found));
+}
+
 export async function isBlockDevice(path: string): Promise<boolean> {
   return (await statOf(path))?.isBlockDevice() ?? false;
 }

@@ -8,7 +8,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
 import { commitLiveLayers } from '../../disks/overlays/live-commit.ts';
-import { imageExists } from '../../disks/overlays/overlays.ts';
+import { imageExists, withKinds } from '../../disks/overlays/overlays.ts';
 import { createQcow2Image } from '../../disks/qemu/qcow2.ts';
 import { neverAborted, systemError } from '../../errors.ts';
 import { readMemoryStream } from '../../memory/embedded-stream.ts';
@@ -108,9 +108,10 @@ export class TestHost implements Host, AsyncDisposable {
   }
 
   async setDisks({ ref }: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {
+    const found = await withKinds(images);
     const domain = this.#domains.find(ref);
-    if (which === 'live') domain.liveDefinition = withDiskImages(domain.liveDefinition, images);
-    else this.#domains.setDefinition(domain, withDiskImages(domain.definition, images));
+    if (which === 'live') domain.liveDefinition = withDiskImages(domain.liveDefinition, found);
+    else this.#domains.setDefinition(domain, withDiskImages(domain.definition, found));
   }
 
   async freeze({ ref }: Domain): Promise<AsyncDisposable> {

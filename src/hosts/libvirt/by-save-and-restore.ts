@@ -5,6 +5,7 @@
  */
 
 import { lstat, rm, stat } from 'node:fs/promises';
+import { withKinds } from '../../disks/overlays/overlays.ts';
 import { syncFile } from '../../disks/qemu/qemu-img.ts';
 import { asLibvirtError, LibvirtError, neverAborted, throwIfCancelled } from '../../errors.ts';
 import { requireFreeSpace } from '../../memory/free-space.ts';
@@ -221,7 +222,7 @@ export class ThroughLibvirt implements Mechanism {
     const definition = await this.#definition(domain);
     await this.#save(domain, absence);
     const failure = await outcome(() => absence.work());
-    const returning = failure ? definition : withDiskImages(definition, images);
+    const returning = failure ? definition : withDiskImages(definition, await withKinds(images));
     const lost = await outcome(() =>
       this.#launcher.restore(ref, memoryPath, { paused: state === 'paused', definition: returning }),
     );

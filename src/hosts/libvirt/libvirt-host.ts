@@ -3,6 +3,7 @@
  * its; only how memory and disks get into a snapshot differs, and that is the mechanism's.
  */
 
+import { withKinds } from '../../disks/overlays/overlays.ts';
 import { isLibvirtError } from '../../errors.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
@@ -104,11 +105,12 @@ export class LibvirtHost implements Host {
   }
 
   async setDisks(domain: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {
+    const found = await withKinds(images);
     if (which === 'live') {
-      await this.#liveDisks.set(domain.ref, images);
+      await this.#liveDisks.set(domain.ref, found);
       return;
     }
-    const definition = withDiskImages(await this.definition(domain, 'persistent'), images);
+    const definition = withDiskImages(await this.definition(domain, 'persistent'), found);
     using _hidden = hideEvents(this.#events, domain.ref.uuid, [LIFECYCLE.DEFINED_UPDATED]);
     await this.#upstream.defineXML(writeElement(definition.element));
   }

@@ -3,6 +3,7 @@
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { DomainDefinition, DomainDisk } from '../../model/domain.ts';
 import { childElements, element, type XmlElement, type XmlNode } from '../../model/element.ts';
+import { pickAttributes } from '../engine/values.ts';
 import { domainDisks } from './disks.ts';
 import { parseDomain } from './domain.ts';
 
@@ -23,18 +24,18 @@ export function parseDefinition(text: string): DomainDefinition {
  */
 export function diskImages(disks: readonly DomainDisk[], only?: DomainDisk['device']): ReadonlyMap<string, DiskImage> {
   return new Map(
-    disks.flatMap(({ target, device, path, driver, format = 'raw' }) =>
-      path !== undefined && (only === undefined || device === only)
-        ? [[target, { path, format: driver === undefined ? 'raw' : format }] as const]
-        : [],
-    ),
+    disks.flatMap(({ target, device, type, path, driver, format = 'raw' }) => {
+      if (path === undefined || (only !== undefined && device !== only)) return [];
+      const image = { path, format: driver === undefined ? 'raw' : format };
+      return [[target, type === 'block' ? { ...image, block: true } : image] as const];
+    }),
   );
 }
 
 /**
- * Returns the definition with other images for the disks named; a disk whose image does not change stays as it is. A new
- * image is a file (under /dev: a block device) that QEMU serves. Drops the old `<backingStore>`: libvirt finds the new
- * chain by itself.
+ * Returns the definition with other images for the disks named; a disk whose image does not change stays as it is. QEMU
+ * serves a new image. Drops the old `<backingStore>`: libvirt finds the new chain by itself. Everything else that the
+ * definition says of the disk stays.
  */
 export function withDiskImages(
   { element: domain, images: now }: DomainDefinition,
@@ -56,18 +57,20 @@ export function renamed(definition: DomainDefinition, name: string): DomainDefin
   return { ...definition, element: mapChildren(definition.element, 'name', rename) };
 }
 
-function withImage(disk: XmlElement, { path, format }: DiskImage): XmlElement {
+function withImage(disk: XmlElement, { path, format, block }: DiskImage): XmlElement {
   const [driver] = childElements(disk, 'driver');
-  const isDevice = path.startsWith('/dev/');
+  const [source] = childElements(disk, 'source');
+  const attributes = source ? pickAttributes(source, 'startupPolicy') : {};
+  const labels = source ? childElements(source, 'seclabel') : [];
   const others = disk.children.filter(
     (child) => typeof child === 'string' || !['driver', 'source', 'backingStore'].includes(child.name),
   );
   return {
     ...disk,
-    attributes: { ...disk.attributes, type: isDevice ? 'block' : 'file' },
+    attributes: { ...disk.attributes, type: block ? 'block' : 'file' },
     children: [
       element('driver', { ...driver?.attributes, name: 'qemu', type: format }, driver?.children),
-      element('source', isDevice ? { dev: path } : { file: path }),
+      element('source', { [block ? 'dev' : 'file']: path, ...attributes }, labels),
       ...others,
     ],
   };

@@ -16,6 +16,9 @@ const PREFIX_BUSES: readonly (readonly [string, string])[] = [
   ['ubd', 'uml'],
 ];
 
+/** What decides which bytes of an image are the disk's, and how they are to be read. */
+const UNREADABLE: readonly (readonly string[])[] = [['encryption'], ['source', 'encryption'], ['source', 'slices']];
+
 /** Returns the domain's disks in libvirt's order. */
 export function domainDisks(domain: XmlElement): readonly DomainDisk[] {
   return orderedDiskElements(domain).map(toDisk);
@@ -70,6 +73,8 @@ function toDisk(disk: XmlElement): DomainDisk {
   const source = childAt(disk, 'source');
   const driver = childAt(disk, 'driver')?.attributes ?? {};
   const pathAttribute = PATH_ATTRIBUTES[type];
+  const unreadable = UNREADABLE.filter((names) => childAt(disk, ...names)).map((names) => names.at(-1) ?? '');
+  const backendDomain = childAt(disk, 'backenddomain')?.attributes.name;
   const path = (pathAttribute && source?.attributes[pathAttribute]) || undefined;
   return {
     target: targetOf(disk),
@@ -80,6 +85,9 @@ function toDisk(disk: XmlElement): DomainDisk {
     hasSource: pathAttribute ? path !== undefined : source !== undefined,
     ...(driver.type !== undefined && { format: driver.type }),
     ...(driver.name !== undefined && { driver: driver.name }),
+    ...((driver.discard === 'ignore' || driver.discard === 'unmap') && { discard: driver.discard }),
+    ...(backendDomain !== undefined && { backendDomain }),
+    ...(unreadable.length > 0 && { unreadable }),
     readonly: isReadonly(disk),
     shareable: childAt(disk, 'shareable') !== undefined,
     snapshot: snapshotOf(disk.attributes.snapshot, isReadonly(disk) || type === 'vhostuser'),

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import type { DiskImage } from '../../../../src/model/disk-image.ts';
 import { element, textAt } from '../../../../src/model/element.ts';
 import { diskImages, parseDefinition, renamed, withDiskImages } from '../../../../src/xml/domain/definition.ts';
 import { writeElement } from '../../../../src/xml/engine/write.ts';
@@ -23,7 +24,7 @@ describe('the images of a definition', () => {
   test('are files and block devices by target, raw where no format is given, and no empty drive', () => {
     expect([...domain(XVDA + XVDB + CDROM).images]).toEqual([
       ['xvda', { path: '/d/a.qcow2', format: 'qcow2' }],
-      ['xvdb', { path: '/dev/vg/b', format: 'raw' }],
+      ['xvdb', { path: '/dev/vg/b', format: 'raw', block: true }],
     ]);
   });
 
@@ -31,8 +32,27 @@ describe('the images of a definition', () => {
     const changed = withDiskImages(domain(XVDA + XVDB), new Map([['xvda', { path: '/d/a.s1', format: 'qcow2' }]]));
     expect([...changed.images]).toEqual([
       ['xvda', { path: '/d/a.s1', format: 'qcow2' }],
-      ['xvdb', { path: '/dev/vg/b', format: 'raw' }],
+      ['xvdb', { path: '/dev/vg/b', format: 'raw', block: true }],
     ]);
+  });
+
+  test('are of the kind that is said, whatever their path looks like', () => {
+    const kinds = (image: DiskImage) => {
+      const [disk] = withDiskImages(domain(XVDA), new Map([['xvda', image]])).disks;
+      return [disk?.type, disk?.path];
+    };
+    expect(kinds({ path: '/dev/shm/o', format: 'qcow2' })).toEqual(['file', '/dev/shm/o']);
+    expect(kinds({ path: '/srv/volume', format: 'raw', block: true })).toEqual(['block', '/srv/volume']);
+  });
+
+  test('keep the labels and the policy of the disk', () => {
+    const source =
+      "<source file='/d/a.qcow2' startupPolicy='optional' index='1'><seclabel model='dac' relabel='no'/></source>";
+    const labelled = XVDA.replace(/<source [^>]*>/, source);
+    const changed = withDiskImages(domain(labelled), new Map([['xvda', { path: '/d/a.s1', format: 'qcow2' }]]));
+    expect(writeElement(changed.element)).toMatch(
+      /<source file='\/d\/a.s1' startupPolicy='optional'>\s*<seclabel model='dac' relabel='no'\/>\s*<\/source>/,
+    );
   });
 
   test('once replaced keep the driver’s options and say nothing of the old chain', () => {
