@@ -91,7 +91,11 @@ function withGeneratedNames(
   return named;
 }
 
-/** `/d/a.qcow2` and snapshot `s1` give `/d/a.s1`: the last extension of the file name is replaced. */
+/**
+ * `/d/a.qcow2` and snapshot `s1` give `/d/a.s1`: the last extension of the file name is replaced. A host may not start a
+ * guest from a path with white space or a comma, so these are written as in a URL: `before upgrade` gives
+ * `/d/a.before%20upgrade`.
+ */
 function generatedPath(snapshot: DiskSnapshot, disk: DomainDisk, { name, regularFiles }: AlignOptions): string {
   const type = snapshot.target?.type ?? 'file';
   const cannot = `cannot generate external snapshot name for disk '${disk.target}'`;
@@ -102,8 +106,11 @@ function generatedPath(snapshot: DiskSnapshot, disk: DomainDisk, { name, regular
       `source for disk '${disk.target}' is not a regular file; refusing to generate external snapshot name`,
     );
   }
-  return `${disk.path.replace(/\.[^./]*$/, '')}.${name}`;
+  return `${disk.path.replace(/\.[^./]*$/, '')}.${name.replace(NOT_IN_PATHS, encodeURIComponent)}`;
 }
+
+/** Also a `%` that would be read as the beginning of such a code: two names never become one. */
+const NOT_IN_PATHS = /[\s,]|%(?=[0-9A-F]{2})/g;
 
 function unsupported(detail: string): LibvirtError {
   return new LibvirtError('CONFIG_UNSUPPORTED', detail, { domain: 'DOMAIN_SNAPSHOT' });

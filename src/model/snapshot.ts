@@ -60,6 +60,14 @@ export interface SnapshotRequest {
   readonly creationTime: bigint;
   readonly memory: MemorySnapshot;
   readonly disks: readonly DiskSnapshot[];
+  readonly unhonoured?: Unhonoured;
+}
+
+/** A part of a requested `<disk>` that no new overlay would have. */
+export interface Unhonoured {
+  readonly disk: string;
+  /** In words for a message: `<encryption> in <source>`. */
+  readonly part: string;
 }
 
 /** True if the memory or any disk is external (libvirt's VIR_DOMAIN_SNAPSHOT_LIST_EXTERNAL). */

@@ -104,7 +104,7 @@ describe('a disk-only snapshot of a running domain', () => {
 
   test('refuses names of files that the stored document would not keep', async () => {
     const { stderr } = await host.virsh('snapshot-create-as', 'test', 'a\tb', '--disk-only');
-    expect(stderr).toContain(`file name '${file('test.a\tb')}' has a tab or the end of a line in it`);
+    expect(stderr).toContain("name can't contain a control character");
     expect(await images()).toEqual(['test.qcow2']);
   });
 

@@ -3,18 +3,19 @@
 import { LibvirtError } from '../../errors.ts';
 import type { DomainDisk } from '../../model/domain.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
-
-/** In the attributes of a document that is read again these are spaces. */
-const CONTROL = /[\t\n\r]/;
-
-const pathOf = ({ target }: SnapshotDef['disks'][number]): string | undefined => target?.path;
+import { checkReadable, checkServedHere } from '../image-rules.ts';
+import { checkMemoryPath, checkOverlayPath } from '../name-rules.ts';
+import type { CompleteSnapshot } from './plan.ts';
 
 /** Refuses with code 67 or 84 what cannot be captured, naming the disk. Nothing is ever left out silently. */
-export function checkCapture(snapshot: SnapshotDef, disks: readonly DomainDisk[]): void {
+export function checkCapture(snapshot: CompleteSnapshot): void {
   const { memory } = snapshot;
+  const { disks } = snapshot.domain;
+  checkServedHere(snapshot);
   const captured = { internal: 0, external: 0, refusedInternal: 0 };
   for (const disk of disks) {
     const location = snapshot.disks.find(({ name }) => name === disk.target)?.location ?? 'no';
+    if (location === 'internal' || location === 'external') checkReadable(disk);
     switch (location) {
       case 'internal':
         checkInternal(disk);
@@ -33,10 +34,10 @@ export function checkCapture(snapshot: SnapshotDef, disks: readonly DomainDisk[]
         if (disk.hasSource && !disk.readonly) captured.refusedInternal += 1;
     }
   }
-  for (const path of [memory.location === 'external' ? memory.file : undefined, ...snapshot.disks.map(pathOf)]) {
-    if (path !== undefined && CONTROL.test(path)) {
-      throw unsupported(`file name '${path}' has a tab or the end of a line in it: choose another name`);
-    }
+  if (memory.location === 'external') checkMemoryPath(memory.file);
+  for (const { name, location, target } of snapshot.disks) {
+    if (location !== 'external' || target?.path === undefined) continue;
+    checkOverlayPath(name, target.path, snapshot.domain, `choose another one, --diskspec ${name},file=/PATH`);
   }
   const memoryInternal = memory.location === 'internal';
   if (captured.internal + captured.external === 0 && memory.location === 'no') {

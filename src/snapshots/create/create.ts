@@ -6,10 +6,10 @@ import { CREATE } from '../../model/flags.ts';
 import { readSnapshotRequest } from '../../xml/snapshot/read.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
-import { checkName, checkNameLength } from '../name-rules.ts';
+import { checkInternalName, checkName } from '../name-rules.ts';
 import { carryOutCreate } from './carry-out.ts';
 import { planCreate } from './plan.ts';
-import { checkCreate, checkRequest } from './rules.ts';
+import { checkCreate, checkHonoured, checkRequest } from './rules.ts';
 
 /**
  * Takes a snapshot and returns its name. Everything is checked before the guest is touched; after an error nothing has
@@ -29,7 +29,8 @@ export async function createSnapshot(
   }
   const offline = (flags & CREATE.DISK_ONLY) !== 0 || !isActive(domain);
   const request = await readSnapshotRequest(xml, { offline, now: BigInt(Math.floor(Date.now() / 1000)) });
-  if (flags & CREATE.NO_METADATA) checkNameLength(request.name);
+  checkHonoured(request);
+  if (flags & CREATE.NO_METADATA) checkInternalName(request.name);
   else checkName(request.name);
   return await jobs.run(domain.ref, { operation: 'create', snapshot: request.name, flags }, async (job) => {
     // The domain may have changed while this job waited for its turn.

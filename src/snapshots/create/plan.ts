@@ -17,7 +17,8 @@ export interface CreatePlan {
   readonly args: LibxlDomainSnapshotArgs;
 }
 
-type CompleteSnapshot = SnapshotDef & Required<Pick<SnapshotDef, 'domain'>>;
+/** A snapshot with the domain's definition. */
+export type CompleteSnapshot = SnapshotDef & Required<Pick<SnapshotDef, 'domain'>>;
 
 /** The request with everything the domain adds: state, memory, full list of disks, both definitions, parent. */
 export async function planCreate(

@@ -14,6 +14,16 @@ import { checkCapture } from './capture-rules.ts';
 import { checkMemoryFile } from './memory-file-rules.ts';
 import type { CreatePlan } from './plan.ts';
 
+/** Refuses (67) what decides how an overlay is written or who can read it, and would be left out. */
+export function checkHonoured({ unhonoured }: SnapshotRequest): void {
+  if (!unhonoured) return;
+  const { disk, part } = unhonoured;
+  throw new LibvirtError(
+    'CONFIG_UNSUPPORTED',
+    `${part} of disk '${disk}' is not supported for a new overlay: leave it out`,
+  );
+}
+
 /** Refuses a request that does not fit the domain's state. */
 export function checkRequest(domain: Domain, { memory }: SnapshotRequest, flags: number): void {
   const savesMemory = isActive(domain) && memory.location !== 'no' && !(flags & CREATE.DISK_ONLY);
@@ -40,7 +50,7 @@ export async function checkCreate(
 ): Promise<void> {
   const { snapshot, args } = plan;
   const { name } = snapshot;
-  checkCapture(snapshot, snapshot.domain.disks);
+  checkCapture(snapshot);
   await checkTargets(snapshot);
   if (externalDisks(snapshot).length > 0) checkNoManagedSave(domain, 'an external snapshot');
   await checkMemoryFile(context, snapshots, snapshot);

@@ -6,6 +6,7 @@ import { isExternal, type SnapshotEntry } from '../../model/snapshot.ts';
 import { layeredSnapshots, standingOf } from '../chains/read-chains.ts';
 import type { SnapshotContext } from '../context.ts';
 import { checkOwner, type DomainSnapshots } from '../domain-snapshots.ts';
+import { checkServedHere } from '../image-rules.ts';
 import { type PlannedMerge, planMerges } from './plan-merges.ts';
 
 /** Everything that is decided before anything is touched. */
@@ -28,7 +29,11 @@ export async function planDelete(
   const doomed = selection(snapshots, name, flags);
   const current = successor(snapshots, doomed, name);
   if (flags & DELETE.METADATA_ONLY) return { doomed, merges: undefined, current };
-  for (const each of doomed) checkOwner(snapshots.ref, await snapshots.read(each.name));
+  for (const each of doomed) {
+    const snapshot = await snapshots.read(each.name);
+    checkOwner(snapshots.ref, snapshot);
+    checkServedHere(snapshot);
+  }
   return { doomed, merges: await mergesOf(context, snapshots, domain, doomed), current };
 }
 

@@ -14,6 +14,7 @@ import { sharedImages } from '../chains/shared-images.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
 import type { Looking, SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
+import { checkOverlayPath } from '../name-rules.ts';
 import { checkInternalImages, internalImages } from './image-rules.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './plan-disks.ts';
 
@@ -68,6 +69,9 @@ export async function planRevert(
   const present = await presentOverlays(snapshot);
   const from = { tips, others, present };
   const planned = planRevertDisks(snapshot, { ...from, suffix: await freeSuffix(snapshot, from) });
+  for (const { disk, external_path: path = '' } of planned.overlays) {
+    checkOverlayPath(disk.vdev, path, snapshot.domain, `the snapshot's image needs another folder or name first`);
+  }
   const abandoned = planned.abandoned.map(({ path }) => path);
   const shared = await sharedImages(context, domain, abandoned);
   const disks = { ...planned, abandoned: planned.abandoned.filter(({ path }) => !shared.has(path)) };

@@ -5,6 +5,7 @@
 
 import type { SnapshotContext } from '../context.ts';
 import { checkOwner, type DomainSnapshots } from '../domain-snapshots.ts';
+import { checkServedHere } from '../image-rules.ts';
 import { carryOutRevert } from './carry-out.ts';
 import { planRevert } from './plan.ts';
 import { checkPlan, checkRevert } from './rules.ts';
@@ -20,6 +21,7 @@ export async function revertToSnapshot(
     const domain = await context.host.lookup(snapshots.ref);
     const snapshot = await snapshots.read(snapshots.find(name).name);
     checkOwner(snapshots.ref, snapshot);
+    checkServedHere(snapshot);
     checkRevert(domain, snapshot, flags);
     await job.phase('validate');
     const plan = await planRevert(context, snapshots, domain, snapshot, flags);

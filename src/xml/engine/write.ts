@@ -11,15 +11,24 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',
   '"': '&quot;',
   "'": '&apos;',
+  '\r': '&#13;',
 };
 
-/** virBufferEscapeString: escapes five characters and leaves out control characters that XML does not allow. */
+/**
+ * virBufferEscapeString: escapes five characters and leaves out control characters that XML does not allow. Line ends are
+ * written as references, which libvirt does not do: a reader would make other characters of them.
+ */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones meant
-const SPECIAL = /[<>&"'\x01-\x08\x0b\x0c\x0e-\x19]/g;
+const SPECIAL = /[<>&"'\x01-\x08\x0b-\x19]/g;
 
-/** Returns a text or an attribute's value as libvirt escapes it. */
+/** Returns a text as libvirt escapes it, so that it reads back the same. */
 export function escapeXml(text: string): string {
   return text.replace(SPECIAL, (character) => ENTITIES[character] ?? '');
+}
+
+/** The same for an attribute's value, in which tabs and line feeds would be read as spaces. */
+function escapeValue(text: string): string {
+  return escapeXml(text).replace(/[\t\n]/g, (character) => DUMPED_VALUE[character] ?? '');
 }
 
 /** Elements that libvirt prints with both tags even if they are empty. */
@@ -43,7 +52,7 @@ function hasText(element: XmlElement): boolean {
 
 function attributesOf(element: XmlElement): string {
   return Object.entries(element.attributes)
-    .map(([name, value]) => ` ${name}='${escapeXml(value)}'`)
+    .map(([name, value]) => ` ${name}='${escapeValue(value)}'`)
     .join('');
 }
 

@@ -15,12 +15,17 @@ const UNSUPPORTED_TYPES: readonly StorageType[] = ['dir', 'volume'];
 /** The values of virStorageFileFormat that a document may name. */
 const FORMATS = 'raw dir bochs cloop dmg iso vpc vdi fat vhd ploop cow qcow qcow2 qed vmdk'.split(' ');
 
-/** Reads the children of `<disks>` or `<revertDisks>`; like libvirt, takes every element for a disk, whatever its name. */
+/**
+ * Reads the children of all `<disks>` or `<revertDisks>` (XPath `./disks/*`); like libvirt, takes every element for a disk,
+ * whatever its name.
+ */
 export function readDiskSnapshots(
-  parent: XmlElement | undefined,
+  snapshot: XmlElement,
+  list: 'disks' | 'revertDisks',
   options: { redefine: boolean },
 ): readonly DiskSnapshot[] {
-  return parent ? childElements(parent).map((disk) => readDiskSnapshot(disk, options)) : [];
+  const disks = childElements(snapshot, list).flatMap((parent) => childElements(parent));
+  return disks.map((disk) => readDiskSnapshot(disk, options));
 }
 
 function readDiskSnapshot(disk: XmlElement, { redefine }: { redefine: boolean }): DiskSnapshot {

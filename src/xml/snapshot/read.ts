@@ -20,6 +20,7 @@ import { inactiveFormat } from '../domain/formats.ts';
 import { parseXml } from '../engine/parse.ts';
 import { enumAttribute, refusal, signedInteger } from '../engine/values.ts';
 import { readDiskSnapshots, WRITTEN_LOCATIONS } from './disk-snapshot.ts';
+import { findUnhonoured } from './unhonoured.ts';
 
 /** Values that `<state>` may have; libvirt refuses `nostate`, too. */
 const WRITTEN_STATES: readonly SnapshotState[] = [
@@ -39,8 +40,16 @@ export function readSnapshotRequest(xml: string, options: { offline: boolean; no
   const name = textAt(root, 'name') ?? String(options.now);
   const description = textAt(root, 'description');
   const memory = readMemory(root, { offline: options.offline, implied: 'default' });
-  const disks = readDiskSnapshots(childAt(root, 'disks'), { redefine: false });
-  return { name, ...(description !== undefined && { description }), creationTime: options.now, memory, disks };
+  const disks = readDiskSnapshots(root, 'disks', { redefine: false });
+  const unhonoured = findUnhonoured(root);
+  return {
+    name,
+    ...(description !== undefined && { description }),
+    creationTime: options.now,
+    memory,
+    disks,
+    ...(unhonoured && { unhonoured }),
+  };
 }
 
 /**
@@ -72,8 +81,8 @@ function snapshotOf(root: XmlElement, options: { internal: boolean }): { snapsho
   const inactiveDomain = readDefinition(root, 'inactiveDomain', options);
   const offline = OFFLINE_STATES.includes(state);
   const memory = readMemory(root, { offline, implied: offline ? 'no' : 'internal' });
-  const disks = readDiskSnapshots(childAt(root, 'disks'), { redefine: true });
-  const revertDisks = readDiskSnapshots(childAt(root, 'revertDisks'), { redefine: true });
+  const disks = readDiskSnapshots(root, 'disks', { redefine: true });
+  const revertDisks = readDiskSnapshots(root, 'revertDisks', { redefine: true });
   const snapshot: SnapshotDef = {
     name,
     ...(description !== undefined && { description }),

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { DomainDisk, SnapshotLocation } from '../../../../src/model/domain.ts';
-import type { DiskTarget, MemorySnapshot, SnapshotDef, SnapshotState } from '../../../../src/model/snapshot.ts';
+import { element } from '../../../../src/model/element.ts';
+import type { DiskTarget, MemorySnapshot, SnapshotState } from '../../../../src/model/snapshot.ts';
 import { checkCapture } from '../../../../src/snapshots/create/capture-rules.ts';
 
 const disk = (target: string, more: Partial<DomainDisk> = {}): DomainDisk => ({
@@ -27,18 +28,19 @@ const INTERNAL: MemorySnapshot = { location: 'internal' };
 const NONE: MemorySnapshot = { location: 'no' };
 
 const check = ({ state = 'running', memory = INTERNAL, disks }: Case) => {
-  const snapshot: SnapshotDef = {
+  checkCapture({
     name: 's1',
     state,
     creationTime: 1n,
     memory,
     disks: disks.map(([{ target: name }, location, target]) => ({ name, location, ...(target && { target }) })),
     revertDisks: [],
-  };
-  checkCapture(
-    snapshot,
-    disks.map(([domainDisk]) => domainDisk),
-  );
+    domain: {
+      element: element('domain', { type: 'xen' }),
+      disks: disks.map(([domainDisk]) => domainDisk),
+      images: new Map(),
+    },
+  });
 };
 
 describe('accepted', () => {

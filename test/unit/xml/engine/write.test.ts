@@ -28,7 +28,7 @@ describe('libvirt’s bytes', () => {
   test('the five entities; control characters that XML does not know are dropped, the others kept', () => {
     const codes = Array.from({ length: 0x20 }, (_, code) => code).slice(1);
     const kept = [0x09, 0x0a, 0x0d, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f];
-    expect(escapeXml(String.fromCharCode(...codes))).toBe(String.fromCharCode(...kept));
+    expect(escapeXml(String.fromCharCode(...codes))).toBe(String.fromCharCode(...kept).replace('\r', '&#13;'));
     expect(escapeXml(`<a> & "b" 'c' ä\u{1F600}`)).toBe('&lt;a&gt; &amp; &quot;b&quot; &apos;c&apos; ä\u{1F600}');
   });
 });
