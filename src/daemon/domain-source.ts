@@ -1,7 +1,7 @@
 /** The host's domains for a front (D-Bus) that does not pass calls on to a libvirtd. */
 
 import type { DomainSource } from '../dbus/objects.ts';
-import type { TestHost } from '../hosts/embedded/embedded-host.ts';
+import type { EmbeddedHost } from '../hosts/embedded/embedded-host.ts';
 import type { RpcClient } from '../rpc/client/client.ts';
 import { refuseUnknown } from '../rpc/server/answers.ts';
 import { LIST_KNOWN } from '../rpc/server/domain-calls.ts';
@@ -14,7 +14,7 @@ import { VERSION_NUMBER } from '../version.ts';
 /** Makes the list of domains from the snapshots: some filters are about them. */
 export type DomainsOf = (snapshots: SnapshotApi) => DomainSource;
 
-export function embeddedDomains(host: TestHost): DomainsOf {
+export function embeddedDomains(host: EmbeddedHost): DomainsOf {
   return (snapshots) => ({
     lookup: (ref) => host.lookup(ref),
     list: async (flags) => {

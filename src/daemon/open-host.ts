@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import { OfflineImages } from '../disks/offline-snapshots.ts';
 import { qmpSocketOf } from '../disks/qemu/qmp.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
-import { TestHost } from '../hosts/embedded/embedded-host.ts';
+import { EmbeddedHost } from '../hosts/embedded/embedded-host.ts';
 import { type ChosenMechanism, chooseMechanism, openLibvirtHost } from '../hosts/libvirt/choose-mechanism.ts';
 import { LibxlHelper } from '../libxl/helper/client.ts';
 import type { Probe } from '../libxl/helper/protocol.ts';
@@ -50,12 +50,12 @@ interface Surroundings {
 
 export async function openHost(options: DaemonOptions, surroundings: Surroundings): Promise<OpenedHost> {
   return options.upstream === undefined
-    ? await openTestHost(options, surroundings)
+    ? await openEmbeddedHost(options, surroundings)
     : await openUpstreamHost(options, options.upstream, surroundings);
 }
 
-async function openTestHost(options: DaemonOptions, { hub, opened }: Surroundings): Promise<OpenedHost> {
-  const host = opened.use(await TestHost.open({ stateDir: options.stateDir, events: hub }));
+async function openEmbeddedHost(options: DaemonOptions, { hub, opened }: Surroundings): Promise<OpenedHost> {
+  const host = opened.use(await EmbeddedHost.open({ stateDir: options.stateDir, events: hub }));
   return {
     host,
     domains: embeddedDomains(host),

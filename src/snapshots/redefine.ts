@@ -1,7 +1,7 @@
 /** virDomainSnapshotCreateXML with REDEFINE: metadata alone; storage and events are never touched. */
 
 import { LibvirtError } from '../errors.ts';
-import { alignDisks } from '../model/align.ts';
+import { alignDisks } from '../model/align-disks.ts';
 import { CREATE } from '../model/flags.ts';
 import { isExternal, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
 import { checkAbiStability } from '../xml/abi/stability.ts';

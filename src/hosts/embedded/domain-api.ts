@@ -8,16 +8,16 @@ import { domainMemoryKib } from '../../xml/domain/domain.ts';
 import { withoutSecrets } from '../../xml/domain/formats.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { readDefinition, withId } from './definitions.ts';
-import type { TestDomain } from './domain.ts';
-import type { TestDomains } from './domains.ts';
+import type { EmbeddedDomain } from './domain.ts';
+import type { EmbeddedDomains } from './domains.ts';
 
 /** The front's DomainApi (src/rpc/server/domain-api.ts). */
-export class TestDomainApi {
+export class EmbeddedDomainApi {
   /** As libvirt's own driver of this URI calls itself. */
   readonly type = 'TEST';
-  readonly #domains: TestDomains;
+  readonly #domains: EmbeddedDomains;
 
-  constructor(domains: TestDomains) {
+  constructor(domains: EmbeddedDomains) {
     this.#domains = domains;
   }
 
@@ -96,7 +96,7 @@ export class TestDomainApi {
   }
 }
 
-function summary(domain: TestDomain): DomainSummary {
+function summary(domain: EmbeddedDomain): DomainSummary {
   const { ref, state, reason, persistent, liveDefinition } = domain;
   const { element: definition } = liveDefinition;
   const maxMemoryKib = BigInt(domainMemoryKib(definition));

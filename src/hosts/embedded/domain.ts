@@ -27,7 +27,7 @@ export interface StartOptions {
   readonly reason: number;
 }
 
-export class TestDomain {
+export class EmbeddedDomain {
   readonly uuid: string;
   /** As the domain would start next. */
   definition: DomainDefinition;

@@ -6,17 +6,17 @@ import { LIFECYCLE, type LifecycleEvent } from '../../model/events.ts';
 import type { LifecycleEvents } from '../../snapshots/ports.ts';
 import { renamed } from '../../xml/domain/definition.ts';
 import { domainName, domainUuid } from '../../xml/domain/domain.ts';
-import { type StartOptions, TestDomain } from './domain.ts';
+import { EmbeddedDomain, type StartOptions } from './domain.ts';
 import { KeptDefinition } from './kept-definition.ts';
 
 /** How a domain is to start, apart from what this set of domains knows itself. */
 type Start = Omit<StartOptions, 'folder' | 'id'> & { readonly event: LifecycleEvent };
 
-export class TestDomains implements AsyncDisposable {
+export class EmbeddedDomains implements AsyncDisposable {
   readonly #folder: string;
   readonly #kept: KeptDefinition;
   readonly #events: LifecycleEvents;
-  readonly #byUuid = new Map<string, TestDomain>();
+  readonly #byUuid = new Map<string, EmbeddedDomain>();
   readonly #goneListeners: ((ref: DomainRef) => void)[] = [];
   readonly #renamedListeners: ((ref: DomainRef) => void)[] = [];
   #lastId = 0;
@@ -28,12 +28,12 @@ export class TestDomains implements AsyncDisposable {
     this.#events = events;
   }
 
-  all(): readonly TestDomain[] {
+  all(): readonly EmbeddedDomain[] {
     return [...this.#byUuid.values()];
   }
 
   /** By UUID. */
-  find({ uuid, name }: DomainRef): TestDomain {
+  find({ uuid, name }: DomainRef): EmbeddedDomain {
     const found = this.#byUuid.get(uuid);
     // A caller that goes by the UUID alone has no name for it.
     const named = name === '' ? '' : ` (${name})`;
@@ -50,7 +50,7 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** Makes `definition` the one that the domain starts from next; a new domain where there is none of its UUID. */
-  define(definition: DomainDefinition, told: 'heard' | 'unheard' = 'heard'): TestDomain {
+  define(definition: DomainDefinition, told: 'heard' | 'unheard' = 'heard'): EmbeddedDomain {
     const known = this.#named(definition);
     const domain = known ?? this.#add(definition);
     const updated = known?.persistent === true;
@@ -61,7 +61,7 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** What the domain starts from next: also the next time that this host is there. */
-  setDefinition(domain: TestDomain, definition: DomainDefinition): void {
+  setDefinition(domain: EmbeddedDomain, definition: DomainDefinition): void {
     domain.definition = definition;
     if (domain.persistent) this.#kept.write(domain.uuid, definition);
   }
@@ -72,7 +72,7 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** A running domain loses its definition and goes when it ends; another one goes at once. */
-  undefine(domain: TestDomain): void {
+  undefine(domain: EmbeddedDomain): void {
     if (!domain.persistent && domain.isActive) {
       throw new LibvirtError('OPERATION_INVALID', 'cannot undefine transient domain');
     }
@@ -84,7 +84,7 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** virDomainObjListRename's checks, in its order and words. */
-  rename(domain: TestDomain, name: string): void {
+  rename(domain: EmbeddedDomain, name: string): void {
     if (domain.isActive) throw new LibvirtError('OPERATION_INVALID', 'cannot rename active domain');
     if (name === domain.ref.name) throw new LibvirtError('OPERATION_INVALID', "Can't rename domain to itself");
     if (this.all().some(({ ref }) => ref.name === name)) {
@@ -98,7 +98,7 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** A transient domain, or a one-time definition for a persistent one that is off. */
-  async createTransient(definition: DomainDefinition, start: Omit<Start, 'definition'>): Promise<TestDomain> {
+  async createTransient(definition: DomainDefinition, start: Omit<Start, 'definition'>): Promise<EmbeddedDomain> {
     const known = this.#named(definition);
     if (known?.isActive) {
       throw new LibvirtError('OPERATION_INVALID', `domain is already active as '${known.ref.name}'`);
@@ -113,24 +113,24 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** Must be called within the domain's `exclusive`. */
-  async start(domain: TestDomain, { event, ...options }: Start): Promise<void> {
+  async start(domain: EmbeddedDomain, { event, ...options }: Start): Promise<void> {
     await domain.start({ ...options, folder: this.#folder, id: ++this.#lastId });
     this.emit(domain, event);
   }
 
   /** Ends a domain for good: a transient one is gone. Must be called within the domain's `exclusive`. */
-  async end(domain: TestDomain, reason: number, event: LifecycleEvent): Promise<void> {
+  async end(domain: EmbeddedDomain, reason: number, event: LifecycleEvent): Promise<void> {
     await this.stop(domain, reason, event);
     this.#dropIfGone(domain);
   }
 
   /** Ends a domain that is about to come back. Must be called within the domain's `exclusive`. */
-  async stop(domain: TestDomain, reason: number, event: LifecycleEvent): Promise<void> {
+  async stop(domain: EmbeddedDomain, reason: number, event: LifecycleEvent): Promise<void> {
     await domain.stop(reason);
     this.emit(domain, event);
   }
 
-  emit(domain: TestDomain, event: LifecycleEvent): void {
+  emit(domain: EmbeddedDomain, event: LifecycleEvent): void {
     this.#events.emit(domain.ref, event);
   }
 
@@ -144,7 +144,7 @@ export class TestDomains implements AsyncDisposable {
   }
 
   /** The domain a definition is about. Name and UUID must belong together (virDomainObjListAdd). */
-  #named(definition: DomainDefinition): TestDomain | undefined {
+  #named(definition: DomainDefinition): EmbeddedDomain | undefined {
     const uuid = uuidOf(definition);
     const name = domainName(definition.element);
     const known = this.#byUuid.get(uuid);
@@ -160,13 +160,13 @@ export class TestDomains implements AsyncDisposable {
     return known;
   }
 
-  #add(definition: DomainDefinition): TestDomain {
-    const domain = new TestDomain(uuidOf(definition), definition, false);
+  #add(definition: DomainDefinition): EmbeddedDomain {
+    const domain = new EmbeddedDomain(uuidOf(definition), definition, false);
     this.#byUuid.set(domain.uuid, domain);
     return domain;
   }
 
-  #dropIfGone(domain: TestDomain): void {
+  #dropIfGone(domain: EmbeddedDomain): void {
     if (domain.persistent || domain.isActive) return;
     this.#byUuid.delete(domain.uuid);
     for (const listener of this.#goneListeners) listener(domain.ref);

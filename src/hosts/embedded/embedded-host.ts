@@ -23,14 +23,14 @@ import { withDiskImages } from '../../xml/domain/definition.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import { checkSavedDefinition } from '../saved-definition.ts';
 import { defaultDefinition } from './definitions.ts';
-import { TestDomainApi } from './domain-api.ts';
-import { TestDomains } from './domains.ts';
+import { EmbeddedDomainApi } from './domain-api.ts';
+import { EmbeddedDomains } from './domains.ts';
 import { checkSave, saveRun } from './save.ts';
 import { endLeftovers } from './storage-daemon.ts';
 
 const IMAGE_BYTES = 64 << 20;
 
-interface TestHostOptions {
+interface EmbeddedHostOptions {
   /**
    * Private folder for the first domain's image and the files of running domains. Made when it is not there. It must be
    * this host's alone (the daemon locks it): another one would end its device models.
@@ -39,21 +39,21 @@ interface TestHostOptions {
   readonly events: LifecycleEvents;
 }
 
-export class TestHost implements Host, AsyncDisposable {
+export class EmbeddedHost implements Host, AsyncDisposable {
   /** The same domains for ordinary calls. */
-  readonly domainApi: TestDomainApi;
-  readonly #domains: TestDomains;
+  readonly domainApi: EmbeddedDomainApi;
+  readonly #domains: EmbeddedDomains;
 
-  private constructor(domains: TestDomains) {
-    this.domainApi = new TestDomainApi(domains);
+  private constructor(domains: EmbeddedDomains) {
+    this.domainApi = new EmbeddedDomainApi(domains);
     this.#domains = domains;
   }
 
   /** Starts with one persistent running domain, `test`, with the definition and the disk that earlier runs have left. */
-  static async open({ stateDir, events }: TestHostOptions): Promise<TestHost> {
+  static async open({ stateDir, events }: EmbeddedHostOptions): Promise<EmbeddedHost> {
     const folder = resolve(stateDir);
     await makeFolder(folder);
-    const host = new TestHost(new TestDomains(folder, events, defaultDefinition(join(folder, 'test.qcow2'))));
+    const host = new EmbeddedHost(new EmbeddedDomains(folder, events, defaultDefinition(join(folder, 'test.qcow2'))));
     try {
       await endLeftovers(folder);
       await host.#startDefault(join(folder, 'test.qcow2'));

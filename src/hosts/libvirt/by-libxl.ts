@@ -35,7 +35,7 @@ export interface LibxlSnapshots {
   qmpSocketOf(domid: number): Promise<string>;
 }
 
-interface BesideLibvirtOptions {
+interface ByLibxlOptions {
   readonly upstream: Upstream;
   readonly libxl: LibxlSnapshots;
   readonly deathWatch: DeathWatch;
@@ -47,14 +47,14 @@ interface BesideLibvirtOptions {
 /** Phases in which the guest stands, or libvirtd has yet to be told that it went on. */
 const STOPS: ReadonlySet<Phase> = new Set<SavePhase>(['saving', 'suspended', 'paused', 'disks-done']);
 
-export class BesideLibvirt implements Mechanism {
+export class ByLibxl implements Mechanism {
   readonly #upstream: Upstream;
   readonly #libxl: LibxlSnapshots;
   readonly #deathWatch: DeathWatch;
   readonly #liveDisks: LiveDisks;
   readonly #savedDomains: SavedDomains;
 
-  constructor({ upstream, libxl, deathWatch, liveDisks, savedDomains }: BesideLibvirtOptions) {
+  constructor({ upstream, libxl, deathWatch, liveDisks, savedDomains }: ByLibxlOptions) {
     this.#upstream = upstream;
     this.#libxl = libxl;
     this.#deathWatch = deathWatch;

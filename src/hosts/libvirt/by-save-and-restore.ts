@@ -48,7 +48,7 @@ const XEN = 'Xen';
 /** Phases in which libxl, under an earlier daemon, may have paused the guest. libvirtd does not see that. */
 const PAUSED_BY_LIBXL: ReadonlySet<Phase> = new Set<Phase>(['suspended', 'paused', 'disks-done']);
 
-interface ThroughLibvirtOptions {
+interface BySaveAndRestoreOptions {
   readonly upstream: Upstream;
   /** The upstream's virConnectGetType. */
   readonly driver: string;
@@ -72,7 +72,7 @@ interface Absence {
   readonly leaves?: string;
 }
 
-export class ThroughLibvirt implements Mechanism {
+export class BySaveAndRestore implements Mechanism {
   readonly #upstream: Upstream;
   readonly #driver: string;
   readonly #events: LifecycleEvents;
@@ -83,7 +83,7 @@ export class ThroughLibvirt implements Mechanism {
   readonly #savedDomains: SavedDomains;
   readonly #log: (text: string) => void;
 
-  constructor(options: ThroughLibvirtOptions) {
+  constructor(options: BySaveAndRestoreOptions) {
     this.#upstream = options.upstream;
     this.#driver = options.driver;
     this.#events = options.events;

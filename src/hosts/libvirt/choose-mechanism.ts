@@ -5,8 +5,8 @@ import type { Probe } from '../../libxl/helper/protocol.ts';
 import type { MechanismOption } from '../../model/daemon-status.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LifecycleEvents, LiveDisks, OfflineDisks } from '../../snapshots/ports.ts';
-import { BesideLibvirt, type LibxlSnapshots } from './by-libxl.ts';
-import { ThroughLibvirt } from './by-save-and-restore.ts';
+import { ByLibxl, type LibxlSnapshots } from './by-libxl.ts';
+import { BySaveAndRestore } from './by-save-and-restore.ts';
 import { DeathWatch } from './death-watch.ts';
 import { Departures } from './departures.ts';
 import { Launcher } from './launch.ts';
@@ -62,14 +62,14 @@ export async function openLibvirtHost(options: OpenLibvirtHostOptions): Promise<
   const launcher = new Launcher(upstream, events);
   const savedDomains = new SavedDomains({ ...options, launcher });
   const mechanism = libxl
-    ? new BesideLibvirt({
+    ? new ByLibxl({
         upstream,
         libxl,
         liveDisks,
         savedDomains,
         deathWatch: new DeathWatch({ upstream, events, log }),
       })
-    : new ThroughLibvirt({ ...options, driver: await upstream.getType(), launcher, departures, savedDomains });
+    : new BySaveAndRestore({ ...options, driver: await upstream.getType(), launcher, departures, savedDomains });
   return new LibvirtHost({ upstream, events, launcher, departures, mechanism, liveDisks });
 }
 

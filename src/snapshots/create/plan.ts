@@ -1,7 +1,7 @@
 /** What a create will do: the whole snapshot, and the parameters that say where each part goes. */
 
 import { LibvirtError } from '../../errors.ts';
-import { alignDisks } from '../../model/align.ts';
+import { alignDisks } from '../../model/align-disks.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import type { LibxlDomainSnapshotArgs } from '../../model/libxl.ts';

@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { TestHost } from '../../../src/hosts/embedded/embedded-host.ts';
+import { EmbeddedHost } from '../../../src/hosts/embedded/embedded-host.ts';
 import type { Domain } from '../../../src/model/domain.ts';
 import { LIFECYCLE } from '../../../src/model/events.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
@@ -67,7 +67,7 @@ export async function embeddedHost() {
   const folder = await scratchFolder();
   const stateDir = join(folder.path, 'state');
   const told: string[] = [];
-  const host = await TestHost.open({ stateDir, events: recorder(told) });
+  const host = await EmbeddedHost.open({ stateDir, events: recorder(told) });
   return {
     ...{ host, told, stateDir, folder: folder.path },
     api: host.domainApi satisfies DomainApi,

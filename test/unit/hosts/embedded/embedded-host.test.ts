@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { OfflineImages } from '../../../../src/disks/offline-snapshots.ts';
-import { TestHost } from '../../../../src/hosts/embedded/embedded-host.ts';
+import { EmbeddedHost } from '../../../../src/hosts/embedded/embedded-host.ts';
 import { readMemoryImage } from '../../../../src/memory/image-file.ts';
 import type { LibxlDiskSnapshot } from '../../../../src/model/libxl.ts';
 import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
@@ -66,9 +66,9 @@ describe('at the start', () => {
     await using folder = await scratchFolder();
     const image = join(folder.path, 'test.qcow2');
     const events = recorder([]);
-    await (await TestHost.open({ stateDir: folder.path, events }))[Symbol.asyncDispose]();
+    await (await EmbeddedHost.open({ stateDir: folder.path, events }))[Symbol.asyncDispose]();
     await writePattern(image, 'qcow2', 0x11);
-    await (await TestHost.open({ stateDir: folder.path, events }))[Symbol.asyncDispose]();
+    await (await EmbeddedHost.open({ stateDir: folder.path, events }))[Symbol.asyncDispose]();
     expect(await hasPattern(image, 'qcow2', 0x11)).toBe(true);
     expect(await readdir(folder.path)).toEqual(['test.qcow2']);
   });
@@ -77,7 +77,7 @@ describe('at the start', () => {
     await using folder = await scratchFolder();
     const file = join(folder.path, 'file');
     await writeFile(file, '');
-    await expect(TestHost.open({ stateDir: join(file, 'state'), events: recorder([]) })).rejects.toMatchObject({
+    await expect(EmbeddedHost.open({ stateDir: join(file, 'state'), events: recorder([]) })).rejects.toMatchObject({
       code: 'SYSTEM_ERROR',
       message: expect.stringMatching(/^cannot create state directory '.*\/file\/state': Not a directory$/i),
     });
@@ -86,7 +86,9 @@ describe('at the start', () => {
   test('a folder whose name is too long for sockets is refused with the way out', async () => {
     await using folder = await scratchFolder();
     const stateDir = join(folder.path, 'x'.repeat(100));
-    await expect(TestHost.open({ stateDir, events: recorder([]) })).rejects.toThrow(/choose a shorter --state-dir$/);
+    await expect(EmbeddedHost.open({ stateDir, events: recorder([]) })).rejects.toThrow(
+      /choose a shorter --state-dir$/,
+    );
   });
 });
 

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { LiveSnapshots } from '../../../../src/disks/live-snapshots.ts';
 import { LibvirtError } from '../../../../src/errors.ts';
 import { StorageDaemon } from '../../../../src/hosts/embedded/storage-daemon.ts';
-import { BesideLibvirt, type LibxlSnapshots } from '../../../../src/hosts/libvirt/by-libxl.ts';
+import { ByLibxl, type LibxlSnapshots } from '../../../../src/hosts/libvirt/by-libxl.ts';
 import { DeathWatch } from '../../../../src/hosts/libvirt/death-watch.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
 import { SavedDomains } from '../../../../src/hosts/libvirt/saved-domains.ts';
@@ -70,7 +70,7 @@ const saves: Save = async (domid, name, _args, { phase, progress }) => {
   return RESULT;
 };
 
-function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): BesideLibvirt {
+function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): ByLibxl {
   const events = new RecordedEvents(record);
   const deathWatch = new DeathWatch({
     upstream,
@@ -95,7 +95,7 @@ function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): Bes
   };
   const launcher = new Launcher(upstream, events);
   const savedDomains = new SavedDomains({ upstream, events, launcher, scratchDir: directory });
-  return new BesideLibvirt({
+  return new ByLibxl({
     upstream,
     libxl,
     deathWatch,

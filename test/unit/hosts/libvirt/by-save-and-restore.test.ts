@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../../src/errors.ts';
-import { ThroughLibvirt } from '../../../../src/hosts/libvirt/by-save-and-restore.ts';
+import { BySaveAndRestore } from '../../../../src/hosts/libvirt/by-save-and-restore.ts';
 import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
 import { SavedDomains } from '../../../../src/hosts/libvirt/saved-domains.ts';
@@ -61,10 +61,10 @@ const images: OfflineDisks = {
   remove: async () => record.write('remove'),
 };
 
-function mechanism(driver: string): ThroughLibvirt {
+function mechanism(driver: string): BySaveAndRestore {
   const events = new RecordedEvents(record);
   const launcher = new Launcher(upstream, events);
-  return new ThroughLibvirt({
+  return new BySaveAndRestore({
     upstream,
     driver,
     events,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { alignDisks } from '../../../src/model/align.ts';
+import { alignDisks } from '../../../src/model/align-disks.ts';
 import type { DomainDisk } from '../../../src/model/domain.ts';
 import type { DiskSnapshot } from '../../../src/model/snapshot.ts';
 
