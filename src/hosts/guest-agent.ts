@@ -1,5 +1,5 @@
 /**
- * The guest agent, over the channel that the domain's definition has for it: file systems stand still while disks are
+ * The guest agent, over the channel of the domain's definition: freezes file systems while disks are
  * captured. https://www.qemu.org/docs/master/interop/qemu-ga-ref.html
  */
 
@@ -13,12 +13,15 @@ import { childAt, childElements, type XmlElement } from '../model/element.ts';
 
 const AGENT_CHANNEL = 'org.qemu.guest_agent.0';
 
-/** libvirt waits as long for an agent's first sign of life (VIR_DOMAIN_QEMU_AGENT_COMMAND_DEFAULT). */
+/** As long as libvirt waits for an agent's first reply (VIR_DOMAIN_QEMU_AGENT_COMMAND_DEFAULT). */
 const SYNC_TIMEOUT_MS = 5_000;
-/** A file system with much to write freezes late. */
+/** A file system with much to write takes long to freeze. */
 const FREEZE_TIMEOUT_MS = 60_000;
 
-/** Frozen until disposed of. ARGUMENT_UNSUPPORTED (74) without a channel, AGENT_UNRESPONSIVE (86) without an answer. */
+/**
+ * Freezes the guest's file systems until disposed of. ARGUMENT_UNSUPPORTED (74) without a channel, AGENT_UNRESPONSIVE
+ * (86) without a reply.
+ */
 export async function freezeGuest({ element: live }: DomainDefinition): Promise<AsyncDisposable> {
   const path = agentSocket(live);
   if (path === undefined) throw new LibvirtError('ARGUMENT_UNSUPPORTED', 'QEMU guest agent is not configured');
@@ -26,14 +29,14 @@ export async function freezeGuest({ element: live }: DomainDefinition): Promise<
   try {
     await execute(path, 'guest-fsfreeze-freeze');
   } catch (error) {
-    // Some may be frozen already, also where the answer was lost: asked over a connection of its own.
+    // Some may be frozen already, even if the reply was lost. This opens a new connection.
     await thaw().catch(() => {});
     throw error;
   }
   return { [Symbol.asyncDispose]: thaw };
 }
 
-/** The channel's socket on the host: a Xen one (`<target type='xen'>`) or virtio. */
+/** The channel's socket on the host. The channel may be a Xen one (`<target type='xen'>`) or virtio. */
 function agentSocket(definition: XmlElement): string | undefined {
   const devices = childAt(definition, 'devices');
   const channels = devices ? childElements(devices, 'channel') : [];
@@ -47,7 +50,7 @@ interface Reply {
   readonly error?: { readonly desc?: unknown } | null;
 }
 
-/** One command, in a conversation of its own. */
+/** Sends one command over a connection of its own. */
 async function execute(path: string, command: string): Promise<void> {
   const socket = createConnection({ path });
   try {
@@ -65,12 +68,12 @@ async function execute(path: string, command: string): Promise<void> {
   }
 }
 
-/** Before a delimited reply, and no byte of JSON in UTF-8. */
+/** Sent before a delimited reply. It cannot occur in JSON in UTF-8. */
 const DELIMITER = 0xff;
 
 /**
- * An agent answers one client at a time, and may still have an answer for an earlier one, whole or in part, or half a
- * command of it. The delimiter makes it forget the latter; all that comes before its own delimiter is dropped unread.
+ * An agent serves one client at a time. It may still have a reply for an earlier client, whole or in part, or half of
+ * that client's command. The delimiter makes it drop that half; everything before its own delimiter is dropped unread.
  */
 async function synchronise(socket: Socket, lines: SocketLines): Promise<void> {
   const id = randomInt(2 ** 31);
@@ -83,7 +86,7 @@ async function synchronise(socket: Socket, lines: SocketLines): Promise<void> {
   }
 }
 
-/** An earlier client's sync may be answered first, and that client may have left half a word. */
+/** Returns false for the reply to an earlier client's sync, and for half a reply. */
 function isSync(line: Buffer, id: number): boolean {
   try {
     return (parseReply(line) as Reply).return === id;
@@ -97,7 +100,7 @@ function send(socket: Socket, lines: SocketLines, command: string, args?: object
   socket.write(`${JSON.stringify({ execute: command, ...(args && { arguments: args }) })}\n`);
 }
 
-/** Events may come before it. */
+/** Returns the reply, skipping events before it. */
 async function replyOf(lines: SocketLines): Promise<Reply> {
   while (true) {
     const reply = parseReply(await nextLine(lines)) as Reply;
@@ -112,7 +115,7 @@ async function nextLine(lines: SocketLines): Promise<Buffer> {
   return line;
 }
 
-/** Runs `talk` for so long at most; whatever goes wrong in it is the agent's silence, by name. */
+/** Runs `talk` for at most `timeoutMs`; any failure becomes AGENT_UNRESPONSIVE with the command's name. */
 async function ask<T>(
   socket: Socket,
   path: string,

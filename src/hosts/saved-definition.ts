@@ -28,8 +28,9 @@ export function checkImageOwner(ref: DomainRef, { xml }: SavedDefinition): Domai
 
 /**
  * Refuses (9, 67) an image that is not the domain's, or whose guest would notice that it goes on with `definition`, as
- * libvirt's qemu driver does (qemuSnapshotRevertExternalPrepare). What a guest does not notice (emulator, kernel, scripts)
- * may differ: a restore uses `definition`, and nothing of the image's. The balloon may have moved since it was planned.
+ * libvirt's qemu driver does (qemuSnapshotRevertExternalPrepare). What a guest does not notice (emulator, kernel,
+ * scripts) may differ: a restore uses `definition`, and nothing of the image's. The balloon may have moved since it was
+ * planned.
  */
 export function checkSavedDefinition(ref: DomainRef, saved: SavedDefinition, definition: DomainDefinition): void {
   const own = renamed(checkImageOwner(ref, saved), domainName(definition.element));

@@ -1,4 +1,4 @@
-/** A helper daemon that lives as long as a domain runs, and does not outlive its host for long if that is killed. */
+/** A helper daemon that lives as long as a domain runs. If its host is killed, the next host ends it. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,21 +7,22 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { missingProgram, type Program } from '../../disks/program.ts';
 import { LibvirtError, systemError } from '../../errors.ts';
 
-/** Opening images and sockets. */
+/** For opening images and sockets. */
 const START_TIMEOUT_MS = 10_000;
-/** Closing the images takes as long as flushing them. */
+/** For closing the images, which flushes them. */
 const STOP_TIMEOUT_MS = 10_000;
 const POLL_MS = 5;
 
 interface DaemonOptions {
   readonly program: Program;
   readonly args: readonly string[];
-  /** The daemon writes it, by `--pidfile`, when it is ready. */
+  /** The daemon writes this file (`--pidfile`) when it is ready. */
   readonly pidFile: string;
-  /** Gets its standard error. */
+  /** File for the daemon's standard error. */
   readonly logFile: string;
 }
 
+/** A started daemon, ready to be used. Disposing ends it and removes its pid file and log. */
 export class DaemonProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #files: readonly string[];
@@ -31,7 +32,9 @@ export class DaemonProcess implements AsyncDisposable {
     this.#files = files;
   }
 
-  /** Resolves when the daemon is ready; rejects with its own words when it ends before that. */
+  /**
+   * Resolves when the daemon is ready; rejects (OPERATION_FAILED) with the daemon's own words if it ends before that.
+   */
   static async start({ program, args, pidFile, logFile }: DaemonOptions): Promise<DaemonProcess> {
     await using log = await open(logFile, 'w', 0o600);
     // Detached: Ctrl-C at the terminal is for the host, which then ends its daemons in order.
@@ -77,20 +80,20 @@ export class DaemonProcess implements AsyncDisposable {
   }
 }
 
-/** Ends the daemon of a host that was killed. A process that only has got its pid meanwhile is left alone. */
+/** Ends the daemon of a host that was killed. If the pid now belongs to another process, leaves it alone. */
 export async function endLeftover(program: Program, pidFile: string): Promise<void> {
   const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
   if (!(pid > 0)) return;
   const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
   if (args[0] !== program.name || !args.includes(pidFile)) return;
   await endProcess(pid, async () => {
-    // Gone, or a zombie, which has closed its files already.
+    // It is gone, or a zombie, which has closed its files already.
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
     return /^$|\) [ZX] /.test(stat);
   });
 }
 
-/** Asks, and after a while insists. */
+/** Sends SIGTERM, and after STOP_TIMEOUT_MS SIGKILL. */
 async function endProcess(pid: number, hasEnded: () => Promise<boolean>): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     if (await hasEnded()) return;

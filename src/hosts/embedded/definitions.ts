@@ -1,4 +1,4 @@
-/** Definitions of embedded domains: what a client sends, and the one that is there from the start. */
+/** Definitions of embedded domains: reads those that clients send, and makes the one of the domain `test`. */
 
 import { randomUUID } from 'node:crypto';
 import { LibvirtError } from '../../errors.ts';
@@ -12,13 +12,14 @@ import { inactiveFormat } from '../../xml/domain/formats.ts';
 /** The domain types that an embedded domain may pretend to be. */
 const TYPES: readonly string[] = ['xen', 'test', 'qemu', 'kvm'];
 
-/** libvirt's own test driver has its domain under this name and UUID. */
+/** The name of the domain in libvirt's own test driver. */
 const DEFAULT_NAME = 'test';
+/** The UUID of the domain in libvirt's own test driver. */
 export const DEFAULT_UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 
 /**
- * Reads a definition as virDomainDefineXML does: libvirt's first checks in its words, a UUID where there is none. It is
- * kept as libvirt would print it, so that what a snapshot says of it can be given back unchanged.
+ * Reads a definition as virDomainDefineXML does: makes libvirt's first checks, in its words, and adds a UUID if there
+ * is none. Returns the definition as libvirt would print it, so that a snapshot's copy of it can be returned unchanged.
  */
 export function readDefinition(xml: string): DomainDefinition {
   const definition = parseDomain(xml);

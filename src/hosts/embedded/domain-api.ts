@@ -1,4 +1,4 @@
-/** The embedded domains as ordinary clients see them: what virsh list, start, destroy and their like need. */
+/** The embedded domains for ordinary clients: the calls that virsh list, start, destroy and the like need. */
 
 import { type DomainRef, type DomainSummary, REASONS } from '../../model/domain.ts';
 import { textAt } from '../../model/element.ts';
@@ -13,7 +13,7 @@ import type { EmbeddedDomains } from './domains.ts';
 
 /** The front's DomainApi (src/rpc/server/domain-api.ts). */
 export class EmbeddedDomainApi {
-  /** As libvirt's own driver of this URI calls itself. */
+  /** virConnectGetType of libvirt's own driver for `test:///default`. */
   readonly type = 'TEST';
   readonly #domains: EmbeddedDomains;
 
@@ -75,7 +75,7 @@ export class EmbeddedDomainApi {
     await domain.exclusive(() => this.#domains.end(domain, REASONS.shutoff.destroyed, LIFECYCLE.STOPPED_DESTROYED));
   }
 
-  /** The guest has no say: it is off at once. */
+  /** Does not ask the guest: it is off at once. */
   async shutdown(ref: DomainRef): Promise<void> {
     const domain = this.#domains.find(ref);
     await domain.exclusive(() => this.#domains.end(domain, REASONS.shutoff.shutdown, LIFECYCLE.STOPPED_SHUTDOWN));

@@ -1,4 +1,4 @@
-/** One embedded domain: its definition, and while it is active its RAM and its device model. */
+/** One embedded domain: its definition and, while it is active, its RAM and its device model. */
 
 import { join } from 'node:path';
 import { LibvirtError } from '../../errors.ts';
@@ -8,7 +8,7 @@ import { domainName } from '../../xml/domain/domain.ts';
 import { GuestMemory } from './memory.ts';
 import { StorageDaemon } from './storage-daemon.ts';
 
-/** What exists while a domain is active. */
+/** The parts of an active domain. */
 export interface Run {
   readonly id: number;
   /** The definition it was started from, in inactive format. */
@@ -17,19 +17,21 @@ export interface Run {
   readonly devices: StorageDaemon;
 }
 
+/** How a domain starts: `folder` for the files of this run; `reason` for virDomainGetState. */
 export interface StartOptions {
   readonly folder: string;
   readonly id: number;
   readonly definition: DomainDefinition;
-  /** RAM of a restored guest; a booted one begins with zeroes. */
+  /** RAM of a restored guest. If it is left out the guest boots, and its RAM is zero. */
   readonly ram?: Buffer;
   readonly paused: boolean;
   readonly reason: number;
 }
 
+/** An embedded domain, running or not. Every change is made within `exclusive`. */
 export class EmbeddedDomain {
   readonly uuid: string;
-  /** As the domain would start next. */
+  /** The definition that the domain starts from next. */
   definition: DomainDefinition;
   persistent: boolean;
   #run: Run | undefined;
@@ -59,29 +61,29 @@ export class EmbeddedDomain {
     return this.#run !== undefined;
   }
 
-  /** What it runs on. Refuses (55) where it does not. */
+  /** The parts of the running domain. Refuses (55) if it does not run. */
   get run(): Run {
     if (!this.#run) throw new LibvirtError('OPERATION_INVALID', 'domain is not running');
     return this.#run;
   }
 
-  /** The definition that counts now. */
+  /** The definition of the running domain; of an inactive one, the one that it starts from next. */
   get liveDefinition(): DomainDefinition {
     return this.#run?.definition ?? this.definition;
   }
 
-  /** For disks that stand on other images by now. */
+  /** Set when disks have got other active images. */
   set liveDefinition(definition: DomainDefinition) {
     if (this.#run) this.#run = { ...this.#run, definition };
     if (!this.#run || !this.persistent) this.definition = definition;
   }
 
-  /** How the policy sees it. */
+  /** The domain's state at this moment, for the policy. */
   snapshot(): Domain {
     return { ref: this.ref, state: this.state, persistent: this.persistent };
   }
 
-  /** One piece of work at a time on each domain, in the order of the calls. */
+  /** Runs one piece of work at a time on the domain, in the order of the calls. */
   async exclusive<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#lastWork.then(work);
     this.#lastWork = result.catch(() => {});
@@ -110,7 +112,7 @@ export class EmbeddedDomain {
     await devices[Symbol.asyncDispose]();
   }
 
-  /** Says whether that changed anything. */
+  /** Returns false if the domain was paused already. */
   async pause(): Promise<boolean> {
     const { memory } = this.run;
     if (!memory.running) return false;
@@ -119,7 +121,7 @@ export class EmbeddedDomain {
     return true;
   }
 
-  /** Says whether that changed anything. */
+  /** Returns false if the domain was running already. */
   resume(): boolean {
     const { memory } = this.run;
     if (memory.running) return false;

@@ -1,4 +1,4 @@
-/** All embedded domains: who is there, who has which name, and what clients hear of it. */
+/** All embedded domains, by UUID; names are unique, and every change emits its lifecycle event. */
 
 import { LibvirtError } from '../../errors.ts';
 import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
@@ -9,9 +9,10 @@ import { domainName, domainUuid } from '../../xml/domain/domain.ts';
 import { EmbeddedDomain, type StartOptions } from './domain.ts';
 import { KeptDefinition } from './kept-definition.ts';
 
-/** How a domain is to start, apart from what this set of domains knows itself. */
+/** How a domain is to start; the folder and the id are chosen here. */
 type Start = Omit<StartOptions, 'folder' | 'id'> & { readonly event: LifecycleEvent };
 
+/** The set of embedded domains. Disposing ends all that run. */
 export class EmbeddedDomains implements AsyncDisposable {
   readonly #folder: string;
   readonly #kept: KeptDefinition;
@@ -21,7 +22,7 @@ export class EmbeddedDomains implements AsyncDisposable {
   readonly #renamedListeners: ((ref: DomainRef) => void)[] = [];
   #lastId = 0;
 
-  /** `first`: the definition of the domain that is there from the start, where no earlier run has left another. */
+  /** `first`: the definition of the domain `test` if no earlier run has left another one. */
   constructor(folder: string, events: LifecycleEvents, first: DomainDefinition) {
     this.#folder = folder;
     this.#kept = new KeptDefinition(folder, first);
@@ -32,10 +33,10 @@ export class EmbeddedDomains implements AsyncDisposable {
     return [...this.#byUuid.values()];
   }
 
-  /** By UUID. */
+  /** Finds a domain by UUID; NO_DOMAIN (42) if there is none. */
   find({ uuid, name }: DomainRef): EmbeddedDomain {
     const found = this.#byUuid.get(uuid);
-    // A caller that goes by the UUID alone has no name for it.
+    // A caller may know the UUID alone.
     const named = name === '' ? '' : ` (${name})`;
     if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching uuid '${uuid}'${named}`);
     return found;
@@ -49,29 +50,31 @@ export class EmbeddedDomains implements AsyncDisposable {
     this.#renamedListeners.push(listener);
   }
 
-  /** Makes `definition` the one that the domain starts from next; a new domain where there is none of its UUID. */
-  define(definition: DomainDefinition, told: 'heard' | 'unheard' = 'heard'): EmbeddedDomain {
+  /** Makes `definition` the one that the domain starts from next; adds a domain if none has this UUID. */
+  define(definition: DomainDefinition, event: 'emitted' | 'suppressed' = 'emitted'): EmbeddedDomain {
     const known = this.#named(definition);
     const domain = known ?? this.#add(definition);
     const updated = known?.persistent === true;
     domain.persistent = true;
     this.setDefinition(domain, definition);
-    if (told === 'heard') this.emit(domain, updated ? LIFECYCLE.DEFINED_UPDATED : LIFECYCLE.DEFINED_ADDED);
+    if (event === 'emitted') this.emit(domain, updated ? LIFECYCLE.DEFINED_UPDATED : LIFECYCLE.DEFINED_ADDED);
     return domain;
   }
 
-  /** What the domain starts from next: also the next time that this host is there. */
+  /**
+   * Sets the definition that the domain starts from next. A persistent `test` keeps it for the next run of this host.
+   */
   setDefinition(domain: EmbeddedDomain, definition: DomainDefinition): void {
     domain.definition = definition;
     if (domain.persistent) this.#kept.write(domain.uuid, definition);
   }
 
-  /** Of the domain that is there from the start, as an earlier run has left it. */
+  /** The definition of the domain `test` that an earlier run has left; undefined if there is none. */
   get keptDefinition(): DomainDefinition | undefined {
     return this.#kept.read();
   }
 
-  /** A running domain loses its definition and goes when it ends; another one goes at once. */
+  /** Makes a running domain transient: it is removed when it ends. Removes an inactive one at once. */
   undefine(domain: EmbeddedDomain): void {
     if (!domain.persistent && domain.isActive) {
       throw new LibvirtError('OPERATION_INVALID', 'cannot undefine transient domain');
@@ -83,7 +86,7 @@ export class EmbeddedDomains implements AsyncDisposable {
     this.#dropIfGone(domain);
   }
 
-  /** virDomainObjListRename's checks, in its order and words. */
+  /** Makes virDomainObjListRename's checks, in its order and words. */
   rename(domain: EmbeddedDomain, name: string): void {
     if (domain.isActive) throw new LibvirtError('OPERATION_INVALID', 'cannot rename active domain');
     if (name === domain.ref.name) throw new LibvirtError('OPERATION_INVALID', "Can't rename domain to itself");
@@ -97,7 +100,7 @@ export class EmbeddedDomains implements AsyncDisposable {
     for (const listener of this.#renamedListeners) listener(domain.ref);
   }
 
-  /** A transient domain, or a one-time definition for a persistent one that is off. */
+  /** Starts a transient domain, or a persistent one that is off with a definition for this run only. */
   async createTransient(definition: DomainDefinition, start: Omit<Start, 'definition'>): Promise<EmbeddedDomain> {
     const known = this.#named(definition);
     if (known?.isActive) {
@@ -118,13 +121,13 @@ export class EmbeddedDomains implements AsyncDisposable {
     this.emit(domain, event);
   }
 
-  /** Ends a domain for good: a transient one is gone. Must be called within the domain's `exclusive`. */
+  /** Ends a domain for good: a transient one is removed. Must be called within the domain's `exclusive`. */
   async end(domain: EmbeddedDomain, reason: number, event: LifecycleEvent): Promise<void> {
     await this.stop(domain, reason, event);
     this.#dropIfGone(domain);
   }
 
-  /** Ends a domain that is about to come back. Must be called within the domain's `exclusive`. */
+  /** Ends a domain that is about to be started again. Must be called within the domain's `exclusive`. */
   async stop(domain: EmbeddedDomain, reason: number, event: LifecycleEvent): Promise<void> {
     await domain.stop(reason);
     this.emit(domain, event);
@@ -134,7 +137,7 @@ export class EmbeddedDomains implements AsyncDisposable {
     this.#events.emit(domain.ref, event);
   }
 
-  /** Ends all that run, without a word to clients: the host itself is going. */
+  /** Ends all running domains, without events: the host itself ends. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const domain of this.all()) {
       await domain.exclusive(async () => {
@@ -143,7 +146,7 @@ export class EmbeddedDomains implements AsyncDisposable {
     }
   }
 
-  /** The domain a definition is about. Name and UUID must belong together (virDomainObjListAdd). */
+  /** Returns the known domain of a definition. Name and UUID must belong together (virDomainObjListAdd). */
   #named(definition: DomainDefinition): EmbeddedDomain | undefined {
     const uuid = uuidOf(definition);
     const name = domainName(definition.element);

@@ -1,7 +1,7 @@
 /**
- * The embedded host, `test:///default`: no Xen, no root. Domains live in this process; their images are real, and while
- * a domain is active a real QEMU block layer serves its disks. For demonstrations, and for the tests of whoever builds on
- * snapshots.
+ * The embedded host, `test:///default`: it needs neither Xen nor root. Domains live in this process; their images are
+ * real, and while a domain is active a real QEMU block layer serves its disks. For demonstrations, and for tests of
+ * software that uses snapshots.
  */
 
 import { mkdir } from 'node:fs/promises';
@@ -32,15 +32,16 @@ const IMAGE_BYTES = 64 << 20;
 
 interface EmbeddedHostOptions {
   /**
-   * Private folder for the first domain's image and the files of running domains. Made when it is not there. It must be
-   * this host's alone (the daemon locks it): another one would end its device models.
+   * Folder for the image of `test` and the files of running domains. Created if it is missing. Two hosts must not share
+   * it (the daemon locks it): each would end the other's device models.
    */
   readonly stateDir: string;
   readonly events: LifecycleEvents;
 }
 
+/** Host of the policy over the embedded domains. Disposing ends them. */
 export class EmbeddedHost implements Host, AsyncDisposable {
-  /** The same domains for ordinary calls. */
+  /** The same domains for ordinary clients. */
   readonly domainApi: EmbeddedDomainApi;
   readonly #domains: EmbeddedDomains;
 
@@ -49,7 +50,10 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     this.#domains = domains;
   }
 
-  /** Starts with one persistent running domain, `test`, with the definition and the disk that earlier runs have left. */
+  /**
+   * Opens the host and starts `test`, a persistent domain, with the definition and the disk that earlier runs have
+   * left.
+   */
   static async open({ stateDir, events }: EmbeddedHostOptions): Promise<EmbeddedHost> {
     const folder = resolve(stateDir);
     await makeFolder(folder);
@@ -86,7 +90,7 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     return domain.exclusive(() => saveRun(domain.run, name, args, job));
   }
 
-  // Its domains ended with the daemon that was interrupted: nobody is at work on them, and none was left stopped.
+  // Domains end with the process that runs them, so an interrupted operation has left none busy and none paused.
   async idle(): Promise<void> {}
   async recover(): Promise<void> {}
 
@@ -127,7 +131,7 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     return retie(path, name, disks);
   }
 
-  /** A transient domain stays known: what comes next is its return. */
+  /** Keeps a transient domain in the list: a revert starts it again. */
   async destroy({ ref }: Domain): Promise<void> {
     const domain = this.#domains.find(ref);
     await domain.exclusive(() =>
@@ -150,7 +154,7 @@ export class EmbeddedHost implements Host, AsyncDisposable {
   }
 
   async define(definition: DomainDefinition): Promise<void> {
-    this.#domains.define(definition, 'unheard');
+    this.#domains.define(definition, 'suppressed');
   }
 
   async start(
@@ -182,7 +186,7 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     if (!(await imageExists(image))) await createQcow2Image(image, IMAGE_BYTES);
     const kept = this.#domains.keptDefinition;
     const { ref } = this.#domains.define(kept ?? defaultDefinition(image));
-    // What was cut off may have left an image that is not there any more: first the definition has to follow.
+    // An interrupted operation may have removed an image of the definition. Recovery corrects the definition first.
     if (kept && !(await areThere(kept))) return;
     await this.domainApi.create(ref, { paused: false });
   }
@@ -202,7 +206,9 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-/** The RAM in a memory image of this domain, whose guest can go on with `definition`. */
+/**
+ * Reads the RAM in a memory image of this domain; refuses an image whose guest could not continue with `definition`.
+ */
 async function readSaved(ref: DomainRef, path: string, definition: DomainDefinition): Promise<Buffer> {
   const { domainXml, streamOffset } = await readMemoryImage(path);
   checkSavedDefinition(ref, { path, xml: domainXml }, definition);

@@ -1,4 +1,4 @@
-/** The definition of the domain that is there from the start, kept between runs: its disk may stand on overlays by then. */
+/** Keeps the definition of the domain `test` between runs of the host: its disk may be on overlays. */
 
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,17 +8,18 @@ import { domainUuid } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { DEFAULT_UUID } from './definitions.ts';
 
+/** The file with that definition. It exists only while the definition differs from `first`. */
 export class KeptDefinition {
   readonly #path: string;
   readonly #first: string;
 
-  /** `first`: what it is on a host without a past. */
+  /** `first`: the definition on a fresh host. */
   constructor(folder: string, first: DomainDefinition) {
     this.#path = join(folder, 'definition.xml');
     this.#first = writeElement(first.element);
   }
 
-  /** Undefined where there is none, or none that can be read. */
+  /** Returns undefined if there is no such file, or if it cannot be read. */
   read(): DomainDefinition | undefined {
     try {
       const definition = parseDefinition(readFileSync(this.#path, 'utf8'));
@@ -28,7 +29,7 @@ export class KeptDefinition {
     }
   }
 
-  /** Of any other domain nothing is kept. */
+  /** Keeps nothing of other domains. */
   write(uuid: string, definition: DomainDefinition): void {
     if (uuid !== DEFAULT_UUID) return;
     const text = writeElement(definition.element);

@@ -1,14 +1,16 @@
 /**
- * RAM of an embedded guest: a small file in the state folder, whose first eight bytes (little endian) count up while the
- * guest runs. So anyone can see from outside that a guest runs, stands, or is back at an earlier moment.
+ * RAM of an embedded guest: a small file in the state folder, whose first eight bytes (little endian) count up while
+ * the guest runs. So anyone can see from outside that a guest runs, is paused, or is back at an earlier moment.
  */
 
 import { type FileHandle, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { systemError } from '../../errors.ts';
 import { RAM_BYTES } from '../../memory/embedded-stream.ts';
 
+/** Interval at which the counter of a running guest goes up. */
 export const TICK_MS = 100;
 
+/** RAM of one run of a guest. Disposing pauses the guest and removes the file. */
 export class GuestMemory implements AsyncDisposable {
   readonly path: string;
   readonly #file: FileHandle;
@@ -22,7 +24,7 @@ export class GuestMemory implements AsyncDisposable {
     this.#counter = counter;
   }
 
-  /** A new guest's RAM, or with `contents` that of a restored one. It stands until `run`. */
+  /** Creates a new guest's RAM, or with `contents` that of a restored one. It is paused until `run`. */
   static async create(path: string, contents: Buffer = Buffer.alloc(RAM_BYTES)): Promise<GuestMemory> {
     try {
       await writeFile(path, contents, { mode: 0o600 });
@@ -42,14 +44,14 @@ export class GuestMemory implements AsyncDisposable {
     this.#timer ??= setInterval(() => this.#tick(), TICK_MS).unref();
   }
 
-  /** The guest stands when this returns: nothing more is written. */
+  /** The guest is paused when this returns: nothing more is written. */
   async pause(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;
     await this.#lastTick;
   }
 
-  /** Everything in it. Coherent only while the guest stands. */
+  /** Reads all of it. Coherent only while the guest is paused. */
   async contents(): Promise<Buffer> {
     return readFile(this.path);
   }
@@ -63,7 +65,7 @@ export class GuestMemory implements AsyncDisposable {
   #tick(): void {
     const counter = Buffer.alloc(8);
     counter.writeBigUInt64LE(++this.#counter);
-    // In order, and a full disk must not end the daemon: the guest's clock stands still then.
+    // Ticks are written in order. A full disk must not end the daemon: then the guest's counter stops.
     this.#lastTick = this.#lastTick.then(() => this.#file.write(counter, 0, counter.length, 0)).catch(() => {});
   }
 }

@@ -18,8 +18,8 @@ import type { Run } from './domain.ts';
 import type { GuestMemory } from './memory.ts';
 
 /**
- * Refuses what `saveRun` could not do. Changes nothing. Unlike a guest on Xen, a paused one can be saved with its memory:
- * no vCPU has to answer.
+ * Refuses everything that `saveRun` could not do. Changes nothing. Unlike a guest on Xen, a paused one can be saved
+ * with its memory: no vCPU has to answer.
  */
 export async function checkSave(run: Run, args: LibxlDomainSnapshotArgs): Promise<void> {
   const { disks = [] } = args;
@@ -31,8 +31,8 @@ export async function checkSave(run: Run, args: LibxlDomainSnapshotArgs): Promis
 }
 
 /**
- * Memory and disks in one point in time, with the phases of domainSnapshotSave. After an error the guest goes on as
- * before and nothing is left, or the message says what is.
+ * Saves memory and disks at one point in time, with the phases of domainSnapshotSave. After an error the guest is in
+ * the state it was in, and nothing is left over, or the message says what is.
  */
 export async function saveRun(
   run: Run,
@@ -69,7 +69,7 @@ function liveDisks(run: Run, name: string, disks: readonly LibxlDiskSnapshot[], 
   return { monitor: async () => run.devices.qmpSocket, name, disks, signal };
 }
 
-/** The guest goes on when `work` has ended, well or badly, if it ran before. */
+/** Pauses the guest during `work`. If it ran before, it runs again when `work` has ended, also after an error. */
 async function whileStanding<T>(memory: GuestMemory, work: () => Promise<T>): Promise<T> {
   const wasRunning = memory.running;
   await memory.pause();
@@ -80,7 +80,7 @@ async function whileStanding<T>(memory: GuestMemory, work: () => Promise<T>): Pr
   }
 }
 
-/** Header and RAM, under the partial name. */
+/** Writes header and RAM under the partial name. */
 async function writeImage(
   { definition, id, memory }: Run,
   path: string | undefined,

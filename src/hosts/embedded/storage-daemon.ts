@@ -34,7 +34,10 @@ export class StorageDaemon implements AsyncDisposable {
     this.#process = process;
   }
 
-  /** Opens what of `disks` is an image, in a file or on a block device, qcow2 or raw as the definition says. Rejects for one that cannot be read. */
+  /**
+   * Opens those of `disks` that are images: a file or a block device, qcow2 or raw as the definition says. Rejects if
+   * one cannot be read.
+   */
   static async start(folder: string, id: number, disks: readonly LibxlDeviceDisk[]): Promise<StorageDaemon> {
     const opened: LibxlDeviceDisk[] = [];
     const exported: string[] = [];
@@ -86,19 +89,19 @@ interface Sockets {
   readonly nbd: string;
 }
 
-/** Ends what a host that was killed has left running in its state folder, and removes the files. */
+/** Ends the device models that a killed host has left running, and removes their files in its state folder. */
 export async function endLeftovers(folder: string): Promise<void> {
   const files = (await readdir(folder)).filter((file) => RUN_FILE.test(file)).map((file) => join(folder, file));
   for (const file of files) if (file.endsWith('.pid')) await endLeftover(STORAGE_DAEMON, file);
   for (const file of files) await rm(file, { force: true });
 }
 
-/** QEMU removes the one of QMP itself when it ends in order; a killed one leaves both. */
+/** QEMU removes its QMP socket when it ends normally; a killed QEMU leaves both. */
 async function removeSockets({ qmp, nbd }: Sockets): Promise<void> {
   for (const socket of [qmp, nbd]) await rm(socket, { force: true });
 }
 
-/** QEMU's driver for the image's file; undefined where it is no image that can be opened. */
+/** QEMU's driver for the image's file; undefined if the image cannot be opened. */
 async function protocolOf({ pdev_path: path, format }: LibxlDeviceDisk): Promise<'file' | 'host_device' | undefined> {
   if (path === undefined) return undefined;
   const found = await stat(path).catch(() => undefined);
@@ -120,7 +123,7 @@ function exportedDisk(disk: LibxlDeviceDisk, protocol: string): readonly string[
   ];
 }
 
-/** QEMU's key=value list: a comma inside a value is doubled. */
+/** A key=value list for QEMU, in which a comma inside a value is doubled. */
 function options(...list: readonly string[]): string {
   return list.map((option) => option.replaceAll(',', ',,')).join(',');
 }

@@ -1,4 +1,4 @@
-/** Snapshots of libvirtd's Xen domains by libxl itself, beside libvirtd: the guest stops for moments only. */
+/** Snapshots of libvirtd's Xen domains by libxl, without libvirtd's own save: the guest is stopped only for moments. */
 
 import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
 import { commitLiveLayers } from '../../disks/overlays/live-commit.ts';
@@ -26,7 +26,7 @@ import type { SavedDomains } from './saved-domains.ts';
 import { checkSavedImage } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 
-/** libxl's part: the functions of src/libxl, and where a device model listens. */
+/** The functions of src/libxl that are used here, and the QMP socket of a domain's device model. */
 export interface LibxlSnapshots {
   readonly checkDomainSnapshotSave: typeof checkDomainSnapshotSave;
   readonly domainSnapshotSave: typeof domainSnapshotSave;
@@ -44,9 +44,10 @@ interface ByLibxlOptions {
   readonly savedDomains: SavedDomains;
 }
 
-/** Phases in which the guest stands, or libvirtd has yet to be told that it went on. */
+/** Phases in which the guest may be stopped, or in which libvirtd does not watch it yet. */
 const STOPS: ReadonlySet<Phase> = new Set<SavePhase>(['saving', 'suspended', 'paused', 'disks-done']);
 
+/** The mechanism if libxl can be used. */
 export class ByLibxl implements Mechanism {
   readonly #upstream: Upstream;
   readonly #libxl: LibxlSnapshots;
@@ -83,12 +84,12 @@ export class ByLibxl implements Mechanism {
       const progress: Job['progress'] = (bytes) => job.progress(bytes);
       return await this.#libxl.domainSnapshotSave(domain.ref.id, name, args, { domainXml, signal, phase, progress });
     } finally {
-      // After a failure too: the guest may have been suspended before it.
+      // Also after a failure: the guest may have been suspended before it.
       if (suspended) await this.#deathWatch.rearm(domain);
     }
   }
 
-  /** A domain that is off may have been saved by an earlier daemon that worked through libvirt. */
+  /** A domain that is off may have been saved by an earlier daemon with the other mechanism. */
   async recover(domain: Domain, interrupted: Interruption): Promise<void> {
     const { phase } = interrupted;
     if (!isActive(domain)) {
@@ -134,8 +135,9 @@ export class ByLibxl implements Mechanism {
 }
 
 /**
- * libxl writes beside the image's path, libvirtd to it. In phase `saving` a file there is memory that libvirtd saved, or one
- * from before that was to be overwritten (--reuse-external): starting that would go back further than the disks.
+ * libxl writes to a partial file next to the image's path, libvirtd to the path itself. In phase `saving` a file there
+ * is the memory that libvirtd saved, or an older file that was to be overwritten (--reuse-external). Refuses, because
+ * an older image would not belong to the disks as they are now.
  */
 async function refuseUncertain({ ref }: Domain, { operation, phase, memoryPath }: Interruption): Promise<void> {
   if (operation !== 'create' || phase !== 'saving' || memoryPath === undefined) return;
@@ -146,13 +148,15 @@ async function refuseUncertain({ ref }: Domain, { operation, phase, memoryPath }
   throw new LibvirtError('OPERATION_FAILED', text);
 }
 
-/** When a transient domain's guest reboots, libvirtd starts it from the definition it had, which is that of the base. */
+/**
+ * Refuses overlays of a transient domain: after a reboot of its guest, libvirtd would start it with the base images.
+ */
 function checkPersistent({ ref, persistent }: Domain, { disks = [] }: LibxlDomainSnapshotArgs): void {
   const overlay = disks.find(({ external }) => external);
   if (persistent || !overlay) return;
   throw new LibvirtError(
     'OPERATION_INVALID',
     `external snapshot of disk '${overlay.disk.vdev}' of transient domain '${ref.name}' is not supported: after a reboot it ` +
-      'would run on the image beneath; define the domain first, or ask for an internal snapshot',
+      'would run on the base image; define the domain first, or ask for an internal snapshot',
   );
 }

@@ -1,7 +1,7 @@
 /**
- * Snapshots by nothing but libvirt's own calls, for upstream drivers other than Xen's, and for Xen's if libxl cannot be
- * used: virDomainSave, the disks while nobody has them open, virDomainRestore. Always coherent, but the guest is off for as
- * long as that takes, and comes back with a new id.
+ * Snapshots by libvirt's own calls alone, for upstream drivers other than Xen's, and for Xen's if libxl cannot be used:
+ * virDomainSave, then the disks while nobody has them open, then virDomainRestore. Always coherent, but the guest is
+ * off for as long as that takes, and has a new id afterwards.
  */
 
 import { lstat, rm, stat } from 'node:fs/promises';
@@ -40,12 +40,15 @@ import { checkSavedImage } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 import { upstreamIdle } from './wait-until-idle.ts';
 
-/** virConnectGetType of the driver that tells of the pause at the beginning of its save, too. */
+/** virConnectGetType of the driver that also emits an event for the pause at the beginning of its save. */
 const QEMU = 'QEMU';
-/** Of the driver that cannot save a paused domain, and whose images may be from before, when libxl wrote them. */
+/**
+ * virConnectGetType of the driver that cannot save a paused domain, and whose images an earlier daemon may have written
+ * by libxl.
+ */
 const XEN = 'Xen';
 
-/** Phases in which libxl, under an earlier daemon, may have paused the guest. libvirtd does not see that. */
+/** Phases in which an earlier daemon may have paused the guest by libxl, which libvirtd does not notice. */
 const PAUSED_BY_LIBXL: ReadonlySet<Phase> = new Set<Phase>(['suspended', 'paused', 'disks-done']);
 
 interface BySaveAndRestoreOptions {
@@ -62,16 +65,17 @@ interface BySaveAndRestoreOptions {
   readonly log: (text: string) => void;
 }
 
-/** What is done while a domain is away. */
+/** Work that is done while a domain is saved. */
 interface Absence {
   readonly memoryPath: string;
   work(): Promise<void>;
-  /** What disks are when the domain comes back, by target, once the work is done. */
+  /** Active images of disks after the work, by target, for the restore. */
   readonly images?: ReadonlyMap<string, DiskImage>;
-  /** What the work leaves behind, for the message where the domain does not come back. */
+  /** For the error message if the restore fails: what the work has left. */
   readonly leaves?: string;
 }
 
+/** The mechanism if libxl cannot be used, or if the administrator has chosen it. */
 export class BySaveAndRestore implements Mechanism {
   readonly #upstream: Upstream;
   readonly #driver: string;
@@ -118,7 +122,7 @@ export class BySaveAndRestore implements Mechanism {
     await this.#whileAway(domain, {
       memoryPath: memoryPath ?? this.#scratch(domain.ref),
       work: async () => {
-        // libvirtd has written it, and not all of its drivers make it durable; a failure here takes all of it back.
+        // Not all of libvirtd's drivers fsync the image that they write. A failure here undoes the whole snapshot.
         if (memoryPath !== undefined) await syncFile(memoryPath);
         await this.#takeDisks(name, disks, job);
       },
@@ -150,7 +154,7 @@ export class BySaveAndRestore implements Mechanism {
     if (disks.length > 0) await this.#betweenSaveAndRestore(ref, () => this.#images.delete(name, disks));
   }
 
-  /** An overlay that was made and that the domain has never stood on is only removed. */
+  /** An overlay that the domain has never used is removed, not committed. */
   async commit(domain: Domain, all: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
     if (all.length === 0) return;
     const { ref } = domain;
@@ -158,15 +162,15 @@ export class BySaveAndRestore implements Mechanism {
     const layers = all.filter(({ disk, top, above }) => above || now.get(disk)?.path === top.path);
     await this.#images.remove(all.flatMap((layer) => (layers.includes(layer) ? [] : [layer.top])));
     if (layers.length === 0) return;
-    const tips = layers.flatMap(({ disk, base, above }) => (above ? [] : [[disk, base] as const]));
-    await this.#betweenSaveAndRestore(ref, () => this.#images.commit(layers, job), new Map(tips));
+    const active = layers.flatMap(({ disk, base, above }) => (above ? [] : [[disk, base] as const]));
+    await this.#betweenSaveAndRestore(ref, () => this.#images.commit(layers, job), new Map(active));
   }
 
   async freeze(domain: Domain): Promise<AsyncDisposable> {
     return await freezeGuest(await domainDefinition(this.#upstream, domain, 'live'));
   }
 
-  /** libvirtd's own images are tied to nothing; those that libxl wrote for an earlier daemon are. */
+  /** libvirtd's own images have no tie; those that an earlier daemon wrote by libxl have one. */
   async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: DomainDefinition): Promise<void> {
     await checkSavedImage(this.#upstream, ref, path, definition);
     if (this.#driver === XEN) await checkTie(path, name, disks);
@@ -184,15 +188,15 @@ export class BySaveAndRestore implements Mechanism {
     checkSavable(domain, this.#driver === XEN ? ['running'] : ['running', 'paused']);
   }
 
-  /** With the images that the domain's disks really are: it has to come back on those. */
+  /** The live definition with the images that the domain's disks really use: it must be restored on those. */
   async #definition(domain: Domain): Promise<DomainDefinition> {
     const definition = await domainDefinition(this.#upstream, domain, 'live');
     return withDiskImages(definition, this.#liveDisks.of(domain.ref));
   }
 
-  /** Work on the disks of an active domain that is no part of a snapshot. */
+  /** For work on the disks of an active domain outside of a save. */
   async #betweenSaveAndRestore(ref: DomainRef, work: () => Promise<void>, images?: Absence['images']): Promise<void> {
-    // By now it may have been away, and have come back with another id.
+    // The domain may have been saved and restored since it was looked up, and has another id then.
     const now = await this.#upstream.lookupByUUID(ref.uuid);
     const [state, persistent] = await Promise.all([this.#upstream.getState(now), this.#upstream.isPersistent(now)]);
     const domain = { ref: now, state, persistent };
@@ -215,7 +219,7 @@ export class BySaveAndRestore implements Mechanism {
     }
   }
 
-  /** The domain comes back in any case; when the work has failed, without a memory image left behind. */
+  /** Restores the domain in any case. If the work has failed, removes the memory image after the restore. */
   async #whileAway(domain: Domain, absence: Absence): Promise<void> {
     const { ref, state } = domain;
     const { memoryPath, images = new Map() } = absence;
@@ -240,7 +244,8 @@ export class BySaveAndRestore implements Mechanism {
     try {
       await this.#departures.withReturn(ref, () => this.#upstream.saveFlags(ref, memoryPath, 0));
     } catch (error) {
-      // Where libvirtd was lost meanwhile, the image may be all that is left of the guest, or still be written.
+      // If the connection to libvirtd was lost, libvirtd may still write the image, or it may be all that is left of
+      // the guest.
       const now = await upstreamIdle(this.#upstream, ref, { signal: neverAborted() })
         .then(() => this.#upstream.lookupByUUID(ref.uuid))
         .catch(() => undefined);
@@ -251,11 +256,14 @@ export class BySaveAndRestore implements Mechanism {
   }
 }
 
-/** libvirtd, who may be root, would write to wherever it leads. */
+/** libvirtd, which may be root, would follow a link and write to its target. */
 async function refuseLink(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (!found?.isSymbolicLink()) return;
-  throw new LibvirtError('OPERATION_FAILED', `'${path}' is a link, and no file of xlsnapd: remove it`);
+  throw new LibvirtError(
+    'OPERATION_FAILED',
+    `'${path}' is a symbolic link, not a file that xlsnapd has made: remove it`,
+  );
 }
 
 async function outcome(work: () => Promise<unknown>): Promise<LibvirtError | undefined> {

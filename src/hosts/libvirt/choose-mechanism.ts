@@ -1,4 +1,4 @@
-/** Which mechanism saves active domains, and the libvirt host with that mechanism. */
+/** Chooses which mechanism saves active domains, and opens the libvirt host with that mechanism. */
 
 import { asLibvirtError, LibvirtError } from '../../errors.ts';
 import type { Probe } from '../../libxl/helper/protocol.ts';
@@ -14,9 +14,10 @@ import { LibvirtHost } from './libvirt-host.ts';
 import { SavedDomains } from './saved-domains.ts';
 import type { Upstream } from './upstream.ts';
 
+/** A mechanism, and why it was chosen. */
 export interface ChosenMechanism {
   readonly mechanism: 'libxl' | 'libvirt';
-  /** For the log and `xlsnap doctor`. */
+  /** A clause for the log and `xlsnap doctor`. */
   readonly reason: string;
 }
 
@@ -24,9 +25,10 @@ export interface ChosenMechanism {
 const XEN = 'Xen';
 
 /**
- * libxl if the upstream's driver is Xen's and `probe` says that libxl works, else libvirt. `libvirt` never calls `probe`;
- * `libxl` refuses (NO_SUPPORT) with the reason where it would have to be libvirt. A probe that rejects, because the helper
- * process crashed while it loaded the library or hung, is one more reason.
+ * Chooses libxl if the upstream's driver is Xen's and `probe` finds that libxl works, else libvirt. With the option
+ * `libvirt` never calls `probe`; with `libxl` refuses (NO_SUPPORT), with the reason, if libxl cannot be used. A probe
+ * that rejects, because the helper process crashed or hung while it loaded the library, also means that libxl cannot be
+ * used.
  */
 export async function chooseMechanism(
   option: MechanismOption,
@@ -55,6 +57,7 @@ interface OpenLibvirtHostOptions {
   readonly log: (text: string) => void;
 }
 
+/** Opens the host for an upstream that is connected. */
 export async function openLibvirtHost(options: OpenLibvirtHostOptions): Promise<LibvirtHost> {
   const { upstream, events, libxl, liveDisks, log } = options;
   await followRuns(options);

@@ -10,21 +10,21 @@ import { hideEvents } from './hidden-events.ts';
 import { isSameDomain } from './save-rules.ts';
 import { SUSPEND_TARGET_MEM, type Upstream } from './upstream.ts';
 
-/** A guest must not stay asleep because of one failed call. */
+/** One failed call must not leave a guest suspended. */
 const WAKEUP_ATTEMPTS = 5;
 const WAKEUP_INTERVAL_MS = 500;
 
 interface DeathWatchOptions {
   readonly upstream: Upstream;
   readonly events: LifecycleEvents;
-  /** Plain words for the administrator's log. */
+  /** Gets sentences for the administrator. */
   readonly log: (text: string) => void;
 }
 
 /**
- * libxl reports a domain's shutdown once for each time it is asked to, and libvirtd, which drops the report of a suspend
- * that is not its own, asks again only in virDomainPMWakeup. Without that, the next poweroff, reboot or crash of the
- * guest would never be noticed. So the guest is suspended once more, by libvirtd, and woken up.
+ * libxl reports a domain's shutdown once per request. libvirtd drops the report of a suspend that is not its own, and
+ * requests the next one only in virDomainPMWakeup. Without that, libvirtd would never notice the next poweroff, reboot
+ * or crash of the guest. So libvirtd suspends the guest once more and wakes it up.
  */
 export class DeathWatch {
   readonly #upstream: Upstream;
@@ -38,13 +38,13 @@ export class DeathWatch {
   }
 
   /**
-   * Never rejects: a snapshot that has been taken stands. What could not be done is logged, with the commands that do it.
-   * Also right for a guest that a death of this daemon has left between the two steps.
+   * Never rejects, because the snapshot has been taken. Logs a failure, with the commands that repair it. Also repairs
+   * a guest that a crash of this daemon has left between the two steps.
    */
   async rearm({ ref }: Domain): Promise<void> {
     using _hidden = hideEvents(this.#events, ref.uuid, [LIFECYCLE.PMSUSPENDED_MEMORY, LIFECYCLE.STARTED_WAKEUP]);
     try {
-      // One that has ended needs no watch, and one that libvirtd has started since has it.
+      // A domain that has ended needs no watch, and libvirtd watches one that it has started since.
       if (!(await isSameDomain(this.#upstream, ref))) return;
       await this.#suspend(ref);
     } catch (error) {

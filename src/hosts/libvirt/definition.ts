@@ -1,4 +1,4 @@
-/** A domain's definition from libvirtd, in inactive format. */
+/** Reads a domain's definition from libvirtd, in inactive format. */
 
 import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
@@ -11,8 +11,8 @@ import type { Upstream } from './upstream.ts';
 const QEMU = 'QEMU';
 
 /**
- * `live` as the domain runs now, `persistent` as it would start next; with passwords. In the qemu driver's form for saved
- * images and snapshots (VIR_DOMAIN_XML_MIGRATABLE): it takes no other one back.
+ * `live` as the domain runs now, `persistent` as it would start next; with passwords. In the qemu driver's form for
+ * saved images and snapshots (VIR_DOMAIN_XML_MIGRATABLE): it takes no other one back.
  */
 export async function domainDefinition(
   upstream: Upstream,

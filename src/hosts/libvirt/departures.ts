@@ -1,4 +1,4 @@
-/** Tells when a domain has gone for good. */
+/** Reports when a domain has gone for good. */
 
 import { isLibvirtError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
@@ -9,8 +9,8 @@ const is = (event: LifecycleEvent, kind: LifecycleEvent): boolean =>
   event.event === kind.event && event.detail === kind.detail;
 
 /**
- * A domain has gone when libvirtd knows it no longer after it was undefined or has stopped. A transient domain that is
- * saved or destroyed only to be restored goes and comes back: its snapshots stay, even where the way back fails.
+ * A domain has gone if libvirtd no longer knows it after it was undefined or has stopped. A transient domain that is
+ * saved or destroyed only to be restored has not gone: its snapshots stay, even if the restore fails.
  */
 export class Departures {
   readonly #upstream: Upstream;
@@ -26,7 +26,7 @@ export class Departures {
     this.#listeners.add(listener);
   }
 
-  /** Does what makes the domain stop, when it is to be started again from a memory image. */
+  /** Runs `stop`, which stops a domain that will be started again from a memory image. */
   async withReturn<T>({ uuid }: DomainRef, stop: () => Promise<T>): Promise<T> {
     this.#returning.add(uuid);
     try {

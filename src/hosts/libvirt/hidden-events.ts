@@ -1,10 +1,10 @@
-/** Upstream's events that our own work causes. */
+/** Hides the events that our own calls cause in libvirtd. */
 
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { LifecycleEvents } from '../../snapshots/ports.ts';
 
 /**
- * Clients see none of these events, of this domain, until it is disposed of. What has really happened is told to them
+ * Hides these events of this domain from clients until disposed of. The caller emits the events that clients shall see
  * afterwards, in an order that does not depend on which of two connections libvirtd serves first.
  */
 export function hideEvents(events: LifecycleEvents, uuid: string, kinds: readonly LifecycleEvent[]): Disposable {

@@ -1,4 +1,4 @@
-/** Starting a domain through libvirtd so that it is surely running, or surely paused, at the end. */
+/** Starts a domain through libvirtd, and makes sure that it is running, or paused, at the end. */
 
 import { isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
@@ -9,7 +9,7 @@ import { hideEvents } from './hidden-events.ts';
 import { restoredAs } from './saved-image.ts';
 import { SAVE_PAUSED, START_PAUSED, type Upstream } from './upstream.ts';
 
-/** What libvirtd tells of a restore: the first in every driver, the others in qemu's, and only there. */
+/** Events that a restore causes in libvirtd: the first in every driver, the others in qemu's alone. */
 const RESTORE_CAUSES: readonly LifecycleEvent[] = [
   LIFECYCLE.STARTED_RESTORED,
   LIFECYCLE.RESUMED_FROM_SNAPSHOT,
@@ -18,7 +18,7 @@ const RESTORE_CAUSES: readonly LifecycleEvent[] = [
 const START_CAUSES: readonly LifecycleEvent[] = [LIFECYCLE.STARTED_BOOTED];
 const PAUSED_START_CAUSES: readonly LifecycleEvent[] = [...START_CAUSES, LIFECYCLE.SUSPENDED_PAUSED];
 
-/** Both return the domain with its new id, and clients see nothing of it: what they are told is the caller's to say. */
+/** Both methods return the domain with its new id. Clients see no event of it: the caller emits those. */
 export class Launcher {
   readonly #upstream: Upstream;
   readonly #events: LifecycleEvents;
@@ -29,8 +29,8 @@ export class Launcher {
   }
 
   /**
-   * From a memory image, with `definition` in place of the image's own. Without `paused` as the image says it was, if the
-   * driver's images do.
+   * Restores from a memory image, with `definition` in place of the image's own. If `paused` is left out, in the state
+   * in which the domain was saved, if the driver's images record that.
    */
   async restore(
     { uuid }: DomainRef,
@@ -45,8 +45,8 @@ export class Launcher {
   }
 
   /**
-   * From its persistent definition: memory that libvirtd has saved is dropped, it would go on from that. A transient
-   * domain has none, and is made anew from `transient`.
+   * Boots from the persistent definition. Drops a managed save, or libvirtd would resume instead of booting. A
+   * transient domain has no persistent definition, and is created from `transient`.
    */
   async start(
     ref: DomainRef,
@@ -63,7 +63,9 @@ export class Launcher {
     return await this.#settle(ref.uuid, paused);
   }
 
-  /** A driver may not know the flag, and a domain that was saved while paused comes back paused. */
+  /**
+   * Corrects the state: a driver may not know the flag, and a domain that was saved while paused is restored paused.
+   */
   async #settle(uuid: string, paused: boolean | undefined): Promise<DomainRef> {
     const ref = await this.#upstream.lookupByUUID(uuid);
     if (ref.id < 0) throw new LibvirtError('OPERATION_FAILED', `domain '${ref.name}' ended as soon as it was started`);
@@ -79,7 +81,7 @@ export class Launcher {
   }
 }
 
-/** Drivers differ in the flags they know (the test driver: none); without the flag, `settle` has the last word. */
+/** Drivers differ in the flags they know (the test driver: none). Without the flag, `settle` corrects the state. */
 async function withFlag(flag: number, call: (flags: number) => Promise<unknown>): Promise<void> {
   try {
     await call(flag);

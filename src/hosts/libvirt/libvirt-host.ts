@@ -1,6 +1,6 @@
 /**
- * Domains that an upstream libvirtd owns. Whatever ends or starts one goes through libvirtd, so that the domain stays
- * its; only how memory and disks get into a snapshot differs, and that is the mechanism's.
+ * Domains that an upstream libvirtd owns. Every start and stop goes through libvirtd, which keeps ownership. Only
+ * saving memory and disks is delegated, to a Mechanism.
  */
 
 import { withKinds } from '../../disks/overlays/overlays.ts';
@@ -27,6 +27,7 @@ export type Mechanism = Pick<
   'checkSave' | 'save' | 'recover' | 'deleteDiskSnapshots' | 'commit' | 'freeze' | 'checkRestore' | 'retie'
 >;
 
+/** The parts of a LibvirtHost. */
 export interface LibvirtHostOptions {
   readonly upstream: Upstream;
   readonly events: LifecycleEvents;
@@ -37,7 +38,8 @@ export interface LibvirtHostOptions {
 }
 
 /*
- * we do        libvirtd tells (hidden)        clients are told
+ * Events:
+ * we do        libvirtd emits (hidden)        clients get
  * destroy      STOPPED/DESTROYED              STOPPED/FROM_SNAPSHOT
  * restore      STARTED/RESTORED               STARTED/FROM_SNAPSHOT, RESUMED/FROM_SNAPSHOT
  *   paused     STARTED/RESTORED               STARTED/FROM_SNAPSHOT, SUSPENDED/FROM_SNAPSHOT
@@ -52,7 +54,7 @@ export class LibvirtHost implements Host {
   readonly #departures: Departures;
   readonly #mechanism: Mechanism;
   readonly #liveDisks: LiveDisks;
-  /** For clients, who ask libvirtd for the state. */
+  /** Corrects the reason of a state that clients get from libvirtd. */
   readonly reverted: RevertedDomains;
 
   constructor({ upstream, events, launcher, departures, mechanism, liveDisks }: LibvirtHostOptions) {
@@ -130,14 +132,14 @@ export class LibvirtHost implements Host {
   async destroy({ ref, persistent }: Domain): Promise<void> {
     using _hidden = hideEvents(this.#events, ref.uuid, [LIFECYCLE.STOPPED_DESTROYED]);
     const stop = () => this.#upstream.destroy(ref);
-    // Only a revert destroys a transient domain, and a revert brings it back.
+    // Only a revert destroys a transient domain, and the revert starts it again.
     await (persistent ? stop() : this.#departures.withReturn(ref, stop));
     await this.#liveDisks.forget(ref.uuid);
     this.reverted.add(ref.uuid, 'shutoff');
     this.#events.emit({ ...ref, id: -1 }, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
   }
 
-  /** Memory that libvirtd has saved would go on over what the guest writes from now on: it is dropped. */
+  /** Drops a managed save: resuming it later would overwrite what the guest writes from now on. */
   async restore(
     { ref, managedSave }: Domain,
     memoryPath: string,
@@ -161,13 +163,13 @@ export class LibvirtHost implements Host {
   }
 
   async define(definition: DomainDefinition): Promise<void> {
-    // libvirt's own definitions have a UUID; nothing is expected of a domain that is to get one.
+    // libvirt's own definitions have a UUID. No event can be expected of a domain that has none yet.
     const uuid = domainUuid(definition.element) ?? '';
     using _hidden = hideEvents(this.#events, uuid, [LIFECYCLE.DEFINED_ADDED, LIFECYCLE.DEFINED_UPDATED]);
     await this.#upstream.defineXML(writeElement(definition.element));
   }
 
-  /** For clients, whose own calls for a definition the upstream answers. */
+  /** For the proxy: corrects definitions that clients get from libvirtd. */
   get overlaid(): { any(): boolean; has(uuid: string): boolean; definition(xml: string): string } {
     return {
       any: () => this.#liveDisks.any,
@@ -207,7 +209,7 @@ export class LibvirtHost implements Host {
   }
 }
 
-/** A domain that went between the list and a look at it belongs in no list. */
+/** Leaves out a domain that has gone since it was listed. */
 function unlessGone(error: unknown): undefined {
   if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
 }

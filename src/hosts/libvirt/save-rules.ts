@@ -1,4 +1,4 @@
-/** Which domains can be saved at all. */
+/** Refuses domains that cannot be saved at all. */
 
 import { isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { Domain, DomainRef, DomainState } from '../../model/domain.ts';
@@ -6,7 +6,7 @@ import type { Upstream } from './upstream.ts';
 
 const NO_UUID = '00000000-0000-0000-0000-000000000000';
 
-/** Refuses Domain-0 and every state but running, and paused where whoever saves can do that. */
+/** Refuses Domain-0, and every state that is not in `savable`. */
 export function checkSavable({ ref, state }: Domain, savable: readonly DomainState[]): void {
   const { name, id, uuid } = ref;
   if (id === 0 || uuid === NO_UUID) {
@@ -18,20 +18,20 @@ export function checkSavable({ ref, state }: Domain, savable: readonly DomainSta
     throw new LibvirtError('OPERATION_UNSUPPORTED', text);
   }
   if (state === 'paused') {
-    // libvirt's own words (libxlDoDomainSave): nobody in a paused guest can answer the request to suspend.
+    // libvirt's own words (libxlDoDomainSave): a paused guest cannot answer the request to suspend.
     const text = `Domain '${id}' has to be running because libxenlight will suspend it: resume domain '${name}' first`;
     throw new LibvirtError('OPERATION_INVALID', text);
   }
   throw new LibvirtError('OPERATION_INVALID', `domain '${name}' cannot be saved in state '${state}'`);
 }
 
-/** Refuses to go on with a domain that has ended, or has been started anew, since it was looked up. */
+/** Refuses a domain that has ended, or has been started again, since it was looked up. */
 export async function checkSameDomain(upstream: Upstream, ref: DomainRef): Promise<void> {
   if (await isSameDomain(upstream, ref)) return;
-  throw new LibvirtError('OPERATION_INVALID', `domain '${ref.name}' has ended or was started anew in the meantime`);
+  throw new LibvirtError('OPERATION_INVALID', `domain '${ref.name}' has ended or was started again in the meantime`);
 }
 
-/** By its id: libxl gives none a second time within a minute, and libvirtd's other drivers never. */
+/** Compares the id: libxl does not use an id again within a minute, and libvirtd's other drivers never do. */
 export async function isSameDomain(upstream: Upstream, { uuid, id }: DomainRef): Promise<boolean> {
   try {
     return (await upstream.lookupByUUID(uuid)).id === id;

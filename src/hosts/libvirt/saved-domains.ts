@@ -1,6 +1,6 @@
 /**
- * Domains that libvirtd has saved for a snapshot and that an interruption kept from being restored: the image is all there
- * is of the guest. They come back whichever mechanism the next daemon uses.
+ * Restores domains that libvirtd has saved for a snapshot whose operation was interrupted before the restore: the image
+ * is all there is of the guest. Both mechanisms restore them.
  */
 
 import { rm } from 'node:fs/promises';
@@ -16,7 +16,7 @@ import type { Launcher } from './launch.ts';
 import { imageDefinition, withNameAndImages } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 
-/** Phases of a create in which the domain may be away, and its memory image all there is of it. */
+/** Phases of a create in which the domain may be off, and its memory image may be all there is of it. */
 const AWAY: ReadonlySet<Phase> = new Set<Phase>(['saving', 'saved', 'restoring']);
 
 interface SavedDomainsOptions {
@@ -26,6 +26,7 @@ interface SavedDomainsOptions {
   readonly scratchDir: string;
 }
 
+/** The saved domains of one upstream. */
 export class SavedDomains {
   readonly #options: SavedDomainsOptions;
 
@@ -33,14 +34,14 @@ export class SavedDomains {
     this.#options = options;
   }
 
-  /** Image of a domain that is saved for no snapshot with memory, only to be off for a while. libvirtd writes it. */
+  /** The image that libvirtd writes if a domain is saved only to be off during work on its disks. */
   scratch({ uuid }: DomainRef): string {
     return join(this.#options.scratchDir, `${uuid}.save`);
   }
 
   /**
-   * A domain that was saved and not restored comes back from its image, as it was; libvirtd may have ended the save
-   * without us. If it had come back before, the image is the snapshot's, and stays.
+   * Restores a domain that was saved and not restored, as it was; libvirtd may have finished the save after this daemon
+   * ended. If the domain had been restored before the interruption, keeps the image: it belongs to the snapshot.
    */
   async recover(domain: Domain, { operation, phase, memoryPath }: Interruption): Promise<void> {
     const { upstream, events, launcher } = this.#options;

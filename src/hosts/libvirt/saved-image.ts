@@ -1,4 +1,4 @@
-/** The definition in a saved image, and the one that takes its place for the time of a restore. */
+/** The definition in a saved image: reads and checks it, and replaces it during a restore. */
 
 import { isLibvirtError } from '../../errors.ts';
 import { checkLibxlStream, checkRoomFor, readMemoryImage, rewriteDomainXml } from '../../memory/image-file.ts';
@@ -9,18 +9,21 @@ import { writeElement } from '../../xml/engine/write.ts';
 import { checkImageOwner, checkSavedDefinition } from '../saved-definition.ts';
 import { SAVE_IMAGE_SECURE, type Upstream } from './upstream.ts';
 
-/** Who reads and changes the definition in an image: libvirtd if its driver can, else we do (libxl's driver cannot). */
+/** Access to the definition in an image: by libvirtd if its driver can, else by us (the libxl driver cannot). */
 interface ImageDefinition {
   readonly xml: string;
   write(xml: string): Promise<void>;
   /**
-   * Refuses an image whose guest would notice that it goes on with the definition, and what `write` would refuse. The image
-   * is afterwards what it was.
+   * Refuses an image whose guest would notice the change to `definition`, and everything that `write` would refuse.
+   * Afterwards the image is what it was.
    */
   check(ref: DomainRef, definition: DomainDefinition): Promise<void>;
 }
 
-/** Refuses an image that is not this domain's, that is damaged, or whose guest cannot go on with `definition`. Reads only. */
+/**
+ * Refuses an image that is not this domain's, that is damaged, or whose guest cannot continue with `definition`. Reads
+ * only.
+ */
 export async function checkSavedImage(
   upstream: Upstream,
   ref: DomainRef,
@@ -34,7 +37,7 @@ export async function checkSavedImage(
 
 /**
  * Restores with `definition`: libvirtd starts what the image says, so nothing of the image's own definition may be left
- * in it. Afterwards, well or badly, the image is what it was.
+ * in it. Afterwards the image is what it was, also if the restore fails.
  */
 export async function restoredAs(
   upstream: Upstream,
@@ -56,12 +59,13 @@ export async function restoredAs(
   }
 }
 
-/** Of a domain that was saved and is to come back: `saved` under the name that it has now, on the images it has now. */
+/** Returns `saved`, a saved domain's definition, with the name and the images that the domain has now. */
 export function withNameAndImages(saved: DomainDefinition, { element, images }: DomainDefinition): DomainDefinition {
   const known = [...images].filter(([disk]) => saved.images.has(disk));
   return withDiskImages(renamed(saved, domainName(element)), new Map(known));
 }
 
+/** Opens the definition in the image at `path`. */
 export async function imageDefinition(upstream: Upstream, path: string): Promise<ImageDefinition> {
   try {
     const xml = await upstream.saveImageGetXMLDesc(path, SAVE_IMAGE_SECURE);

@@ -1,11 +1,12 @@
 /**
- * What the libvirt host asks of its connection to libvirtd: libvirt's calls by libvirt's names, rejecting with
- * LibvirtError. The RPC client is one such connection; the daemon brings the two together.
+ * The connection to libvirtd as the libvirt host needs it: libvirt's calls by libvirt's names, rejecting with
+ * LibvirtError. The RPC client is one such connection; the daemon passes it to the host.
  */
 
 import type { DomainRef, DomainState } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 
+/** A connection to the libvirtd that owns the domains. */
 export interface Upstream {
   /** `Xen`, `QEMU`, `TEST`. */
   getType(): Promise<string>;
@@ -26,7 +27,7 @@ export interface Upstream {
   saveImageDefineXML(file: string, xml: string, flags: number): Promise<void>;
   hasManagedSaveImage(domain: DomainRef): Promise<boolean>;
   managedSaveRemove(domain: DomainRef): Promise<void>;
-  /** The type is virDomainJobType's number, 0 where nothing runs. */
+  /** The type is virDomainJobType's number; 0 if no job runs. */
   getJobStats(domain: DomainRef, flags: number): Promise<{ readonly type: number }>;
   pmSuspendForDuration(domain: DomainRef, target: number): Promise<void>;
   pmWakeup(domain: DomainRef): Promise<void>;

@@ -1,4 +1,4 @@
-/** A libvirtd ends what it was asked to do, though whoever asked is gone; until then the domain and its files are its. */
+/** libvirtd finishes a job even if its client has disconnected. Until then do not touch the domain or its files. */
 
 import { setTimeout } from 'node:timers/promises';
 import { isLibvirtError, LibvirtError, throwIfCancelled } from '../../errors.ts';
@@ -6,14 +6,14 @@ import type { DomainRef } from '../../model/domain.ts';
 import { domainCommand } from '../../model/messages/shell-command.ts';
 import type { Upstream } from './upstream.ts';
 
-/** A save takes as long as the memory is large; a job that is older than this will not end. */
+/** The longest save of a large guest takes less; a job that runs longer will not end. */
 const BUSY_TIMEOUT_MS = 3_600_000;
 const BUSY_POLL_MS = 200;
 
-/** What getJobStats says of a domain that is off or gone, and by a driver that has no jobs (test). */
+/** Errors of getJobStats for a domain that is off or gone, and of a driver that has no jobs (test). */
 const NO_JOB = ['OPERATION_INVALID', 'NO_DOMAIN', 'NO_SUPPORT'] as const;
 
-/** Resolves when libvirtd has no job on the domain; OPERATION_TIMEOUT where that takes more than an hour. */
+/** Resolves when libvirtd has no job on the domain; rejects (OPERATION_TIMEOUT) after an hour. */
 export async function upstreamIdle(
   upstream: Upstream,
   ref: DomainRef,
@@ -32,7 +32,7 @@ async function isBusy(upstream: Upstream, ref: DomainRef): Promise<boolean> {
   try {
     return (await upstream.getJobStats(ref, 0)).type !== 0;
   } catch (error) {
-    // A job of qemu's that lets nobody in, not even to ask.
+    // The qemu driver has a job that blocks even this query.
     if (isLibvirtError(error, 'OPERATION_TIMEOUT')) return true;
     if (NO_JOB.some((code) => isLibvirtError(error, code))) return false;
     throw error;

@@ -204,7 +204,7 @@ describe('save', () => {
     upstream.ref = ref;
     const error = await refusal(mechanism().save(RUNNING, 's1', ARGS, job()));
     expect(error.fields.code).toBe(55);
-    expect(error.detail).toBe(`domain 'g' has ended or was started anew in the meantime`);
+    expect(error.detail).toBe(`domain 'g' has ended or was started again in the meantime`);
     expect(record.lines).not.toContain('domainSnapshotSave 5 s1');
   });
 });

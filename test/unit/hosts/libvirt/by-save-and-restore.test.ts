@@ -129,7 +129,7 @@ test('a link in the place of the scratch image is not written through', async ()
   const scratch = join(directory, `${GUEST.uuid}.save`);
   await symlink(join(directory, 'elsewhere'), scratch);
   const saved = mechanism('Xen').save(RUNNING, 's1', {}, job);
-  await expect(saved).rejects.toThrow(`'${scratch}' is a link, and no file of xlsnapd: remove it`);
+  await expect(saved).rejects.toThrow(`'${scratch}' is a symbolic link, not a file that xlsnapd has made: remove it`);
   expect(record.lines.filter((line) => line.startsWith('saveFlags'))).toEqual([]);
 });
 
