@@ -1,4 +1,4 @@
-/** Whether the guest in a memory image may go on with a definition. */
+/** Checks whether the guest in a memory image can continue with another definition. */
 
 import { explained, LibvirtError } from '../errors.ts';
 import type { DomainDefinition, DomainRef } from '../model/domain.ts';
@@ -14,8 +14,8 @@ export interface SavedDefinition {
 }
 
 /**
- * Refuses, in libvirt's words, an image that restoring would make another domain of. Its name does not matter: a domain
- * may have been renamed since.
+ * Refuses, in libvirt's words, an image of another domain, by UUID. Its name does not matter: a domain may have been
+ * renamed since.
  */
 export function checkImageOwner(ref: DomainRef, { xml }: SavedDefinition): DomainDefinition {
   const definition = parseDefinition(xml);
@@ -27,7 +27,7 @@ export function checkImageOwner(ref: DomainRef, { xml }: SavedDefinition): Domai
 }
 
 /**
- * Refuses (9, 67) an image that is not the domain's, or whose guest would notice that it goes on with `definition`, as
+ * Refuses (9, 67) an image that is not the domain's, or whose guest would notice the change to `definition`, as
  * libvirt's qemu driver does (qemuSnapshotRevertExternalPrepare). What a guest does not notice (emulator, kernel,
  * scripts) may differ: a restore uses `definition`, and nothing of the image's. The balloon may have moved since it was
  * planned.
