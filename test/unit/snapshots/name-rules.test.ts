@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { asLibvirtError } from '../../../src/errors.ts';
-import { alignDisks } from '../../../src/model/align.ts';
+import { alignDisks } from '../../../src/model/align-disks.ts';
 import type { DomainDefinition, DomainDisk } from '../../../src/model/domain.ts';
 import { checkInternalName, checkName, checkOverlayPath } from '../../../src/snapshots/name-rules.ts';
 import { definitionOf } from '../../../src/xml/domain/definition.ts';
