@@ -4,6 +4,7 @@ import { LibvirtError } from '../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../model/libxl.ts';
 import { OVERLAY } from './overlays/overlay-backend.ts';
 import { isBlockDevice } from './overlays/overlays.ts';
+import { requireProgram } from './program.ts';
 import { QCOW2 } from './qemu/qcow2.ts';
 import type { StorageBackend, StoredSnapshot } from './storage-backend.ts';
 import { LVM } from './volumes/lvm.ts';
@@ -26,6 +27,13 @@ export async function groupByBackend(disks: readonly LibxlDiskSnapshot[]): Promi
     backend,
     disks: disks.filter((snapshot) => backends.get(snapshot) === backend),
   })).filter((group) => group.disks.length > 0);
+}
+
+/** groupByBackend, which also refuses (55) a backend one of whose programs is not there. Starts none of them. */
+export async function usableGroups(disks: readonly LibxlDiskSnapshot[]): Promise<readonly DiskGroup[]> {
+  const groups = await groupByBackend(disks);
+  for (const program of groups.flatMap(({ backend }) => backend.programs)) await requireProgram(program);
+  return groups;
 }
 
 /** The backend that makes this snapshot. Refuses (67) a disk that none takes, naming it and the reason. */

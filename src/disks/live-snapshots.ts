@@ -6,7 +6,7 @@
 import { LibvirtError, throwIfCancelled, undoAll } from '../errors.ts';
 import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
 import type { UndoStep } from './all-or-nothing.ts';
-import { type DiskGroup, groupByBackend } from './backends.ts';
+import { type DiskGroup, usableGroups } from './backends.ts';
 import { type BlockGraph, hasJob, listOf, queryBlockGraph, requireRoot } from './qemu/block-graph.ts';
 import { Qmp, QmpReplyLost } from './qemu/qmp.ts';
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from './storage-backend.ts';
@@ -115,7 +115,7 @@ interface FoundDisks {
 
 async function findDisks(live: LiveDisks): Promise<FoundDisks> {
   const { name, monitor, signal } = live;
-  const groups = await groupByBackend(live.disks);
+  const groups = await usableGroups(live.disks);
   const others = groups.filter(({ backend }) => !backend.qemu);
   const ofQemu = groups.flatMap(({ backend, disks }) => (backend.qemu ? { backend, disks, qemu: backend.qemu } : []));
   for (const { backend, disks } of others) await backend.checkFree(name, disks);

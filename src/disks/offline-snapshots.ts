@@ -3,13 +3,15 @@
 import { hasReason } from '../errors.ts';
 import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
-import { allOrNothing } from './all-or-nothing.ts';
-import { groupByBackend } from './backends.ts';
+import type { StartFile } from '../model/start-file.ts';
+import { allOrNothing, revertEach } from './all-or-nothing.ts';
+import { type DiskGroup, groupByBackend, usableGroups } from './backends.ts';
 import { fileKey } from './file-key.ts';
 import { forEachLayer, type LayersWatch } from './overlays/commit-progress.ts';
 import { commitOffline } from './overlays/offline-commit.ts';
 import { imageExists, rebaseHeader, removeImage, withKinds } from './overlays/overlays.ts';
 import { imageChain, imageInfo } from './qemu/image-info.ts';
+import { requireStartFiles } from './start-files.ts';
 
 /** The policy's OfflineDisks. */
 export class OfflineImages {
@@ -23,11 +25,12 @@ export class OfflineImages {
   }
 
   async checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-    for (const group of await groupByBackend(disks)) await group.backend.checkFree(name, group.disks);
+    for (const group of await usableGroups(disks)) await group.backend.checkFree(name, group.disks);
   }
 
   async apply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-    for (const group of await groupByBackend(disks)) await group.backend.revert(name, group.disks);
+    const targets = (group: DiskGroup) => group.disks.map(({ disk }) => disk.vdev);
+    await revertEach(await groupByBackend(disks), targets, (group) => group.backend.revert(name, group.disks));
   }
 
   async delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
@@ -35,7 +38,11 @@ export class OfflineImages {
   }
 
   async check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
-    for (const group of await groupByBackend(disks)) await group.backend.check(name, group.disks, open);
+    for (const group of await usableGroups(disks)) await group.backend.check(name, group.disks, open);
+  }
+
+  async checkStart(files: readonly StartFile[]): Promise<void> {
+    await requireStartFiles(files);
   }
 
   async commit(layers: readonly LayerCommit[], job: LayersWatch): Promise<void> {

@@ -1,6 +1,9 @@
 /** Runs the programs that make snapshots: no shell, no terminal, a time limit, and the program's own words in every error. */
 
 import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { LibvirtError, throwIfCancelled } from '../errors.ts';
 
@@ -136,6 +139,18 @@ export function terminate(child: ChildProcess): NodeJS.Timeout {
 
 function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
   return exitCode === null && signalCode === null;
+}
+
+/** Refuses (55) to begin something that needs a program that is not there. Starts nothing. */
+export async function requireProgram(program: Program): Promise<void> {
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    const isThere = await access(join(folder, program.name), constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (isThere) return;
+  }
+  throw new LibvirtError('OPERATION_INVALID', missingProgram(program));
 }
 
 /** The message for a program that is not there: its name, and the package that has it. */

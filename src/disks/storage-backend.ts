@@ -2,6 +2,7 @@
 
 import type { LibxlDeviceDisk, LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
 import type { UndoStep } from './all-or-nothing.ts';
+import type { Program } from './program.ts';
 import type { BlockGraph, DiskRoot } from './qemu/block-graph.ts';
 import type { Qmp } from './qemu/qmp.ts';
 
@@ -14,6 +15,8 @@ type Disks = readonly LibxlDiskSnapshot[];
 export interface StorageBackend {
   /** Memory images are tied to disks by it (memory/tie.ts), so it must never change. */
   readonly name: string;
+  /** The programs that create and revert its snapshots. */
+  readonly programs: readonly Program[];
   /** It makes the snapshots of this location, of disks that libxl serves by this backend of its own. */
   readonly location: 'internal' | 'external';
   readonly servedBy: 'qdisk' | 'phy';

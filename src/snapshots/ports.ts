@@ -10,6 +10,7 @@ import type { LifecycleEvent } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Operation, Phase } from '../model/phases.ts';
 import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
+import type { StartFile } from '../model/start-file.ts';
 
 /** Progress of a job, for virsh domjobinfo and people. Bytes of the memory image; `total` is an estimate until the end. */
 export interface JobProgress {
@@ -162,6 +163,8 @@ export interface OfflineDisks {
    * chain, or is in use by somebody else. `open`: the images that the domain's own device model has open now. Reads only.
    */
   check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void>;
+  /** Refuses (55, naming the file and who needs it) what a start of the domain could not open. Reads only. */
+  checkStart(files: readonly StartFile[]): Promise<void>;
   /** Merges each layer into the one beneath, and removes its file. A layer whose file is gone is done: idempotent. */
   commit(layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void>;
   /**

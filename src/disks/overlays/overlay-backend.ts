@@ -7,6 +7,7 @@ import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { allOrNothing } from '../all-or-nothing.ts';
 import { diskContents } from '../qemu/disk-contents.ts';
 import { imageInfo, imageOf, requireReadable } from '../qemu/image-info.ts';
+import { QEMU_IMG } from '../qemu/qemu-img.ts';
 import type { StorageBackend } from '../storage-backend.ts';
 import { OVERLAY_IN_QEMU } from './overlay-in-qemu.ts';
 import { checkOverlayFree, createOverlay, overlayOf, removeOverlay } from './overlays.ts';
@@ -16,6 +17,7 @@ const BASE_FORMATS: ReadonlySet<string | undefined> = new Set(['qcow2', 'raw']);
 
 export const OVERLAY: StorageBackend = {
   name: 'overlay',
+  programs: [QEMU_IMG],
   location: 'external',
   servedBy: 'qdisk',
   qemu: OVERLAY_IN_QEMU,

@@ -5,11 +5,17 @@ import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../../model/lib
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../storage-backend.ts';
 import { type BlockGraph, listOf, queryBlockGraph, requireRoot } from './block-graph.ts';
 import { isOpenTwice, rereadImages } from './opened-twice.ts';
+import { revertRefusal } from './qcow2-refusals.ts';
 import { Qmp } from './qmp.ts';
 
 export const QCOW2_IN_QEMU: QemuBackend = {
-  /** Nothing: no file is made. */
-  async checkFiles() {},
+  /** No file is made. An image that could not be reverted to the snapshot gets none. */
+  async checkFiles(disks) {
+    for (const { disk } of disks) {
+      const reason = await revertRefusal(disk.pdev_path ?? '');
+      if (reason !== undefined) throw new LibvirtError('CONFIG_UNSUPPORTED', `disk '${disk.vdev}': ${reason}`);
+    }
+  },
 
   check(_graph, { snapshot: { disk }, root }, name) {
     if (root.driver !== 'qcow2') {

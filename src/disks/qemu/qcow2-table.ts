@@ -14,12 +14,23 @@ const HEADER = { bytes: 72, backing: 8, count: 60, table: 64 } as const;
 const MAGIC = Buffer.from('QFI\xfb', 'latin1');
 /** Of an entry, before its extra data, its id and its name; entries begin at multiples of 8. */
 const ENTRY = {
-  ...{ bytes: 40, align: 8 },
+  ...{ bytes: 40, align: 8, l1Table: 0, l1Entries: 8 },
   ...{ idLength: 12, nameLength: 14, dateSec: 16, dateNsec: 20, vmClock: 24, vmState: 32, extraLength: 36 },
 } as const;
 /** QCOW_MAX_SNAPSHOTS, QCOW_MAX_SNAPSHOT_EXTRA_DATA, QCOW_MAX_SNAPSHOTS_SIZE (bytes): QEMU opens no image that has more. */
 const LIMITS = { snapshots: 65_536, extra: 1024, table: 64 << 20 } as const;
 const SECOND_NS = 1_000_000_000n;
+
+/** An L1 table: offset in the file, number of entries of 8 bytes. */
+export interface L1Table {
+  readonly offset: bigint;
+  readonly entries: number;
+}
+
+export interface TableSnapshot extends ImageSnapshot {
+  /** Where its clusters are. */
+  readonly l1: L1Table;
+}
 
 /** True for a file that begins as a qcow2 image of a version that QEMU knows; false for any other, and for none. Rejects for one that cannot be read. */
 export async function isQcow2Image(path: string): Promise<boolean> {
@@ -37,11 +48,11 @@ export async function isQcow2Image(path: string): Promise<boolean> {
  * As `qemu-img info -U` has them, in the order of the table; also while a device model has the image open. `failure` begins
  * the message of an error.
  */
-export async function readSnapshotTable(path: string, failure: string): Promise<readonly ImageSnapshot[]> {
+export async function readSnapshotTable(path: string, failure: string): Promise<readonly TableSnapshot[]> {
   return await reading(path, failure, async (file, header) => {
     const count = header.readUInt32BE(HEADER.count);
     if (count > LIMITS.snapshots) throw damaged(`it claims to have ${count} internal snapshots`);
-    const snapshots: ImageSnapshot[] = [];
+    const snapshots: TableSnapshot[] = [];
     const start = Number(header.readBigUInt64BE(HEADER.table));
     let at = start;
     for (let n = 0; n < count; n += 1) {
@@ -80,7 +91,7 @@ async function reading<T>(
 async function readEntry(
   file: FileHandle,
   at: number,
-): Promise<{ readonly snapshot: ImageSnapshot; readonly end: number }> {
+): Promise<{ readonly snapshot: TableSnapshot; readonly end: number }> {
   const entry = await readAt(file, at, ENTRY.bytes);
   const extraLength = entry.readUInt32BE(ENTRY.extraLength);
   const idLength = entry.readUInt16BE(ENTRY.idLength);
@@ -98,8 +109,9 @@ async function readEntry(
   // The extra data begins with a wider field for the same size.
   const vmStateBytes = extraLength >= 8 ? Number(rest.readBigUInt64BE(0)) : entry.readUInt32BE(ENTRY.vmState);
   const length = ENTRY.bytes + rest.length;
+  const l1 = { offset: entry.readBigUInt64BE(ENTRY.l1Table), entries: entry.readUInt32BE(ENTRY.l1Entries) };
   return {
-    snapshot: { id, name, vmStateBytes, creationTime: dateSec, identity },
+    snapshot: { id, name, vmStateBytes, creationTime: dateSec, identity, l1 },
     end: at + Math.ceil(length / ENTRY.align) * ENTRY.align,
   };
 }

@@ -3,10 +3,19 @@
 import { createHash } from 'node:crypto';
 import { LibvirtError } from '../../errors.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
-import { runProgram } from '../program.ts';
+import { type Program, runProgram } from '../program.ts';
 import { escapeName, unescapeName } from './escape-name.ts';
 
 export const LVM2 = { debianPackage: 'lvm2' };
+
+export const LVM_PROGRAMS: readonly Program[] = [
+  'lvs',
+  'lvcreate',
+  'lvremove',
+  'lvrename',
+  'lvchange',
+  'lvconvert',
+].map((name) => ({ name, ...LVM2 }));
 
 /** The device mapper's names have 127 characters; LVM adds up to five of its own (`-real`). */
 const MAX_DEVICE_NAME = 122;

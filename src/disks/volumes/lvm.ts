@@ -5,11 +5,12 @@
 
 import { readdir } from 'node:fs/promises';
 import { asLibvirtError, LibvirtError } from '../../errors.ts';
-import { allOrNothing } from '../all-or-nothing.ts';
+import { allOrNothing, revertEach } from '../all-or-nothing.ts';
 import type { StorageBackend } from '../storage-backend.ts';
 import {
   createSnapshot,
   groupOf,
+  LVM_PROGRAMS,
   remove,
   requireOne,
   requireSnapshot,
@@ -31,6 +32,7 @@ import {
 
 export const LVM: StorageBackend = {
   name: 'lvm',
+  programs: LVM_PROGRAMS,
   location: 'internal',
   servedBy: 'phy',
 
@@ -82,10 +84,14 @@ export const LVM: StorageBackend = {
   async revert(name, disks) {
     const volumes = disks.map(volumeOf);
     for (const volume of volumes) await requireClosed(volume, name);
-    for (const volume of volumes) {
-      const { pool_lv } = requireOne(await groupOf(volume), volume);
-      await (pool_lv === '' ? revertThick(volume, name) : revertThin(volume, name));
-    }
+    await revertEach(
+      volumes,
+      ({ disk }) => [disk],
+      async (volume) => {
+        const { pool_lv } = requireOne(await groupOf(volume), volume);
+        await (pool_lv === '' ? revertThick(volume, name) : revertThin(volume, name));
+      },
+    );
   },
 
   async delete(name, disks) {

@@ -2,7 +2,7 @@
 
 import { LibvirtError } from '../../errors.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
-import { allOrNothing } from '../all-or-nothing.ts';
+import { allOrNothing, revertEach } from '../all-or-nothing.ts';
 import { type Program, runProgram } from '../program.ts';
 import type { StorageBackend } from '../storage-backend.ts';
 import { escapeName, unescapeName } from './escape-name.ts';
@@ -26,6 +26,7 @@ interface Zvol {
 
 export const ZFS: StorageBackend = {
   name: 'zfs',
+  programs: [ZFS_PROGRAM],
   location: 'internal',
   servedBy: 'phy',
 
@@ -59,9 +60,11 @@ export const ZFS: StorageBackend = {
 
   async revert(name, disks) {
     for (const zvol of disks.map(zvolOf)) await requireLatest(zvol, name, 'OPERATION_FAILED');
-    for (const zvol of disks.map(zvolOf)) {
-      await zfs(['rollback', snapshotName(zvol, name)], `cannot revert ${listOf(name, [zvol])}`);
-    }
+    await revertEach(
+      disks.map(zvolOf),
+      ({ disk }) => [disk],
+      async (zvol) => void (await zfs(['rollback', snapshotName(zvol, name)], `cannot revert ${listOf(name, [zvol])}`)),
+    );
   },
 
   async delete(name, disks) {

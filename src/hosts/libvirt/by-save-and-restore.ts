@@ -28,6 +28,7 @@ import type {
 } from '../../snapshots/ports.ts';
 import { withDiskImages } from '../../xml/domain/definition.ts';
 import { domainMemoryKib } from '../../xml/domain/domain.ts';
+import { startFiles } from '../../xml/domain/start-files.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import { domainDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
@@ -106,10 +107,12 @@ export class BySaveAndRestore implements Mechanism {
       const text = `domain '${name}' cannot be saved live through libvirt: take the snapshot without the live flag`;
       throw new LibvirtError('OPERATION_UNSUPPORTED', text);
     }
-    const memoryPath = requestedMemoryPath(args);
-    if (memoryPath === undefined) return;
-    const { element } = await domainDefinition(this.#upstream, domain, 'live');
-    await requireFreeSpace(memoryPath, domainMemoryKib(element), { live: false });
+    const definition = await this.#definition(domain);
+    const internal = (args.disks ?? []).filter(({ external }) => !external);
+    await this.#images.checkFree(internal[0]?.name ?? '', internal);
+    await this.#checkReturn(definition);
+    const memoryPath = requestedMemoryPath(args) ?? this.#scratch(domain.ref);
+    await requireFreeSpace(memoryPath, domainMemoryKib(definition.element), { live: false });
   }
 
   async save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
@@ -180,6 +183,11 @@ export class BySaveAndRestore implements Mechanism {
     if (this.#driver === XEN) await retie(path, name, disks);
   }
 
+  /** Refuses to end a domain whose files are not there when it is to come back from its memory. */
+  async #checkReturn(definition: DomainDefinition): Promise<void> {
+    await this.#images.checkStart(startFiles(definition, 'restore'));
+  }
+
   #scratch(ref: DomainRef): string {
     return this.#savedDomains.scratch(ref);
   }
@@ -224,6 +232,7 @@ export class BySaveAndRestore implements Mechanism {
     const { ref, state } = domain;
     const { memoryPath, images = new Map() } = absence;
     const definition = await this.#definition(domain);
+    await this.#checkReturn(definition);
     await this.#save(domain, absence);
     const failure = await outcome(() => absence.work());
     const returning = failure ? definition : withDiskImages(definition, await withKinds(images));

@@ -125,8 +125,7 @@ async function putDisksBack(
       await images.apply(snapshot.name, internal);
       if (disks.overlays.length > 0) await snapshots.put(disks.snapshot, false);
     },
-    `domain '${ref.name}' is shut off and its disks may be partly reverted to snapshot '${snapshot.name}'; ` +
-      `mend the cause and run snapshot-revert again`,
+    `domain '${ref.name}' is shut off; mend the cause and run snapshot-revert of snapshot '${snapshot.name}' again`,
   );
 }
 

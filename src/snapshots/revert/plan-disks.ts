@@ -1,7 +1,7 @@
 /**
  * The disks of a revert (libvirt's rule since 9.9): an overlay's base is a snapshot's state and stays as it is, so the
  * domain gets a fresh overlay on it; an internal snapshot is put back into its image; a disk that the snapshot left out
- * stays as it is.
+ * stays as it is. A drive gets the medium that the snapshot's definition names: the guest has it mounted.
  */
 
 import { basename, dirname, join } from 'node:path';
@@ -42,7 +42,8 @@ export function planRevertDisks(snapshot: SnapshotDef, { tips, others, present, 
   const fresh: DiskSnapshot[] = [];
   for (const { name: disk, location } of snapshot.disks) {
     const tip = tips.get(disk);
-    if (location !== 'internal' && !external.has(disk) && tip && stateOf(snapshot, disk)) images.set(disk, tip);
+    const isLeftOut = location !== 'internal' && !external.has(disk) && !isRemovable(snapshot, disk);
+    if (isLeftOut && tip && stateOf(snapshot, disk)) images.set(disk, tip);
     if (!external.has(disk)) continue;
     const base = stem(snapshot, disk);
     // Images that differ in their last extension alone: the disk's name tells their overlays apart.
@@ -98,6 +99,11 @@ function overlaysToMake({ domain }: SnapshotDef, fresh: readonly DiskSnapshot[])
 
 /** What a file system takes for a file's name. */
 const NAME_BYTES = 255;
+
+function isRemovable({ domain }: SnapshotDef, disk: string): boolean {
+  const device = domain?.disks.find(({ target }) => target === disk)?.device;
+  return device === 'cdrom' || device === 'floppy';
+}
 
 /** `/d/a` and `1700` give `/d/a.1700`; a name that would be too long is cut before its ending. */
 function withEnding(path: string, ending: string): string {

@@ -4,9 +4,8 @@ import { LibvirtError } from '../../errors.ts';
 import type { Domain } from '../../model/domain.ts';
 import { REVERT } from '../../model/flags.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
-import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import type { SnapshotContext } from '../context.ts';
-import { checkChains } from './image-rules.ts';
+import { checkNeed, needsOf } from './needs.ts';
 import type { RevertibleSnapshot, RevertPlan } from './plan.ts';
 
 /** Refuses by the domain's state and the snapshot's document: the qemu driver's checks, in its order. */
@@ -37,20 +36,15 @@ export function checkRevert(
   }
 }
 
-/** Refuses a plan that cannot be carried out: reads everything that will be needed. Changes nothing. */
+/** Refuses a plan that cannot be carried out. Reads only. */
 export async function checkPlan(
-  { host, images, memory }: SnapshotContext,
+  context: SnapshotContext,
   domain: Domain,
   plan: RevertPlan,
   flags: number,
 ): Promise<void> {
-  const { snapshot, target, disks, others, open, definition } = plan;
-  const captured = capturedDisks(snapshot);
-  await images.check(snapshot.name, captured, open);
-  await images.checkFree(snapshot.name, disks.overlays);
-  if (target.kind === 'restore') {
-    await memory.check(target.memoryPath);
-    await host.checkRestore(domain, { path: target.memoryPath, name: snapshot.name, disks: captured }, definition);
+  for (const need of needsOf(plan)) {
+    if (need.kind === 'backing chains' && flags & REVERT.FORCE) continue;
+    await checkNeed(context, domain, plan, need);
   }
-  if (!(flags & REVERT.FORCE)) await checkChains(images, snapshot, others);
 }

@@ -161,6 +161,7 @@ export class RecordedWorld implements AsyncDisposable {
       },
       images: {
         check: () => this.step('check images'),
+        checkStart: () => this.step('check files'),
         checkFree: (_: string, disks: readonly LibxlDiskSnapshot[]) => this.step(`checkFree${disksOf(disks)}`),
         create: (_: string, disks: readonly LibxlDiskSnapshot[]) => this.step(`create${disksOf(disks)}`),
         apply: (snapshot: string) => this.step(`apply ${snapshot}`),

@@ -42,7 +42,7 @@ test.each(['1.1', '0.10'])('of version %s: every snapshot is as qemu-img tells i
   await run('qemu-img', ['snapshot', '-d', 's1', path]);
   const snapshots = await read();
   expect(snapshots.map(({ name }) => name)).toEqual(['before upgrade', 'ü', '1', 'x'.repeat(240)]);
-  expect(snapshots).toEqual(await asQemuReads());
+  expect(snapshots.map(({ l1: _, ...snapshot }) => snapshot)).toEqual(await asQemuReads());
 });
 
 test('an overlay is told from an image that nothing lies beneath', async () => {

@@ -54,6 +54,7 @@ const images: OfflineDisks = {
   apply: async (name) => record.write(`apply ${name}`),
   delete: async (name) => record.write(`delete ${name}`),
   check: async (name) => record.write(`check ${name}`),
+  checkStart: async () => record.write('check files'),
   commit: async () => record.write('commit'),
   chain: async () => [],
   fileKey: async (path) => path,
@@ -207,7 +208,7 @@ describe('what drivers tell of a save', () => {
     await writeFile(memory, 'memory of the guest');
     await save(driver, state);
     const end = record.lines.findIndex((line) => line.startsWith('saveFlags'));
-    expect(record.lines.slice(0, end)).toEqual(['getXMLDesc 1', ...expected]);
+    expect(record.lines.slice(0, end)).toEqual(['getXMLDesc 1', 'check files', ...expected]);
   });
 });
 

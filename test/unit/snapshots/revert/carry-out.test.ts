@@ -27,7 +27,7 @@ const internal = () => world.snapshot('s1', 'base.o1');
 const external = () => world.snapshot('s1', 'base', 'base.o1');
 
 const CHECKS = ['phase validate', 'check images'];
-const MEMORY = ['check memory of s1', 'checkRestore'];
+const MEMORY = ['check files', 'check memory of s1', 'checkRestore'];
 
 test('from memory: all is checked, the domain ends, the disks go back, the memory, the definition, what is current', async () => {
   expect(await revert([internal()])).toEqual([
@@ -40,7 +40,17 @@ test('from memory: all is checked, the domain ends, the disks go back, the memor
 test('of a snapshot of a domain that was off: it is defined, and booted if that is asked for', async () => {
   const off = world.snapshot('s1', 'base.o1', undefined, { state: 'shutoff', memory: { location: 'no' } });
   const order = [
-    ...[...CHECKS, 'checkFree', 'phase destroy', 'destroy', 'phase disks', 'apply s1', 'phase define', 'define'],
+    ...[
+      ...CHECKS,
+      'checkFree',
+      'check files',
+      'phase destroy',
+      'destroy',
+      'phase disks',
+      'apply s1',
+      'phase define',
+      'define',
+    ],
     ...['phase boot', 'start', 'phase metadata', 'write s1 as current', 'end'],
   ];
   expect(await revert([off], REVERT.RUNNING)).toEqual(order);
@@ -68,11 +78,14 @@ describe('of an external snapshot', () => {
 });
 
 describe('refused while the old domain still runs', () => {
-  test.each(['check images', 'check memory of s1', 'checkRestore'])('for what "%s" finds', async (check) => {
-    world.fail(check);
-    await expect(revert([internal()])).rejects.toThrow(`no ${check}`);
-    expect(world.steps.at(-2)).toBe(check);
-  });
+  test.each(['check images', 'check files', 'check memory of s1', 'checkRestore'])(
+    'for what "%s" finds',
+    async (check) => {
+      world.fail(check);
+      await expect(revert([internal()])).rejects.toThrow(`no ${check}`);
+      expect(world.steps.at(-2)).toBe(check);
+    },
+  );
 
   test('an image that a delete has changed in part', async () => {
     const half = { ...internal(), disks: [{ name: 'xvda', location: 'internal', deleteInProgress: true }] } as const;

@@ -1,0 +1,82 @@
+/**
+ * Everything that a revert needs once it has begun: derived from its plan here, and nowhere else. All of it is asked while
+ * the old domain still runs, so that a revert that cannot succeed changes nothing. docs/semantics.md has the same list.
+ */
+
+import type { Domain, DomainDefinition } from '../../model/domain.ts';
+import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import type { StartFile } from '../../model/start-file.ts';
+import { type StartKind, startFiles } from '../../xml/domain/start-files.ts';
+import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
+import type { SnapshotContext } from '../context.ts';
+import type { SavedMemory } from '../ports.ts';
+import { checkChains } from './image-rules.ts';
+import type { RevertPlan } from './plan.ts';
+
+/** One thing that a revert needs. */
+export type Need =
+  /** The images and volumes that were captured: there, free, and in a state in which their contents can be put back. */
+  | { readonly kind: 'captured disks'; readonly disks: readonly LibxlDiskSnapshot[] }
+  /** The names of the new overlays. */
+  | { readonly kind: 'new overlays'; readonly overlays: readonly LibxlDiskSnapshot[] }
+  /** What the new domain opens besides: disks that were not captured, media, kernel, firmware, emulator. */
+  | { readonly kind: 'files'; readonly files: readonly StartFile[] }
+  /** The memory image, which belongs to this domain and to these disks, and is whole. */
+  | { readonly kind: 'memory image'; readonly memory: SavedMemory; readonly definition: DomainDefinition }
+  /** The overlays of external snapshots on the images that they were made on. Not with FORCE. */
+  | { readonly kind: 'backing chains' };
+
+/** All kinds, in the order in which they are asked. */
+export const NEED_KINDS = [
+  'captured disks',
+  'new overlays',
+  'files',
+  'memory image',
+  'backing chains',
+] as const satisfies readonly Need['kind'][];
+
+/** The order is that in which they are asked. Pure: no I/O. */
+export function needsOf({ snapshot, target, disks, definition, persistent }: RevertPlan): readonly Need[] {
+  const captured = capturedDisks(snapshot);
+  const starting = target.kind === 'boot' ? persistent : definition;
+  const overlays = new Set(disks.overlays.map(({ external_path }) => external_path));
+  const asCaptured = new Set(captured.map(({ disk }) => disk.pdev_path));
+  const filesFor = (kind: StartKind): Need => {
+    const files = startFiles(starting, kind).filter(({ path }) => !overlays.has(path));
+    // The backing chains of captured images are looked at with these images.
+    return {
+      kind: 'files',
+      files: files.map(({ image, ...file }) => ({ ...file, ...(image && !asCaptured.has(image.path) && { image }) })),
+    };
+  };
+  const memory = target.kind === 'restore' && { path: target.memoryPath, name: snapshot.name, disks: captured };
+  return [
+    { kind: 'captured disks', disks: captured },
+    { kind: 'new overlays', overlays: disks.overlays },
+    ...(target.kind === 'off' ? [] : [filesFor(target.kind)]),
+    ...(memory ? [{ kind: 'memory image', memory, definition } as const] : []),
+    { kind: 'backing chains' },
+  ];
+}
+
+/** Refuses what is not as the revert needs it. Reads only. */
+export async function checkNeed(
+  { host, images, memory }: SnapshotContext,
+  domain: Domain,
+  { snapshot, others, open }: RevertPlan,
+  need: Need,
+): Promise<void> {
+  switch (need.kind) {
+    case 'captured disks':
+      return await images.check(snapshot.name, need.disks, open);
+    case 'new overlays':
+      return await images.checkFree(snapshot.name, need.overlays);
+    case 'files':
+      return await images.checkStart(need.files);
+    case 'memory image':
+      await memory.check(need.memory.path);
+      return await host.checkRestore(domain, need.memory, need.definition);
+    case 'backing chains':
+      return await checkChains(images, snapshot, others);
+  }
+}
