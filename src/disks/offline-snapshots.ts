@@ -2,8 +2,8 @@
 
 import { hasReason } from '../errors.ts';
 import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
+import type { StartFile } from '../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
-import type { StartFile } from '../model/start-file.ts';
 import { allOrNothing, revertEach } from './all-or-nothing.ts';
 import { type DiskGroup, groupByBackend, usableGroups } from './backends.ts';
 import { fileKey } from './file-key.ts';

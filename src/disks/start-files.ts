@@ -3,7 +3,7 @@
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
-import type { StartFile } from '../model/start-file.ts';
+import type { StartFile } from '../model/domain.ts';
 import { imageExists } from './overlays/overlays.ts';
 import { imageChain } from './qemu/image-info.ts';
 

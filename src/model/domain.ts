@@ -107,3 +107,15 @@ export interface DomainDefinition {
   /** The images of the disks that have a local file or block device, by target (`xvda`). */
   readonly images: ReadonlyMap<string, DiskImage>;
 }
+
+/** A file or block device that a definition names, and that is opened if a domain is started from it. */
+export interface StartFile {
+  /** For messages: `disk 'hdc'`, `kernel`. */
+  readonly role: string;
+  readonly path: string;
+  readonly access: 'read' | 'write' | 'execute';
+  /** Set for the image of a disk: its backing chain is opened, too. */
+  readonly image?: DiskImage;
+  /** The file is not opened if there is one of this path. */
+  readonly unless?: string;
+}

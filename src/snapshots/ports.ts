@@ -5,12 +5,11 @@
 
 import type { LibvirtError } from '../errors.ts';
 import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
-import type { Domain, DomainDefinition, DomainRef } from '../model/domain.ts';
+import type { Domain, DomainDefinition, DomainRef, StartFile } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Operation, Phase } from '../model/phases.ts';
 import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
-import type { StartFile } from '../model/start-file.ts';
 
 /** Progress of a job, for virsh domjobinfo and people. Bytes of the memory image; `total` is an estimate until the end. */
 export interface JobProgress {

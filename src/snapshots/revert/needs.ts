@@ -3,9 +3,8 @@
  * the old domain still runs, so that a revert that cannot succeed changes nothing. docs/semantics.md has the same list.
  */
 
-import type { Domain, DomainDefinition } from '../../model/domain.ts';
+import type { Domain, DomainDefinition, StartFile } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
-import type { StartFile } from '../../model/start-file.ts';
 import { type StartKind, startFiles } from '../../xml/domain/start-files.ts';
 import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import type { SnapshotContext } from '../context.ts';

@@ -1,8 +1,7 @@
 /** The files that a definition needs when a domain is started from it. */
 
-import type { DomainDefinition, DomainDisk } from '../../model/domain.ts';
+import type { DomainDefinition, DomainDisk, StartFile } from '../../model/domain.ts';
 import { childAt, textAt, type XmlElement } from '../../model/element.ts';
-import type { StartFile } from '../../model/start-file.ts';
 import { orderedDiskElements, targetOf } from './disks.ts';
 
 /** `boot` from its disks or a kernel, `restore` from a memory image. */
