@@ -8,7 +8,9 @@ export class Opened implements AsyncDisposable {
     return thing;
   }
 
-  /** Closes everything, the newest first. One that fails does not keep the others open; its error comes at the end. */
+  /**
+   * Closes everything, the newest first. If one fails, the others are still closed, and its error is thrown at the end.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     let failure: { readonly error: unknown } | undefined;
     for (let thing = this.#things.pop(); thing; thing = this.#things.pop()) {

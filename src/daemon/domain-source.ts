@@ -14,6 +14,7 @@ import { VERSION_NUMBER } from '../version.ts';
 /** Makes the list of domains from the snapshots: some filters are about them. */
 export type DomainsOf = (snapshots: SnapshotApi) => DomainSource;
 
+/** The domains of the embedded host. */
 export function embeddedDomains(host: EmbeddedHost): DomainsOf {
   return (snapshots) => ({
     lookup: (ref) => host.lookup(ref),

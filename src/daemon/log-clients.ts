@@ -13,7 +13,7 @@ export function logged(handler: ConnectionHandler, log: Log): ConnectionHandler 
     const who = peer ? `pid ${peer.pid}, uid ${peer.uid}, gid ${peer.gid}` : 'unknown';
     log[readOnly ? 'debug' : 'info'](`client connected${readOnly ? ' (read-only)' : ''}: ${who}`);
     socket.on('error', (error) => {
-      // What the kernel reports is a client that has gone in its own way.
+      // The kernel's errors mean only that a client has disconnected without closing.
       const say = isLibvirtError(error) ? complain : log.debug;
       say(`client disconnected: ${who}: ${error.message}`);
     });

@@ -48,6 +48,7 @@ interface Surroundings {
   readonly opened: Opened;
 }
 
+/** Opens the host that `options` ask for. */
 export async function openHost(options: DaemonOptions, surroundings: Surroundings): Promise<OpenedHost> {
   return options.upstream === undefined
     ? await openEmbeddedHost(options, surroundings)

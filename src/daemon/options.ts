@@ -1,4 +1,4 @@
-/** xlsnapd's command line: what it serves, where it listens, in which folders it keeps its files. */
+/** xlsnapd's command line: the URI that it serves, its sockets and its folders. */
 
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -9,6 +9,7 @@ import { embeddedHome, embeddedSocket, XEN_SOCKETS } from '../rpc/sockets.ts';
 import { defaultFolders } from '../store/default-folders.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 
+/** The options, with defaults applied; paths are absolute. */
 export interface DaemonOptions {
   /** The libvirt URI that is served: `xen:///system`, `test:///default`. */
   readonly connect: string;
@@ -34,6 +35,7 @@ export interface DaemonOptions {
   readonly logLevel: LogLevel;
 }
 
+/** The text of --help. */
 export const USAGE = `Usage: xlsnapd [OPTION]...
 
 Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
@@ -169,8 +171,8 @@ function usage(text: string): LibvirtError {
 }
 
 /**
- * The upstream's socket for a read-only client, looked up for each: libvirt names it with `-ro`. A session daemon, which is
- * not root's, makes none, and libvirt's own clients connect to its only socket, read-only.
+ * The upstream's socket for a read-only client, looked up for each: libvirt names it with `-ro`. A session daemon,
+ * which is not root's, makes none, and libvirt's own clients connect to its only socket, read-only.
  */
 export function readOnlySocketOf(upstream: string): string {
   const path = `${upstream}-ro`;

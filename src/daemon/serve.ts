@@ -28,7 +28,7 @@ import type { ActivatedSocket } from './systemd.ts';
 /** Environment variable with the socket of a fault test. */
 const STEPS_VARIABLE = 'XLSNAPD_STEPS';
 
-/** What the process has besides its options. */
+/** The process's part besides the options: its log, system calls and inherited sockets. */
 interface Given {
   readonly log: Log;
   readonly system: SystemCalls;

@@ -1,4 +1,6 @@
-/** The two sides of a systemd service: sockets that are bound already (sd_listen_fds(3)), and readiness (sd_notify(3)). */
+/**
+ * The two sides of a systemd service: sockets that are bound already (sd_listen_fds(3)), and readiness (sd_notify(3)).
+ */
 
 import { LibvirtError } from '../errors.ts';
 
@@ -7,14 +9,15 @@ const FIRST_FD = 3;
 
 type Environment = Record<string, string | undefined>;
 
+/** A listening socket that systemd has passed. */
 export interface ActivatedSocket {
   readonly fd: number;
   readonly readOnly: boolean;
 }
 
 /**
- * Returns the sockets that were passed to this process, and removes them from the environment, so that programs that are
- * started from here do not take them. A socket is the read-only one if its name (libvirt's own units are called
+ * Returns the sockets that were passed to this process, and removes them from the environment, so that programs that
+ * are started from here do not take them. A socket is the read-only one if its name (libvirt's own units are called
  * `virtxend-ro.socket`) or its path says so: systemd's order is not fixed. INVALID_ARG for several of which none is.
  */
 export function activatedSockets(

@@ -1,22 +1,27 @@
-/** The stream of an embedded guest's memory image: what libxl's stream is on Xen. */
+/** The stream of an embedded guest's memory image, in place of libxl's stream. */
 
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { LibvirtError } from '../errors.ts';
 
-/** Whatever the definition says: nobody computes in there. */
+/** The RAM of every embedded guest, whatever its definition says: no program runs in it. */
 export const RAM_BYTES = 4 << 20;
 
-/** The stream that follows libvirt's save header: magic, length of the RAM (64 bits, little endian), SHA-256 of it, RAM. */
+/**
+ * The stream that follows libvirt's save header: magic, length of the RAM (64 bits, little endian), SHA-256 of it, RAM.
+ */
 export const STREAM_MAGIC = Buffer.from('xlsnap test RAM\n', 'latin1');
 
+/** Offset of the length of the RAM. */
 export const LENGTH_AT = STREAM_MAGIC.length;
 
+/** Offset of the SHA-256 of the RAM. */
 export const DIGEST_AT = LENGTH_AT + 8;
 
+/** Offset of the RAM. */
 export const RAM_AT = DIGEST_AT + 32;
 
-/** RAM as a stream for a memory image. */
+/** Returns RAM as a stream for a memory image. */
 export function encodeMemoryStream(ram: Buffer): Buffer {
   const head = Buffer.alloc(RAM_AT);
   STREAM_MAGIC.copy(head);
@@ -25,7 +30,7 @@ export function encodeMemoryStream(ram: Buffer): Buffer {
   return Buffer.concat([head, ram]);
 }
 
-/** The RAM in an image's stream. Refuses a stream that is not ours, was cut short or was changed. */
+/** Returns the RAM in an image's stream. Refuses a stream that is not ours, was cut short or was changed. */
 export async function readMemoryStream(path: string, offset: number): Promise<Buffer> {
   const refuse = (text: string): never => {
     throw new LibvirtError('OPERATION_FAILED', `memory image '${path}' ${text}`);

@@ -6,12 +6,14 @@ import { LibvirtError, systemError } from '../errors.ts';
 import { memoryImageBytes } from '../model/memory-size.ts';
 
 /**
- * A live save writes pages that the guest changes again, in up to five passes. How many nobody knows beforehand; for an
- * ordinary guest each pass is a fraction of the one before, so half of the RAM is added.
+ * A live save writes pages that the guest has changed again, in up to five passes. Their number is not known
+ * beforehand; for an ordinary guest each pass is a fraction of the one before, so half of the RAM is added.
  */
 const LIVE_FACTOR = 1.5;
 
-/** Refuses (OPERATION_FAILED) to save a guest with `ramKib` of RAM to `path` if its file system has too little space. */
+/**
+ * Refuses (OPERATION_FAILED) to save a guest with `ramKib` of RAM to `path` if its file system has too little space.
+ */
 export async function requireFreeSpace(
   path: string,
   ramKib: number,
@@ -29,7 +31,10 @@ export async function requireFreeSpace(
   );
 }
 
-/** What an unprivileged process may still write in a folder, which may have to be made first: root's reserve is left alone. */
+/**
+ * Returns the bytes that an unprivileged process may still write in a folder, which may not exist yet: root's reserve
+ * is not used.
+ */
 async function freeBytes(folder: string): Promise<number> {
   try {
     const { bavail, bsize } = await statfs(folder);

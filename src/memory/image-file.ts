@@ -1,7 +1,7 @@
 /**
  * The memory image: a file that libvirt's own libxl driver could have saved, so that `virsh restore` takes it.
  * Layout (struct libxlSavefileHeader in libvirt's libxl_domain.h, host byte order): 16 bytes of magic, version,
- * xmlLen, 40 bytes that libvirt neither writes nor reads (the tie to the disks lies there, see memory-tie.ts), xmlLen
+ * xmlLen, 40 bytes that libvirt neither writes nor reads (the tie to the disks is there, see tie.ts), xmlLen
  * bytes of domain XML, then the hypervisor's stream to the end of the file.
  */
 
@@ -17,13 +17,13 @@ const XML_LENGTH_AT = 20;
 const TIE_AT = 24;
 const HEADER_BYTES = 64;
 
-/** What stands before a tie in the unused bytes; zeros there are an image that nobody has tied. */
+/** The magic before a tie in the unused bytes. Zeros there mean that the image has no tie. */
 const TIE_MARK = Buffer.from('tie1', 'latin1');
 const TIE_BYTES = 32;
 
 /**
- * The XML is padded with NULs inside xmlLen, so that it can be edited in place before the stream: to a boundary, with so
- * much to spare at least (disks of a long chain, longer paths).
+ * The XML is padded with NULs inside xmlLen, so that it can be edited in place before the stream: to a boundary, with
+ * at least this much to spare (disks of a long chain, longer paths).
  */
 const XML_BOUNDARY_BYTES = 64 * 1024;
 const XML_SPARE_BYTES = 16 * 1024;
@@ -31,21 +31,23 @@ const XML_SPARE_BYTES = 16 * 1024;
 /** Longer definitions do not exist; a length beyond it is a damaged header, not something to allocate. */
 const MAX_XML_BYTES = 16 * 1024 * 1024;
 
-/** libxl's migration v2 stream (libxl_sr_stream_format.h, big endian): ident, version, options; the last record is END. */
+/**
+ * libxl's migration v2 stream (libxl_sr_stream_format.h, big endian): ident, version, options; the last record is END.
+ */
 const LIBXL_STREAM_IDENT = Buffer.from('LibxlFmt\0\0\0\x02', 'latin1');
 const LIBXL_STREAM_END = Buffer.alloc(8);
 
-/** A finished image whose header has been read and found right. */
+/** A finished image whose header has been read and checked. */
 interface MemoryImage {
   readonly path: string;
   readonly domainXml: string;
-  /** Where the hypervisor's stream begins. */
+  /** Offset of the hypervisor's stream. */
   readonly streamOffset: number;
   /** Size of the whole file. */
   readonly bytes: number;
 }
 
-/** The header and the XML as they stand in front of the stream. */
+/** The header and the XML, as bytes before the stream. */
 export function encodeMemoryImageHeader(domainXml: string): Buffer {
   const xml = Buffer.from(domainXml, 'utf8');
   const xmlLength = Math.ceil((xml.length + 1 + XML_SPARE_BYTES) / XML_BOUNDARY_BYTES) * XML_BOUNDARY_BYTES;
@@ -62,7 +64,7 @@ export class PartialMemoryImage {
   readonly path: string;
   readonly partialPath: string;
   readonly streamOffset: number;
-  /** The name it has now. */
+  /** The name that the file has now. */
   #file: string;
 
   private constructor(path: string, streamOffset: number) {
@@ -72,12 +74,12 @@ export class PartialMemoryImage {
     this.#file = this.partialPath;
   }
 
-  /** Writes the header. The stream is then appended to `partialPath` by whoever has it. */
+  /** Writes the header. The caller then appends the stream to `partialPath`. */
   static async create(path: string, domainXml: string): Promise<PartialMemoryImage> {
     const header = encodeMemoryImageHeader(domainXml);
     const image = new PartialMemoryImage(path, header.length);
     try {
-      // What a crash has left there, or somebody's link to another file, is not written to.
+      // Does not write to a file that a crash has left there, nor through a link.
       await rm(image.partialPath, { force: true });
       await using file = await open(image.partialPath, 'wx', 0o600);
       await file.chmod(0o600);
@@ -89,7 +91,7 @@ export class PartialMemoryImage {
     return image;
   }
 
-  /** Makes the image durable under its own name and returns its size. `tie` is what it belongs to, as tieOf gives it. */
+  /** Makes the image durable under its own name and returns its size. `tie`: from tieOf. */
   async finish(tie?: string): Promise<number> {
     try {
       await using file = await open(this.partialPath, 'r+');
@@ -106,13 +108,13 @@ export class PartialMemoryImage {
     }
   }
 
-  /** Removes what has been written, under the name it has by now. */
+  /** Removes the file, under the name that it has now. */
   async discard(): Promise<void> {
     await rm(this.#file, { force: true });
   }
 }
 
-/** Reads and checks the header, with libvirt's refusals. Says nothing of the stream: that is the hypervisor's. */
+/** Reads and checks the header, with libvirt's refusals. Does not check the stream, which is the hypervisor's. */
 export async function readMemoryImage(path: string): Promise<MemoryImage> {
   await using file = await openImage(path);
   const { size } = await file.stat();
@@ -158,14 +160,16 @@ export async function rewriteDomainXml(path: string, domainXml: string): Promise
   await change(path, (file) => writeAt(file, HEADER_BYTES, xml));
 }
 
-/** The tie that the image was given; undefined for one that somebody else has written. */
+/** Returns the tie of the image; undefined for an image that another program has written. */
 export async function readTie(path: string): Promise<string | undefined> {
   await using file = await openImage(path);
   const unused = await readAt(file, TIE_AT, TIE_MARK.length + TIE_BYTES);
   return unused.subarray(0, TIE_MARK.length).equals(TIE_MARK) ? unused.toString('hex', TIE_MARK.length) : undefined;
 }
 
-/** Ties the image to what tieOf gave: anew after a change of the disks that kept their contents. Durable. */
+/**
+ * Writes the tie (from tieOf) into the image: again after a change of the disks that has kept their contents. Durable.
+ */
 export async function writeTie(path: string, tie: string): Promise<void> {
   await readMemoryImage(path);
   await change(path, (file) => putTie(file, tie));
@@ -212,7 +216,7 @@ async function openImage(path: string): Promise<FileHandle> {
   }
 }
 
-/** Up to `length` bytes at `position`; fewer only at the end of the file. */
+/** Reads up to `length` bytes at `position`; fewer only at the end of the file. */
 async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);
   let filled = 0;

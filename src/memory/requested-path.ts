@@ -1,4 +1,4 @@
-/** Where a save is to put the memory. */
+/** The path of the memory image that a save is asked for. */
 
 import { LibvirtError } from '../errors.ts';
 import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';

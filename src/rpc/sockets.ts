@@ -1,12 +1,12 @@
-/** Where the daemon listens unless told otherwise, and so where its clients look for it. */
+/** The sockets that the daemon listens on by default, and that its clients try. */
 
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-/** libvirt's clients look for the xen driver's own daemon first, then for the one that has all drivers. */
+/** libvirt's clients try the xen driver's own daemon first, then the one with all drivers. */
 export const XEN_SOCKETS = ['/run/libvirt/virtxend-sock', '/run/libvirt/libvirt-sock'] as const;
 
-/** Where the embedded host, `test:///default`, keeps its files: root has the system's folder, others their own. */
+/** The folder of the embedded host, `test:///default`: the system's for root, an own one for every other user. */
 export function embeddedHome(): string {
   const data = process.env.XDG_DATA_HOME ?? join(homedir(), '.local/share');
   return process.getuid?.() === 0 ? '/var/lib/xlsnap/test' : join(data, 'xlsnap/test');

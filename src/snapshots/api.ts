@@ -5,13 +5,13 @@ import type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
 
 export type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
 
-/** A snapshot as the wire names it. */
+/** Identifies a snapshot in calls. */
 export interface SnapshotRef {
   readonly name: string;
   readonly domain: DomainRef;
 }
 
-/** What has happened to a domain's snapshots, for those who tell others of it. Their metadata is written by then. */
+/** A change of a domain's snapshots, for listeners. The metadata has been written before. */
 export type SnapshotChange =
   | { readonly kind: 'created' | 'deleted' | 'reverted'; readonly domain: DomainRef; readonly name: string }
   | { readonly kind: 'job'; readonly domain: DomainRef; readonly job: JobReport };
@@ -19,7 +19,8 @@ export type SnapshotChange =
 /**
  * Every function rejects with a LibvirtError only. Domains are found by UUID. Flag bits that a call does not know are
  * refused with INVALID_ARG, as libvirt's drivers do; what libvirt's public API checks (exclusions between flags) is
- * checked here again, since not every client is libvirt.so. See https://libvirt.org/html/libvirt-libvirt-domain-snapshot.html
+ * checked here again, since not every client is libvirt.so. See
+ * https://libvirt.org/html/libvirt-libvirt-domain-snapshot.html
  */
 export interface SnapshotApi {
   createXML(domain: DomainRef, xml: string, flags: number): Promise<SnapshotRef>;
@@ -41,15 +42,18 @@ export interface SnapshotApi {
 
   /** Snapshots known of this domain, without asking the host: for filters of domain lists. */
   count(uuid: string): number;
-  /** What runs on this domain now. */
+  /** Returns the job that runs on this domain now. */
   job(uuid: string): ActiveJob | undefined;
-  /** What was last done to this domain. It is told once, unless `keep` says that it is to be told again. */
+  /** Returns the last completed job on this domain, once; with `keep` again at the next call. */
   completedJob(uuid: string, keep: boolean): CompletedJob | undefined;
   /**
-   * Refuses (55) to undefine an inactive domain that has snapshots, unless `metadata` says they may go. Waits for the job
-   * that is under way, as jobs wait for each other.
+   * Refuses (55) to undefine an inactive domain that has snapshots, unless `metadata` is set. Waits for a running job,
+   * as jobs wait for each other.
    */
   checkUndefine(domain: DomainRef, metadata: boolean): Promise<void>;
-  /** Forgets all metadata of a domain that the host no longer knows; one that still runs keeps it. Images are not touched. */
+  /**
+   * Forgets all metadata of a domain that the host no longer knows; one that still runs keeps it. Images are not
+   * touched.
+   */
   forget(uuid: string): Promise<void>;
 }

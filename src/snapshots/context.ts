@@ -15,5 +15,5 @@ export interface SnapshotContext {
   readonly log: (text: string) => void;
 }
 
-/** What it takes to look at domains and at how their images stand. */
+/** The parts that reading domains and their backing chains needs. */
 export type Looking = Pick<SnapshotContext, 'host' | 'images'>;

@@ -1,4 +1,4 @@
-/** One domain's snapshots: what is in memory, kept equal to what is on disk. */
+/** One domain's snapshots: in memory, kept equal to the files on disk. */
 
 import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
@@ -7,12 +7,12 @@ import { SnapshotTree } from '../model/tree.ts';
 import { domainUuid } from '../xml/domain/domain.ts';
 import type { SnapshotStore } from './ports.ts';
 
-/** Hears that a snapshot has come or gone, by its name. */
+/** Called with the name of a snapshot that was added or removed. */
 type OnChange = (kind: 'created' | 'deleted', domain: DomainRef, name: string) => void;
 
 /**
- * Refuses a snapshot of another domain: the folder bears the domain's name alone, and one that was undefined behind our
- * back may have left it to its namesake. Nothing of it is this domain's to change.
+ * Refuses a snapshot of another domain: a folder has only the domain's name, and a domain that was undefined while
+ * xlsnapd did not run may have left its folder to another one of the same name.
  */
 export function checkOwner({ name, uuid }: DomainRef, snapshot: SnapshotDef): void {
   const owner = snapshot.domain && domainUuid(snapshot.domain.element);
@@ -24,6 +24,7 @@ export function checkOwner({ name, uuid }: DomainRef, snapshot: SnapshotDef): vo
   );
 }
 
+/** The snapshots of one domain. Methods that change them resolve when the files are on stable storage. */
 export class DomainSnapshots {
   readonly tree: SnapshotTree<SnapshotEntry>;
   readonly #store: SnapshotStore;
@@ -46,7 +47,7 @@ export class DomainSnapshots {
     this.#changed = changed;
   }
 
-  /** Reads the domain's folder. With broken relations libvirt knows no current snapshot, and neither do we. */
+  /** Reads the domain's folder. With a broken tree there is no current snapshot, as in libvirt. */
   static async load(
     ref: DomainRef,
     store: SnapshotStore,
@@ -61,7 +62,7 @@ export class DomainSnapshots {
     return snapshots;
   }
 
-  /** The domain, by the name it had last. */
+  /** The domain, with the last name that is known. */
   get ref(): DomainRef {
     return this.#ref;
   }
@@ -87,8 +88,8 @@ export class DomainSnapshots {
   }
 
   /**
-   * Writes a new or replaced snapshot, as the current one where `current` says so. Once its file is written, it is there:
-   * the former current one is then told so, and where that fails its file claims too much, which loads.
+   * Writes a new or replaced snapshot, as the current one if `current` is set. Then the previous current snapshot's
+   * file is rewritten. If that fails, two files claim to be current, which load() tolerates.
    */
   async put(snapshot: SnapshotDef, current: boolean): Promise<void> {
     const before = this.#current;
@@ -103,7 +104,7 @@ export class DomainSnapshots {
     if (isNew) this.#changed('created', this.ref, snapshot.name);
   }
 
-  /** The domain's snapshots go with it to its new name. */
+  /** Moves the snapshots to the domain's new name. */
   async follow(ref: DomainRef): Promise<void> {
     if (ref.name === this.#ref.name) return;
     await this.#store.rename(this.#ref, ref);
@@ -136,7 +137,7 @@ export class DomainSnapshots {
     await this.#rewrite(name, reparented, this.#current === name);
   }
 
-  /** Two files that claim to be current do not keep each other from loading: this is no reason to fail. */
+  /** Rewrites a file that is no longer current. Does not fail: load() tolerates two files that claim to be current. */
   async #yieldCurrent(name: string | undefined): Promise<void> {
     if (name === undefined || !this.tree.has(name)) return;
     await this.#rewrite(name, (snapshot) => snapshot, false).catch((error) => this.#log(asLibvirtError(error).message));

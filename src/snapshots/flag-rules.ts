@@ -1,4 +1,7 @@
-/** Which flags each call takes, and which do not go together: libvirt's public API and the checks of a driver, as tables. */
+/**
+ * The flags that each call accepts, and those that exclude each other: libvirt's public API and a driver's checks, as
+ * tables.
+ */
 
 import { LibvirtError } from '../errors.ts';
 import { CREATE, DELETE, LIST, REVERT, XML } from '../model/flags.ts';
@@ -18,9 +21,9 @@ interface Flag {
 interface Call {
   /** The bits that the driver knows. */
   readonly known: number;
-  /** What the public function checks, before any driver is asked. */
+  /** Checks of the public function, before the driver is called. */
   readonly api?: { readonly function: string; readonly rules: readonly Rule[] };
-  /** What the driver checks once it knows every bit. */
+  /** Checks of the driver, after it has refused unknown bits. */
   readonly driver?: readonly Rule[];
 }
 
@@ -65,7 +68,9 @@ const CALLS = {
   libxlDomainSnapshotGetParent: { known: 0 },
   libxlDomainSnapshotIsCurrent: { known: 0 },
   libxlDomainSnapshotHasMetadata: { known: 0 },
-  /** RESET_NVRAM asks for nothing: a guest of Xen has its NVRAM in its memory, a booted one begins with a pristine one. */
+  /**
+   * RESET_NVRAM has no effect: the NVRAM of a Xen guest is in its memory, and a booted guest begins with a fresh one.
+   */
   libxlDomainRevertToSnapshot: {
     known: all(REVERT),
     api: { function: 'virDomainRevertToSnapshot', rules: [revert('excludes', 'RUNNING', 'PAUSED')] },
@@ -76,6 +81,7 @@ const CALLS = {
   },
 } as const satisfies Readonly<Record<string, Call>>;
 
+/** The name of a call in CALLS. */
 export type DriverFunction = keyof typeof CALLS;
 
 /** Refuses flags (8) as libvirt would: its public function first, then its driver, the first broken rule of each. */
@@ -89,7 +95,7 @@ export function checkFlags(driverFunction: DriverFunction, flags: number): void 
   for (const rule of driver) checkRule(rule, flags, driverFunction);
 }
 
-/** Worded as VIR_EXCLUSIVE_FLAGS_RET and VIR_REQUIRE_FLAG_RET word it. */
+/** In the words of VIR_EXCLUSIVE_FLAGS_RET and VIR_REQUIRE_FLAG_RET. */
 function checkRule({ kind, a, b }: Rule, flags: number, cFunction: string): void {
   if (!(flags & a.bit)) return;
   const other = (flags & b.bit) !== 0;

@@ -17,23 +17,23 @@ export interface ActiveJob {
   readonly started: number;
   readonly phase: string;
   readonly progress: JobProgress | undefined;
-  /** Refuses (55) where the job is past its point of no return. */
+  /** Refuses (55) if the job is past its point of no return. */
   cancel(): void;
 }
 
-/** A job that has done its work. */
+/** A job that has succeeded. */
 export interface CompletedJob extends Pick<ActiveJob, 'operation' | 'started' | 'progress'> {
   /** Milliseconds since the epoch. */
   readonly ended: number;
-  /** How long the guest stood, milliseconds; undefined where nobody knows. */
+  /** How long the guest was stopped, in milliseconds; undefined if that is not known. */
   readonly pause: number | undefined;
 }
 
-/** A job as its operation has it. Hosts, which do parts of the work, have the Job. */
+/** A job as its operation uses it. Hosts, which do parts of the work, get the Job. */
 export interface OperationJob extends Job {
-  /** The point of no return: throws where the job has been cancelled, and from here on it cannot be. */
+  /** The point of no return: throws if the job has been cancelled; afterwards it cannot be cancelled. */
   commit(): void;
-  /** How long the guest stood, milliseconds. */
+  /** Reports how long the guest was stopped, in milliseconds. */
   paused(ms: number): void;
 }
 
@@ -45,7 +45,7 @@ const NAMES: Readonly<Record<Operation, string>> = {
   redefine: 'snapshot redefine',
 };
 
-/** A job as it goes on: at each phase, at each progress, and at its end, where `phase` is `completed` or `failed`. */
+/** Reported at each phase, at each progress, and at the job's end, with `phase` `completed` or `failed`. */
 export interface JobReport extends Pick<ActiveJob, 'operation' | 'snapshot' | 'phase' | 'progress'> {
   readonly ended: boolean;
 }
@@ -57,12 +57,13 @@ interface Running extends ActiveJob {
   stop(): void;
 }
 
+/** The jobs of all domains: at most one per domain runs, the others wait. */
 export class Jobs implements AsyncDisposable {
   readonly #journal: Journal;
   readonly #waitMs: number;
   readonly #tails = new Map<string, Promise<void>>();
   readonly #running = new Map<string, Running>();
-  /** The last of each domain, until somebody has read it. */
+  /** The last completed job of each domain, until a client has read it. */
   readonly #completed = new Map<string, CompletedJob>();
   readonly #listeners: ((domain: DomainRef, job: JobReport) => void)[] = [];
   readonly #closing = new AbortController();
@@ -73,7 +74,7 @@ export class Jobs implements AsyncDisposable {
     this.#waitMs = waitMs;
   }
 
-  /** Calls back as jobs go on. */
+  /** Calls back with the reports of all jobs. */
   onReport(listener: (domain: DomainRef, job: JobReport) => void): void {
     this.#listeners.push(listener);
   }
@@ -83,7 +84,7 @@ export class Jobs implements AsyncDisposable {
     return this.#running.get(uuid);
   }
 
-  /** The last job that has done its work; told once, unless it is to be kept. */
+  /** Returns the last job that has succeeded, once; with `keep` again at the next call. */
   completed(uuid: string, keep: boolean): CompletedJob | undefined {
     const job = this.#completed.get(uuid);
     if (!keep) this.#completed.delete(uuid);
@@ -99,8 +100,8 @@ export class Jobs implements AsyncDisposable {
   }
 
   /**
-   * Runs `work` when the domain is free, and keeps it so; for what is no job to others. Its signal is aborted when xlsnapd
-   * stops.
+   * Runs `work` while holding the domain's lock, without showing up as a job in domjobinfo. Its signal is aborted when
+   * xlsnapd stops.
    */
   async exclusive<T>(domain: DomainRef, work: (stopping: AbortSignal) => Promise<T>): Promise<T> {
     const before = this.#tails.get(domain.uuid) ?? Promise.resolve();
@@ -122,7 +123,7 @@ export class Jobs implements AsyncDisposable {
     }
   }
 
-  /** Cancels what runs, refuses what waits, and resolves when all has ended. */
+  /** Cancels running jobs, refuses waiting ones, and resolves when all have ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new LibvirtError('OPERATION_ABORTED', 'xlsnapd is stopping'));
     for (const job of this.#running.values()) job.stop();
@@ -166,7 +167,7 @@ export class Jobs implements AsyncDisposable {
     };
     const entry = await this.#journal.begin(domain, task);
     this.#running.set(domain.uuid, running);
-    // The others were told while its record was being written.
+    // Disposing has cancelled the others while this job's record was being written.
     if (this.#closing.signal.aborted) running.stop();
     const report = (ended = false): void => {
       const { phase, progress } = running;

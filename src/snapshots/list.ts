@@ -1,4 +1,4 @@
-/** The reading calls: lists from memory, never waiting for a job. */
+/** The reading calls: they answer from memory and never wait for a job. */
 
 import { LibvirtError } from '../errors.ts';
 import { LIST } from '../model/flags.ts';
@@ -13,26 +13,26 @@ export function listOfDomain(snapshots: DomainSnapshots, flags: number): readonl
   return filtered(snapshots, candidates, flags);
 }
 
-/** Bits that take no snapshot out: all have metadata, and order is no matter of number. */
+/** Bits that do not change the count: every snapshot has metadata, and order does not matter. */
 const ALL = LIST.METADATA | LIST.TOPOLOGICAL;
 
 export function countOfDomain(snapshots: DomainSnapshots, flags: number): number {
   return (flags & ~ALL) === 0 ? snapshots.tree.size : listOfDomain(snapshots, flags).length;
 }
 
-/** Children of a snapshot, or with DESCENDANTS everything beneath it. Parents always come before their children. */
+/** Children of a snapshot, or with DESCENDANTS all its descendants. Parents always come before their children. */
 export function listOfSnapshot(snapshots: DomainSnapshots, name: string, flags: number): readonly SnapshotEntry[] {
   const { tree } = snapshots;
-  const beneath = flags & LIST.DESCENDANTS ? tree.descendants(name) : tree.children(name);
-  return filtered(snapshots, beneath, flags);
+  const below = flags & LIST.DESCENDANTS ? tree.descendants(name) : tree.children(name);
+  return filtered(snapshots, below, flags);
 }
 
-/** The number of them, which needs no list if no bit takes any out. */
+/** The number of these, without making a list if no bit leaves any out. */
 export function countOfSnapshot(snapshots: DomainSnapshots, name: string, flags: number): number {
   return (flags & ~ALL) === 0 ? snapshots.tree.countChildren(name) : listOfSnapshot(snapshots, name, flags).length;
 }
 
-/** The parent, or error 72, by which virsh knows a root. A parent that is only a name is still returned by name. */
+/** The parent; error 72 for a root, as virsh expects. A parent that does not exist is returned by its name. */
 export function parentOf(snapshots: DomainSnapshots, name: string): string {
   const { parent } = snapshots.find(name);
   if (parent !== undefined) return parent;

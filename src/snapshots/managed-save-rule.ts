@@ -1,14 +1,17 @@
-/** Memory that libvirtd has saved itself (virsh managedsave) goes on with the disk images of then. */
+/** A managed save resumes on the disk images that were in use when it was made. */
 
 import { LibvirtError } from '../errors.ts';
 import type { Domain } from '../model/domain.ts';
 
-/** Refuses (55) to move disks onto overlays, or off them, while such memory waits: it would write beneath, or find no image. */
+/**
+ * Refuses (55) to change the active images of a domain with a managed save: resumed, it would write to a base, or find
+ * no image.
+ */
 export function checkNoManagedSave({ ref, managedSave }: Domain, doing: string): void {
   if (!managedSave) return;
   throw new LibvirtError(
     'OPERATION_INVALID',
-    `${doing} while domain '${ref.name}' has managed saved state, which goes on with the images of then, is not supported: ` +
+    `${doing} while domain '${ref.name}' has a managed save, which would resume on the present images, is not supported: ` +
       'start the domain first, or drop that state with managedsave-remove',
   );
 }

@@ -1,10 +1,10 @@
-/** Which names a snapshot may have, and which paths its files. */
+/** Refuses names that a snapshot cannot have, and paths that its files cannot have. */
 
 import { LibvirtError } from '../errors.ts';
 import type { DomainDefinition } from '../model/domain.ts';
 import { textAt } from '../model/element.ts';
 
-/** What is left of a file name's 255 bytes when the longest of our suffixes is taken off. qemu-img would cut the name. */
+/** The 255 bytes of a file name without the longest of our suffixes. qemu-img would cut a longer name. */
 export const NAME_BYTES = 255 - '.save.partial'.length;
 
 /** libvirt writes line ends and tabs unescaped, and reads others back. The other control characters serve nobody. */
@@ -13,7 +13,9 @@ const CONTROL = /\p{Cc}/u;
 /** QEMU's monitor refuses a command with one of these code points of Unicode, which stand for no character. */
 const NONCHARACTER = /[\p{Noncharacter_Code_Point}\p{Surrogate}]/u;
 
-/** Names become file names: libvirt's two rules (virDomainMomentDefPostParse, code 35), and what a file name can hold. */
+/**
+ * Names become file names: libvirt's two rules (virDomainMomentDefPostParse, code 35), and what a file name can hold.
+ */
 export function checkName(name: string): void {
   if (name.includes('/')) throw invalidName(name, "name can't contain '/'");
   if (name.startsWith('.')) throw invalidName(name, "name can't start with '.'");
@@ -39,8 +41,8 @@ export function checkMemoryPath(path: string): void {
 }
 
 /**
- * Refuses (67) an overlay from which the domain could not be started again: the running guest is moved there by QEMU, which
- * takes every path, and the fault would show at the next start. `advice`: how to get another path.
+ * Refuses (67) an overlay from which the domain could not be started again: the running guest is moved there by QEMU,
+ * which takes every path, and the fault would show at the next start. `advice`: how to get another path.
  */
 export function checkOverlayPath(disk: string, path: string, definition: DomainDefinition, advice: string): void {
   const isXen = definition.element.attributes.type === 'xen';
@@ -54,8 +56,8 @@ function unkept(text: string): string | undefined {
 }
 
 /**
- * QEMU's Xen backend reads a disk's parameters from xenstore up to the first white space (xs_node_scanf with `%ms`). libxl
- * gives an HVM guest's disks to QEMU as `-drive file=PATH,if=ide,…`, without doubling commas as QEMU asks for.
+ * QEMU's Xen backend reads a disk's parameters from xenstore up to the first white space (xs_node_scanf with `%ms`).
+ * libxl gives an HVM guest's disks to QEMU as `-drive file=PATH,if=ide,…`, without doubling commas as QEMU asks for.
  */
 function unstartable(path: string, { element }: DomainDefinition): string | undefined {
   if (/[ \t\n\v\f\r]/.test(path)) return 'white space, at which Xen ends it,';

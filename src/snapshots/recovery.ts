@@ -1,4 +1,4 @@
-/** What a daemon does at its start about operations that its predecessor did not finish. */
+/** Recovers, when the daemon starts, the operations that an earlier daemon did not finish. */
 
 import { asLibvirtError, isLibvirtError, LibvirtError, neverAborted } from '../errors.ts';
 import type { DiskImage } from '../model/disk-image.ts';
@@ -14,7 +14,7 @@ import { deleteUnlocked } from './delete/delete.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { PendingOperation } from './ports.ts';
 
-/** Its record is in the journal already, and nobody can cancel it. */
+/** The job of a recovery: its record is in the journal already, and nobody can cancel it. */
 const RECOVERING = {
   signal: neverAborted(),
   phase: async () => {},
@@ -25,12 +25,12 @@ const RECOVERING = {
 type SnapshotsOf = (ref: DomainRef) => Promise<DomainSnapshots>;
 
 /**
- * A guest that was left stopped runs again; a create that was not recorded is taken back whole; a delete is continued; a
- * revert, which would end a domain that runs by now, is reported with the command that finishes it. All in plain words to
- * the log. What fails stays in the journal for the next start.
+ * Makes a guest that was left stopped run again; undoes a create that was not recorded; continues a delete; reports a
+ * revert, which would end a domain that runs now, with the command that finishes it. Logs all of that in plain words. A
+ * record whose recovery fails stays in the journal for the next start.
  *
- * Resolves when all of that is done, but for domains that their owner is still at work on: there it is done when that
- * ends, and before any other operation on the domain.
+ * Resolves when all of that is done, except for domains on which their owner still has a job: those are recovered when
+ * that job ends, and before any other operation on the domain.
  */
 export async function recover(context: SnapshotContext, snapshotsOf: SnapshotsOf): Promise<void> {
   const { journal, log } = context;
@@ -41,7 +41,7 @@ export async function recover(context: SnapshotContext, snapshotsOf: SnapshotsOf
   }
 }
 
-/** Resolves when the record is dealt with, or has to wait. Never rejects. */
+/** Resolves when the record is recovered, or has to wait. Never rejects. */
 function mend(context: SnapshotContext, pending: PendingOperation, snapshotsOf: SnapshotsOf): Promise<void> {
   const { host, jobs, journal, log } = context;
   const { operation, snapshot, domain, phase } = pending;
@@ -63,7 +63,7 @@ function mend(context: SnapshotContext, pending: PendingOperation, snapshotsOf: 
   });
 }
 
-/** Undefined for a domain that is gone. */
+/** Looks the domain up; undefined if it is gone. */
 async function lookup(host: SnapshotContext['host'], ref: DomainRef): Promise<Domain | undefined> {
   return await host.lookup(ref).catch((error) => {
     if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
@@ -71,7 +71,7 @@ async function lookup(host: SnapshotContext['host'], ref: DomainRef): Promise<Do
   });
 }
 
-/** Mends one, and says what was done or is to be done. */
+/** Recovers one operation. Returns what was done, or what the administrator has to do. */
 async function finish(context: SnapshotContext, pending: PendingOperation, snapshotsOf: SnapshotsOf): Promise<string> {
   const { domain: ref, snapshot, operation, phase } = pending;
   const { host, memory } = context;
@@ -105,9 +105,9 @@ async function finishCreate(
 ): Promise<string> {
   const domain = await context.host.lookup(ref);
   if (snapshots.tree.has(snapshot)) {
-    // Its file may still have the name of one that is being written.
+    // The snapshot's file may still have the name of a partial file.
     await snapshots.put(await snapshots.read(snapshot), snapshots.current?.name === snapshot);
-    // The domain may have been started anew since.
+    // The domain may have been started again since.
     const halt = phase === 'halt' && isActive(domain);
     return halt
       ? `it had been taken; to halt the domain: ${domainCommand({ program: 'virsh', command: 'destroy', domain: domain.ref })}`
@@ -116,10 +116,13 @@ async function finishCreate(
   if (!args) return 'nothing had been done yet';
   await context.store.remove(snapshots.ref, snapshot);
   await undoCreate(context, domain, snapshot, args, RECOVERING);
-  return `it was taken back; the domain is ${domain.state}`;
+  return `it was undone; the domain is ${domain.state}`;
 }
 
-/** Only the last phase changes nothing but our own files. New overlays that the domain does not stand on go again. */
+/**
+ * Finishes a revert in its last phase, which changes only our own files. Removes new overlays that the domain does not
+ * use.
+ */
 async function finishRevert(
   context: SnapshotContext,
   { domain: ref, snapshot, phase, flags, args, abandoned = [] }: PendingOperation,

@@ -12,7 +12,10 @@ import type { SnapshotContext } from './context.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import { checkName } from './name-rules.ts';
 
-/** Adds a snapshot's metadata, or replaces that of the same name in place: children stay, `current` only moves when asked. */
+/**
+ * Adds a snapshot's metadata, or replaces that of the same name in place: children stay, `current` only moves when
+ * asked.
+ */
 export async function redefineSnapshot(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
@@ -62,7 +65,7 @@ function checkUuid({ ref }: DomainSnapshots, { name, domain }: SnapshotDef): voi
   }
 }
 
-/** libvirt's two kinds of state that a snapshot cannot change between; `blocked` counts as offline, as there. */
+/** Refuses to change a snapshot between libvirt's two kinds of state; `blocked` counts as offline, as in libvirt. */
 function checkReplacement(old: SnapshotEntry, { name, state }: SnapshotDef): void {
   const online = (of: SnapshotDef['state']) => of === 'running' || of === 'paused';
   if (online(old.state) !== online(state)) {
@@ -73,7 +76,7 @@ function checkReplacement(old: SnapshotEntry, { name, state }: SnapshotDef): voi
   }
 }
 
-/** The document's disks against its own definition. */
+/** Aligns the document's disks with the definition in the document. */
 async function aligned(snapshot: SnapshotDef): Promise<SnapshotDef> {
   if (!snapshot.domain) {
     throw new LibvirtError('INTERNAL_ERROR', 'missing domain in snapshot', { domain: 'DOMAIN_SNAPSHOT' });

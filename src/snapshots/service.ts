@@ -1,4 +1,6 @@
-/** The snapshot API over one host: every call finds its domain's snapshots, checks its flags, and goes to its operation. */
+/**
+ * The snapshot API over one host: every call finds its domain's snapshots, checks its flags, and calls its operation.
+ */
 
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { type DomainRef, isActive } from '../model/domain.ts';
@@ -15,11 +17,12 @@ import { recover } from './recovery.ts';
 import { redefineSnapshot } from './redefine.ts';
 import { revertToSnapshot } from './revert/revert.ts';
 
+/** The snapshot API. Disposing cancels the jobs and waits for their end. */
 export class SnapshotService implements SnapshotApi, AsyncDisposable {
   readonly #context: SnapshotContext;
   /** By UUID. A promise, so that two callers load a domain's folder once. */
   readonly #domains = new Map<string, Promise<DomainSnapshots>>();
-  /** The loaded ones of these, for answers that cannot wait. */
+  /** Those that are loaded, for answers that cannot wait. */
   readonly #loaded = new Map<string, DomainSnapshots>();
   readonly #forgetting = new Map<string, Promise<void>>();
   readonly #listeners: ((change: SnapshotChange) => void)[] = [];
@@ -29,7 +32,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     context.jobs.onReport((domain, job) => this.#tell({ kind: 'job', domain, job }));
   }
 
-  /** Loads the stored snapshots of every domain the host knows, and mends what a crash has interrupted. */
+  /** Loads the stored snapshots of every domain the host knows, and recovers interrupted operations. */
   static async open(context: SnapshotContext): Promise<SnapshotService> {
     const service = new SnapshotService(context);
     const domains = await context.host.list();
@@ -38,7 +41,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     await recover(context, (ref) => service.#load(ref));
     const logged = (work: Promise<void>): void =>
       void work.catch((error) => context.log(asLibvirtError(error).message));
-    // After the job that may be under way: a revert makes a transient domain go and brings it back.
+    // Waits for a running job: a revert ends a transient domain and starts it again.
     context.host.onGone((ref) => logged(context.jobs.exclusive(ref, () => service.forget(ref.uuid))));
     context.host.onRenamed(({ uuid }) => {
       const snapshots = service.#loaded.get(uuid);
@@ -47,7 +50,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     return service;
   }
 
-  /** Calls back with what happens to snapshots, and to the jobs on them, whoever asked for it. */
+  /** Calls back with every change of a snapshot, and every report of a job, of all clients. */
   onChange(listener: (change: SnapshotChange) => void): void {
     this.#listeners.push(listener);
   }
@@ -149,7 +152,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   async checkUndefine(domain: DomainRef, metadata: boolean): Promise<void> {
     const snapshots = this.#loaded.get(domain.uuid);
     if (snapshots && snapshots.ref.name !== domain.name) await this.#follow(snapshots);
-    // A job that is under way may define the domain again.
+    // A running job may define the domain again.
     await this.#context.jobs.exclusive(domain, async () => {
       const count = this.count(domain.uuid);
       if (count === 0 || metadata || isActive(await this.#context.host.lookup(domain))) return;
@@ -176,7 +179,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     try {
       for (const listener of this.#listeners) listener(change);
     } catch (error) {
-      // Who listens must not undo what has been done.
+      // A listener's failure must not undo an operation that has succeeded.
       this.#context.log(asLibvirtError(error).message);
     }
   }
@@ -190,7 +193,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     return snapshots;
   }
 
-  /** Where the host knows the domain by another name, its snapshots go along. A client's name may be an old one. */
+  /** Moves the snapshots if the host knows the domain by another name. A client's name may be an old one. */
   async #follow(snapshots: DomainSnapshots): Promise<void> {
     const { ref } = await this.#context.host.lookup(snapshots.ref);
     if (ref.name === snapshots.ref.name) return;

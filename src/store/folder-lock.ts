@@ -1,4 +1,4 @@
-/** A folder belongs to one daemon at a time. */
+/** Makes sure that a folder is used by one daemon at a time. */
 
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
@@ -8,7 +8,7 @@ import { makeFolder } from './atomic-file.ts';
 
 const FOLDER_MODE = 0o700;
 
-/** In each folder. Only its owner may open it, and so only its owner may lock it, whoever may read the folder. */
+/** The lock's file in each folder. Only its owner can open it, and so only its owner can lock it. */
 export const LOCK_FILE = '.xlsnapd.lock';
 const LOCK_FILE_MODE = 0o600;
 const OPEN_OWN = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -17,7 +17,7 @@ const OPEN_OWN = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | c
 export type LockFile = (fd: number) => boolean;
 
 /**
- * Makes the folders where they are missing and locks them until disposed of; OPERATION_FAILED where another daemon has
+ * Creates missing folders and locks all until disposed of; OPERATION_FAILED if another daemon has
  * one. The lock is the kernel's, on an open file: it ends with its process, however that ends, is not passed on to the
  * programs that the process starts, and neither another path to the folder, another version of Node nor another network
  * namespace is a way around it.

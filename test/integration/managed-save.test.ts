@@ -67,8 +67,8 @@ test('a revert to a snapshot with memory needs no --force', async () => {
   expect(await managedSave()).toBe('no');
 });
 
-test('disks are not moved onto overlays, nor off them, beneath memory that goes on with the images of then', async () => {
-  const refusal = /while domain 'd' has managed saved state, which goes on with the images of then, is not supported/;
+test('disks are not moved onto overlays, nor off them, under a managed save, which would resume on the images of before', async () => {
+  const refusal = /while domain 'd' has a managed save, which would resume on the present images, is not supported/;
   expect(await xlsnapd.refused('snapshot-create-as', 'd', 'ext', '--disk-only')).toMatch(refusal);
   await xlsnapd.ok('managedsave-remove', 'd');
   await xlsnapd.ok('snapshot-create-as', 'd', 'ext', '--disk-only');

@@ -137,7 +137,7 @@ test.each([
     await dieInSave(state, command);
     expect(await names()).toEqual([]);
     await saveMayEnd();
-    await said(`it was taken back; the domain is ${state}`);
+    await said(`it was undone; the domain is ${state}`);
     await expectTakenBack();
     expect(await ok('domstate', 'g', '--reason')).toContain(now);
   },
@@ -148,7 +148,7 @@ test('the next operation on the domain waits for that, and works', async () => {
   const next = service.createXML(REF, '<domainsnapshot><name>next</name></domainsnapshot>', 0);
   await saveMayEnd();
   await next;
-  expect(logged.at(-1)).toContain('it was taken back; the domain is running');
+  expect(logged.at(-1)).toContain('it was undone; the domain is running');
   expect(await names()).toEqual(['next']);
   await service.revert({ domain: REF, name: 'next' }, 0);
   await service.delete({ domain: REF, name: 'next' }, 0);
@@ -159,7 +159,7 @@ test('a domain whose save fails at last has never been away', async () => {
   await dieInSave('running', 'define');
   await ok('domjobabort', 'g');
   await saveMayEnd();
-  await said('it was taken back; the domain is running');
+  await said('it was undone; the domain is running');
   await expectTakenBack();
   expect(await ok('domstate', 'g', '--reason')).toMatch(/^running/);
 });
@@ -172,6 +172,6 @@ test('a daemon that is stopped while it waits leaves the rest to the next one', 
   expect(await list(`memory/${REF.uuid}`)).toEqual(['s1.save']);
   await saveMayEnd();
   await openService();
-  await said('it was taken back; the domain is running');
+  await said('it was undone; the domain is running');
   await expectTakenBack();
 });

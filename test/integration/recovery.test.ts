@@ -55,7 +55,7 @@ test('a create that was not recorded is taken back whole, and no other snapshot 
   await writeFile(join(home, 'memory', UUID, 's1.save.partial'), 'half an image');
   await restart();
   expect(daemon.log).toContain(
-    "create of snapshot 's1' of domain 'test' was interrupted in phase 'disks-done': it was taken back; the domain is running",
+    "create of snapshot 's1' of domain 'test' was interrupted in phase 'disks-done': it was undone; the domain is running",
   );
   expect(await inImage()).toEqual(['kept']);
   expect(await memory()).toEqual(['kept.save']);

@@ -317,7 +317,7 @@ describe('reverting', () => {
     expect(await guestReads(host, 4)).toBe(true);
     await host.ok('snapshot-revert', 'test', 'root', '--running');
     expect(await guestReads(host, 1)).toBe(true);
-    expect(await host.refused('snapshot-delete', 'test', 'root')).toMatch(/several branches stand on image/);
+    expect(await host.refused('snapshot-delete', 'test', 'root')).toMatch(/several branches use image/);
   });
 
   test('to a disk-only snapshot leaves the domain off, and boots it where that is asked for', async () => {

@@ -10,7 +10,7 @@ function call<A, R>(name: string, { number, args, result }: Omit<Procedure<A, R>
   return { name, number, args, result };
 }
 
-/** One that is never answered here, so that procedures.ts does not have it. */
+/** A call that is never answered here, so procedures.ts does not have it. */
 function foreign<A, R>(name: string, number: number, args: Codec<A>, result: Codec<R>): RemoteCall<A, R> {
   return { name, number, args, result };
 }
@@ -19,6 +19,7 @@ const saveArgs = struct({ domain, to: string, dxml: optional(string), flags: uin
 const restoreArgs = struct({ from: string, dxml: optional(string), flags: uint });
 const pmSuspendArgs = struct({ domain, target: uint, duration: uhyper, flags: uint });
 
+/** The procedures by the names of libvirt's API. */
 export const CALLS = {
   daemonStatus: { name: 'the question for its status', ...DAEMON_STATUS },
   authList: call('virConnectOpenAuth', P.AUTH_LIST),

@@ -1,6 +1,6 @@
 /**
- * A client of libvirt's RPC: the daemon's own connection to the upstream libvirtd, for what it does there itself (its
- * clients have theirs, proxy.ts), and the xlsnap command's connection to the daemon.
+ * A client of libvirt's RPC: the daemon's own connection to the upstream libvirtd, for its own calls (those of its
+ * clients go through proxy.ts), and the xlsnap command's connection to the daemon.
  */
 
 import { isLibvirtError, LibvirtError } from '../../errors.ts';
@@ -14,7 +14,7 @@ import { CALLS } from './calls.ts';
 import { ClientConnection, type RemoteCall } from './connection.ts';
 import { type SnapshotCalls, snapshotCalls } from './snapshots.ts';
 
-/** After a lost connection: how often libvirtd is tried again, so that its events are heard from its restart on. */
+/** Interval at which a lost connection is tried again, so that events are received from libvirtd's restart on. */
 const RECONNECT_INTERVAL_MS = 1_000;
 /** From connect() to the end of CONNECT_OPEN. A libvirtd that is starting its drivers answers late. */
 const OPEN_TIMEOUT_MS = 30_000;
@@ -32,14 +32,14 @@ interface RpcClientOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What runs on a domain, as typed parameters. */
+/** The job of a domain, as typed parameters. */
 export type JobStats = Decoded<typeof CALLS.getJobStats.result>;
 
 type LifecycleListener = (domain: DomainRef, event: LifecycleEvent) => void;
 
 /**
- * libvirt's calls by libvirt's names, errors as libvirtd words them. When libvirtd goes away, the calls under way fail
- * and say that their outcome is not known; the next call, or the next second, connects again.
+ * libvirt's calls by libvirt's names, with libvirtd's own errors. If the connection is lost, running calls fail with an
+ * error that says that their outcome is not known; the next call, or a timer, connects again.
  */
 export class RpcClient implements Disposable {
   readonly #options: RpcClientOptions;
@@ -54,7 +54,7 @@ export class RpcClient implements Disposable {
     this.#options = options;
   }
 
-  /** Rejects where no libvirtd answers, or where it refuses this client. */
+  /** Rejects if no libvirtd answers, or if it refuses this client. */
   static async connect(options: RpcClientOptions): Promise<RpcClient> {
     const client = new RpcClient(options);
     options.signal?.addEventListener('abort', () => client[Symbol.dispose](), { once: true });
@@ -68,19 +68,22 @@ export class RpcClient implements Disposable {
     return client;
   }
 
-  /** Calls under way fail; nothing connects again. */
+  /** Running calls fail; nothing connects again. */
   [Symbol.dispose](): void {
     this.#ended.abort();
     clearTimeout(this.#reconnect);
     this.#connection?.then((connection) => connection[Symbol.dispose]()).catch(() => {});
   }
 
-  /** Lifecycle events of all domains. Those of a time without connection are not made up for. */
+  /** Calls back with lifecycle events of all domains. Events while there is no connection are lost. */
   onLifecycle(listener: LifecycleListener): void {
     this.#listeners.add(listener);
   }
 
-  /** Of the xlsnapd that answers; undefined if it is libvirtd itself, or an xlsnapd from before it could say. */
+  /**
+   * Returns the status of the xlsnapd that answers; undefined if libvirtd itself answers, or an xlsnapd without this
+   * call.
+   */
   async daemonStatus(): Promise<DaemonStatus | undefined> {
     const connection = await this.#connected();
     try {
@@ -140,12 +143,12 @@ export class RpcClient implements Disposable {
     return (await this.#call(CALLS.defineXML, { xml })).domain;
   }
 
-  /** A transient domain. `flags`: virDomainCreateFlags. */
+  /** Starts a transient domain. `flags`: virDomainCreateFlags. */
   async createXML(xml: string, flags: number): Promise<DomainRef> {
     return (await this.#call(CALLS.createXML, { xml, flags })).domain;
   }
 
-  /** `flags`: virDomainCreateFlags. The domain comes back with its new id. */
+  /** `flags`: virDomainCreateFlags. Returns the domain with its new id. */
   async createWithFlags(domain: DomainRef, flags: number): Promise<DomainRef> {
     return (await this.#call(CALLS.createWithFlags, { domain, flags })).domain;
   }
@@ -175,7 +178,7 @@ export class RpcClient implements Disposable {
     return this.#call(CALLS.restoreFlags, { from, dxml: null, flags });
   }
 
-  /** The definition in a saved image. NO_SUPPORT from drivers that cannot read it (libxl). */
+  /** Returns the definition in a saved image. NO_SUPPORT from drivers that cannot read it (libxl). */
   async saveImageGetXMLDesc(file: string, flags: number): Promise<string> {
     return (await this.#call(CALLS.saveImageGetXMLDesc, { file, flags })).value;
   }
@@ -202,7 +205,7 @@ export class RpcClient implements Disposable {
     return this.#call(CALLS.pmWakeup, { domain, flags: 0 });
   }
 
-  /** `flags`: virDomainGetJobStatsFlags. The type is virDomainJobType's number, 0 where nothing runs. */
+  /** `flags`: virDomainGetJobStatsFlags. The type is virDomainJobType's number; 0 if no job runs. */
   getJobStats(domain: DomainRef, flags: number): Promise<JobStats> {
     return this.#call(CALLS.getJobStats, { domain, flags });
   }
@@ -229,7 +232,7 @@ export class RpcClient implements Disposable {
     return this.#connection;
   }
 
-  /** Connects and goes through libvirt's own opening: authentication, name, features, events. */
+  /** Connects and makes the opening calls of libvirt's client: authentication, name, features, events. */
   async #open(closed: () => void): Promise<ClientConnection> {
     const { path, uri, readOnly } = this.#options;
     const lifecycle = ({ domain, event, detail }: LifecycleMessage) => {
@@ -253,7 +256,7 @@ export class RpcClient implements Disposable {
     }
   }
 
-  /** This connection, or attempt at one, has ended. */
+  /** Called when this connection, or an attempt at one, has ended. */
   #lost(connection: Promise<ClientConnection>): void {
     if (this.#connection !== connection || this.#ended.signal.aborted) return;
     this.#connection = undefined;
@@ -271,7 +274,7 @@ async function authenticate(connection: ClientConnection): Promise<void> {
   }
 }
 
-/** Without this feature events come as other messages, without the number of their callback. */
+/** Without this feature events arrive as other messages, without the number of their callback. */
 async function requireEvents(connection: ClientConnection, path: string): Promise<void> {
   const { supported } = await connection.call(CALLS.supportsFeature, { feature: FEATURE.EVENT_CALLBACK });
   if (supported !== 0) return;

@@ -1,4 +1,7 @@
-/** One connection to a libvirtd, from its client's side: calls out, replies matched by serial, events in, pings answered. */
+/**
+ * The client's side of one connection to a libvirtd: sends calls, matches replies by serial, receives events, answers
+ * pings.
+ */
 
 import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
@@ -8,7 +11,7 @@ import { FrameSplitter } from '../wire/frame-splitter.ts';
 import { decodePayload, encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, STATUS, TYPE } from '../wire/frames.ts';
 import { LIFECYCLE_EVENT, type LifecycleMessage, lifecycleMessage, remoteError } from '../wire/messages.ts';
 
-/** While calls wait, a libvirtd that answers no ping for this long is taken for dead: virsh's own 6 times 5 s. */
+/** While calls wait, a libvirtd that answers no ping for this long counts as dead: virsh's own 6 times 5 s. */
 const PING_INTERVAL_MS = 5_000;
 const PINGS_MAX = 6;
 
@@ -24,21 +27,24 @@ export interface RemoteCall<A, R> {
   readonly result: Codec<R>;
 }
 
-/** Who hears what comes without having been asked for. Each is called from inside the socket's own events. */
+/** Receives events and the end of the connection. Called from inside the socket's own events. */
 interface ClientConnectionListener {
   lifecycle(message: LifecycleMessage): void;
-  /** The connection is of no more use. Called once. */
+  /** Called once, when the connection cannot be used any more. */
   closed(): void;
 }
 
-/** A call whose reply has not come yet. */
+/** A call whose reply has not arrived yet. */
 interface Pending {
   readonly name: string;
   reply(header: FrameHeader, frame: Buffer): void;
   fail(error: LibvirtError): void;
 }
 
-/** Calls may overlap. None is ever repeated: what a lost connection has interrupted rejects with an error that says so. */
+/**
+ * Calls may overlap. None is ever repeated: a call that a lost connection has interrupted rejects with an error that
+ * says so.
+ */
 export class ClientConnection implements Disposable {
   readonly #path: string;
   readonly #socket: Socket;
@@ -141,7 +147,7 @@ export class ClientConnection implements Disposable {
     this.#socket.write(encodeFrame(header, nothing, undefined));
   }
 
-  /** Pings for as long as calls wait. A call itself may take as long as it takes: a save of many GiB does. */
+  /** Pings for as long as calls wait. A call itself has no timeout: a save of many GiB takes long. */
   #watch(): void {
     this.#pings ??= setInterval(() => {
       if (this.#pending.size === 0) this.#unwatch();
@@ -172,7 +178,7 @@ export class ClientConnection implements Disposable {
   }
 }
 
-/** Replies, lifecycle events and pings. Streams and other events have not been asked for. */
+/** Handles replies, lifecycle events and pings. This client uses no streams and registers for no other events. */
 function isForUs({ program, type, procedure }: FrameHeader): boolean {
   if (program === PROGRAM.KEEPALIVE) return true;
   if (program === PROGRAM.XLSNAP) return type === TYPE.REPLY;

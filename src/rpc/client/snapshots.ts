@@ -1,4 +1,4 @@
-/** The sixteen snapshot calls from the client's side: the same functions that answer them (snapshot-calls.ts). */
+/** The client's side of the sixteen snapshot calls: the same functions as on the server's side (snapshot-calls.ts). */
 
 import type { SnapshotApi } from '../../snapshots/api.ts';
 import { LIST_MAX } from '../wire/xdr.ts';
@@ -7,12 +7,13 @@ import type { RemoteCall } from './connection.ts';
 
 export type { SnapshotRef } from '../../snapshots/api.ts';
 
-/** What of the snapshot API goes over the wire. */
+/** The part of the snapshot API that libvirt's protocol has. */
 export type SnapshotCalls = Omit<SnapshotApi, 'count' | 'job' | 'completedJob' | 'checkUndefine' | 'forget'>;
 
 /** Sends one call and waits for its reply. */
 type Send = <A, R>(call: RemoteCall<A, R>, args: A) => Promise<R>;
 
+/** Returns the snapshot calls of a connection. */
 export function snapshotCalls(send: Send): SnapshotCalls {
   return {
     createXML: async (domain, xml, flags) => (await send(CALLS.snapshotCreateXML, { domain, xml, flags })).snapshot,

@@ -1,17 +1,18 @@
-/** Stays awake between a call and its reply: waking up costs a forwarded call more than all else that is done for it. */
+/**
+ * Stays awake between a call and its reply: waking up costs a forwarded call more than everything else that it needs.
+ */
 
 import { availableParallelism } from 'node:os';
 
-/** A libvirtd answers what it knows by heart within this, and clients ask for that one call after another. */
+/** libvirtd answers calls from memory within this time, and clients make many of those in a row. */
 const AWAKE_MS = 0.08;
 
-/** Connections that have had frames within this time of each other keep the processors busy by themselves. */
+/** If several connections have frames within this time of each other, they keep the processors busy by themselves. */
 const APART_MS = 10;
 
 /**
- * Has the event loop look for bytes again at once, for a moment after a frame, instead of sleeping: what Linux calls busy
- * polling (net.core.busy_poll). Only where there is a processor to spare: with one client at work, and more than one
- * processor.
+ * Busy polling, as Linux has it (net.core.busy_poll): for a moment after a frame the event loop looks for bytes again
+ * at once instead of sleeping. Only if a processor is free: one client is active, and there is more than one processor.
  */
 export class BusyPoll {
   readonly #spare: boolean;
@@ -24,7 +25,7 @@ export class BusyPoll {
     this.#spare = processors > 1;
   }
 
-  /** A frame of `connection` has just come, and another may follow soon. */
+  /** Call when a frame of `connection` has arrived and another may follow soon. */
   expect(connection: object): void {
     if (!this.#spare) return;
     const now = performance.now();

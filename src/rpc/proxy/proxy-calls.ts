@@ -1,4 +1,4 @@
-/** Calls that go to the upstream, but are checked or changed on the way, as are their replies. */
+/** Calls that are passed on to the upstream, but are checked or changed before, as are their replies. */
 
 import { LibvirtError } from '../../errors.ts';
 import { DOMAIN_STATES, type DomainRef } from '../../model/domain.ts';
@@ -14,11 +14,12 @@ import { errorFrame, replyFrame } from '../wire/messages.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure, UNDEFINE } from '../wire/procedures.ts';
 import type { OverlaidDomains, ProxyContext, ProxyOptions } from './proxy-context.ts';
 
+/** How the proxy handles one procedure. */
 export interface ProxyCall {
   /** Bytes of the longest frame that is collected. */
   readonly max: number;
   run(connection: ProxyContext, call: FrameHeader, frame: Buffer): void | Promise<void>;
-  /** False while it would change nothing: then the call passes as it came. */
+  /** Returns false if it would change nothing now: then the call passes unread. */
   isWanted(connection: ProxyContext): boolean;
 }
 
@@ -188,7 +189,7 @@ function legacyEventCall<A, R>(
   });
 }
 
-/** Passed on as it was decoded: read only to refuse secrets. */
+/** Passed on as decoded. It is decoded only to refuse secrets. */
 function secretsCall<A>(procedure: Procedure<A, unknown>): [number, ProxyCall] {
   return proxyCall(
     procedure,
@@ -247,7 +248,7 @@ function migrateCall<A extends { readonly domain: DomainRef }>(
   });
 }
 
-/** A job of ours that runs on the domain is answered for here; any other is the upstream's. */
+/** Answers for a job of ours on the domain; the upstream answers for all other jobs. */
 function jobCall<A extends { readonly domain: DomainRef }, R>(
   snapshots: SnapshotApi,
   procedure: Procedure<A, R>,

@@ -6,12 +6,13 @@ import type { SnapshotApi } from '../../snapshots/api.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
 import type { FrameHeader } from '../wire/frames.ts';
 
+/** Options of a proxy; `Socket` paths are absolute. */
 export interface ProxyOptions {
   /** Socket of the upstream libvirtd. */
   readonly upstream: string;
-  /** The socket for clients of our read-only one, looked up for each: opened with VIR_CONNECT_RO. */
+  /** Returns the upstream's socket for a client of our read-only one; it is opened with VIR_CONNECT_RO. */
   readonly upstreamReadOnly: () => string;
-  /** Opened in place of the URI that the client names. */
+  /** The URI that is opened, whatever URI the client names. */
   readonly upstreamUri?: string;
   /** Has a socket take this many bytes before its writer waits. */
   readonly sendBuffer: (fd: number, bytes: number) => void;
@@ -24,22 +25,24 @@ export interface ProxyOptions {
   readonly status: DaemonStatus;
 }
 
+/** Domains on overlays that the upstream does not know. */
 export interface OverlaidDomains {
-  /** False while there are none. */
+  /** Returns false if there are none. */
   any(): boolean;
   has(uuid: string): boolean;
-  /** The upstream's live definition of one of them, with its active images. */
+  /** Returns the upstream's live definition of one of them, with its active images. */
   definition(xml: string): string;
 }
 
+/** Domains that are in the state in which a revert has left them. */
 export interface RevertedDomains {
   /** False while there are none. */
   any(): boolean;
-  /** The reason for the state that the upstream reports; undefined if its own is right. */
+  /** Returns the reason for the state that the upstream reports; undefined if its own is right. */
   reason(uuid: string, state: DomainState | undefined): number | undefined;
 }
 
-/** What the proxy's own handling of a call may do with the connection. */
+/** The connection, as the handling of a call sees it. */
 export interface ProxyContext {
   /** True once the client's CONNECT_OPEN has succeeded. */
   open: boolean;

@@ -20,10 +20,13 @@ import { BusyPoll } from './busy-poll.ts';
 import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
 import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
 
-/** Several frames of a stream, of 256 KiB each, so that passing them on waits less often. The kernel's default is smaller than one. */
+/**
+ * Several frames of a stream, of 256 KiB each, so that passing them on waits less often. The kernel's default is
+ * smaller than one.
+ */
 const SEND_BUFFER_BYTES = 1024 * 1024;
 
-/** Serves connections by an upstream libvirtd, but for the calls that are about snapshots. */
+/** Serves connections by an upstream libvirtd, except for the calls about snapshots. */
 export function proxy(options: ProxyOptions): ConnectionHandler {
   const answers = snapshotAnswers(options.snapshots);
   const calls = proxyCalls(options);
@@ -136,7 +139,7 @@ class ProxyConnection implements ProxyContext {
     this.#upstreamOutlet.send(frame);
   }
 
-  /** Reads from each side only while what it sends can go on: nothing piles up here. */
+  /** Reads from each side only while its frames can be passed on: nothing piles up here. */
   #regulate(): void {
     this.#limit.advance();
     const clientFull = this.#client.socket.writableNeedDrain;
@@ -168,7 +171,7 @@ class ProxyConnection implements ProxyContext {
     return program === PROGRAM.XLSNAP ? this.#daemon : this.#answers;
   }
 
-  /** What answers a call here, or looks at it on its way; undefined if it passes as it came. */
+  /** Returns the handling of a call that is answered or checked here; undefined if it passes unread. */
   #handled(header: FrameHeader): Answer | ProxyCall | undefined {
     const answer = this.#answersOf(header).get(header.procedure);
     const call = header.program === PROGRAM.REMOTE ? this.#calls.get(header.procedure) : undefined;
@@ -237,12 +240,18 @@ class ProxyConnection implements ProxyContext {
   }
 }
 
-/** Node cannot receive file descriptors. Clients ask for the feature first and are denied it; this is for those that do not ask. */
+/**
+ * Node cannot receive file descriptors. Clients ask for the feature first and are denied it; this is for those that do
+ * not ask.
+ */
 function noFds(): LibvirtError {
   return new LibvirtError('NO_SUPPORT', 'fd passing is not supported by this connection', { domain: 'RPC' });
 }
 
-/** For a client that connects while the upstream is down: its first call is answered with the reason, then the connection ends. */
+/**
+ * For a client that connects while the upstream is down: its first call is answered with the reason, then the
+ * connection ends.
+ */
 function refuseFirstCall(client: Inlet, turns: Turns, error: LibvirtError): void {
   const outlet = new FrameOutlet(client.socket);
   let refused = false;

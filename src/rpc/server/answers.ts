@@ -1,4 +1,4 @@
-/** From a call's bytes to its reply's: decode, refuse, do, encode. */
+/** Answers calls: decodes the arguments, refuses or carries out the call, encodes the reply. */
 
 import { LibvirtError } from '../../errors.ts';
 import { decodePayload, type FrameHeader, HEADER_BYTES } from '../wire/frames.ts';
@@ -6,6 +6,7 @@ import { errorFrame, replyFrame } from '../wire/messages.ts';
 import type { Procedure } from '../wire/procedures.ts';
 import { LIST_MAX } from '../wire/xdr.ts';
 
+/** The handling of one procedure. */
 export interface Answer {
   /** Bytes of the longest call. */
   readonly max: number;
@@ -44,7 +45,7 @@ export function refuseSecrets<A>({ secrets }: Procedure<A, unknown>, args: A): v
   if (secrets && refusal) throw new LibvirtError('OPERATION_DENIED', refusal, { domain: secrets.domain });
 }
 
-/** Refuses what cannot be the size of the caller's array, in libvirtd's words. `limit` is the constant of the protocol. */
+/** Refuses a size that the caller's array cannot have, in libvirtd's words. `limit` is the constant of the protocol. */
 export function checkArraySize(argument: 'maxnames' | 'maxids', size: number, limit: string): void {
   if (size >= 0 && size <= LIST_MAX) return;
   const detail = size < 0 ? `${argument} must be non-negative` : `${argument} > ${limit}`;

@@ -1,9 +1,9 @@
-/** How many clients a socket has at most, so that descriptors and memory stay for the work itself. */
+/** Limits the clients of a socket, so that descriptors and memory are left for the work itself. */
 
 import type { Socket } from 'node:net';
 import { descriptorOf } from '../wire/inlet.ts';
 
-/** SO_PEERCRED of a client: who connected. */
+/** SO_PEERCRED of a client: the process that connected. */
 export interface PeerCredentials {
   readonly pid: number;
   readonly uid: number;
@@ -14,7 +14,7 @@ export interface PeerCredentials {
 export interface Client {
   /** True on a read-only socket: everything that changes something is refused. */
   readonly readOnly: boolean;
-  /** Undefined if the kernel does not say. */
+  /** Undefined if the kernel does not report it. */
   readonly peer: PeerCredentials | undefined;
 }
 

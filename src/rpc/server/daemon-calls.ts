@@ -4,6 +4,7 @@ import type { DaemonStatus } from '../../model/daemon-status.ts';
 import { DAEMON_STATUS } from '../wire/daemon-program.ts';
 import { type Answers, answer } from './answers.ts';
 
+/** Answers with the daemon's status. */
 export function daemonAnswers(status: DaemonStatus): Answers {
   return new Map([answer(DAEMON_STATUS, () => status)]);
 }

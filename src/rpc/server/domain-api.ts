@@ -1,17 +1,18 @@
 /**
- * Domains as the front serves them when no libvirtd stands behind it: the calls that ordinary clients make around the
- * snapshot calls. The embedded host implements it.
+ * Domains for the server if there is no upstream libvirtd: the calls that ordinary clients make besides the snapshot
+ * calls. The embedded host implements it.
  */
 
 import type { DomainRef, DomainSummary } from '../../model/domain.ts';
 
+/** Every function rejects with a LibvirtError. */
 export interface DomainApi {
   /** virConnectGetType: `Xen`, `TEST`. */
   readonly type: string;
   domains(): readonly DomainSummary[];
-  /** By UUID only. NO_DOMAIN where there is none. */
+  /** Finds a domain by UUID. NO_DOMAIN if there is none. */
   domain(ref: DomainRef): DomainSummary;
-  /** `flags`: virDomainXMLFlags, SECURE and INACTIVE count. */
+  /** `flags`: virDomainXMLFlags, of which SECURE and INACTIVE have an effect. */
   xmlDesc(ref: DomainRef, flags: number): Promise<string>;
   /** virDomainDefineXML. */
   define(xml: string): Promise<DomainRef>;

@@ -1,4 +1,4 @@
-/** The calls about domains, where the domains are ours and no libvirtd answers. */
+/** The calls about domains, if there is no upstream libvirtd and the domains are ours. */
 
 import { LibvirtError } from '../../errors.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainSummary, isActive } from '../../model/domain.ts';
@@ -14,13 +14,14 @@ export const LIST_KNOWN = 0xffff;
 /** VIR_DOMAIN_START_PAUSED. */
 const START_PAUSED = 0x1;
 
-/** VIR_DOMAIN_UNDEFINE_*: managed save images, NVRAM and checkpoints there are none, so that those bits change nothing. */
+/** VIR_DOMAIN_UNDEFINE_*: embedded domains have no managed save, NVRAM or checkpoints, so those bits have no effect. */
 const UNDEFINE_KNOWN = 0x1f;
 
 /** VIR_DOMAIN_DESTROY_GRACEFUL, and every VIR_DOMAIN_SHUTDOWN_* that chooses a way to do it. */
 const DESTROY_KNOWN = 0x1;
 const SHUTDOWN_KNOWN = 0x1f;
 
+/** Answers for the domains of `api`. */
 export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
   const active = () => api.domains().filter(isActive);
   const inactive = () => api.domains().filter((domain) => !isActive(domain));
@@ -83,7 +84,7 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
     answer(P.DOMAIN_IS_PERSISTENT, ({ domain }) => ({ value: Number(api.domain(domain).persistent) })),
     answer(P.DOMAIN_GET_XML_DESC, async ({ domain, flags }) => ({ value: await api.xmlDesc(domain, flags) })),
 
-    // What no domain of ours has; a domain that is not there is still an error.
+    // Embedded domains have none of these; a missing domain is still an error.
     answer(P.DOMAIN_IS_UPDATED, none),
     answer(P.DOMAIN_GET_AUTOSTART, none),
     answer(P.DOMAIN_HAS_MANAGED_SAVE_IMAGE, none),
@@ -131,7 +132,7 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
   ]);
 }
 
-/** As many as the caller's array holds. */
+/** Returns as many as the caller's array holds. */
 function firstOf<T>(items: readonly T[], argument: 'maxnames' | 'maxids', size: number): readonly T[] {
   checkArraySize(argument, size, 'REMOTE_DOMAIN_LIST_MAX');
   return items.slice(0, size);

@@ -2,10 +2,10 @@
 
 import type { DomainSummary } from '../../model/domain.ts';
 
-/** Bits about snapshots: the proxy's upstream knows of none, so they are taken off and applied here. */
+/** Bits about snapshots: the upstream knows no snapshots, so they are removed from the call and applied here. */
 export const SNAPSHOT_BITS = { HAS: 0x1000, NO: 0x2000 } as const;
 
-/** Whether a domain with or without snapshots passes. Neither bit, and both, mean that it does not matter. */
+/** Returns whether a domain with or without snapshots passes. Neither bit, and both, let every domain pass. */
 export function passesSnapshotFilter(flags: number, hasSnapshots: boolean): boolean {
   const bits = flags & (SNAPSHOT_BITS.HAS | SNAPSHOT_BITS.NO);
   return bits === 0 || (bits & (hasSnapshots ? SNAPSHOT_BITS.HAS : SNAPSHOT_BITS.NO)) !== 0;
@@ -16,7 +16,7 @@ type Facts = DomainSummary & { readonly hasSnapshots: boolean };
 const isActive = ({ ref }: Facts): boolean => ref.id >= 0;
 const OTHER_THAN = new Set<string>(['running', 'paused', 'shutoff']);
 
-/** In libvirt's groups: a domain passes a group when a bit of it that is set fits, or when none of them is set. */
+/** libvirt's groups of bits: a domain passes a group if none of its bits is set, or if one that is set applies. */
 const GROUPS: readonly (readonly [bit: number, fits: (domain: Facts) => boolean][])[] = [
   [
     [0x1, isActive],
@@ -32,7 +32,7 @@ const GROUPS: readonly (readonly [bit: number, fits: (domain: Facts) => boolean]
     [0x40, ({ state }) => state === 'shutoff'],
     [0x80, ({ state }) => !OTHER_THAN.has(state)],
   ],
-  // Managed save images, autostart and checkpoints: no domain has any.
+  // Embedded domains have no managed save, autostart or checkpoints.
   [
     [0x100, () => false],
     [0x200, () => true],
@@ -51,6 +51,7 @@ const GROUPS: readonly (readonly [bit: number, fits: (domain: Facts) => boolean]
   ],
 ];
 
+/** Returns whether a domain passes all groups of `flags`. */
 export function passesDomainFilter(flags: number, domain: Facts): boolean {
   return GROUPS.every((group) => {
     const asked = group.filter(([bit]) => (flags & bit) !== 0);

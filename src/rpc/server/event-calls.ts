@@ -1,14 +1,17 @@
-/** Registrations for events, if no libvirtd keeps them: clients may register for any event; only lifecycle events come. */
+/**
+ * Registrations for events, if there is no upstream libvirtd: clients may register for any event, but get only
+ * lifecycle events.
+ */
 
 import { LibvirtError } from '../../errors.ts';
 import { EVENT_ID, PROCEDURES as P } from '../wire/procedures.ts';
 import { type Answers, answer } from './answers.ts';
 import type { EventClient } from './lifecycle-hub.ts';
 
-/** Those of one connection. */
+/** The registrations of one connection. */
 export function eventAnswers(events: EventClient): Answers {
   let nextCallback = 0;
-  /** By event: clients from before 1.2.1 have one registration for each. */
+  /** By event: clients older than libvirt 1.2.1 have one registration for each. */
   const legacy = new Set<number>();
 
   const registerLegacy = (eventID: number): void => {
@@ -22,7 +25,7 @@ export function eventAnswers(events: EventClient): Answers {
     if (!legacy.delete(eventID)) throw notRegistered(`domain event ${eventID}`);
     if (eventID === EVENT_ID.LIFECYCLE) events.deregister('legacy');
   };
-  /** What libvirtd says here, whatever the member is called. */
+  /** libvirtd's error, whatever the member is called. */
   const legacyReply = { registered: 0 };
 
   return new Map([

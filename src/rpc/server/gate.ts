@@ -1,6 +1,6 @@
 /**
- * What a client may send, and when. The same for every connection, proxied or not: nothing that is not allowed here is
- * decoded, carried out or passed on.
+ * Decides what a client may send, and when. The same for every connection, proxied or not: nothing that is not allowed
+ * here is decoded, carried out or passed on.
  */
 
 import { type ErrorDomain, LibvirtError } from '../../errors.ts';
@@ -9,7 +9,7 @@ import { PROCEDURES as P } from '../wire/procedures.ts';
 import { ALLOWED } from '../wire/read-only/allowed.ts';
 import { REFUSED } from '../wire/read-only/refused.ts';
 
-/** What a connection has come to. */
+/** The state of a connection. */
 export interface ConnectionState {
   /** True once the client's CONNECT_OPEN has succeeded. */
   readonly open: boolean;
@@ -50,10 +50,10 @@ const BEFORE_OPEN = new Set<number>([
   ALLOWED.AUTH_POLKIT,
 ]);
 
-/** By which libvirt's own daemons say for whom they call: with it a client would be whom it likes. */
+/** By these, libvirt's own daemons identify the user for whom they call: a client could claim any identity. */
 const CONNECT_SET_IDENTITY = 419;
 
-/** Why a call is refused before it is decoded, in libvirtd's words; undefined if it is not. */
+/** Returns the reason why a call is refused before it is decoded, in libvirtd's words; undefined if it is not. */
 export function callRefusal(header: FrameHeader, { open, readOnly }: ConnectionState): LibvirtError | undefined {
   const { program, version, procedure, status } = header;
   const name = version === VERSION ? PROGRAM_NAMES.get(program) : undefined;
@@ -88,7 +88,7 @@ const ALLOWED_NUMBERS: ReadonlySet<number> = new Set(Object.values(ALLOWED));
 /** Fails closed: a procedure that neither table knows does not exist for a read-only connection. */
 function readOnlyRefusal(program: ProgramName, procedure: number): LibvirtError | undefined {
   if (program === 'REMOTE' && ALLOWED_NUMBERS.has(procedure)) return undefined;
-  // What there is of our own only looks.
+  // xlsnapd's own procedures only read.
   if (program === 'XLSNAP') return undefined;
   for (const [domain, calls] of Object.entries(REFUSED[program])) {
     const call = calls[procedure];

@@ -1,4 +1,4 @@
-/** Jobs as libvirt's clients ask for them: what runs on a domain here is shown as the qemu driver shows its snapshot jobs. */
+/** Answers the calls about jobs: shows snapshot jobs as the qemu driver does. */
 
 import { LibvirtError } from '../../errors.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
@@ -12,13 +12,16 @@ import type { DomainApi } from './domain-api.ts';
 type JobInfo = Decoded<typeof P.DOMAIN_GET_JOB_INFO.result>;
 type JobStats = Decoded<typeof P.DOMAIN_GET_JOB_STATS.result>;
 
-/** virDomainJobType: the qemu driver's jobs are all unbounded, for their totals may still grow. */
+/** virDomainJobType: the qemu driver's jobs are all unbounded, because their totals may still grow. */
 const TYPE = { NONE: 0, UNBOUNDED: 2, COMPLETED: 3 } as const;
 
 /** virDomainJobOperation, by the name of ours. */
 const OPERATION: Readonly<Record<string, number>> = { create: 6, redefine: 6, revert: 7, delete: 10 };
 
-/** virDomainGetJobStatsFlags: COMPLETED asks for the job before, which is told once, unless with KEEP_COMPLETED. */
+/**
+ * virDomainGetJobStatsFlags: COMPLETED asks for the last completed job, which is reported once, unless with
+ * KEEP_COMPLETED.
+ */
 const JOB_STATS = { COMPLETED: 0x1, KEEP_COMPLETED: 0x2, KNOWN: 0x3 } as const;
 
 const NO_NUMBERS = {
@@ -35,7 +38,7 @@ const NO_NUMBERS = {
   fileRemaining: 0n,
 } as const;
 
-/** virDomainJobInfo. `data` is the sum of memory and disks; our disks have no progress of their own. */
+/** virDomainJobInfo. `data` is the sum of memory and disks; the disks have no progress of their own here. */
 export function jobInfo(job: ActiveJob | undefined): JobInfo {
   if (!job) return { type: TYPE.NONE, ...NO_NUMBERS };
   const timeElapsed = elapsed(job);
@@ -60,13 +63,13 @@ export function jobStats(job: ActiveJob | undefined): JobStats {
   return { type: TYPE.UNBOUNDED, params: [...beginning(job, elapsed(job)), ...sizes(job)] };
 }
 
-/** A job that has done its work, with the time that the guest stood where that is known. */
+/** A job that has succeeded, with the time for which the guest was stopped, if known. */
 function completedStats(job: CompletedJob): JobStats {
   const pause = job.pause === undefined ? [] : [ullong('downtime', BigInt(Math.round(job.pause)))];
   return { type: TYPE.COMPLETED, params: [...beginning(job, elapsed(job, job.ended)), ...pause, ...sizes(job)] };
 }
 
-/** What is known here of this domain: what runs, or what was done before. Undefined where there is no such job. */
+/** Returns the running or the last completed job on the domain; undefined if there is no such job. */
 export function knownStats(snapshots: SnapshotApi, { uuid }: DomainRef, flags: number): JobStats | undefined {
   if ((flags & JOB_STATS.COMPLETED) === 0) {
     const job = snapshots.job(uuid);
@@ -91,16 +94,16 @@ function sizesOf(what: string, progress: NonNullable<ActiveJob['progress']>): re
 
 const ullong = (field: string, value: bigint): TypedParam => ({ field, type: 'ullong', value });
 
-/** Milliseconds; the clock may have been set back. */
+/** In milliseconds, at least 0: the clock may have been set back. */
 const elapsed = ({ started }: Pick<ActiveJob, 'started'>, now = Date.now()): bigint =>
   BigInt(Math.max(0, now - started));
 
-/** Device state comes on top of the RAM that the total was estimated from, so that `done` may run past it. */
+/** `done` may exceed the total, which was estimated from the RAM alone: device state is added to it. */
 function memory({ done, total }: NonNullable<ActiveJob['progress']>) {
   return { total: BigInt(Math.max(total, done)), done: BigInt(done), remaining: BigInt(Math.max(0, total - done)) };
 }
 
-/** Where the domains are ours: what runs on them, and what libvirt says where nothing does. */
+/** Answers if the domains are ours: with the running job, and with libvirt's own reply if none runs. */
 export function jobAnswers(domains: DomainApi, snapshots: SnapshotApi): Answers {
   const jobOf = (domain: DomainRef): ActiveJob | undefined => {
     const found = domains.domain(domain);

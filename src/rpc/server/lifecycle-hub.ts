@@ -8,22 +8,24 @@ import { type CallbackID, type LifecycleMessage, lifecycleFrames } from '../wire
 import { EVENT_ID } from '../wire/procedures.ts';
 
 /**
- * How long an upstream event may still be on its way to a client when the call that caused it has been answered on
- * another connection. It is a local socket's delay and a busy machine's; a genuine event of the same kind within it is
- * taken for the expected one.
+ * An upstream event may arrive this much later than the reply, on another connection, to the call that caused it. It is
+ * a local socket's delay and a busy machine's; a genuine event of the same kind within this time counts as the expected
+ * one.
  */
 const EVENT_GRACE_MS = 2_000;
 
-/** Registrations of one client, of all events: virsh event --all makes 26 of them, and one a domain are some hundreds. */
+/**
+ * Registrations of one client, of all events: virsh event --all makes 26 of them, and one a domain are some hundreds.
+ */
 const REGISTRATIONS_MAX = 1_024;
 
 /** One registration of a client. Only those for lifecycle events are served from here. */
 interface Callback {
   readonly id: CallbackID;
   readonly eventID: number;
-  /** Domain it is about; absent: all. */
+  /** UUID of its domain; absent: all domains. */
   readonly uuid: string | undefined;
-  /** Its place in the order of all registrations. */
+  /** Position in the order of all registrations. */
   readonly number: number;
 }
 
@@ -44,9 +46,9 @@ export interface EventClient extends Disposable {
   checkRoom(): void;
   /** `eventID`: absent for lifecycle events. */
   register(callbackID: CallbackID, uuid: string | undefined, eventID?: number): void;
-  /** False where there is no such registration. */
+  /** Returns false if there is no such registration. */
   deregister(callbackID: CallbackID): boolean;
-  /** Returns what the client is to see of an event of the upstream: that event, another, or nothing. */
+  /** Returns what the client gets for an event of the upstream: that event, another, or nothing. */
   translate(message: LifecycleMessage): LifecycleEvent | undefined;
 }
 

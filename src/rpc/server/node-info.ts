@@ -1,9 +1,9 @@
-/** What a server says of the machine it runs on, where no libvirtd says it. */
+/** Describes the machine that the server runs on, if there is no upstream libvirtd. */
 
 import { arch, cpus, hostname, totalmem } from 'node:os';
 import { DISK_SNAPSHOT } from './capabilities.ts';
 
-/** libvirt's names of processors, for Node's. */
+/** libvirt's names of processors, by Node's. */
 const ARCH: Readonly<Record<string, string>> = { x64: 'x86_64', ia32: 'i686', arm64: 'aarch64', arm: 'armv7l' };
 const KIB = 1024n;
 
@@ -27,7 +27,10 @@ export function nodeInfo() {
 /** virConnectGetHostname. */
 export { hostname };
 
-/** virConnectGetCapabilities: the host, and the guests of `domainType` that can be run, with what we add to them. */
+/**
+ * virConnectGetCapabilities: the host, and the guests of `domainType` that it can run, with the feature of disk
+ * snapshots.
+ */
 export function capabilities(domainType: string): string {
   const guest = architecture();
   const wordsize = guest === 'i686' || guest === 'armv7l' ? 32 : 64;

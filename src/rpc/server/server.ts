@@ -1,4 +1,4 @@
-/** UNIX sockets that clients connect to. */
+/** Listens on UNIX sockets. */
 
 import { access, chmod, chown, lstat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -6,9 +6,10 @@ import { dirname } from 'node:path';
 import { isLibvirtError, LibvirtError, systemError } from '../../errors.ts';
 import type { Client, ClientLimit } from './client-limit.ts';
 
-/** For the last answers of a server that is closing. */
+/** Timeout for the last replies of a server that is closing. */
 const FLUSH_TIMEOUT_MS = 1_000;
 
+/** Options of one socket. */
 export interface ListenOptions {
   readonly path: string;
   /** A read-only socket: everything that changes something is refused on its connections. */
@@ -17,7 +18,7 @@ export interface ListenOptions {
   readonly mode: number;
   /** Group of the socket file; absent: the process's. */
   readonly gid?: number;
-  /** Absent: every client is let in. */
+  /** Absent: no limit. */
   readonly clients?: ClientLimit;
 }
 
@@ -30,14 +31,14 @@ export interface Listener extends AsyncDisposable {
 }
 
 /**
- * Listens at `options.path`. Replaces a socket file on which nobody answers; if somebody does, this is a SYSTEM_ERROR. The
- * file has mode 0600 until it has its own mode and group.
+ * Listens at `options.path`. Replaces a socket file on which nobody answers; if somebody does, this is a SYSTEM_ERROR.
+ * The file has mode 0600 until it has its own mode and group.
  */
 export async function listen(options: ListenOptions, handler: ConnectionHandler): Promise<Listener> {
   const { path, mode, gid } = options;
   const { server, close } = serverOf(options, handler);
   try {
-    // Of a folder that is not there, libuv's bind says that permission is denied.
+    // For a missing folder, libuv's bind reports that permission is denied.
     await access(dirname(path));
     await removeStale(path);
     await started(server, () => bind(server, path));
@@ -81,7 +82,7 @@ function serverOf({ readOnly, clients }: Pick<ListenOptions, 'readOnly' | 'clien
   });
   const close = async (): Promise<void> => {
     const closed = new Promise((resolve) => server.close(resolve));
-    // The last answers are still to be written. A client that does not read them holds up nothing.
+    // Waits until the last replies are written, but not for a client that does not read them.
     for (const socket of sockets) socket.destroySoon();
     const timer = setTimeout(() => {
       for (const socket of sockets) socket.destroy();

@@ -6,6 +6,7 @@ import { PROCEDURES as P } from '../wire/procedures.ts';
 import { LIST_MAX } from '../wire/xdr.ts';
 import { type Answers, answer, checkArraySize } from './answers.ts';
 
+/** Answers for the snapshots of `api`. */
 export function snapshotAnswers(api: SnapshotApi): Answers {
   return new Map([
     answer(P.DOMAIN_SNAPSHOT_CREATE_XML, async ({ domain, xml, flags }) => ({
@@ -51,13 +52,13 @@ export function snapshotAnswers(api: SnapshotApi): Answers {
   ]);
 }
 
-/** As many as the caller's array holds. */
+/** Returns as many as the caller's array holds. */
 async function firstNames(maxnames: number, list: () => Promise<readonly string[]>): Promise<readonly string[]> {
   checkArraySize('maxnames', maxnames, 'REMOTE_DOMAIN_SNAPSHOT_LIST_MAX');
   return (await list()).slice(0, maxnames);
 }
 
-/** Without `needResults` the caller wants the number only. */
+/** Without `needResults` the caller wants only the number. */
 function listing(needResults: number, snapshots: readonly SnapshotRef[]) {
   if (needResults !== 0 && snapshots.length > LIST_MAX) {
     const detail = `Too many snapshots '${snapshots.length}' for limit '${LIST_MAX}'`;

@@ -26,7 +26,7 @@ import type { ConnectionHandler } from './server.ts';
 import { snapshotAnswers } from './snapshot-calls.ts';
 
 interface StandaloneOptions {
-  /** What is served: `test:///default`. A client's URI must be of the same scheme, or empty. */
+  /** The URI that is served: `test:///default`. A client's URI must have the same scheme, or be empty. */
   readonly uri: string;
   /** virConnectGetVersion: major · 10⁶ + minor · 10³ + release. */
   readonly version: bigint;
@@ -97,7 +97,7 @@ class StandaloneConnection {
     client.start({ sink, regulate, takeTurns });
   }
 
-  /** A client that does not read its replies is not read from either. */
+  /** Does not read from a client that does not read its replies. */
   #regulate(): void {
     this.#limit.advance();
     this.#client.flow(!this.#client.socket.writableNeedDrain && !this.#limit.reached && !this.#opening);

@@ -1,11 +1,11 @@
-/** How many calls of one client are worked on at a time. */
+/** Limits the calls of one client that are carried out at a time. */
 
 import type { TakeTurns, Turn } from './turns.ts';
 
 /** libvirtd's own default is 5; clients with a thread per domain want more. */
 const CLIENT_CALLS_MAX = 20;
 
-/** Starts calls in the order they come, one a turn, and only while the client takes its replies. */
+/** Starts calls in the order in which they arrive, one per turn, and only while the client reads its replies. */
 export class CallLimit {
   readonly #waiting: (() => Promise<void>)[] = [];
   readonly #turn: Turn;

@@ -1,7 +1,8 @@
-/** XDR types as values: what remote_protocol.x declares as structs is declared here with these, once for both directions. */
+/** XDR types as values. The structs of remote_protocol.x are declared with these, once for both directions. */
 
 import { LIST_MAX, padded, STRING_MAX, XdrReader, type XdrWriter } from './xdr.ts';
 
+/** Encodes and decodes values of one type. */
 export interface Codec<T> {
   /** Bytes of the largest value. */
   readonly max: number;
@@ -12,26 +13,31 @@ export interface Codec<T> {
 /** The TypeScript side of a codec. */
 export type Decoded<C> = C extends Codec<infer T> ? T : never;
 
+/** int: 32 bits. */
 export const int: Codec<number> = {
   max: 4,
   write: (writer, value) => writer.int(value),
   read: (reader) => reader.int(),
 };
+/** unsigned int: 32 bits. */
 export const uint: Codec<number> = {
   max: 4,
   write: (writer, value) => writer.uint(value),
   read: (reader) => reader.uint(),
 };
+/** hyper: 64 bits. */
 export const hyper: Codec<bigint> = {
   max: 8,
   write: (writer, value) => writer.hyper(value),
   read: (reader) => reader.hyper(),
 };
+/** unsigned hyper: 64 bits. */
 export const uhyper: Codec<bigint> = {
   max: 8,
   write: (writer, value) => writer.uhyper(value),
   read: (reader) => reader.uhyper(),
 };
+/** bool: a word; any value but 0 is true. */
 export const bool: Codec<boolean> = {
   max: 4,
   write: (writer, value) => writer.bool(value),
@@ -53,7 +59,7 @@ export const name: Codec<string> = stringUpTo(65_536);
 /** No payload at all. */
 export const nothing: Codec<void> = { max: 0, write: () => {}, read: () => {} };
 
-/** Members after those that matter here, not decoded. */
+/** The members after those that are used here, not decoded. */
 export const rest: Codec<Buffer> = {
   max: Number.POSITIVE_INFINITY,
   write: (writer, value) => writer.opaque(value),

@@ -1,6 +1,6 @@
 /**
- * xlsnapd's own RPC program on its own socket, for what `xlsnap` has to know of the daemon that answers it. libvirt's
- * clients never call it; a libvirtd refuses it with "Cannot find program", and the connection stays.
+ * xlsnapd's own RPC program, by which `xlsnap` asks the daemon for its status. libvirt's clients never call it; a
+ * libvirtd refuses it with "Cannot find program", and the connection stays open.
  */
 
 import type { DaemonStatus, MechanismName } from '../../model/daemon-status.ts';

@@ -3,7 +3,10 @@
 import type { Socket } from 'node:net';
 import { LibvirtError } from '../../errors.ts';
 
-/** Mebibytes that may wait for a peer that does not read, before its connection is ended. Several of the largest messages. */
+/**
+ * Mebibytes that may wait for a peer that does not read, before its connection is ended. Several of the largest
+ * messages.
+ */
 const BACKLOG_MAX_MIB = 64;
 
 /** Sends frames passed on in pieces, and frames of our own, which wait while another is half-written. */
@@ -17,7 +20,7 @@ export class FrameOutlet {
     this.#socket = socket;
   }
 
-  /** The next bytes of the frame under way; `last` ends it. */
+  /** Writes the next bytes of the current frame; `last` ends it. */
   pass(bytes: Buffer, last: boolean): void {
     this.#write(bytes);
     this.#halfWritten = !last;
@@ -26,7 +29,7 @@ export class FrameOutlet {
     this.#waitingBytes = 0;
   }
 
-  /** Whole frames, as soon as the one under way is complete. */
+  /** Writes whole frames, as soon as the current one is complete. */
   send(frames: Buffer): void {
     if (!this.#socket.writable) return;
     if (this.#socket.writableLength + this.#waitingBytes > BACKLOG_MAX_MIB * 1024 * 1024) {
@@ -39,8 +42,8 @@ export class FrameOutlet {
   }
 
   /**
-   * Ends the connection when all has been written; as libvirtd does it, without a shutdown first: its clients tell an
-   * end of file from an I/O error by that. `error` is for the socket's own listeners.
+   * Ends the connection when all has been written; as libvirtd does it, without a shutdown first: by that, clients
+   * distinguish an end of file from an I/O error. `error` is for the socket's own listeners.
    */
   close(error?: Error): void {
     this.#socket.write('', () => this.#socket.destroy(error));

@@ -3,7 +3,7 @@
 import { LibvirtError } from '../../errors.ts';
 import { decodeHeader, FDS_MAX, FRAME_MAX, type FrameHeader, HEADER_BYTES, TYPE } from './frames.ts';
 
-/** What happens to a frame: it is collected, passed on as its bytes come, or dropped. */
+/** How a frame is handled: it is collected, passed on as its bytes arrive, or dropped. */
 export type Wanted = 'whole' | 'pass' | 'drop';
 
 /** Receives the frames. The calls come in the order of the stream, from inside `step`. */
@@ -16,7 +16,7 @@ export interface FrameSink {
   pass(bytes: Buffer, last: boolean): void;
 }
 
-/** The frame under way: `left` counts its bytes yet to come, `fds` those after it that carry file descriptors. */
+/** The current frame: `left` counts its bytes yet to come, `fds` those after it that carry file descriptors. */
 interface Current {
   readonly header: FrameHeader;
   readonly wanted: Wanted;
@@ -53,8 +53,8 @@ export class FrameSplitter {
   }
 
   /**
-   * Takes bytes to the end of the frame under way at most, and returns those after it. Throws an RPC error if the stream
-   * cannot be one of frames; nothing more can be read from it then.
+   * Takes bytes up to the end of the current frame at most, and returns those after it. Throws an RPC error if the
+   * stream cannot be one of frames; nothing more can be read from it then.
    */
   step(bytes: Buffer): Buffer {
     if (this.#current) return this.#continue(this.#current, bytes);

@@ -5,10 +5,16 @@ import { asLibvirtError } from '../../errors.ts';
 import { type FrameSink, FrameSplitter } from './frame-splitter.ts';
 import type { TakeTurns } from './turns.ts';
 
-/** Bytes of our own answers and events that may wait for a side before we stop reading from it. Frames passed on wait read by read. */
+/**
+ * Bytes of our own answers and events that may wait for a side before we stop reading from it. Frames passed on wait
+ * read by read.
+ */
 const HIGH_WATER_BYTES = 1024 * 1024;
 
-/** The most that is read at a time: a frame of a stream (VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX). Memory is used as it is filled. */
+/**
+ * The most that is read at a time: a frame of a stream (VIR_NET_MESSAGE_LEGACY_PAYLOAD_MAX). Memory is used as it is
+ * filled.
+ */
 const READ_BYTES = 256 * 1024;
 
 /** Node does not document the handle, but has always had it. */
@@ -32,7 +38,7 @@ interface Start {
   /** Called after each frame, and whenever what waits has become less: it is to call `flow`. */
   readonly regulate: () => void;
   readonly takeTurns: TakeTurns;
-  /** Where what is passed on goes. */
+  /** The other side's socket, to which frames are passed on. */
   readonly into?: Socket;
 }
 
@@ -48,7 +54,7 @@ export class Inlet {
   readonly #buffers: Buffer[] = [];
   #at = 0;
   #waiting = 0;
-  /** What has been read and not been taken yet: nothing more is read meanwhile. */
+  /** Bytes that have been read and not taken yet. Until they are, nothing more is read. */
   #rest: Buffer = NOTHING;
   #flowing = true;
   #ask: () => void = () => {};
@@ -71,8 +77,8 @@ export class Inlet {
   }
 
   /**
-   * Takes over a connection that has just been accepted: they end together, by the same error. (`onread` is an option of
-   * sockets that connect; net.Server has none.)
+   * Takes over a connection that has just been accepted: they end together, by the same error. (`onread` is an option
+   * of sockets that connect; net.Server has none.)
    */
   static over(accepted: Accepted): Inlet {
     return new Inlet((options) => {
@@ -110,7 +116,7 @@ export class Inlet {
     this.socket.resume();
   }
 
-  /** Reads on, or leaves what comes in the kernel until it can be taken. */
+  /** Continues reading, or leaves further bytes in the kernel until they can be taken. */
   flow(on: boolean): void {
     this.#flowing = on;
     if (this.#mayTake) this.#ask();
@@ -130,7 +136,7 @@ export class Inlet {
     }
   }
 
-  /** What has been read last is in use until all that has been passed on so far is written. */
+  /** The buffer that was read last is in use until everything that was passed on so far is written. */
   #wait(into: Socket, regulate: () => void): void {
     this.#waiting += 1;
     into.write(NOTHING, () => {

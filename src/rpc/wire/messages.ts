@@ -70,7 +70,7 @@ export const remoteError: Codec<ErrorFields> = {
   },
 };
 
-/** The registration that an event is for: a callback's number, or the only one of a client from before 1.2.1. */
+/** The registration that an event is for: a callback's number, or the only one of a client older than libvirt 1.2.1. */
 export type CallbackID = number | 'legacy';
 
 export interface LifecycleMessage<ID extends CallbackID = CallbackID> {
@@ -135,7 +135,9 @@ export function replyFrame<T>(call: FrameHeader, result: Codec<T>, value: T): Bu
   return encodeFrame({ ...call, type: TYPE.REPLY, status: STATUS.OK }, result, value);
 }
 
-/** An error reply to `call`. An error that is not a LibvirtError is a bug of ours: its message is sent, never its stack. */
+/**
+ * An error reply to `call`. An error that is not a LibvirtError is a bug of ours: its message is sent, never its stack.
+ */
 export function errorFrame(call: FrameHeader, error: unknown): Buffer {
   const { fields } = asLibvirtError(error);
   return encodeFrame({ ...call, type: TYPE.REPLY, status: STATUS.ERROR }, remoteError, fields);

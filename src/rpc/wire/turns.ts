@@ -1,6 +1,6 @@
 /** Gives connections their turns at the daemon's one thread, so that none makes another wait. */
 
-/** How long connections are worked for before sockets, timers and jobs are looked at again. */
+/** Connections get their turns for this long before sockets, timers and jobs get theirs. */
 const SLICE_MS = 0.5;
 
 /** Clients that may change something come before those that only look. */
@@ -22,7 +22,10 @@ interface Place {
 /** Joins as a place with this step. */
 export type TakeTurns = (step: () => boolean) => Turn;
 
-/** Who has asked gets one step after another's, round robin within a lane. What a step has started in promises counts. */
+/**
+ * Gives each place that has asked one step after another, round robin within a lane. Promises that a step has started
+ * count.
+ */
 export class Turns {
   readonly #asked: Readonly<Record<Lane, Place[]>> = { write: [], 'read-only': [] };
   #working = false;

@@ -6,7 +6,7 @@ import { decodeUtf8, encodeUtf8 } from '../../model/utf8.ts';
 /** REMOTE_STRING_MAX of libvirt's remote_protocol.x, in bytes. */
 export const STRING_MAX = 4_194_304;
 
-/** Items of a list where no smaller limit is known (REMOTE_DOMAIN_LIST_MAX and its like). */
+/** Items of a list if no smaller limit is known (REMOTE_DOMAIN_LIST_MAX and the like). */
 export const LIST_MAX = 16_384;
 
 /** The error for bytes that cannot be decoded. */
@@ -116,7 +116,9 @@ export class XdrWriter {
   }
 }
 
-/** Takes values off a buffer, as leniently as libvirt does. Too few bytes are its "Unable to decode message payload". */
+/**
+ * Takes values off a buffer, as leniently as libvirt does. Too few bytes are its "Unable to decode message payload".
+ */
 export class XdrReader {
   readonly #buffer: Buffer;
   #offset: number;
@@ -154,8 +156,8 @@ export class XdrReader {
   }
 
   /**
-   * Ends at the first NUL, if there is one: that is how libvirt, in C, sees the string. Bytes that are not UTF-8 stay what
-   * they are (decodeUtf8): they are never read as another name.
+   * Ends at the first NUL, if there is one: that is how libvirt, in C, sees the string. Bytes that are not UTF-8 stay
+   * what they are (decodeUtf8): they are never read as another name.
    */
   string(max = STRING_MAX): string {
     const length = this.uint();

@@ -1,12 +1,12 @@
-/** A domain's definitions follow its images. */
+/** Records a domain's new active images in its definitions. */
 
 import type { Move } from '../../model/disk-image.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import type { Host } from '../ports.ts';
 
 /**
- * In one of the definitions, where the domain has it. A disk that stands on another image there (a persistent definition
- * may differ from the live one) is left alone.
+ * In one of the definitions, if the domain has it. A disk with another active image there (a persistent definition may
+ * differ from the live one) is left as it is.
  */
 export async function moveDisks(
   host: Host,

@@ -1,4 +1,6 @@
-/** Looks at how a domain's images stand on each other: its definitions, its snapshots' definitions, and the image files. */
+/**
+ * Reads the backing chains of a domain's images: from its definitions, its snapshots' definitions, and the image files.
+ */
 
 import { stat } from 'node:fs/promises';
 import type { DiskImage } from '../../model/disk-image.ts';
@@ -10,8 +12,8 @@ import { byFileKey } from './files.ts';
 import { externalDisks, overlaysOf, type Standing, stateOf } from './snapshot-images.ts';
 
 /**
- * The domain's snapshots, where one of them has a layer, or `unlayered` ones are asked for, too; else none: each is a file
- * to be read. `besides`: the one that is left out.
+ * Returns the domain's snapshots if one of them has an overlay, or if `unlayered` is set; else none, to save reading
+ * their files. `besides`: the one that is left out.
  */
 export async function layeredSnapshots(
   snapshots: DomainSnapshots,
@@ -25,8 +27,8 @@ export async function layeredSnapshots(
 }
 
 /**
- * `defs`: whose images are looked at besides the domain's. Images that are not there have no image beneath them. A header
- * may still name an overlay that an interrupted delete has merged; other names of a file are those of the definitions.
+ * `defs`: the snapshots whose images are read besides the domain's. A missing image has no base. A header may still
+ * name an overlay that an interrupted delete has merged. A file that has several names is named as in the definitions.
  */
 export async function standingOf(
   { host, images }: Looking,
@@ -50,8 +52,8 @@ export async function standingOf(
 }
 
 /**
- * The image beneath, by path, of these and all that they stand on. `merged`: paths that are not there, and may be named.
- * Other names of a file that is among `names` (by default these images) are theirs.
+ * Returns the base, by path, of every image in the backing chains of these. `merged`: missing paths that headers may
+ * still name. A file that is among `names` (by default these images) is named as there.
  */
 export async function backingOf(
   images: Looking['images'],
@@ -66,9 +68,9 @@ export async function backingOf(
   const seen = new Set<string>();
   for (const image of known) {
     if (seen.has(image.path)) continue;
-    const [top = image, ...beneath] = await images.chain(image, merged);
+    const [top = image, ...bases] = await images.chain(image, merged);
     let above = top;
-    for (const layer of beneath) {
+    for (const layer of bases) {
       const here = { ...layer, path: named.get(await images.fileKey(layer.path)) ?? layer.path };
       seen.add(above.path);
       backing.set(above.path, here);

@@ -1,26 +1,26 @@
 /**
- * Which images belong to an external snapshot. A snapshot's state is the chain
- * beneath the overlay that it made; that image is what its `<domain>` names. `<disks>` names the overlay, `<revertDisks>`
- * the one that a later revert has put on the same image (formatsnapshot.html, "revertDisks").
+ * The images of an external snapshot. A snapshot's state is the backing chain of the overlay that it made: `<domain>`
+ * names the base, `<disks>` the overlay, `<revertDisks>` the overlay that a later revert has made on the same base
+ * (formatsnapshot.html, "revertDisks").
  */
 
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { SnapshotLocation } from '../../model/domain.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 
-/** How the domain's images stand now. */
+/** The backing chains of the domain's images now. */
 export interface Standing {
-  /** What the domain's disks are, by target. */
+  /** The active image of each disk, by target. */
   readonly tips: ReadonlyMap<string, DiskImage>;
-  /** What they are at its next start, where that is something else. */
+  /** The image at the domain's next start, if it differs. */
   readonly next: ReadonlyMap<string, DiskImage>;
-  /** The image beneath, by path: of every image that the domain or one of its snapshots stands on, and that is there. */
+  /** The base, by path, of every existing image in the backing chains of the domain and its snapshots. */
   readonly backing: ReadonlyMap<string, DiskImage>;
-  /** Paths of images that are named and not there. */
+  /** Paths of images that are named and missing. */
   readonly missing: ReadonlySet<string>;
 }
 
-/** The external overlays of one disk: what the snapshot made first. */
+/** The external overlays of one disk, the one that the snapshot made first. */
 export function overlaysOf({ disks, revertDisks }: SnapshotDef, disk: string): readonly DiskImage[] {
   return [...disks, ...revertDisks].flatMap(({ name, location, target }) =>
     name === disk && location === 'external' && target?.path !== undefined
@@ -34,7 +34,7 @@ export function externalDisks({ disks }: SnapshotDef): readonly string[] {
   return disks.flatMap(({ name, location }) => (location === 'external' ? [name] : []));
 }
 
-/** Where the disk's state went; undefined for a disk that the snapshot does not know. */
+/** How the snapshot captured the disk; undefined for a disk that the snapshot does not know. */
 export function locationOf({ disks }: SnapshotDef, disk: string): SnapshotLocation | undefined {
   return disks.find(({ name }) => name === disk)?.location;
 }
@@ -44,7 +44,7 @@ export function stateOf({ domain }: SnapshotDef, disk: string): DiskImage | unde
   return domain?.images.get(disk);
 }
 
-/** An image and those beneath it, from the top. */
+/** An image and its backing chain. */
 export function chainFrom(image: DiskImage | undefined, { backing }: Pick<Standing, 'backing'>): readonly DiskImage[] {
   const chain: DiskImage[] = [];
   for (let here = image; here && !chain.includes(here); here = backing.get(here.path)) chain.push(here);

@@ -1,4 +1,4 @@
-/** What a snapshot may ask of the domain's storage (the qemu driver's qemuSnapshotPrepare, read for Xen's backends). */
+/** Refuses captures that the domain's storage cannot do (the qemu driver's qemuSnapshotPrepare, for Xen's backends). */
 
 import { LibvirtError } from '../../errors.ts';
 import type { DomainDisk } from '../../model/domain.ts';
@@ -53,8 +53,8 @@ export function checkCapture(snapshot: CompleteSnapshot): void {
 }
 
 /**
- * Internal snapshots live inside qcow2 images that QEMU serves (qdisk), or are the volume's own where libxl serves a block
- * device itself (phy): whether its storage can is then asked of the storage. libvirt's words for any other format.
+ * Internal snapshots are inside qcow2 images that QEMU serves (qdisk), or belong to the volume if libxl serves a block
+ * device itself (phy): whether that storage has snapshots, its backend decides. libvirt's words for any other format.
  */
 function checkInternal(disk: DomainDisk): void {
   const format = disk.format ?? 'raw';
@@ -67,7 +67,7 @@ function checkInternal(disk: DomainDisk): void {
   }
 }
 
-/** Overlays are qcow2, whatever the image beneath is. */
+/** Overlays are qcow2, whatever format the base has. */
 function checkExternal(snapshot: SnapshotDef, disk: DomainDisk): void {
   const { format = 'qcow2', type = 'file' } = snapshot.disks.find(({ name }) => name === disk.target)?.target ?? {};
   if (format !== 'qcow2') {

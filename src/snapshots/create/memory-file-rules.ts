@@ -1,4 +1,4 @@
-/** Where external memory may go: not into a file that something else is in, or is about to be in. */
+/** Refuses external memory in a file that holds, or is about to hold, something else. */
 
 import { LibvirtError } from '../../errors.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';

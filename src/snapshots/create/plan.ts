@@ -1,4 +1,4 @@
-/** What a create will do: the whole snapshot, and the parameters that say where each part goes. */
+/** Plans a create: the whole snapshot, and the parameters with the place of each part. */
 
 import { LibvirtError } from '../../errors.ts';
 import { alignDisks } from '../../model/align-disks.ts';

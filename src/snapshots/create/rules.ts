@@ -1,4 +1,4 @@
-/** What a create refuses before anything is touched. */
+/** Refuses creates before anything is touched. */
 
 import { stat } from 'node:fs/promises';
 import { LibvirtError } from '../../errors.ts';

@@ -1,4 +1,4 @@
-/** The part of a create that an active domain's host does: what clients hear of it, and what stands still meanwhile. */
+/** Has the host save an active domain, with the events for clients and the frozen file systems around that. */
 
 import { asLibvirtError, explained } from '../../errors.ts';
 import type { Domain } from '../../model/domain.ts';
@@ -10,7 +10,7 @@ import type { SnapshotContext } from '../context.ts';
 import type { Job } from '../ports.ts';
 import { leftoversOf } from './undo.ts';
 
-/** Clients see the guest stop and go on, as the qemu driver tells it: not where only disks are captured. */
+/** Emits the events of the guest's pause, as the qemu driver does: not if only disks are captured. */
 export async function saveActive(
   { host, events }: SnapshotContext,
   domain: Domain,
@@ -33,7 +33,7 @@ export async function saveActive(
   }
 }
 
-/** While the guest's file systems stand still. Where they cannot be thawed, that is an error, as in the qemu driver. */
+/** Runs work while the guest's file systems are frozen. Fails if they cannot be thawed, as the qemu driver does. */
 export async function saveFrozen(
   context: SnapshotContext,
   domain: Domain,

@@ -9,9 +9,9 @@ import type { SnapshotContext } from '../context.ts';
 import type { Job } from '../ports.ts';
 
 /**
- * Idempotent, and right for a domain that runs on its new overlays, still on its old images, or no longer at all: what
- * was written into an overlay goes into the image beneath. The name was free when the create began, so whatever bears
- * it is the create's.
+ * Idempotent, and right for a domain that runs on its new overlays, still on its old images, or no longer at all: an
+ * overlay that was written to is merged into its base. The name was free when the create began, so everything of that
+ * name belongs to the create.
  */
 export async function undoCreate(
   context: SnapshotContext,
@@ -38,7 +38,7 @@ export async function undoCreate(
   else if (args.memory_path !== undefined) await memory.removeFile(args.memory_path);
 }
 
-/** What may be left over if undoing fails: the new overlays, or the data of a snapshot that has none. */
+/** Names what may be left over if undoing fails: the new overlays, or the data of a snapshot that has none. */
 export function leftoversOf(name: string, disks: readonly LibxlDiskSnapshot[]): string {
   const overlays = disks.flatMap(({ external_path: path }) => (path === undefined ? [] : [`'${path}'`]));
   return overlays.length > 0 ? overlays.join(', ') : `data of snapshot '${name}'`;

@@ -1,4 +1,6 @@
-/** Carries out a delete: of each snapshot the data (inside images, its overlays, its memory image), then the metadata. */
+/**
+ * Carries out a delete: of each snapshot the data (inside images, its overlays, its memory image), then the metadata.
+ */
 
 import { explained, LibvirtError, throwIfCancelled } from '../../errors.ts';
 import { type Domain, type DomainDisk, isActive } from '../../model/domain.ts';
@@ -37,8 +39,8 @@ export async function carryOutDelete(
 }
 
 /**
- * Between two snapshots nothing is half deleted: there a delete can be cancelled, until the last one goes. If that one has
- * overlays, merging them can still be cancelled.
+ * Between two snapshots nothing is half deleted: there a delete can be cancelled, until the last one goes. If that one
+ * has overlays, merging them can still be cancelled.
  */
 function checkCancelled(
   job: Pick<OperationJob, 'signal' | 'commit'>,
@@ -56,7 +58,7 @@ function checkCancelled(
   }
 }
 
-/** What the disks need of the job. */
+/** The part of the job that work on the disks uses. */
 type Progress = Pick<Job, 'signal' | 'progress'>;
 
 interface Discarded {
@@ -149,7 +151,9 @@ async function mergeLayers(
   await images.remove(plan.unused);
 }
 
-/** Images whose header names another backing image now: a guest reads the same from them, but the files have changed. */
+/**
+ * Images whose header names another backing image now: a guest reads the same from them, but the files have changed.
+ */
 function rewrittenImages({ own, others, rebased }: Merge): ReadonlySet<string> {
   const above = [...own, ...others].flatMap((layer) => layer.above?.path ?? []);
   return new Set([...above, ...rebased.map(({ image }) => image.path)]);

@@ -7,12 +7,12 @@ import { carryOutDelete } from './carry-out.ts';
 import { planDelete } from './plan.ts';
 import { checkDelete } from './rules.ts';
 
-/** What a delete needs of its job. */
+/** The part of the job that a delete uses. */
 type DeleteJob = Pick<OperationJob, 'signal' | 'phase' | 'progress' | 'commit'>;
 
 /**
- * Data goes before metadata, leaves before their parents: whatever stops it, a snapshot that is still listed is complete or
- * can be deleted again. METADATA_ONLY keeps all data where it is.
+ * Data goes before metadata, leaves before their parents: whatever stops it, a snapshot that is still listed is
+ * complete or can be deleted again. METADATA_ONLY keeps all data where it is.
  */
 export async function deleteSnapshot(
   context: SnapshotContext,

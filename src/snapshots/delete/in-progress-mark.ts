@@ -1,4 +1,7 @@
-/** A delete that merges layers changes the snapshot's own image: until it is done, nobody may revert to that. */
+/**
+ * Marks a snapshot whose overlays are being merged: its own image changes, so nobody may revert to it until that is
+ * done.
+ */
 
 import { stat } from 'node:fs/promises';
 import type { SnapshotDef } from '../../model/snapshot.ts';
@@ -6,8 +9,8 @@ import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { Merge } from './plan-merges.ts';
 
 /**
- * Runs `merge` while the snapshot's disks bear libvirt's mark `<snapshotDeleteInProgress/>`. After a failure that has
- * changed none of the images the snapshot is what it was; else the mark stays, and `changed` says what that means.
+ * Runs `merge` while the snapshot's disks have libvirt's mark `<snapshotDeleteInProgress/>`. If a failure has changed
+ * none of the images, the mark is removed; else it stays, and `changed` explains that in the error.
  */
 export async function whileMarked(
   snapshots: DomainSnapshots,
@@ -30,7 +33,7 @@ export async function whileMarked(
   try {
     await snapshots.put({ ...snapshot, disks }, false);
   } catch (error) {
-    // It may be in the file by now, and nothing has been begun.
+    // The mark may be in the file already, and no merge has begun.
     await snapshots.put(snapshot, false).catch(() => {});
     throw error;
   }

@@ -12,11 +12,11 @@ export function imageMissing({ name }: SnapshotDef, disk: string, image: string)
   );
 }
 
-/** Whoever has redefined the snapshot, or put another file in the overlay's place, may still want that file. */
+/** The user has redefined the snapshot, or put another file in the overlay's place: that file may still be wanted. */
 export function notOnState({ name }: SnapshotDef, disk: string, { path }: DiskImage): LibvirtError {
   return new LibvirtError(
     'OPERATION_UNSUPPORTED',
-    `deletion of external snapshot '${name}' would remove image '${path}' of disk '${disk}', which does not stand on the ` +
+    `deletion of external snapshot '${name}' would remove image '${path}' of disk '${disk}', whose base is not the ` +
       "snapshot's image: forget the snapshot with --metadata, which keeps all images",
   );
 }
@@ -24,7 +24,7 @@ export function notOnState({ name }: SnapshotDef, disk: string, { path }: DiskIm
 export function severalBranches({ name }: SnapshotDef, disk: string, base: DiskImage): LibvirtError {
   return new LibvirtError(
     'OPERATION_UNSUPPORTED',
-    `deletion of external snapshot '${name}' is not supported while several branches stand on image '${base.path}' of ` +
+    `deletion of external snapshot '${name}' is not supported while several branches use image '${base.path}' of ` +
       `disk '${disk}': delete the snapshots of one branch first`,
   );
 }

@@ -1,4 +1,4 @@
-/** What a delete merges, and which images it must not touch. Pure: no I/O. */
+/** Plans the merges of a delete, and refuses those that would change other branches. Pure: no I/O. */
 
 import { dirname } from 'node:path';
 import type { DiskImage, LayerCommit, Move } from '../../model/disk-image.ts';
@@ -8,21 +8,21 @@ import { withDiskImages } from '../../xml/domain/definition.ts';
 import { chainFrom, externalDisks, overlaysOf, type Standing, stateOf } from '../chains/snapshot-images.ts';
 import { disksParted, imageMissing, notOnState, severalBranches } from './merge-refusals.ts';
 
-/** What a delete of one snapshot does to the layers. */
+/** The changes of the overlays by the delete of one snapshot. */
 export interface Merge {
-  /** Layers of the chain that the domain itself stands on. */
+  /** Merges in the backing chain of the domain's active image. */
   readonly own: readonly LayerCommit[];
-  /** Layers of other branches, which nobody has open. */
+  /** Merges in other branches, which nobody has open. */
   readonly others: readonly LayerCommit[];
-  /** Overlays of other branches on a merged one: their backing image is the one beneath it now. */
+  /** Overlays of other branches on a merged one: they get its base as their backing image. */
   readonly rebased: readonly { readonly image: DiskImage; readonly base: DiskImage }[];
-  /** Overlays that nothing stands on. */
+  /** Overlays that are the base of nothing and that nobody uses. */
   readonly unused: readonly DiskImage[];
 }
 
 /**
- * What deleting `snapshot` does, given all the domain's other snapshots. Refuses (84) where more than one branch stands
- * on its image, the domain's own included: merging one of them would change the others.
+ * Plans the delete of `snapshot`, given all the domain's other snapshots. Refuses (84) if more than one branch, the
+ * domain's own included, has the snapshot's image as its base: merging one of them would change the others.
  */
 export function planMerge(snapshot: SnapshotDef, others: readonly SnapshotDef[], standing: Standing): Merge {
   const parts = externalDisks(snapshot).map((disk) => mergeOfDisk(snapshot, disk, others, standing));
@@ -52,21 +52,21 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
   const foreign = unused.find((image) => !standing.missing.has(image.path) && !isOnState(image));
   if (foreign) throw notOnState(snapshot, disk, foreign);
   if (!base) return nothing;
-  // It is the state of another snapshot, too, and has to stay as it is.
+  // The image is the state of another snapshot, too, and must not change.
   if (others.some((other) => externalDisks(other).includes(disk) && stateOf(other, disk)?.path === base.path)) {
     return nothing;
   }
-  // An overlay of ours whose file is gone was merged by a delete that did not come to its end.
+  // If the overlay's file is gone, a delete that was interrupted has merged it.
   const isOurs = ({ path }: DiskImage): boolean => overlays.some((overlay) => overlay.path === path);
   const isMerged = (image: DiskImage): boolean => !standing.backing.has(image.path) && isOurs(image);
   const standsOn = (image: DiskImage, on: DiskImage): boolean => standing.backing.get(image.path)?.path === on.path;
   const tops = [...needed.values()].filter((image) => standsOn(image, base) || isMerged(image));
-  // Once merged, the layer above stands on the base; a delete that was interrupted may have come no further.
+  // After the merge the overlay above has the base as its backing image; an interrupted delete may have got no further.
   const isBegun = snapshot.disks.some(({ name, deleteInProgress }) => name === disk && deleteInProgress);
   const merged = isBegun && tops.length > 1 ? tops.find(isOurs) : undefined;
   const top = merged ?? tops[0];
   if (!top) return nothing;
-  // Where its folder may only be unmounted, or the base is gone as well, nobody can tell.
+  // If the base is missing as well, the folder may only be unmounted.
   const isElsewhere = standing.missing.has(base.path) || dirname(top.path) !== dirname(base.path);
   if (isMerged(top) && isElsewhere) throw imageMissing(snapshot, disk, `overlay '${top.path}'`);
   if (standing.missing.has(base.path)) throw imageMissing(snapshot, disk, `image '${base.path}'`);
@@ -78,7 +78,7 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
   const place = onBase > 0 ? onBase : own.findIndex(({ path }) => path === top.path);
   const above = own[place - 1];
   const layer: LayerCommit = { disk, top, base, ...(above && { above }) };
-  // Also what nobody needs yet: it goes with its own snapshot, and has to be readable until then.
+  // Also overlays that nobody uses yet: they are removed with their own snapshot, and must be readable until then.
   const known = byPath([...needed.values(), ...others.flatMap((other) => overlaysOf(other, disk))]);
   const rebased = [...known.values()].filter((image) => standsOn(image, top) && image.path !== above?.path);
   return {
@@ -93,7 +93,7 @@ function haveCommon(some: readonly DiskImage[], others: readonly DiskImage[]): b
   return some.some(({ path }) => others.some((other) => other.path === path));
 }
 
-/** A snapshot that stood on a merged overlay stands on the image beneath it; undefined where it stood on none. */
+/** Returns the snapshot with the base in place of each merged overlay; undefined if it used none. */
 export function restated(snapshot: SnapshotDef, { own, others }: Merge): SnapshotDef | undefined {
   const merged = [...own, ...others];
   if (!merged.some(({ disk, top }) => stateOf(snapshot, disk)?.path === top.path)) return undefined;
@@ -109,15 +109,15 @@ export function restated(snapshot: SnapshotDef, { own, others }: Merge): Snapsho
   };
 }
 
-/** A merge, and the snapshots that there are besides the one it deletes, as they are before it. */
+/** A merge, and the other snapshots as they are before it. */
 export interface PlannedMerge {
   readonly plan: Merge;
   readonly others: readonly SnapshotDef[];
 }
 
 /**
- * What deleting snapshots one after the other does, by name, for those that have layers: all of it goes through on paper
- * first, so that no merge is done where a later one would be refused. `all`: the domain's snapshots.
+ * Plans deletes of several snapshots, one after the other, by name, for those that have overlays. All of them are
+ * planned first, so that no merge is done if a later one would be refused. `all`: the domain's snapshots.
  */
 export function planMerges(
   doomed: readonly string[],
@@ -145,12 +145,12 @@ export function touchedImages({ own, others, unused }: Merge): readonly string[]
   return [...layers, ...unused].map(({ path }) => path);
 }
 
-/** Disks that stand on a merged layer stand on the image beneath it from then on. */
+/** Returns the images with the base in place of each merged overlay. */
 export function movesOff(merged: readonly LayerCommit[]): readonly Move[] {
   return merged.map(({ disk, top, base }) => ({ disk, from: top, to: base }));
 }
 
-/** How the images stand once a merge is done: for the plan of the next one. */
+/** The backing chains after a merge, for the plan of the next one. */
 export function afterMerge({ tips, next, backing, missing }: Standing, merge: Merge): Standing {
   const merged = new Map([...merge.own, ...merge.others].map(({ top, base }) => [top.path, base]));
   const gone = new Set([...merged.keys(), ...merge.unused.map(({ path }) => path)]);
@@ -160,7 +160,7 @@ export function afterMerge({ tips, next, backing, missing }: Standing, merge: Me
   return {
     tips: moved(tips),
     next: moved(next),
-    backing: new Map(left.map(([path, beneath]) => [path, merged.get(beneath.path) ?? beneath])),
+    backing: new Map(left.map(([path, base]) => [path, merged.get(base.path) ?? base])),
     missing: new Set([...missing, ...gone]),
   };
 }

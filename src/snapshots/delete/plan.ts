@@ -1,4 +1,4 @@
-/** What a delete will do: which snapshots go, in which order, and what is merged. */
+/** Plans a delete: the snapshots, their order, and the merges. */
 
 import type { Domain } from '../../model/domain.ts';
 import { DELETE } from '../../model/flags.ts';
@@ -11,11 +11,11 @@ import { type PlannedMerge, planMerges } from './plan-merges.ts';
 
 /** Everything that is decided before anything is touched. */
 export interface DeletePlan {
-  /** The snapshots that go, children first. */
+  /** The snapshots that are deleted, children first. */
   readonly doomed: readonly SnapshotEntry[];
-  /** What is merged for each external one, by name; undefined if only metadata goes. */
+  /** The merges for each external one, by name; undefined if only metadata is deleted. */
   readonly merges: ReadonlyMap<string, PlannedMerge> | undefined;
-  /** The snapshot that becomes the current one first, since the current one is a descendant that goes. */
+  /** The snapshot that becomes current first, if the current one is a descendant that is deleted. */
   readonly current: string | undefined;
 }
 
@@ -50,7 +50,7 @@ function successor({ current }: DomainSnapshots, doomed: readonly SnapshotEntry[
   return doomed.some((entry) => entry.name === current.name) ? name : undefined;
 }
 
-/** Reads the images once, for all that go. */
+/** Reads the images once, for all that are deleted. */
 async function mergesOf(
   context: SnapshotContext,
   snapshots: DomainSnapshots,

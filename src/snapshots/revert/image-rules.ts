@@ -1,4 +1,4 @@
-/** Which images a revert must not change, and whether the snapshot's backing chains are as they were made. */
+/** Refuses to change images that others use, and backing chains that are not as the snapshot made them. */
 
 import { LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
@@ -49,7 +49,8 @@ export async function checkInternalImages(
 
 /**
  * Refuses (84) to put an internal snapshot's contents back into an image in the backing chain of another snapshot: it
- * would change what that one shows. Internal snapshots in the same image stay. `backing`: the base of each image, by path.
+ * would change what that one shows. Internal snapshots in the same image stay. `backing`: the base of each image, by
+ * path.
  */
 export function checkNotBase(
   snapshot: SnapshotDef,
@@ -73,8 +74,8 @@ export function checkNotBase(
 }
 
 /**
- * Refuses (77) if an overlay in a backing chain of the snapshot does not have the base that it was made on: somebody has
- * replaced the file, or changed its header. All images exist and can be read.
+ * Refuses (77) if an overlay in a backing chain of the snapshot does not have the base that it was made on: somebody
+ * has replaced the file, or changed its header. All images exist and can be read.
  */
 export async function checkChains(
   images: Looking['images'],

@@ -13,28 +13,28 @@ import type { DiskSnapshot, SnapshotDef } from '../../model/snapshot.ts';
 import { externalDisks, overlaysOf, stateOf } from '../chains/snapshot-images.ts';
 
 export interface RevertDisks {
-  /** What the domain's disks are afterwards, by target, where that is not what the snapshot's definition says. */
+  /** The active image of each disk afterwards, by target, if it is not the one in the snapshot's definition. */
   readonly images: ReadonlyMap<string, DiskImage>;
-  /** To be made before anything else. */
+  /** Overlays to be made before anything else. */
   readonly overlays: readonly LibxlDiskSnapshot[];
-  /** The snapshot with its new overlays, where it has any. */
+  /** The snapshot with its new overlays, if it has any. */
   readonly snapshot: SnapshotDef;
   /** Overlays that nothing needs once the revert is done: what was written since the last snapshot. */
   readonly abandoned: readonly DiskImage[];
 }
 
 export interface RevertFrom {
-  /** What the domain's disks are now. */
+  /** The active image of each disk now, by target. */
   readonly tips: ReadonlyMap<string, DiskImage>;
   /** All other snapshots of the domain. */
   readonly others: readonly SnapshotDef[];
-  /** Paths of the snapshot's overlays whose files are there. */
+  /** Paths of the snapshot's overlays whose files exist. */
   readonly present: ReadonlySet<string>;
-  /** Ends the names of new overlays; no file of such a name may be there. */
+  /** The suffix of new overlays; no file of such a name may exist. */
   readonly suffix: string;
 }
 
-/** Pure: nothing is looked at but what is given. */
+/** Pure: no I/O. */
 export function planRevertDisks(snapshot: SnapshotDef, { tips, others, present, suffix }: RevertFrom): RevertDisks {
   const all = [snapshot, ...others];
   const external = new Set(externalDisks(snapshot));
@@ -46,7 +46,7 @@ export function planRevertDisks(snapshot: SnapshotDef, { tips, others, present, 
     if (isLeftOut && tip && stateOf(snapshot, disk)) images.set(disk, tip);
     if (!external.has(disk)) continue;
     const base = stem(snapshot, disk);
-    // Images that differ in their last extension alone: the disk's name tells their overlays apart.
+    // Images may differ in their last extension alone; then the disk's name distinguishes their overlays.
     const short = withEnding(base, suffix);
     const isTaken = fresh.some(({ target }) => target?.path === short);
     const path = isTaken ? withEnding(base, `${disk}.${suffix}`) : short;
@@ -67,8 +67,8 @@ export function planRevertDisks(snapshot: SnapshotDef, { tips, others, present, 
 }
 
 /**
- * The new overlays take the place of those in `<disks>`, where these are gone or go now; else they are `<revertDisks>`.
- * Those that stay are named on, so that they go when the snapshot does: other snapshots stand on them, or did.
+ * The new overlays replace those in `<disks>` if these are gone or are removed now; else they are `<revertDisks>`.
+ * Overlays that are kept stay listed, so that deleting this snapshot removes them; other snapshots use or used them.
  */
 function withOverlays(
   snapshot: SnapshotDef,
@@ -97,7 +97,7 @@ function overlaysToMake({ domain }: SnapshotDef, fresh: readonly DiskSnapshot[])
   });
 }
 
-/** What a file system takes for a file's name. */
+/** The longest file name, in bytes. */
 const NAME_BYTES = 255;
 
 function isRemovable({ domain }: SnapshotDef, disk: string): boolean {
@@ -112,7 +112,10 @@ function withEnding(path: string, ending: string): string {
   return join(dirname(path), `${name.join('')}.${ending}`);
 }
 
-/** `/d/a.qcow2` gives `/d/a`. Beside a block device there is no place: there it is the snapshot's own overlay's. */
+/**
+ * `/d/a.qcow2` gives `/d/a`. Files cannot be put next to a block device: then the snapshot's own overlay gives the
+ * name.
+ */
 function stem(snapshot: SnapshotDef, disk: string): string {
   const { domain } = snapshot;
   const isFile = domain?.disks.find(({ target }) => target === disk)?.type === 'file';

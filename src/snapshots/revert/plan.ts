@@ -1,4 +1,4 @@
-/** What a revert will do: which state the domain ends in, which disks go back, and from what. */
+/** Plans a revert: the state that the domain ends in, and the disks that are reverted, from which images. */
 
 import { lstat } from 'node:fs/promises';
 import { LibvirtError } from '../../errors.ts';
@@ -19,9 +19,9 @@ import { checkInternalImages, internalImages } from './image-rules.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './plan-disks.ts';
 
 /**
- * Where a revert ends up.
+ * The state after a revert.
  *
- * snapshot        flags      the domain is then
+ * snapshot        flags      the domain afterwards
  * running         –          running, from memory
  * running         PAUSED     paused, from memory
  * paused          –          paused, from memory
@@ -46,7 +46,7 @@ export interface RevertPlan {
   readonly disks: RevertDisks;
   /** The domain's other snapshots, if overlays may matter. */
   readonly others: readonly SnapshotDef[];
-  /** The internal disk snapshots whose contents are put back. */
+  /** The internal disk snapshots that are reverted to. */
   readonly internal: readonly LibxlDiskSnapshot[];
   /** Paths of the images that the domain has open itself. */
   readonly open: ReadonlySet<string>;
@@ -96,8 +96,8 @@ function hasMovedOn(snapshot: SnapshotDef, tips: ReadonlyMap<string, DiskImage>)
 }
 
 /**
- * Images that the domain has open itself are free once it has ended. Those of the backing chain, too: nobody else writes
- * to them, and after a failed merge the device model may still hold them for writing.
+ * Images that the domain has open itself are free once it has ended. Those of the backing chain, too: nobody else
+ * writes to them, and after a failed merge the device model may still hold them for writing.
  */
 async function openImages(
   { images }: Pick<Looking, 'images'>,
@@ -125,7 +125,7 @@ function presentOverlays(snapshot: SnapshotDef): Promise<ReadonlySet<string>> {
   return existingFiles(externalDisks(snapshot).flatMap((disk) => overlaysOf(snapshot, disk).map(({ path }) => path)));
 }
 
-/** Those of the paths that exist; a link does, wherever it leads. */
+/** Returns those of the paths that exist, dangling links included. */
 async function existingFiles(paths: readonly string[]): Promise<ReadonlySet<string>> {
   const found = await Promise.all(paths.map((path) => lstat(path).catch(() => undefined)));
   return new Set(paths.filter((_, index) => found[index] !== undefined));

@@ -1,4 +1,4 @@
-/** What a revert refuses before anything is touched. */
+/** Refuses reverts before anything is touched. */
 
 import { LibvirtError } from '../../errors.ts';
 import type { Domain } from '../../model/domain.ts';

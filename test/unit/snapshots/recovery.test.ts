@@ -37,7 +37,7 @@ test('the guest runs again once its owner has ended its work; then the create is
   expect(await recovered()).toEqual([
     ...['idle', 'check memory of s1', 'recover saving memory of s1', 'forget s1', 'remove memory of s1', 'end'],
   ]);
-  expect(world.log).toEqual([expect.stringContaining('it was taken back; the domain is running')]);
+  expect(world.log).toEqual([expect.stringContaining('it was undone; the domain is running')]);
 });
 
 test('a create that is recorded stands, under its own name', async () => {

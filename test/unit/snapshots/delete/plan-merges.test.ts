@@ -91,7 +91,7 @@ describe('deleting an external snapshot', () => {
   test('is refused while two branches stand on its image', () => {
     const reverted = snapshot('s1', { state: 'base', overlay: 'o1', reverted: 'r1' });
     expect(() => planMerge(reverted, [s2], standing(['r1', 'base'], ['o2', 'o1', 'base']))).toThrow(
-      /deletion of external snapshot 's1' is not supported while several branches stand on image '\/d\/base' of disk 'xvda'/,
+      /deletion of external snapshot 's1' is not supported while several branches use image '\/d\/base' of disk 'xvda'/,
     );
   });
 
@@ -155,7 +155,7 @@ describe('deleting an external snapshot', () => {
     });
   });
 
-  test('is refused where it would remove a file that does not stand on the snapshot’s image', () => {
+  test('is refused where it would remove a file whose base is not the snapshot’s image', () => {
     const redefined = snapshot('s1', { state: 'base', overlay: 'precious' });
     for (const chains of [
       [['o1', 'base']],
@@ -165,7 +165,7 @@ describe('deleting an external snapshot', () => {
       ],
     ]) {
       expect(() => planMerge(redefined, [], standing(...chains))).toThrow(
-        /would remove image '\/d\/precious' of disk 'xvda', which does not stand on .*--metadata/,
+        /would remove image '\/d\/precious' of disk 'xvda', whose base is not the .*--metadata/,
       );
     }
   });
