@@ -66,7 +66,7 @@ const mended = async (): Promise<void> => {
 /** Files and snapshots of the guest, wherever they may lie. */
 const remains = async (): Promise<readonly string[]> => {
   const files = await lab().must(
-    'find /var/lib/libvirt/libxl/snapshot /var/lib/libvirt/libxl/snapshot-memory -type f 2>/dev/null || true',
+    'find /var/lib/libvirt/libxl/snapshot /var/lib/libvirt/libxl/snapshot-memory -type f ! -name .xlsnapd.lock 2>/dev/null || true',
   );
   const info = JSON.parse(await lab().must(`qemu-img info -U --output=json ${IMAGE}`)) as {
     snapshots?: readonly { name: string }[];

@@ -31,7 +31,9 @@ const countInSnapshot = async (path: string, name: string) => {
 
 /** Files and snapshots that belong to the guest's snapshots, wherever they may lie. */
 const remains = async (guest: LabGuest) => {
-  const files = await lab().must(`find ${METADATA}/${guest.name} ${MEMORY} -type f 2>/dev/null || true`);
+  const files = await lab().must(
+    `find ${METADATA}/${guest.name} ${MEMORY} -type f ! -name .xlsnapd.lock 2>/dev/null || true`,
+  );
   const inside = await Promise.all(paths(guest).map(snapshotsIn));
   return [...files.split('\n').filter(Boolean), ...inside.flat()];
 };

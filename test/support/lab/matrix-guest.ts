@@ -234,7 +234,7 @@ export class MatrixGuest {
       ${this.#transient ? 'echo "$tips"' : 'sources --inactive'}; echo ---
       for tip in $tips; do qemu-img info -U --backing-chain --output=json $tip | tr -d '\\n'; echo; done; echo ---
       ls -d ${IMAGES}/${this.name}[-.]*
-      find ${METADATA}/${this.name} ${MEMORY} -type f 2> /dev/null
+      find ${METADATA}/${this.name} ${MEMORY} -type f ! -name .xlsnapd.lock 2> /dev/null
       for image in ${IMAGES}/${this.name}-*; do qemu-img check -q -U $image || { fail "$image is not in order"; exit; }; done`);
     const [tips = [], next = [], infos = [], files = []] = text.split('---\n').map((part) => part.trim().split('\n'));
     const chains = infos.map((info) => JSON.parse(info) as readonly ImageInfo[]);
