@@ -5,7 +5,9 @@
 
 import { getSystemErrorMap } from 'node:util';
 
-/** What an error is about: virErrorNumber's value and the text it puts in front of the detail (`%s` stands for the detail). */
+/**
+ * The kinds of errors: virErrorNumber's value and the text that it puts in front of the detail (`%s` is the detail).
+ */
 const CODES = {
   INTERNAL_ERROR: { number: 1, format: 'internal error: %s' },
   NO_SUPPORT: { number: 3, format: 'this function is not supported by the connection driver: %s' },
@@ -34,7 +36,7 @@ const CODES = {
   AGENT_UNRESPONSIVE: { number: 86, format: 'Guest agent is not responding: %s' },
   ACCESS_DENIED: { number: 88, format: 'access denied: %s' },
   XML_INVALID_SCHEMA: { number: 92, format: 'XML document failed to validate against schema: %s' },
-  /** What an upstream reported with a number that is not in this table: the number is in the error's fields. */
+  /** An upstream's error whose number is not in this table: the number is in the error's fields. */
   OTHER: { number: 1, format: '%s' },
 } as const;
 
@@ -58,7 +60,7 @@ const DOMAINS = {
   DOMAIN_CHECKPOINT: 69,
 } as const;
 
-/** virErrorNumber by name, without its VIR_ERR_; OTHER where an upstream reported a number that is not known here. */
+/** virErrorNumber by name, without its VIR_ERR_; OTHER if an upstream reported a number that is not known here. */
 export type ErrorCode = keyof typeof CODES;
 /** virErrorDomain by name, without its VIR_FROM_. */
 export type ErrorDomain = keyof typeof DOMAINS;
@@ -78,7 +80,7 @@ interface LibvirtErrorOptions {
   /** errno of a SYSTEM_ERROR, sent to clients as int1. */
   readonly errno?: number;
   readonly reason?: ErrorReason;
-  /** Set for an error that came over the wire: it goes on as it came. */
+  /** Set for an error that was received over the wire: it is passed on unchanged. */
   readonly received?: ErrorFields;
 }
 
@@ -133,7 +135,8 @@ export function hasReason(error: unknown, reason: ErrorReason): boolean {
 
 /**
  * Any thrown value as a LibvirtError: what is not one is an internal error that keeps its message and its cause. Where
- * closing something has failed after another failure (`await using`), that one counts, and the other is told with it.
+ * closing something has failed after another failure (`await using`), the first failure counts, with the other's
+ * message added.
  */
 export function asLibvirtError(error: unknown): LibvirtError {
   if (error instanceof LibvirtError) return error;
@@ -146,7 +149,7 @@ export function asLibvirtError(error: unknown): LibvirtError {
   return new LibvirtError('INTERNAL_ERROR', text, { cause: error });
 }
 
-/** strerror(3), where Node has other words. */
+/** strerror(3), if Node has other words. */
 const STRERROR: Readonly<Record<string, string>> = {
   EBUSY: 'Device or resource busy',
   EEXIST: 'File exists',
@@ -165,7 +168,9 @@ export function systemError(error: unknown, text: string, domain?: ErrorDomain):
   return new LibvirtError('SYSTEM_ERROR', `${text}: ${sentence}`, options);
 }
 
-/** An error that an upstream has reported, with its own numbers and texts, whether this project knows its code or not. */
+/**
+ * An error that an upstream has reported, with its own numbers and texts, whether this project knows its code or not.
+ */
 export function receivedError(received: ErrorFields): LibvirtError {
   const code = (Object.keys(CODES) as ErrorCode[]).find(
     (key) => key !== 'OTHER' && CODES[key].number === received.code,
@@ -187,7 +192,9 @@ export function withLeftovers(error: unknown, leftovers: readonly string[]): Lib
   return new LibvirtError(known.code, `${known.detail}; left over: ${leftovers.join('; ')}`, { cause: known });
 }
 
-/** Undoes what was done before `cause`, latest first, and returns the error to throw: `cause`, with what is left over. */
+/**
+ * Undoes what was done before `cause`, latest first, and returns the error to throw: `cause`, with what is left over.
+ */
 export async function undoAll(undoSteps: readonly (() => Promise<void>)[], cause: unknown): Promise<LibvirtError> {
   const leftovers: string[] = [];
   for (const undo of undoSteps.toReversed()) {

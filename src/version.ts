@@ -6,6 +6,7 @@ const packageJson: { readonly version: string } = JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
 );
 
+/** The version in package.json. */
 export const VERSION = packageJson.version;
 
 /** In libvirt's form: major · 10⁶ + minor · 10³ + release. */

@@ -1,6 +1,6 @@
 /**
- * A connection to a message bus: the only module that uses dbus-next. Works around the faults of version 0.10.2, each with
- * its reason, so that replacing the package means replacing only this file.
+ * A connection to a message bus: the only module that uses dbus-next. Works around the faults of version 0.10.2, each
+ * with its reason, so that replacing the package means replacing only this file.
  */
 
 import type { Socket } from 'node:net';
@@ -43,6 +43,7 @@ export type Reply =
   | { readonly signature: string; readonly values: readonly unknown[] }
   | { readonly error: string; readonly text: string };
 
+/** A signal to be sent. */
 export interface Signal {
   readonly path: string;
   readonly interface: string;
@@ -72,6 +73,7 @@ interface RawBus extends InstanceType<typeof dbus.MessageBus> {
   readonly _connection: { readonly stream: Socket };
 }
 
+/** A connection to a bus. Disposing closes it. */
 export class Bus implements AsyncDisposable {
   /** Resolves when the connection has ended, for whatever reason. */
   readonly closed: Promise<void>;
@@ -115,7 +117,10 @@ export class Bus implements AsyncDisposable {
     }
   }
 
-  /** Requests a name. Returns false if another connection owns it, without waiting. Rejects if the bus' policy forbids it. */
+  /**
+   * Requests a name. Returns false if another connection owns it, without waiting. Rejects if the bus' policy forbids
+   * it.
+   */
   async requestName(name: string): Promise<boolean> {
     const { DO_NOT_QUEUE } = dbus.NameFlag;
     const { PRIMARY_OWNER, ALREADY_OWNER } = dbus.RequestNameReply;
@@ -222,8 +227,8 @@ export class Bus implements AsyncDisposable {
 
 /**
  * dbus-next parses messages in a listener of the stream, in which an exception would end the process. A message that it
- * cannot read (a missing file descriptor) must not do that. It has already been taken from the stream, so the next one can
- * be read; its sender gets no answer.
+ * cannot read (a missing file descriptor) must not do that. It has already been taken from the stream, so the next one
+ * can be read; its sender gets no answer.
  */
 function keepReading(stream: Socket, log: (text: string) => void): void {
   const { emit } = stream;

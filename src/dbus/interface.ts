@@ -41,6 +41,7 @@ export interface Interface<T> {
   readonly signals: Readonly<Record<string, Arguments>>;
 }
 
+/** Returns the D-Bus signature of arguments. */
 export const signatureOf = (args: Arguments): string => Object.values(args).join('');
 
 /** Declares a method that returns one value, `gives`. */
@@ -72,6 +73,7 @@ export function action<T, A extends Arguments>(
   };
 }
 
+/** Declares a property with its type. */
 export function property<T, P extends Type>(type: P, read: (object: T) => Values[P] | Promise<Values[P]>): Property<T> {
   return { type, read };
 }

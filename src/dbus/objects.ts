@@ -1,4 +1,6 @@
-/** libvirt-dbus' objects, as far as snapshots need them: the connection, the domains, the snapshots; and our signals. */
+/**
+ * libvirt-dbus' objects, as far as snapshots need them: the connection, the domains, the snapshots; and our signals.
+ */
 
 import { hostname } from 'node:os';
 import { isLibvirtError, LibvirtError } from '../errors.ts';
@@ -17,7 +19,7 @@ export interface DomainSource extends Pick<Host, 'lookup'> {
   libVersion(): Promise<bigint>;
 }
 
-/** What the objects are made from. */
+/** The parts that the objects use. */
 export interface Served {
   readonly places: Places;
   readonly domains: DomainSource;
@@ -66,6 +68,7 @@ export const CONNECT: Interface<Served> = {
 /** virDomainGetID's value for a domain that has none: (unsigned int) -1. */
 const NO_ID = 0xffff_ffff;
 
+/** The interface of domain objects. */
 export const DOMAIN: Interface<DomainObject> = {
   name: 'org.libvirt.Domain',
   properties: {
@@ -92,6 +95,7 @@ export const DOMAIN: Interface<DomainObject> = {
   signals: {},
 };
 
+/** The interface of snapshot objects. */
 export const DOMAIN_SNAPSHOT: Interface<SnapshotObject> = {
   name: 'org.libvirt.DomainSnapshot',
   properties: {},

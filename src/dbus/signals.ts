@@ -13,10 +13,11 @@ const PROGRESS_INTERVAL_MS = 250;
 
 const MEMBERS = { created: 'SnapshotCreated', deleted: 'SnapshotDeleted', reverted: 'SnapshotReverted' } as const;
 
+/** Turns changes of snapshots into signals; limits how often progress is signalled. */
 export class Signals {
   readonly #places: Places;
   /** By UUID: the phase and time of the last signal. */
-  readonly #told = new Map<string, { readonly phase: string; readonly at: number }>();
+  readonly #sent = new Map<string, { readonly phase: string; readonly at: number }>();
 
   constructor(places: Places) {
     this.#places = places;
@@ -33,15 +34,16 @@ export class Signals {
   }
 
   #isDue({ uuid }: DomainRef, { phase, ended }: JobReport): boolean {
-    const last = this.#told.get(uuid);
+    const last = this.#sent.get(uuid);
     const now = performance.now();
-    if (ended) this.#told.delete(uuid);
+    if (ended) this.#sent.delete(uuid);
     else if (last?.phase === phase && now - last.at < PROGRESS_INTERVAL_MS) return false;
-    else this.#told.set(uuid, { phase, at: now });
+    else this.#sent.set(uuid, { phase, at: now });
     return true;
   }
 }
 
+/** Returns the signal for a lifecycle event. */
 export function domainEventSignal(places: Places, { uuid }: DomainRef, { event, detail }: LifecycleEvent): Signal {
   return {
     path: places.connect,

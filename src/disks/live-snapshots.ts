@@ -17,8 +17,8 @@ export async function checkLiveSnapshots(live: LiveDisks): Promise<void> {
 }
 
 /**
- * One snapshot of all disks: `prepare` while the guest runs, `take` at the moment, `undo` after any failure of the two or
- * of what came after them.
+ * One snapshot of all disks: `prepare` while the guest runs, `take` at the moment, `undo` after any failure of the two
+ * or of what came after them.
  */
 export class LiveSnapshots {
   readonly #live: LiveDisks;
@@ -49,7 +49,10 @@ export class LiveSnapshots {
     }
   }
 
-  /** True unless one transaction, or one disk's backend, takes the whole snapshot: the caller pauses the guest for `take`. */
+  /**
+   * True unless one transaction, or one disk's backend, takes the whole snapshot: the caller pauses the guest for
+   * `take`.
+   */
   get needsPause(): boolean {
     const { others, inQemu } = this.#found;
     const moments = others.flatMap(({ disks }) => disks).length + (inQemu.length > 0 ? 1 : 0);
@@ -57,8 +60,9 @@ export class LiveSnapshots {
   }
 
   /**
-   * Takes all disks at one point in time. Returns, in the order of the given disks, where the guest writes to from then on.
-   * QEMU drains and flushes its disks, and undoes the whole transaction if one of them fails. After an error `undo` is due.
+   * Takes all disks at one point in time. Returns, in the order of the given disks, the images that the guest writes to
+   * afterwards. QEMU drains and flushes its disks, and undoes the whole transaction if one of them fails. After an
+   * error `undo` is due.
    */
   async take(): Promise<readonly LibxlDiskSnapshotResult[]> {
     const { name, signal, disks } = this.#live;
@@ -76,8 +80,8 @@ export class LiveSnapshots {
   }
 
   /**
-   * Leaves the disks as before: overlays are merged back while the guest runs, and their files removed; internal snapshots
-   * are deleted. Returns the error to throw: `cause`, with what is left over.
+   * Leaves the disks as before: overlays are merged back while the guest runs, and their files removed; internal
+   * snapshots are deleted. Returns the error to throw: `cause`, with what is left over.
    */
   async undo(cause: unknown): Promise<LibvirtError> {
     const shares = this.#prepared.splice(0).flatMap((share) => share.undo(this.#mayBeTaken));

@@ -1,4 +1,4 @@
-/** What a kind of storage offers, so that the disks on it can be snapshotted. BACKENDS (backends.ts) lists all of them. */
+/** The interface of a kind of storage whose disks can be snapshotted. BACKENDS (backends.ts) lists all of them. */
 
 import type { LibxlDeviceDisk, LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
 import type { UndoStep } from './all-or-nothing.ts';
@@ -9,8 +9,8 @@ import type { Qmp } from './qemu/qmp.ts';
 type Disks = readonly LibxlDiskSnapshot[];
 
 /**
- * One kind of storage. `name` is the snapshot's name, `disks` are the disks that `refusal` accepts, and `open` holds the
- * paths of the images that the domain's own device model has open now.
+ * One kind of storage. `name` is the snapshot's name, `disks` are the disks that `refusal` accepts, and `open` holds
+ * the paths of the images that the domain's own device model has open now.
  */
 export interface StorageBackend {
   /** Memory images are tied to disks by it (memory/tie.ts), so it must never change. */
@@ -27,7 +27,10 @@ export interface StorageBackend {
   checkFree(name: string, disks: Disks): Promise<void>;
   /** All or nothing, durable when it returns. Returns the steps that undo it. */
   create(name: string, disks: Disks, open: ReadonlySet<string>): Promise<readonly UndoStep[]>;
-  /** Refuses (55) what `revert` could not do. An error has the reason `snapshot-gone` if the contents are lost. Reads only. */
+  /**
+   * Refuses (55) what `revert` could not do. An error has the reason `snapshot-gone` if the contents are lost. Reads
+   * only.
+   */
   check(name: string, disks: Disks, open: ReadonlySet<string>): Promise<void>;
   /** Puts the disks' contents back; the snapshots stay. After a failure it can be run again. */
   revert(name: string, disks: Disks): Promise<void>;
@@ -94,7 +97,9 @@ export interface TransactionShare {
   readonly needsPause: boolean;
   /** While the guest still runs. After an error the steps of `undo` are due. */
   prepare(): Promise<void>;
-  /** Opens in QEMU what the transaction's actions need, and returns the actions. `served`: as QEMU has the disks now. */
+  /**
+   * Opens in QEMU what the transaction's actions need, and returns the actions. `served`: as QEMU has the disks now.
+   */
   actions(qmp: Qmp, graph: BlockGraph, served: readonly ServedDisk[]): Promise<readonly object[]>;
   /** After the transaction, before the guest runs again. */
   finish(qmp: Qmp): Promise<void>;

@@ -61,6 +61,7 @@ export async function requireSavable(
   return { info, config, disks };
 }
 
+/** Returns the domain's info. Refuses a domain that is gone, dying or shut down. */
 export async function requireAlive(xen: LibxlSession, domid: number): Promise<DomainInfo> {
   const info = await xen.domainInfo(domid);
   if (!info) throw new LibvirtError('NO_DOMAIN', `no domain with matching id '${domid}'`);
@@ -69,6 +70,7 @@ export async function requireAlive(xen: LibxlSession, domid: number): Promise<Do
   throw new LibvirtError('OPERATION_INVALID', `Domain '${domid}' cannot be snapshotted: it is ${state}`);
 }
 
+/** The parts of a domain that decide whether its memory can be saved. */
 export interface MemoryFacts {
   readonly toolstack: Toolstack;
   readonly xen: LibxlSession;
@@ -78,6 +80,7 @@ export interface MemoryFacts {
   readonly live: boolean;
 }
 
+/** Refuses a domain whose memory libxl cannot save. */
 export async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
   const { toolstack, xen, domid, info, config, live } = facts;
   if (info.paused) {
@@ -104,8 +107,8 @@ export async function requireMemorySavable(facts: MemoryFacts): Promise<void> {
 }
 
 /**
- * True for a guest that lists its features (docs/misc/xenstore-paths of Xen) without suspend. One that lists none may be an
- * old Linux, or an HVM guest without PV drivers, which Xen suspends without its help.
+ * True for a guest that lists its features (docs/misc/xenstore-paths of Xen) without suspend. One that lists none may
+ * be an old Linux, or an HVM guest without PV drivers, which Xen suspends without its help.
  */
 export async function lacksSuspend({ readXenstore }: Toolstack, domid: number): Promise<boolean> {
   const path = `/local/domain/${domid}`;
@@ -130,6 +133,7 @@ export function disksOf(
   });
 }
 
+/** Formats an address as libxl does: `0000:00:1f.2`. */
 export function pciAddress({ domain = 0, bus = 0, dev = 0, func = 0 }: PciAddress): string {
   const hex = (value: number, digits: number) => value.toString(16).padStart(digits, '0');
   return `${hex(domain, 4)}:${hex(bus, 2)}:${hex(dev, 2)}.${func}`;

@@ -1,7 +1,7 @@
 /**
- * libxl-json of the snapshot structs (schemas/libxl_snapshot.idl), written and read as libxl's generated `*_to_json` and
- * `*_from_json` would: fields in the IDL's order, default values left out, enums and defbools as strings, an indent of four.
- * Unlike libxl, which skips what it does not know, reading refuses unknown fields and wrong types.
+ * libxl-json of the snapshot structs (schemas/libxl_snapshot.idl), written and read as libxl's generated `*_to_json`
+ * and `*_from_json` would: fields in the IDL's order, default values left out, enums and defbools as strings, an indent
+ * of four. Unlike libxl, which skips what it does not know, reading refuses unknown fields and wrong types.
  */
 
 import { LibvirtError } from '../errors.ts';
@@ -14,7 +14,9 @@ import type {
   LibxlSnapshotTimings,
 } from '../model/libxl.ts';
 
-/** How one value of an IDL type is written in JSON. `write` returns undefined for the type's default, which is left out. */
+/**
+ * How one value of an IDL type is written in JSON. `write` returns undefined for the type's default, which is left out.
+ */
 interface JsonType {
   write(value: unknown): unknown;
   /** Throws with what it expected at `at`. */
@@ -107,6 +109,7 @@ function struct<T>(
 const DISK_FORMAT = enumeration(['unknown', 'qcow', 'qcow2', 'vhd', 'raw', 'empty', 'qed']);
 const DISK_BACKEND = enumeration(['unknown', 'phy', 'tap', 'qdisk', 'standalone']);
 
+/** libxl_device_disk as JSON. */
 export const DEVICE_DISK = struct<LibxlDeviceDisk>('libxl_device_disk', ['vdev'], {
   backend_domid: integer,
   backend_domname: text,
@@ -131,6 +134,7 @@ const diskSnapshotFields: StructType<LibxlDiskSnapshot>['fields'] = {
   external_reuse: bool,
 };
 
+/** libxl_disk_snapshot as JSON. */
 export const DISK_SNAPSHOT = struct<LibxlDiskSnapshot>('libxl_disk_snapshot', ['disk'], diskSnapshotFields);
 
 const DISK_SNAPSHOT_RESULT = struct<LibxlDiskSnapshotResult>('libxl_disk_snapshot_result', ['disk'], {

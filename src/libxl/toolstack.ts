@@ -9,6 +9,7 @@ const XENSTORE_READ: Program = { name: 'xenstore-read', debianPackage: 'xenstore
 /** A helper process as save and restore see it. */
 export type LibxlSession = Pick<LibxlHelper, keyof LibxlHelper>;
 
+/** The parts of Xen's toolstack that a save uses; tests replace them. */
 export interface Toolstack {
   startHelper(): LibxlSession;
   /** Monitor of the domain's device model. */
@@ -17,6 +18,7 @@ export interface Toolstack {
   readXenstore(path: string): Promise<string | undefined>;
 }
 
+/** The real toolstack. */
 export const XEN: Toolstack = {
   startHelper: () => LibxlHelper.start(),
   qmpSocketOf: (domid) => qmpSocketOf(domid),

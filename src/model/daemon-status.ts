@@ -2,6 +2,7 @@
 
 /** Values of xlsnapd's `--mechanism`. */
 export const MECHANISM_OPTIONS = ['auto', 'libxl', 'libvirt'] as const;
+/** A value of --mechanism. */
 export type MechanismOption = (typeof MECHANISM_OPTIONS)[number];
 
 /**
@@ -10,6 +11,7 @@ export type MechanismOption = (typeof MECHANISM_OPTIONS)[number];
  */
 export type MechanismName = Exclude<MechanismOption, 'auto'> | 'embedded';
 
+/** How the daemon serves, and in which folders. */
 export interface DaemonStatus {
   readonly version: string;
   readonly mechanism: MechanismName;

@@ -36,6 +36,7 @@ export function movesOnto(disks: readonly LibxlDiskSnapshot[]): readonly Move[] 
   });
 }
 
+/** Returns the moves that undo these. */
 export function reversed(moves: readonly Move[]): readonly Move[] {
   return moves.map(({ disk, from, to }) => ({ disk, from: to, to: from }));
 }

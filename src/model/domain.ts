@@ -28,7 +28,9 @@ export const DOMAIN_STATES = [
 /** A state of a domain, by the word that libvirt writes for it. */
 export type DomainState = (typeof DOMAIN_STATES)[number];
 
-/** Details of a domain's state: the numbers of virDomainRunningReason, virDomainPausedReason, virDomainShutoffReason. */
+/**
+ * Details of a domain's state: the numbers of virDomainRunningReason, virDomainPausedReason, virDomainShutoffReason.
+ */
 export const REASONS = {
   running: { booted: 1, fromSnapshot: 4, unpaused: 5 },
   paused: { user: 1, fromSnapshot: 7 },
@@ -44,7 +46,7 @@ export interface Domain {
   readonly managedSave?: true;
 }
 
-/** What lists and simple queries need of a domain; answered from memory. */
+/** A domain for lists and simple queries, which are answered from memory. */
 export interface DomainSummary {
   readonly ref: DomainRef;
   readonly state: DomainState;

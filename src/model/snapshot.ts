@@ -20,7 +20,9 @@ export interface DiskTarget {
   readonly metadataCacheMaxSize?: bigint;
   /** `@file` of type file, `@dev` of type block, the name of a network source without its pool or volume. */
   readonly path?: string;
-  /** The normalised `<source>` element, if it holds more than `path` of type file or block (all types, incl. children). */
+  /**
+   * The normalised `<source>` element, if it holds more than `path` of type file or block (all types, incl. children).
+   */
   readonly source?: XmlElement;
 }
 
@@ -90,7 +92,7 @@ export function entryOf({ name, parent, state, creationTime, memory, disks }: Sn
   return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks };
 }
 
-/** The file that holds the snapshot's memory; undefined if it has none. `internal`: where its internal memory goes. */
+/** The file that holds the snapshot's memory; undefined if it has none. `internal`: the path of its internal memory. */
 export function memoryPathOf({ memory }: Pick<SnapshotDef, 'memory'>, internal: string): string | undefined {
   if (memory.location === 'external') return memory.file;
   return memory.location === 'internal' ? internal : undefined;

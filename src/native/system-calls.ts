@@ -24,6 +24,7 @@ interface PeerCredentials {
   readonly gid: number;
 }
 
+/** The system calls. Errors are thrown as Node's own. */
 export interface SystemCalls {
   /** The process that connected a UNIX socket, as it was then. Undefined if the kernel does not say. */
   peerCredentials(fd: number): PeerCredentials | undefined;
@@ -40,6 +41,7 @@ export interface SystemCalls {
   lockFile(fd: number): boolean;
 }
 
+/** Loads the C library. */
 export async function openSystemCalls(): Promise<SystemCalls> {
   const koffi = await openFfi();
   const libc = koffi.load(null);

@@ -3,6 +3,7 @@
 import type { Jobs } from './jobs.ts';
 import type { Host, Journal, LifecycleEvents, MemoryImages, OfflineDisks, SnapshotStore } from './ports.ts';
 
+/** The parts that every operation uses. */
 export interface SnapshotContext {
   readonly host: Host;
   readonly images: OfflineDisks;

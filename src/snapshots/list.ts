@@ -16,6 +16,7 @@ export function listOfDomain(snapshots: DomainSnapshots, flags: number): readonl
 /** Bits that do not change the count: every snapshot has metadata, and order does not matter. */
 const ALL = LIST.METADATA | LIST.TOPOLOGICAL;
 
+/** The number of these, without making a list if no bit leaves any out. */
 export function countOfDomain(snapshots: DomainSnapshots, flags: number): number {
   return (flags & ~ALL) === 0 ? snapshots.tree.size : listOfDomain(snapshots, flags).length;
 }

@@ -30,6 +30,7 @@ export function checkInternalName(name: string): void {
   if (problem) throw invalidName(name, `name can't contain ${problem}`);
 }
 
+/** The error for a name, with the reason. */
 export function invalidName(name: string, reason: string): LibvirtError {
   return new LibvirtError('XML_DETAIL', `invalid snapshot name '${name}': ${reason}`, { domain: 'DOMAIN_SNAPSHOT' });
 }

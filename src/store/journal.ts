@@ -17,6 +17,7 @@ const SUFFIX = '.json';
 /** Room for the names of some hundred disks and their images. */
 const MAX_RECORD_BYTES = 1024 * 1024;
 
+/** The journal in files. */
 export class FileJournal implements Journal {
   readonly #dir: string;
   readonly #log: (text: string) => void;

@@ -1,4 +1,4 @@
-/** What the daemon says of itself: how it takes snapshots of running domains, and why that way. */
+/** Reports how the daemon takes snapshots of running domains, and why that way. */
 
 import type { DaemonStatus, MechanismName } from '../../model/daemon-status.ts';
 import type { DoctorFinding } from './file-rules.ts';

@@ -1,4 +1,6 @@
-/** `xlsnap doctor`: reports how the daemon works, what its recovery could not finish, and the way out of each problem. */
+/**
+ * `xlsnap doctor`: reports how the daemon works, what its recovery could not finish, and the way out of each problem.
+ */
 
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';
@@ -13,6 +15,7 @@ import { examine } from './examine.ts';
 import { type DoctorFinding, journalFindings } from './file-rules.ts';
 import { type Mended, mend } from './mend.ts';
 
+/** `xlsnap doctor`. */
 export const DOCTOR = command({
   name: 'doctor',
   help: 'find what interrupted operations have left, and the way out',

@@ -17,7 +17,7 @@ import { documentOf, readImage } from '../libxl-json/convert.ts';
 import { orNone } from '../session.ts';
 import { type DoctorFinding, hasRecord, type Orphan } from './file-rules.ts';
 
-/** What was done, or why it could not be done. Neither is set if the doctor does not fix such findings. */
+/** The result: what was done, or why it could not be done. Neither is set if the doctor does not fix such findings. */
 export interface Mended {
   readonly done?: string;
   readonly refused?: string;
@@ -50,8 +50,9 @@ export async function mend(
 }
 
 /**
- * Redefines the snapshot and lets the daemon delete it, which it can do while the domain runs: its memory and, in the images
- * that it was taken of, the internal snapshots of its name, or the volumes. If that fails, removes the metadata again.
+ * Redefines the snapshot and lets the daemon delete it, which it can do while the domain runs: its memory and, in the
+ * images that it was taken of, the internal snapshots of its name, or the volumes. If that fails, removes the metadata
+ * again.
  */
 async function deleteOrphan(client: RpcClient, domain: DomainRef, orphan: Orphan, memoryDir: string): Promise<string> {
   const { snapshot: name, memoryPath, disks: volumes } = orphan;

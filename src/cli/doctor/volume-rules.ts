@@ -11,6 +11,7 @@ import { parseDefinition } from '../../xml/domain/definition.ts';
 import { orNone } from '../session.ts';
 import { type DoctorFinding, hasRecord, type Known } from './file-rules.ts';
 
+/** A snapshot that was found on a volume of a domain's disk. */
 export interface FoundVolume extends StoredSnapshot {
   readonly domain: DomainRef;
   readonly disk: LibxlDeviceDisk;
@@ -30,7 +31,7 @@ export async function foundVolumes(client: RpcClient): Promise<readonly FoundVol
   return [...found.values()];
 }
 
-/** `found` was looked for before the snapshots in `known`: what is taken meanwhile has its metadata there. */
+/** `found` must be read before `known`: then a snapshot that is taken in between is in `known`. */
 export function volumeFindings(found: readonly FoundVolume[], known: Known): readonly DoctorFinding[] {
   const named = new Set(
     known.domains.flatMap(({ snapshots }) =>

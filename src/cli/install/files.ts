@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { LibvirtError } from '../../errors.ts';
 
+/** A file or link that `xlsnap install` makes. */
 export type Installed = InstalledFile | InstalledLink;
 
 interface InstalledFile {

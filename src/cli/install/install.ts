@@ -19,6 +19,7 @@ const GROUP = 'libvirt';
 const ROOT = { name: 'root', type: 'string', named: true, help: 'the host is in this folder (for packages)' } as const;
 const DRY_RUN = { name: 'dry-run', type: 'bool', help: 'only say what would be done' } as const;
 
+/** `xlsnap install`. */
 export const INSTALL = command({
   name: 'install',
   help: 'make xlsnapd a service of this host',
@@ -57,6 +58,7 @@ export const INSTALL = command({
   },
 });
 
+/** `xlsnap uninstall`. */
 export const UNINSTALL = command({
   name: 'uninstall',
   help: 'undo what install has done',

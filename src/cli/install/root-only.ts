@@ -1,4 +1,6 @@
-/** What a service of root runs must be in the hands of root alone: Node, the package, and every folder on the way to them. */
+/**
+ * Refuses programs of a root service that others than root can change: Node, the package, and every folder on the way.
+ */
 
 import type { Stats } from 'node:fs';
 import { lstat, readdir, realpath } from 'node:fs/promises';
@@ -10,7 +12,7 @@ const STICKY = 0o1000;
 const GROUP_MAY_WRITE = 0o020;
 const OTHERS_MAY_WRITE = 0o002;
 
-/** What the daemon reads of its package. */
+/** The parts of the package that the daemon reads. */
 const PARTS = ['package.json', 'dist', 'node_modules', 'schemas'] as const;
 
 /** OPERATION_DENIED, naming the first file or folder that somebody else than root can change, and the way out. */
@@ -43,10 +45,10 @@ async function requireTree(path: string): Promise<void> {
 }
 
 function requireRoots(path: string, { uid, gid, mode }: Stats): void {
-  const risk = 'whoever can change it would run commands as root';
-  const anew =
+  const risk = 'a user who can change it could run commands as root';
+  const advice =
     'install Node and the package where only root can write (npm install --global --prefix /usr/local xlsnap)';
-  if (uid !== 0) throw denied(`'${path}' belongs to user ${uid}: ${risk}; ${anew}`);
+  if (uid !== 0) throw denied(`'${path}' belongs to user ${uid}: ${risk}; ${advice}`);
   const open =
     (mode & OTHERS_MAY_WRITE) !== 0
       ? 'every user can write to it'

@@ -15,6 +15,7 @@ export function isBooted(): boolean {
   return existsSync('/run/systemd/system');
 }
 
+/** Runs systemctl. Rejects with its own words if it fails. */
 export function systemctl(...words: readonly string[]): Promise<void> {
   return new Promise((done, fail) => {
     execFile('systemctl', words, { timeout: SYSTEMCTL_TIMEOUT_MS }, (error, _stdout, stderr) => {

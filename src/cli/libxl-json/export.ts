@@ -15,6 +15,7 @@ import { orNone } from '../session.ts';
 import { foldersOf, MEMORY_DIR } from '../storage/daemon-folders.ts';
 import { documentOf, libxlSnapshotOf } from './convert.ts';
 
+/** `xlsnap export`. */
 export const EXPORT = command({
   name: 'export',
   help: "print a snapshot as libxl's struct",
@@ -46,6 +47,7 @@ export const EXPORT = command({
   },
 });
 
+/** `xlsnap import`. */
 export const IMPORT = command({
   name: 'import',
   help: "make a snapshot known again from libxl's struct",

@@ -38,6 +38,7 @@ function flagsOf(given: Readonly<Record<string, unknown>>): number {
   return Object.entries(BITS).reduce((flags, [name, bit]) => (given[name] ? flags | bit : flags), 0);
 }
 
+/** `xlsnap snapshot-create`, as in virsh. */
 export const SNAPSHOT_CREATE = command({
   name: 'snapshot-create',
   help: 'Create a snapshot from XML',
@@ -57,6 +58,7 @@ export const SNAPSHOT_CREATE = command({
   },
 });
 
+/** `xlsnap snapshot-create-as`, as in virsh. */
 export const SNAPSHOT_CREATE_AS = command({
   name: 'snapshot-create-as',
   help: 'Create a snapshot from a set of args',

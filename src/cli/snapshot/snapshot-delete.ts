@@ -5,6 +5,7 @@ import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
 import { runJob } from './job.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 
+/** `xlsnap snapshot-delete`, as in virsh. */
 export const SNAPSHOT_DELETE = command({
   name: 'snapshot-delete',
   help: 'Delete a domain snapshot',

@@ -12,6 +12,7 @@ const SECURITY_INFO = {
   help: 'include security sensitive information in XML dump',
 } as const;
 
+/** `xlsnap snapshot-dumpxml`, as in virsh. */
 export const SNAPSHOT_DUMPXML = command({
   name: 'snapshot-dumpxml',
   help: 'Dump XML for a domain snapshot',
@@ -40,6 +41,7 @@ export const SNAPSHOT_DUMPXML = command({
   },
 });
 
+/** `xlsnap snapshot-current`, as in virsh. */
 export const SNAPSHOT_CURRENT = command({
   name: 'snapshot-current',
   help: 'Get or set the current snapshot',

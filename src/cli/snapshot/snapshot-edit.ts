@@ -11,6 +11,7 @@ import { askReedit } from './ask-reedit.ts';
 import { EditedFile } from './editor.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 
+/** `xlsnap snapshot-edit`, as in virsh. */
 export const SNAPSHOT_EDIT = command({
   name: 'snapshot-edit',
   help: 'edit XML for a snapshot',

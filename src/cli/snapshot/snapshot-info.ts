@@ -9,6 +9,7 @@ import { lookupSnapshot } from './snapshot-lookup.ts';
 
 const yesNo = (value: boolean): string => (value ? 'yes' : 'no');
 
+/** `xlsnap snapshot-info`, as in virsh. */
 export const SNAPSHOT_INFO = command({
   name: 'snapshot-info',
   help: 'snapshot information',
@@ -48,6 +49,7 @@ export const SNAPSHOT_INFO = command({
   },
 });
 
+/** `xlsnap snapshot-parent`, as in virsh. */
 export const SNAPSHOT_PARENT = command({
   name: 'snapshot-parent',
   help: 'Get the name of the parent of a snapshot',

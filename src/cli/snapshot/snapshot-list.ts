@@ -38,6 +38,7 @@ const EXCLUSIVE = [
   ['roots', 'current'],
 ] as const;
 
+/** `xlsnap snapshot-list`, as in virsh. */
 export const SNAPSHOT_LIST = command({
   name: 'snapshot-list',
   help: 'List snapshots for a domain',

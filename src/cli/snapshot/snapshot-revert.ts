@@ -6,6 +6,7 @@ import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
 import { runJob } from './job.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 
+/** `xlsnap snapshot-revert`, as in virsh. */
 export const SNAPSHOT_REVERT = command({
   name: 'snapshot-revert',
   help: 'Revert a domain to a snapshot',

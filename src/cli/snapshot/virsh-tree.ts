@@ -1,11 +1,13 @@
 /** virsh's trees (vshTreePrint): every root with its branches, siblings in the given order. */
 
+/** A snapshot in a tree. */
 export interface Branch {
   readonly name: string;
   /** Undefined for a root. */
   readonly parent?: string | undefined;
 }
 
+/** Returns the trees as `virsh snapshot-list --tree` prints them. */
 export function formatBranches(entries: readonly Branch[]): string {
   const children = new Map<string | undefined, string[]>();
   for (const { name, parent } of entries) {

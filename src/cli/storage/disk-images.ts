@@ -4,6 +4,7 @@ import { type ImageInfo, imageChain } from '../../disks/qemu/image-info.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { DomainFacts } from './domain-facts.ts';
 
+/** An image file, as it was found. */
 export interface FoundImage extends DiskImage {
   /** Absent if the image cannot be read; `problem` says why. */
   readonly info?: ImageInfo;
@@ -12,6 +13,7 @@ export interface FoundImage extends DiskImage {
   readonly begun: bigint;
 }
 
+/** All images of one disk: in the backing chains of the domain and of its snapshots. */
 export interface ImagesOfDisk {
   /** `xvda`. */
   readonly target: string;

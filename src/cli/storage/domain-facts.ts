@@ -43,12 +43,14 @@ interface Overlay extends DiskImage, StoredFile {
   readonly removed: boolean;
 }
 
+/** A file that belongs to a snapshot. */
 export interface StoredFile {
   readonly path: string;
   /** Allocated bytes; undefined if the file is missing or cannot be read. */
   readonly allocatedBytes: number | undefined;
 }
 
+/** A snapshot with its files. */
 export interface SnapshotOnDisk {
   readonly name: string;
   readonly parent?: string;
@@ -60,6 +62,7 @@ export interface SnapshotOnDisk {
   readonly disks: readonly CapturedDisk[];
 }
 
+/** A domain with its snapshots and images. */
 export interface DomainFacts {
   readonly domain: DomainRef;
   readonly state: DomainState;
@@ -102,6 +105,7 @@ async function onDisk(
   };
 }
 
+/** Returns the kind of a snapshot. */
 export function kindOf(snapshot: Pick<SnapshotDef, 'state' | 'memory' | 'disks'>): SnapshotKind {
   if (snapshot.state === 'disk-snapshot') return 'disk-only';
   if (isExternal(snapshot)) return 'external';

@@ -8,7 +8,9 @@ import { foldersOf, MEMORY_DIR } from './daemon-folders.ts';
 import { imagesOfDisks } from './disk-images.ts';
 import { type CapturedDisk, domainFacts, type SnapshotOnDisk, type StoredFile } from './domain-facts.ts';
 
-/** A disk's part of a snapshot: an overlay, or a snapshot inside the image. Sizes are undefined if they cannot be read. */
+/**
+ * A disk's part of a snapshot: an overlay, or a snapshot inside the image. Sizes are undefined if they cannot be read.
+ */
 type DiskUse = { readonly target: string; readonly path: string } & (
   | { readonly kind: 'layer'; readonly bytes: number | undefined }
   | {
@@ -43,6 +45,7 @@ const NOTE =
 const UNSEEN = '?';
 const UNSEEN_NOTE = `${UNSEEN}: cannot be read. Root can read all.\n`;
 
+/** `xlsnap du`. */
 export const DU = command({
   name: 'du',
   help: 'disk space of the snapshots of a domain',

@@ -5,13 +5,16 @@ import { displayWidth } from './display-width.ts';
 
 /** SGR of ECMA-48, which every terminal knows. */
 const SGR = { bold: '1', dim: '2', red: '31', green: '32', yellow: '33', cyan: '36' } as const;
+/** The styles of cells, shown as colours. */
 export type Style = keyof typeof SGR;
 
+/** One cell of a table. */
 export interface Cell {
   readonly text: string;
   readonly style?: Style;
 }
 
+/** The heading of a column. */
 export interface Column {
   readonly title: string;
   /** Aligns to the right, for numbers. */

@@ -9,6 +9,7 @@ interface Grown {
   readonly creationTime: bigint;
 }
 
+/** An item with its place in the tree. */
 export interface Branch<T> {
   readonly item: T;
   readonly depth: number;

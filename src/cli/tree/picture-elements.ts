@@ -8,6 +8,7 @@ import type { Box } from './picture-layout.ts';
 const ADVANCE = 0.602;
 /** Font sizes, by class. */
 export const FONT = { title: 18, name: 13, detail: 11 } as const;
+/** The styles of text, by size. */
 export type TextStyle = keyof typeof FONT;
 
 /** Returns the width of a text in pixels. */
@@ -30,19 +31,23 @@ export function fitted(text: string, style: TextStyle, width: number): string {
   return shown;
 }
 
+/** Returns the last part of a path. */
 export function baseName(file: string): string {
   return file.slice(file.lastIndexOf('/') + 1);
 }
 
+/** Returns a text with its baseline at `y`. */
 export function label(text: string, x: number, y: number, style: TextStyle): XmlElement {
   return element('text', { class: style, x: String(x), y: String(y) }, [text]);
 }
 
+/** Returns a rectangle; `radius`: of its corners. */
 export function rectangle({ x, y, width, height }: Box, style: string, radius = 0): XmlElement {
   const size = { x: String(x), y: String(y), width: String(width), height: String(height) };
   return element('rect', { class: style, ...size, ...(radius > 0 && { rx: String(radius) }) });
 }
 
+/** Returns a path; `d`: SVG's path data. */
 export function path(d: string, style: string): XmlElement {
   return element('path', { class: style, d });
 }

@@ -1,13 +1,14 @@
 /**
- * Computes the layout of the picture of a domain's snapshots. Every snapshot has a lane of its own, from the tree above down
- * to the images below; the domain as it is now has the last lane of its branch. No box overlaps another, and no line of the
- * tree crosses a box.
+ * Computes the layout of the picture of a domain's snapshots. Every snapshot has a lane of its own, from the tree above
+ * down to the images below; the domain as it is now has the last lane of its branch. No box overlaps another, and no
+ * line of the tree crosses a box.
  */
 
 import type { FoundImage, ImagesOfDisk } from '../storage/disk-images.ts';
 import type { DomainFacts, SnapshotOnDisk } from '../storage/domain-facts.ts';
 import { type Branch, forest } from './ordered-tree.ts';
 
+/** A place in the picture, in pixels from the top left. */
 export interface Box {
   readonly x: number;
   readonly y: number;
@@ -15,6 +16,7 @@ export interface Box {
   readonly height: number;
 }
 
+/** The box of a snapshot. */
 export interface SnapshotNode extends Box {
   /** Undefined for the domain as it is now. */
   readonly snapshot: SnapshotOnDisk | undefined;
@@ -23,6 +25,7 @@ export interface SnapshotNode extends Box {
   readonly parent: SnapshotNode | undefined;
 }
 
+/** The row of an image. */
 export interface ImageRow extends Box {
   readonly image: FoundImage;
   /** Its backing image, if that is in the picture. */
@@ -33,11 +36,13 @@ export interface ImageRow extends Box {
 /** The role of an image for a snapshot, or for the domain now. */
 export type MarkKind = 'inside' | 'frozen' | 'begins' | 'writes';
 
+/** A mark in an image's row, in the lane of a snapshot. */
 export interface ImageMark extends Box {
   readonly kind: MarkKind;
   readonly node: SnapshotNode;
 }
 
+/** The images of one disk. */
 export interface DiskSection {
   readonly target: string;
   /** Baseline of its heading. */
@@ -45,6 +50,7 @@ export interface DiskSection {
   readonly rows: readonly ImageRow[];
 }
 
+/** The places of everything in the picture. */
 export interface Layout {
   readonly width: number;
   readonly height: number;
@@ -75,6 +81,7 @@ const NOW = '/now';
 /** Later than any snapshot. */
 const LATEST = 1n << 62n;
 
+/** Places the snapshots in lanes, and the images of each disk below them. */
 export function layOut(facts: Pick<DomainFacts, 'snapshots'>, images: readonly ImagesOfDisk[]): Layout {
   const { margin, gutter, header, lane, node, legend } = SIZES;
   const nodes = placeNodes(facts.snapshots);

@@ -2,6 +2,7 @@
 
 import { FONT } from './picture-elements.ts';
 
+/** The style sheet of the picture, for light and dark. */
 export const STYLE = `
 svg { --paper: #ffffff; --band: #f4f6f9; --card: #ffffff; --ink: #17202b; --soft: #505c6a; --line: #8b97a5;
   --hair: #d5dbe2; --internal: #0d6b4d; --external: #1f5fbf; --disk-only: #8a5200; --offline: #5a6572;

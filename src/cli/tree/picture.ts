@@ -1,4 +1,6 @@
-/** Draws a domain's snapshots as one SVG file: without scripts or external files, light or dark as its reader prefers. */
+/**
+ * Draws a domain's snapshots as one SVG file: without scripts or external files, light or dark as its reader prefers.
+ */
 
 import { element, type XmlElement } from '../../model/element.ts';
 import { writeElement } from '../../xml/engine/write.ts';
@@ -33,6 +35,7 @@ const LEGEND: readonly (readonly [MarkKind, string])[] = [
   ['writes', 'what the domain writes to'],
 ];
 
+/** Returns the picture as an SVG document. */
 export function snapshotPicture(facts: DomainFacts, images: readonly ImagesOfDisk[]): string {
   const layout = layOut(facts, images);
   const { width, height } = layout;

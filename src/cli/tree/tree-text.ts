@@ -28,12 +28,13 @@ const KIND_STYLES: Readonly<Record<SnapshotKind, Style>> = {
   offline: 'dim',
 };
 
+/** Returns the tree as a table. */
 export function treeText(snapshots: readonly SnapshotOnDisk[], { now, ...options }: TreeTextOptions): string {
   const branches = forest(snapshots);
-  const beneath = rails(branches);
+  const prefixes = rails(branches);
   return columns(
     HEADING,
-    branches.map(({ item }, at) => row(beneath[at] ?? '', item, now)),
+    branches.map(({ item }, at) => row(prefixes[at] ?? '', item, now)),
     options,
   );
 }
@@ -53,14 +54,14 @@ function row(rail: string, snapshot: SnapshotOnDisk, now: bigint): readonly Cell
 /** Returns the branch lines in front of each name. */
 function rails(branches: readonly Branch<unknown>[]): readonly string[] {
   /** By node: the start of its children's lines. */
-  const beneath: string[] = [];
+  const prefixes: string[] = [];
   return branches.map(({ parent, last }) => {
     if (parent === undefined) {
-      beneath.push('');
+      prefixes.push('');
       return '';
     }
-    const above = beneath[parent] ?? '';
-    beneath.push(`${above}${last ? '   ' : '│  '}`);
+    const above = prefixes[parent] ?? '';
+    prefixes.push(`${above}${last ? '   ' : '│  '}`);
     return `${above}${last ? '└─ ' : '├─ '}`;
   });
 }

@@ -11,6 +11,7 @@ import { forest } from './ordered-tree.ts';
 import { snapshotPicture } from './picture.ts';
 import { treeText } from './tree-text.ts';
 
+/** `xlsnap tree`. */
 export const TREE = command({
   name: 'tree',
   help: 'snapshots of a domain as a tree, or as a picture',

@@ -9,6 +9,7 @@ import { findingText } from '../storage/finding.ts';
 import { type Verified, verifyDomain } from './verify-domain.ts';
 import { memoryFormatOf } from './verify-snapshot.ts';
 
+/** `xlsnap verify`. */
 export const VERIFY = command({
   name: 'verify',
   help: 'check that snapshots are complete',

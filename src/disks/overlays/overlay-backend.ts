@@ -15,6 +15,7 @@ import { checkOverlayFree, createOverlay, overlayOf, removeOverlay } from './ove
 /** Formats of the image that QEMU can put an overlay above. */
 const BASE_FORMATS: ReadonlySet<string | undefined> = new Set(['qcow2', 'raw']);
 
+/** External snapshots: overlays of any image. */
 export const OVERLAY: StorageBackend = {
   name: 'overlay',
   programs: [QEMU_IMG],

@@ -10,6 +10,7 @@ import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../st
 import { endCommit, type NodePath, runCommit } from './commit-job.ts';
 import { checkOverlayFree, createOverlay, isBlockDevice, type Overlay, overlayOf, removeOverlay } from './overlays.ts';
 
+/** External snapshots of disks that a running QEMU has open. */
 export const OVERLAY_IN_QEMU: QemuBackend = {
   async checkFiles(disks) {
     for (const snapshot of disks) await checkOverlayFree(overlayOf(snapshot));
@@ -76,7 +77,9 @@ class OverlayShare implements TransactionShare {
     return this.#made.map((overlay) => () => this.#remove(overlay, mayBeTaken));
   }
 
-  /** Closes and removes an overlay. If the guest may have written to it and it cannot be merged back, the file stays. */
+  /**
+   * Closes and removes an overlay. If the guest may have written to it and it cannot be merged back, the file stays.
+   */
   async #remove(overlay: Overlay, mayBeTaken: boolean): Promise<void> {
     const { disk, path } = overlay;
     const opened = this.#opened.get(disk);

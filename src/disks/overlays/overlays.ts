@@ -57,8 +57,8 @@ export async function checkOverlayFree({ disk, path, reuse }: Overlay): Promise<
 }
 
 /**
- * Makes the overlay, or with `reuse` adopts an empty one, above `base`. Durable when it returns. After an error nothing is
- * left of it.
+ * Makes the overlay, or with `reuse` adopts an empty one, above `base`. Durable when it returns. After an error nothing
+ * is left of it.
  */
 export async function createOverlay(overlay: Overlay, base: Base): Promise<void> {
   await checkOverlayFree(overlay);
@@ -103,8 +103,8 @@ async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
 }
 
 /**
- * Adopts an overlay that the caller has made. The next start of the domain reads its header, so the header must name the
- * base; if it names none, it is written. It must be empty: its data would replace what the guest sees.
+ * Adopts an overlay that the caller has made. The next start of the domain reads its header, so the header must name
+ * the base; if it names none, it is written. It must be empty: its data would replace what the guest sees.
  */
 async function adoptOverlay(overlay: Overlay, base: Base): Promise<void> {
   const { disk, path } = overlay;
@@ -149,6 +149,7 @@ export async function holdsData(image: DiskImage): Promise<boolean> {
   return (JSON.parse(map) as readonly { present?: boolean; data: boolean }[]).some((part) => part.present ?? part.data);
 }
 
+/** True if something exists at the path; follows links. */
 export async function imageExists(path: string): Promise<boolean> {
   return (await statOf(path)) !== undefined;
 }
@@ -161,6 +162,7 @@ export async function withKinds(images: ReadonlyMap<string, DiskImage>): Promise
   return new Map(await Promise.all(found));
 }
 
+/** True for a block device; follows links. */
 export async function isBlockDevice(path: string): Promise<boolean> {
   return (await statOf(path))?.isBlockDevice() ?? false;
 }

@@ -1,6 +1,6 @@
 /**
- * The block nodes of an active domain's disks, as its device model has them: Xen's qdisk backend, or the embedded host's
- * storage daemon. Nothing is cached: snapshots and commits change which node serves a disk, so each operation
+ * The block nodes of an active domain's disks, as its device model has them: Xen's qdisk backend, or the embedded
+ * host's storage daemon. Nothing is cached: snapshots and commits change which node serves a disk, so each operation
  * asks QEMU which nodes its devices and exports are attached to, and identifies the disks by image and node name.
  */
 
@@ -73,6 +73,7 @@ export function diskNode(disk: LibxlDeviceDisk): DiskNode {
   return { disk: disk.vdev, node: `${disk.vdev}-${driver}` };
 }
 
+/** Asks QEMU for its block nodes. `subject`: for error messages. */
 export async function queryBlockGraph(qmp: Qmp, subject: string): Promise<BlockGraph> {
   const infos = (await qmp.execute('query-named-block-nodes', { flat: true }, subject)) as readonly BlockDeviceInfo[];
   const devices = (await qmp.execute('query-block', {}, subject)) as readonly BlockInfo[];
@@ -124,8 +125,8 @@ export function requireRoot(graph: BlockGraph, disk: LibxlDeviceDisk): DiskRoot 
 }
 
 /**
- * The roots that may be a disk's, the one in use first. An HVM guest has an emulated drive and a PV disk on the same image
- * until its PV drivers unplug the former: as long as QEMU lists the drive, that is the one in use.
+ * The roots that may be a disk's, the one in use first. An HVM guest has an emulated drive and a PV disk on the same
+ * image until its PV drivers unplug the former: as long as QEMU lists the drive, that is the one in use.
  */
 export function rootsOf({ nodes, attached }: BlockGraph, vdev: string, path: string | undefined): readonly DiskRoot[] {
   const rank = (root: DiskRoot) =>

@@ -18,6 +18,7 @@ export interface ImageSnapshot {
   readonly identity: string;
 }
 
+/** What `qemu-img info` reports of an image. */
 export interface ImageInfo extends DiskImage {
   /** Size of the disk as a guest sees it. */
   readonly virtualBytes: number;
@@ -66,7 +67,10 @@ export function imageOf({ pdev_path = '', format = 'raw' }: LibxlDeviceDisk): Di
   return { path: pdev_path, format };
 }
 
-/** One image alone; its backing image is named, not opened. An error has the reason `image-in-use` if that is the reason. */
+/**
+ * One image alone; its backing image is named, not opened. An error has the reason `image-in-use` if that is the
+ * reason.
+ */
 export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Promise<ImageInfo> {
   const { share = true, failure = `cannot read image '${image.path}'` } = options;
   const args = ['info', ...(share ? ['-U'] : []), '--output=json', '--image-opts', imageOptions(image)];

@@ -8,6 +8,7 @@ import { isOpenTwice, rereadImages } from './opened-twice.ts';
 import { revertRefusal } from './qcow2-refusals.ts';
 import { Qmp } from './qmp.ts';
 
+/** Internal snapshots of qcow2 images that a running QEMU has open. */
 export const QCOW2_IN_QEMU: QemuBackend = {
   /** No file is made. An image that could not be reverted to the snapshot gets none. */
   async checkFiles(disks) {

@@ -8,7 +8,10 @@ import { LibvirtError, systemError } from '../../errors.ts';
 import type { ImageSnapshot } from './image-info.ts';
 import { openImage } from './open-image.ts';
 
-/** Offsets in the header: of the offset of the backing image's name (0: none), the number of snapshots, the offset of their table. */
+/**
+ * Offsets in the header: of the offset of the backing image's name (0: none), the number of snapshots, the offset of
+ * their table.
+ */
 const HEADER = { bytes: 72, backing: 8, count: 60, table: 64 } as const;
 /** The first bytes of an image; its version follows. */
 const MAGIC = Buffer.from('QFI\xfb', 'latin1');
@@ -17,7 +20,9 @@ const ENTRY = {
   ...{ bytes: 40, align: 8, l1Table: 0, l1Entries: 8 },
   ...{ idLength: 12, nameLength: 14, dateSec: 16, dateNsec: 20, vmClock: 24, vmState: 32, extraLength: 36 },
 } as const;
-/** QCOW_MAX_SNAPSHOTS, QCOW_MAX_SNAPSHOT_EXTRA_DATA, QCOW_MAX_SNAPSHOTS_SIZE (bytes): QEMU opens no image that has more. */
+/**
+ * QCOW_MAX_SNAPSHOTS, QCOW_MAX_SNAPSHOT_EXTRA_DATA, QCOW_MAX_SNAPSHOTS_SIZE (bytes): QEMU opens no image that has more.
+ */
 const LIMITS = { snapshots: 65_536, extra: 1024, table: 64 << 20 } as const;
 const SECOND_NS = 1_000_000_000n;
 
@@ -27,12 +32,16 @@ export interface L1Table {
   readonly entries: number;
 }
 
+/** An entry of an image's snapshot table. */
 export interface TableSnapshot extends ImageSnapshot {
   /** Where its clusters are. */
   readonly l1: L1Table;
 }
 
-/** True for a file that begins as a qcow2 image of a version that QEMU knows; false for any other, and for none. Rejects for one that cannot be read. */
+/**
+ * True for a file that begins as a qcow2 image of a version that QEMU knows; false for any other, and for none. Rejects
+ * for one that cannot be read.
+ */
 export async function isQcow2Image(path: string): Promise<boolean> {
   try {
     await using file = await openImage(path);
@@ -45,8 +54,8 @@ export async function isQcow2Image(path: string): Promise<boolean> {
 }
 
 /**
- * As `qemu-img info -U` has them, in the order of the table; also while a device model has the image open. `failure` begins
- * the message of an error.
+ * As `qemu-img info -U` has them, in the order of the table; also while a device model has the image open. `failure`
+ * begins the message of an error.
  */
 export async function readSnapshotTable(path: string, failure: string): Promise<readonly TableSnapshot[]> {
   return await reading(path, failure, async (file, header) => {

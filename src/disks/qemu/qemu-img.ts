@@ -7,16 +7,19 @@ import type { DiskImage } from '../../model/disk-image.ts';
 import type { Program } from '../program.ts';
 import { openImage } from './open-image.ts';
 
+/** The program, and the package that has it. */
 export const QEMU_IMG: Program = { name: 'qemu-img', debianPackage: 'qemu-utils' };
 
-/** QEMU's drivers of image formats. Its others, such as `nbd`, would read something else than the file that is named. */
+/**
+ * QEMU's drivers of image formats. Its others, such as `nbd`, would read something else than the file that is named.
+ */
 const FORMATS: ReadonlySet<string> = new Set(
   'bochs cloop dmg luks parallels qcow qcow2 qed raw vdi vhdx vmdk vpc'.split(' '),
 );
 
 /**
- * The format is stated, never probed: what a guest writes into a raw disk must not be read as an image header. An overlay's
- * header names its base's format, with any text: what is no format is refused (CONFIG_UNSUPPORTED).
+ * The format is stated, never probed: what a guest writes into a raw disk must not be read as an image header. An
+ * overlay's header names its base's format, with any text: what is no format is refused (CONFIG_UNSUPPORTED).
  */
 export function imageOptions(image: DiskImage, prefix = ''): string {
   if (!FORMATS.has(image.format)) {

@@ -1,7 +1,7 @@
 /**
  * Conversations of one JSON object per line, as QEMU's monitor and its guest agent hold them. The other end may be
- * hostile: a guest is at the agent's, and a device model that was broken into at the monitor's. It gets little memory and
- * little time of the event loop, whatever it sends and in whatever pieces.
+ * hostile: a guest is at the agent's, and a device model that was broken into at the monitor's. It gets little memory
+ * and little time of the event loop, whatever it sends and in whatever pieces.
  */
 
 import type { Socket } from 'node:net';
@@ -9,9 +9,13 @@ import { setImmediate } from 'node:timers/promises';
 
 /** Bytes of one reply, with all that comes before it: QEMU_MONITOR_MAX_RESPONSE, QEMU_AGENT_MAX_RESPONSE of libvirt. */
 const MAX_REPLY_BYTES = 10 << 20;
-/** What a short line counts as: it takes as long as that to be looked at. 10,000 events before a reply are never seen. */
+/**
+ * A short line counts as this many bytes, because reading it takes as long. 10,000 events before a reply never happen.
+ */
 const MIN_LINE_BYTES = 1 << 10;
-/** Objects, lists and their members in one reply: more would keep the parser for long. 1,000 open images have 60,000. */
+/**
+ * Objects, lists and their members in one reply: more would keep the parser for long. 1,000 open images have 60,000.
+ */
 const MAX_REPLY_VALUES = 100_000;
 /** How long lines are worked on before everything else in this process has its turn. */
 const SLICE_MS = 2;
@@ -29,7 +33,7 @@ export class SocketLines implements AsyncDisposable {
     this.#lines = this.#read(socket);
   }
 
-  /** A command goes out: what comes from now on counts as its reply. */
+  /** Call before a command is sent: bytes from now on count as its reply. */
   expectReply(): void {
     this.#received = 0;
   }
@@ -68,7 +72,10 @@ export class SocketLines implements AsyncDisposable {
   }
 }
 
-/** The beginning of a line whose end has not come. Each byte is copied a few times at most, however small the pieces are. */
+/**
+ * The beginning of a line whose end has not come. Each byte is copied a few times at most, however small the pieces
+ * are.
+ */
 class Gathered {
   #bytes = Buffer.alloc(0);
   #length = 0;
@@ -95,7 +102,7 @@ class Gathered {
   }
 }
 
-/** What a line says. SyntaxError where that is not an object in JSON, RangeError where it has too many parts. */
+/** Parses a line. SyntaxError if it is not an object in JSON, RangeError if it has too many parts. */
 export function parseReply(line: Buffer): object {
   let values = 0;
   for (const byte of line) if (VALUE_MARKS.has(byte)) values += 1;

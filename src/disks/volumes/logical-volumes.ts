@@ -6,8 +6,10 @@ import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { type Program, runProgram } from '../program.ts';
 import { escapeName, unescapeName } from './escape-name.ts';
 
+/** The package that has LVM's programs. */
 export const LVM2 = { debianPackage: 'lvm2' };
 
+/** All programs of LVM that are used here. */
 export const LVM_PROGRAMS: readonly Program[] = [
   'lvs',
   'lvcreate',
@@ -33,7 +35,9 @@ export interface Volume {
   readonly lv_tags: string;
   readonly lv_device_open: Flag;
   readonly lv_snapshot_invalid: Flag;
-  /** Of an origin: a snapshot is being merged into it, or will be when it is activated next. LVM hides that snapshot. */
+  /**
+   * Of an origin: a snapshot is being merged into it, or will be when it is activated next. LVM hides that snapshot.
+   */
   readonly lv_merging: Flag;
   /** Of its device; `-1` if it is not active. */
   readonly lv_kernel_major: string;
@@ -80,6 +84,7 @@ function parsePath(path: string): { readonly vg: string; readonly lv: string } |
   return { vg: mappedVg.replaceAll('--', '-'), lv: mappedLv.replaceAll('--', '-') };
 }
 
+/** Returns the logical volume of a disk. Refuses (67) a disk on anything else. */
 export function volumeOf({ disk }: Pick<LibxlDiskSnapshot, 'disk'>): LogicalVolume {
   const volume = parsePath(disk.pdev_path ?? '');
   if (!volume) throw new LibvirtError('CONFIG_UNSUPPORTED', `disk '${disk.vdev}' is not a logical volume`);
@@ -104,6 +109,7 @@ export function replacedName(lv: string): string {
   return `${lv}.xlsnap-old`;
 }
 
+/** Reads the volumes of the volume's group. */
 export async function groupOf({ disk, vg }: LogicalVolume): Promise<Group> {
   const args = ['--reportformat', 'json', '--binary', '-o', REPORTED.join(','), '--', vg];
   const json = await lvm('lvs', args, `cannot read volume group '${vg}' of disk '${disk}'`);
@@ -118,6 +124,7 @@ export function requireOne(group: Group, { disk, vg, lv }: LogicalVolume): Volum
   throw new LibvirtError('OPERATION_FAILED', `volume group '${vg}' has no volume '${lv}' (disk '${disk}')`);
 }
 
+/** Returns the name of the snapshot's volume. Refuses a snapshot that is missing or has become invalid. */
 export function requireSnapshot(
   group: Group,
   volume: LogicalVolume,
@@ -153,14 +160,17 @@ export async function createSnapshot(
   await lvm('lvcreate', ['-y', '-s', ...size, '-n', snapshot, '--', `${vg}/${lv}`], failure);
 }
 
+/** Renames a volume of the group. */
 export async function rename({ disk, vg }: LogicalVolume, from: string, to: string): Promise<void> {
   await lvm('lvrename', ['--', vg, from, to], `cannot rename volume '${vg}/${from}' of disk '${disk}' to '${to}'`);
 }
 
+/** Removes a volume of the group. */
 export async function remove({ disk, vg }: LogicalVolume, lv: string): Promise<void> {
   await lvm('lvremove', ['-y', '--', `${vg}/${lv}`], `cannot remove volume '${vg}/${lv}' of disk '${disk}'`);
 }
 
+/** Runs a program of LVM and returns its output. `failure`: what the error message begins with. */
 export function lvm(name: string, args: readonly string[], failure: string): Promise<string> {
   return runProgram({ name, ...LVM2 }, args, failure);
 }

@@ -30,6 +30,7 @@ import {
   unfinished,
 } from './lvm-revert.ts';
 
+/** Internal snapshots of logical volumes, thick or thin. */
 export const LVM: StorageBackend = {
   name: 'lvm',
   programs: LVM_PROGRAMS,

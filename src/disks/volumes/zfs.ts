@@ -24,6 +24,7 @@ interface Zvol {
   readonly dataset: string;
 }
 
+/** Internal snapshots of ZFS volumes. */
 export const ZFS: StorageBackend = {
   name: 'zfs',
   programs: [ZFS_PROGRAM],

@@ -21,7 +21,9 @@ const IOLBF = 1;
 
 /** libxl.h, libxl_types.idl */
 export const LIBXL_SUSPEND_LIVE = 2;
+/** libxl's error of a call that was aborted. */
 export const ERROR_ABORTED = -22;
+/** libxl's error for a domain that does not exist. */
 export const ERROR_DOMAIN_NOTFOUND = -21;
 
 /** A function of libxl as a promise: it runs on a pool thread and does not block the event loop. */
@@ -30,6 +32,7 @@ type AsyncCall = (...args: readonly unknown[]) => Promise<number>;
 /** An IDL type: libxl_<name>_init, _dispose, _to_json, and _from_json if it is read. */
 type StructName = 'dominfo' | 'physinfo' | 'domain_config' | 'domain_restore_params' | 'device_disk';
 
+/** The functions of libxenlight that are used here. */
 export type Libxenlight = Awaited<ReturnType<typeof loadLibxenlight>>;
 
 /** The bindings to a library that koffi has loaded. Rejects if it lacks one of the functions. */

@@ -33,6 +33,7 @@ export class LibxlCallError extends Error {
   }
 }
 
+/** The operations over one libxl context. Disposing frees it. */
 export class LibxlContext implements LibxlOperations {
   readonly #lib: Libxenlight;
   readonly #ctx: Pointer;

@@ -13,6 +13,7 @@ const LATEST_IMAGINABLE = 40;
 const sonames = (from: number, to: number): readonly string[] =>
   Array.from({ length: from - to + 1 }, (_, i) => `libxenlight.so.4.${from - i}`);
 
+/** The names under which the libraries are tried. */
 export interface Candidates {
   /** In this order; the first that loads is used. */
   readonly supported: readonly string[];
@@ -26,7 +27,10 @@ const CANDIDATES: Candidates = {
   tooOld: sonames(OLDEST - 1, 1),
 };
 
-/** koffi's and glibc's words for a library that is in no folder. If one of its dependencies is, its name comes in between. */
+/**
+ * koffi's and glibc's words for a library that is in no folder. If one of its dependencies is, its name comes in
+ * between.
+ */
 const ABSENT = /^[^:]*: cannot open shared object file: No such file/;
 
 /** No library can be used; `missing` says why, and what to install. */
@@ -34,7 +38,9 @@ interface MissingLibrary {
   readonly missing: string;
 }
 
-/** Loads the newest supported libxenlight. Never rejects because of a library: a damaged one is a reason in `missing`. */
+/**
+ * Loads the newest supported libxenlight. Never rejects because of a library: a damaged one is a reason in `missing`.
+ */
 export async function openLibxenlight(candidates: Candidates = CANDIDATES): Promise<Libxenlight | MissingLibrary> {
   const koffi = await openFfi();
   const reasons: string[] = [];

@@ -21,6 +21,7 @@ export interface DomainInfo {
   readonly domain_type?: 'hvm' | 'pv';
 }
 
+/** A domain by id and name. */
 export interface DomainName {
   readonly domid: number;
   readonly uuid?: string;
@@ -69,6 +70,7 @@ export interface LibxlOperations {
   destroy(domid: number): Promise<void>;
 }
 
+/** The name of an operation of the helper. */
 export type OperationName = keyof LibxlOperations;
 
 /** `quit` ends the helper in order; a channel that closes without it means that the daemon has died. */
@@ -77,6 +79,7 @@ export type HelperRequest =
   | { readonly kind: 'abort' }
   | { readonly kind: 'quit' };
 
+/** A message from the helper process. */
 export type HelperReply =
   | { readonly id: number; readonly value: unknown }
   | { readonly id: number; readonly failure: HelperFailure };
@@ -90,7 +93,9 @@ export interface HelperFailure {
 /** File descriptor of libxl's log in the helper. */
 export const LOG_FD = 3;
 
-/** The helper writes this line into the log when an operation has ended: the lines before it belong to that operation. */
+/**
+ * The helper writes this line into the log when an operation has ended: the lines before it belong to that operation.
+ */
 export function logMarker(id: number): string {
   return `\x1eend of operation ${id}`;
 }

@@ -42,6 +42,7 @@ export const FRAME_MAX = 16_777_216 + 4;
 /** VIR_NET_MESSAGE_NUM_FDS_MAX. */
 export const FDS_MAX = 32;
 
+/** The header of a frame. */
 export interface FrameHeader {
   /** Of the whole frame, these four bytes included. */
   readonly length: number;

@@ -73,6 +73,7 @@ export const remoteError: Codec<ErrorFields> = {
 /** The registration that an event is for: a callback's number, or the only one of a client older than libvirt 1.2.1. */
 export type CallbackID = number | 'legacy';
 
+/** A lifecycle event on the wire. */
 export interface LifecycleMessage<ID extends CallbackID = CallbackID> {
   readonly callbackID: ID;
   readonly domain: DomainRef;
@@ -95,6 +96,7 @@ export const lifecycleMessage: Codec<LifecycleMessage<number>> = struct<Lifecycl
 export const LIFECYCLE_EVENT = 318;
 const LEGACY_LIFECYCLE_EVENT = 107;
 
+/** True for the message of a lifecycle event. */
 export const isLifecycle = ({ procedure }: FrameHeader): boolean =>
   procedure === LIFECYCLE_EVENT || procedure === LEGACY_LIFECYCLE_EVENT;
 

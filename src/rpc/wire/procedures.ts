@@ -25,6 +25,7 @@ interface SecretsRule<A> {
   refusal(args: A): string | undefined;
 }
 
+/** A procedure with the types of its arguments and its result. */
 export interface Procedure<A, R> {
   readonly number: number;
   readonly args: Codec<A>;

@@ -15,6 +15,7 @@ const TYPES = {
 
 type TypeName = keyof typeof TYPES;
 
+/** A named value. */
 export interface TypedParam {
   readonly field: string;
   readonly type: TypeName;
@@ -40,4 +41,5 @@ const typedParam: Codec<TypedParam> = {
   },
 };
 
+/** A list of at most `max` named values. */
 export const typedParams = (max: number): Codec<readonly TypedParam[]> => list(typedParam, max);

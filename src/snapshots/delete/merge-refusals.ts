@@ -4,6 +4,7 @@ import { LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 
+/** An image of the snapshot does not exist. */
 export function imageMissing({ name }: SnapshotDef, disk: string, image: string): LibvirtError {
   return new LibvirtError(
     'OPERATION_INVALID',
@@ -21,6 +22,7 @@ export function notOnState({ name }: SnapshotDef, disk: string, { path }: DiskIm
   );
 }
 
+/** Merging into the base would change the other branches on it. */
 export function severalBranches({ name }: SnapshotDef, disk: string, base: DiskImage): LibvirtError {
   return new LibvirtError(
     'OPERATION_UNSUPPORTED',

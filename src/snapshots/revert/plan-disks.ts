@@ -12,6 +12,7 @@ import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import type { DiskSnapshot, SnapshotDef } from '../../model/snapshot.ts';
 import { externalDisks, overlaysOf, stateOf } from '../chains/snapshot-images.ts';
 
+/** The plan for the disks. */
 export interface RevertDisks {
   /** The active image of each disk afterwards, by target, if it is not the one in the snapshot's definition. */
   readonly images: ReadonlyMap<string, DiskImage>;
@@ -23,6 +24,7 @@ export interface RevertDisks {
   readonly abandoned: readonly DiskImage[];
 }
 
+/** The disks before the revert, and the other snapshots. */
 export interface RevertFrom {
   /** The active image of each disk now, by target. */
   readonly tips: ReadonlyMap<string, DiskImage>;

@@ -10,6 +10,7 @@ import { carryOutRevert } from './carry-out.ts';
 import { planRevert } from './plan.ts';
 import { checkPlan, checkRevert } from './rules.ts';
 
+/** Reverts the domain to the snapshot, within a job. After an error the message says what state things are in. */
 export async function revertToSnapshot(
   context: SnapshotContext,
   snapshots: DomainSnapshots,

@@ -52,6 +52,7 @@ const pci = parts(
 
 const joined = (type: string, ...names: readonly string[]): Read => parts(type, (part) => names.map(part).join(':'));
 
+/** The address of a device. */
 export const ADDRESS: readonly Fact[] = [
   ['Target device address type %t does not match source %s', (device) => addressOf(device).type],
   ['Target device PCI address %tdoes not match source %s', pci],

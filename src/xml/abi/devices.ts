@@ -6,7 +6,7 @@
 import { childAt, childElements } from '../../model/element.ts';
 import { busOf, isReadonly, orderedDiskElements } from '../domain/disks.ts';
 import { ADDRESS } from './addresses.ts';
-import { at, type Fact, type Group, isThere, kib, members, type Read, where } from './read.ts';
+import { at, type Fact, type Group, isThere, kib, members, onlyIf, type Read } from './read.ts';
 
 /** Options of a virtio device's `<driver>`; libvirt distinguishes a driver without options from none. */
 const VIRTIO: readonly Fact[] = [
@@ -62,7 +62,7 @@ const lower =
 const channelName: Read = (channel) =>
   ['xen', 'virtio'].includes(at('target/@type', '')(channel)) ? at('target/@name', '<null>')(channel) : undefined;
 
-const forwarded: Read = where(
+const forwarded: Read = onlyIf(
   at('target/@type'),
   'guestfwd',
   (channel) => `${at('target/@address')(channel)}:${at('target/@port')(channel)}`,
@@ -85,7 +85,7 @@ const pcrBanks: Read = (tpm) => {
   );
 };
 
-const ofEmulator = (read: Read): Read => where(at('backend/@type'), 'emulator', read);
+const ofEmulator = (read: Read): Read => onlyIf(at('backend/@type'), 'emulator', read);
 
 /** A group of devices of one kind. `implied`: libvirt adds such devices by itself. */
 const devices = (name: string, count: string, facts: readonly Fact[], implied?: 'implied'): Group => ({
@@ -201,7 +201,7 @@ export const DEVICES: readonly Group[] = [
     ['Target redirected device bus %t does not match source %s', at('@bus')],
     [
       'Target redirected device source type %t does not match source device source type %s',
-      where(at('@bus'), 'usb', at('@type')),
+      onlyIf(at('@bus'), 'usb', at('@type')),
     ],
   ]),
   devices('redirfilter', 'USB redirection filter count %t does not match source %s', []),

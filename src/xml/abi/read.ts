@@ -44,8 +44,8 @@ export const isThere =
   (element) =>
     String(childAt(element, ...path) !== undefined);
 
-/** Reads a value that only elements of one kind have: `where(at('@type'), 'usb', …)`. */
-export const where =
+/** Reads a value that only elements of one kind have: `onlyIf(at('@type'), 'usb', …)`. */
+export const onlyIf =
   (kind: Read, value: string, read: Read): Read =>
   (element) =>
     kind(element) === value ? read(element) : undefined;

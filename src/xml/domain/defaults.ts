@@ -1,7 +1,7 @@
 /**
  * Completes a definition that libvirt did not print itself: fills in what libvirt always prints, converts sizes to KiB,
- * sorts the parts into its order (virDomainDefPostParse, virDomainDefFormatInternal). Formatting each device is left to the
- * host that owns the domain.
+ * sorts the parts into its order (virDomainDefPostParse, virDomainDefFormatInternal). Formatting each device is left to
+ * the host that owns the domain.
  */
 
 import { childAt, childElements, element, textAt, type XmlElement, type XmlNode } from '../../model/element.ts';
@@ -17,7 +17,7 @@ const ORDER: readonly string[] = [
   ...['keywrap', 'launchSecurity'],
 ];
 
-/** What libvirt prints for parts that a definition leaves out. */
+/** The parts that libvirt prints if a definition leaves them out. */
 const DEFAULTS: readonly XmlElement[] = [
   element('vcpu', {}, ['1']),
   element('clock', { offset: 'utc' }),

@@ -3,7 +3,9 @@
 import { type DomainDisk, SNAPSHOT_LOCATIONS, type SnapshotLocation, type StorageType } from '../../model/domain.ts';
 import { childAt, childElements, type XmlElement } from '../../model/element.ts';
 
-/** By type of storage: the attribute of `<source>` that names the medium. Types that are not listed have no local path. */
+/**
+ * By type of storage: the attribute of `<source>` that names the medium. Types that are not listed have no local path.
+ */
 const PATH_ATTRIBUTES: Readonly<Partial<Record<StorageType, string>>> = { file: 'file', block: 'dev', dir: 'dir' };
 
 /** The bus that libvirt infers from a target's prefix if none is given (virDomainDiskDefPostParse). */
@@ -16,7 +18,7 @@ const PREFIX_BUSES: readonly (readonly [string, string])[] = [
   ['ubd', 'uml'],
 ];
 
-/** What decides which bytes of an image are the disk's, and how they are to be read. */
+/** The elements that decide which bytes of an image are the disk's, and how they are read. */
 const UNREADABLE: readonly (readonly string[])[] = [['encryption'], ['source', 'encryption'], ['source', 'slices']];
 
 /** Returns the domain's disks in libvirt's order. */
@@ -25,8 +27,8 @@ export function domainDisks(domain: XmlElement): readonly DomainDisk[] {
 }
 
 /**
- * Returns the `<disk>` elements in the order in which libvirt keeps them (virDomainDiskInsert): each before the first disk of
- * its bus with a larger index, else after the last disk of its bus, else last.
+ * Returns the `<disk>` elements in the order in which libvirt keeps them (virDomainDiskInsert): each before the first
+ * disk of its bus with a larger index, else after the last disk of its bus, else last.
  */
 export function orderedDiskElements(domain: XmlElement): readonly XmlElement[] {
   const devices = childAt(domain, 'devices');

@@ -1,6 +1,7 @@
 /**
- * Turns a live definition into the inactive one that libvirt would print, and removes secrets as libvirt does. Each rule is
- * one place of virDomainDefFormat (or of the inactive parse that libvirt's copies go through) in src/conf/domain_conf.c.
+ * Turns a live definition into the inactive one that libvirt would print, and removes secrets as libvirt does. Each
+ * rule is one place of virDomainDefFormat (or of the inactive parse that libvirt's copies go through) in
+ * src/conf/domain_conf.c.
  */
 
 import type { XmlElement, XmlNode } from '../../model/element.ts';
@@ -34,7 +35,7 @@ const withoutChild =
   });
 
 /** Applies a rule only if a condition holds. */
-const where =
+const onlyIf =
   (condition: (found: XmlElement) => boolean, rule: Rule): Rule =>
   (found) =>
     condition(found) ? rule(found) : found;
@@ -75,19 +76,19 @@ const dropRuntimePath: Rule = (found) => {
 
 /** Applies a rule to one child of elements of one `type`. */
 const inType = (type: string, name: string, rule: Rule): Rule =>
-  where(has('type', type), (found) => mapChildren(found, (child) => (child.name === name ? rule(child) : child)));
+  onlyIf(has('type', type), (found) => mapChildren(found, (child) => (child.name === name ? rule(child) : child)));
 
 /** A seclabel of a disk's source that only turns labelling off (`labelskip`). */
 const hasNoLabel = (found: XmlElement): boolean => found.children.length === 0 && found.attributes.relabel !== 'no';
 
 const INACTIVE = rules([
   ['domain', without('id')],
-  ['domain/seclabel', where((found) => found.attributes.type !== 'static', withoutChild('label'))],
+  ['domain/seclabel', onlyIf((found) => found.attributes.type !== 'static', withoutChild('label'))],
   ['domain/seclabel', withoutChild('imagelabel')],
-  ['domain/devices/*/alias', where((found) => !found.attributes.name?.startsWith('ua-'), drop)],
+  ['domain/devices/*/alias', onlyIf((found) => !found.attributes.name?.startsWith('ua-'), drop)],
   ['domain/devices/disk/mirror', drop],
   ['domain/devices/disk/source', without('index')],
-  ['domain/devices/disk/source/seclabel', where(hasNoLabel, drop)],
+  ['domain/devices/disk/source/seclabel', onlyIf(hasNoLabel, drop)],
   ['domain/devices/interface', inType('network', 'source', without('portid', 'bridge'))],
   ['domain/devices/interface/target', dropGeneratedTarget],
   ['domain/devices/console', without('tty')],
@@ -97,7 +98,7 @@ const INACTIVE = rules([
   ['domain/devices/channel', inType('pty', 'source', dropRuntimePath)],
   ['domain/devices/channel/target', without('state')],
   ['domain/devices/graphics', forgetChosenPort],
-  ['domain/devices/graphics/listen', where(has('type', 'network'), without('address'))],
+  ['domain/devices/graphics/listen', onlyIf(has('type', 'network'), without('address'))],
   ['domain/devices/memory/target/current', drop],
 ]);
 
@@ -107,7 +108,9 @@ const SECRETS = rules([
   ['domain/devices/disk/backingStore/source/cookies', drop],
 ]);
 
-/** Returns the definition as libvirt prints it inactive: nothing that belongs to one run of the domain, disks in order. */
+/**
+ * Returns the definition as libvirt prints it inactive: nothing that belongs to one run of the domain, disks in order.
+ */
 export function inactiveFormat(domain: XmlElement): XmlElement {
   const formatted = applyRules(domain, INACTIVE);
   const ordered = [...orderedDiskElements(formatted)];
