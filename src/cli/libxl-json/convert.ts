@@ -5,6 +5,7 @@
  */
 
 import { stat } from 'node:fs/promises';
+import { withKinds } from '../../disks/overlays/overlays.ts';
 import { imageInfo } from '../../disks/qemu/image-info.ts';
 import { LibvirtError } from '../../errors.ts';
 import { readMemoryImage } from '../../memory/image-file.ts';
@@ -63,7 +64,7 @@ export async function documentOf(
   const { name, disks = [] } = snapshot;
   const memory = memoryOf(domain, snapshot, memoryDir);
   const today = parseDefinition(await client.getXMLDesc(domain, XML.INACTIVE | XML.SECURE));
-  const present = withDiskImages(today, imagesOfThen(disks));
+  const present = withDiskImages(today, await withKinds(imagesOfThen(disks)));
   const image = snapshot.memory_path === undefined ? undefined : await readImage(snapshot.memory_path, memoryDir);
   const definition = image ? parseDefinition(image.domainXml) : present;
   const keepsInactive = image !== undefined && (await client.isPersistent(domain));
