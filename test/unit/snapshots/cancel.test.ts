@@ -52,7 +52,13 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
       restore: done('restored'),
       define: done('defined'),
     },
-    images: { check: done('checked'), checkFree: async () => {}, apply: done('applied'), remove: async () => {} },
+    images: {
+      check: done('checked'),
+      checkFree: async () => {},
+      checkStart: async () => {},
+      apply: done('applied'),
+      remove: async () => {},
+    },
     events: { emit: () => {} },
     memory: {
       path: () => '/memory',
