@@ -8,6 +8,8 @@ import { allOrNothing, revertEach } from './all-or-nothing.ts';
 import { type DiskGroup, groupByBackend, usableGroups } from './backends.ts';
 import { fileKey } from './file-key.ts';
 import { forEachLayer, type LayersWatch } from './overlays/commit-progress.ts';
+import { isEmptied } from './overlays/empty-overlay.ts';
+import { checkMerge } from './overlays/merge-rules.ts';
 import { commitOffline } from './overlays/offline-commit.ts';
 import { imageExists, rebaseHeader, removeImage, withKinds } from './overlays/overlays.ts';
 import { imageChain, imageInfo } from './qemu/image-info.ts';
@@ -48,6 +50,7 @@ export class OfflineImages {
   async commit(layers: readonly LayerCommit[], job: LayersWatch): Promise<void> {
     await forEachLayer(layers, job, async (layer, watch) => {
       if (await imageExists(layer.top.path)) await commitOffline(layer, watch);
+      await watch.merged(layer);
     });
   }
 
@@ -59,6 +62,14 @@ export class OfflineImages {
     const next = layers.at(-1)?.backing;
     if (next && merged.has(next.path) && !(await imageExists(next.path))) return [...chain, next];
     throw broken;
+  }
+
+  checkMerge(layers: readonly LayerCommit[], open: ReadonlySet<string>): Promise<void> {
+    return checkMerge(layers, open);
+  }
+
+  async isEmptied(image: DiskImage): Promise<boolean> {
+    return (await imageExists(image.path)) && (await isEmptied(image));
   }
 
   async rebase(image: DiskImage, base: DiskImage): Promise<void> {

@@ -36,6 +36,11 @@ export function movesOnto(disks: readonly LibxlDiskSnapshot[]): readonly Move[] 
   });
 }
 
+/** Returns the change from the overlay to the base for each layer: what its merge does to a disk that is on it. */
+export function movesOff(layers: readonly LayerCommit[]): readonly Move[] {
+  return layers.map(({ disk, top, base }) => ({ disk, from: top, to: base }));
+}
+
 /** Returns the moves that undo these. */
 export function reversed(moves: readonly Move[]): readonly Move[] {
   return moves.map(({ disk, from, to }) => ({ disk, from: to, to: from }));

@@ -5,7 +5,7 @@
 
 import type { LibvirtError } from '../errors.ts';
 import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
-import type { Domain, DomainDefinition, DomainRef, StartFile } from '../model/domain.ts';
+import type { Domain, DomainDefinition, DomainDisk, DomainRef, StartFile } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Operation, Phase } from '../model/phases.ts';
@@ -28,6 +28,12 @@ export interface Job {
   /** Records durably what is about to be made, so that it can be undone after a crash, and what will be left over. */
   plan(args: LibxlDomainSnapshotArgs, abandoned?: readonly DiskImage[]): Promise<void>;
   progress(progress: JobProgress): void;
+}
+
+/** What a merge reports to its operation. */
+export interface MergeJob extends Pick<Job, 'signal' | 'progress'> {
+  /** What named the layer names its base when this has resolved, and the layer is removed. */
+  merged(layer: LayerCommit): Promise<void>;
 }
 
 /** The owner of the domains: an upstream libvirtd, or the embedded host. Domains are found by their UUID. */
@@ -73,8 +79,11 @@ export interface Host {
   /** Deletes the internal snapshot `name` from the images of an active domain, through its device model. */
   deleteDiskSnapshots(domain: Domain, name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
 
-  /** OfflineDisks.commit for an active domain, through its device model. `setDisks` is the caller's next step. */
-  commit(domain: Domain, layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void>;
+  /** Refuses layers of an active domain, none of which is another's base, that `commit` could not merge. Reads only. */
+  checkCommit(domain: Domain, layers: readonly LayerCommit[]): Promise<void>;
+
+  /** OfflineDisks.commit for an active domain, which runs on the base by the time `merged` is called. */
+  commit(domain: Domain, layers: readonly LayerCommit[], job: MergeJob): Promise<void>;
 
   /**
    * Records new active images of disks (by target, `xvda`): in the `persistent` definition, or in the `live` one as
@@ -170,8 +179,18 @@ export interface OfflineDisks {
   check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void>;
   /** Refuses (55, naming the file and its device) files that a start of the domain could not open. Reads only. */
   checkStart(files: readonly StartFile[]): Promise<void>;
-  /** Merges each overlay into its base, and removes its file. Idempotent: skips an overlay whose file is gone. */
-  commit(layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void>;
+  /**
+   * Merges one layer after the other into its base, and calls `merged`. An active image that is merged shows its base's
+   * contents until it is removed. Idempotent: a layer whose file is gone or empty is done.
+   */
+  commit(layers: readonly LayerCommit[], job: MergeJob): Promise<void>;
+  /**
+   * Refuses layers, in the order in which they will be merged, that `commit` could not merge. `open`: the images that the
+   * domain's own device model has open now. Reads only.
+   */
+  checkMerge(layers: readonly LayerCommit[], open: ReadonlySet<string>): Promise<void>;
+  /** True if the overlay is there and holds nothing, as after a merge. Reads only. */
+  isEmptied(image: DiskImage): Promise<boolean>;
   /**
    * Returns the backing chain, the image itself first. The last one has no backing image, or is missing and one of
    * `merged` (paths). Reads only, also while in use.
@@ -277,10 +296,15 @@ export interface LiveDisks {
   /** False while no domain has a record. */
   readonly any: boolean;
   has(uuid: string): boolean;
-  /** Active images by target; empty if the definition is right. From memory. */
-  of(ref: DomainRef): ReadonlyMap<string, DiskImage>;
-  /** Durable when the promise resolves. */
-  set(ref: DomainRef, images: ReadonlyMap<string, DiskImage>): Promise<void>;
+  /**
+   * By target, for the disks that the owner of the definition still shows as when they were recorded (`shown`: its live
+   * definition's): a disk that was attached since is on its own image. From memory.
+   */
+  of(ref: DomainRef, shown: readonly DomainDisk[]): ReadonlyMap<string, DiskImage>;
+  /** A disk whose image is the one shown needs no record. Durable when the promise resolves. */
+  set(ref: DomainRef, images: ReadonlyMap<string, DiskImage>, shown: readonly DomainDisk[]): Promise<void>;
+  /** Forgets disks that are not among these any more. */
+  keepDisks(ref: DomainRef, shown: readonly DomainDisk[]): Promise<void>;
   /** Call when the run has ended. */
   forget(uuid: string): Promise<void>;
   /** Forgets all runs except these. */

@@ -1,12 +1,13 @@
 /**
  * Disks of running domains whose active image is another than libvirtd knows: `<state dir>/live-disks/<uuid>.json`. A record
- * belongs to one run of a domain: it is ignored if the domain's id differs or the host has rebooted.
+ * belongs to one run of a domain: it is ignored if the domain's id differs or the host has rebooted. What it says of a disk
+ * counts only while libvirtd shows the disk that it was said of.
  */
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DiskImage } from '../model/disk-image.ts';
-import type { DomainRef } from '../model/domain.ts';
+import type { DomainDisk, DomainRef } from '../model/domain.ts';
 import type { LiveDisks } from '../snapshots/ports.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
 import { readOwnFile } from './own-file.ts';
@@ -20,8 +21,15 @@ const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
 interface Run {
   readonly id: number;
-  readonly disks: ReadonlyMap<string, DiskImage>;
+  readonly disks: ReadonlyMap<string, LiveDisk>;
 }
+
+/** A disk's active image, and as which disk libvirtd shows it. */
+interface LiveDisk extends DiskImage {
+  readonly shown: Pick<DomainDisk, 'path' | 'bus'>;
+}
+
+type Shown = readonly DomainDisk[];
 
 /** LiveDisks in files, so that they survive a restart of the daemon. */
 export class LiveDiskFiles implements LiveDisks {
@@ -68,18 +76,26 @@ export class LiveDiskFiles implements LiveDisks {
     return this.#runs.has(uuid);
   }
 
-  of({ uuid, id }: DomainRef): ReadonlyMap<string, DiskImage> {
-    const run = this.#runs.get(uuid);
-    return run?.id === id ? run.disks : new Map();
+  of(ref: DomainRef, shown: Shown): ReadonlyMap<string, DiskImage> {
+    const current = [...this.#disksOf(ref)].filter(([target, disk]) => isShown(target, disk, shown));
+    return new Map(current.map(([target, { shown: _shown, ...image }]) => [target, image]));
   }
 
   /** Takes effect at once, even if the record cannot be written: the disks have changed already. */
-  async set(ref: DomainRef, images: ReadonlyMap<string, DiskImage>): Promise<void> {
-    const disks = new Map([...this.of(ref), ...images]);
-    this.#runs.set(ref.uuid, { id: ref.id, disks });
-    await makeOwnFolder(this.#dir, FOLDER_MODE);
-    const record = { boot: this.#bootId, id: ref.id, disks: Object.fromEntries(disks) };
-    await writeFileAtomically(this.#path(ref.uuid), `${JSON.stringify(record)}\n`);
+  async set(ref: DomainRef, images: ReadonlyMap<string, DiskImage>, shown: Shown): Promise<void> {
+    const disks = new Map(this.#disksOf(ref));
+    for (const [target, image] of images) {
+      const disk = shown.find((each) => each.target === target);
+      if (!disk || disk.path === image.path) disks.delete(target);
+      else disks.set(target, { ...image, shown: identityOf(disk) });
+    }
+    await this.#record(ref, disks);
+  }
+
+  async keepDisks(ref: DomainRef, shown: Shown): Promise<void> {
+    const known = this.#disksOf(ref);
+    const current = new Map([...known].filter(([target, disk]) => isShown(target, disk, shown)));
+    if (current.size < known.size) await this.#record(ref, current);
   }
 
   async forget(uuid: string): Promise<void> {
@@ -91,9 +107,34 @@ export class LiveDiskFiles implements LiveDisks {
     for (const [uuid, { id }] of this.#runs) if (ids.get(uuid) !== id) await this.forget(uuid);
   }
 
+  #disksOf({ uuid, id }: DomainRef): ReadonlyMap<string, LiveDisk> {
+    const run = this.#runs.get(uuid);
+    return run?.id === id ? run.disks : new Map();
+  }
+
+  async #record({ uuid, id }: DomainRef, disks: ReadonlyMap<string, LiveDisk>): Promise<void> {
+    if (disks.size === 0) {
+      await this.forget(uuid);
+      return;
+    }
+    this.#runs.set(uuid, { id, disks });
+    await makeOwnFolder(this.#dir, FOLDER_MODE);
+    const record = { boot: this.#bootId, id, disks: Object.fromEntries(disks) };
+    await writeFileAtomically(this.#path(uuid), `${JSON.stringify(record)}\n`);
+  }
+
   #path(uuid: string): string {
     return join(this.#dir, pathSegment(`${uuid}${SUFFIX}`));
   }
+}
+
+function identityOf({ path, bus }: Pick<DomainDisk, 'path' | 'bus'>): LiveDisk['shown'] {
+  return { bus, ...(path !== undefined && { path }) };
+}
+
+/** True if libvirtd still shows the disk that the record was made for: it may have been detached, and another attached. */
+function isShown(target: string, { shown: { path, bus } }: LiveDisk, shown: Shown): boolean {
+  return shown.some((disk) => disk.target === target && disk.path === path && disk.bus === bus);
 }
 
 async function listOwn(dir: string): Promise<readonly string[]> {
@@ -104,8 +145,9 @@ async function listOwn(dir: string): Promise<readonly string[]> {
 /** Returns undefined for a record from before the last boot. */
 async function readRun(path: string, bootId: string): Promise<Run | undefined> {
   const { boot, id, disks } = JSON.parse(await readOwnFile(path, MAX_RECORD_BYTES));
-  const images = Object.entries<DiskImage>(disks ?? {});
-  if (typeof id !== 'number' || !images.every(([, image]) => typeof image.path === 'string' && image.format)) {
+  const images = Object.entries<LiveDisk>(disks ?? {});
+  const isImage = ({ path, format, shown }: LiveDisk) => typeof path === 'string' && format && shown;
+  if (typeof id !== 'number' || !images.every(([, image]) => isImage(image))) {
     throw new Error('not a record of disks');
   }
   return boot === bootId ? { id, disks: new Map(images) } : undefined;

@@ -56,7 +56,7 @@ const images = fc
       active: PATHS[2],
       images: PATHS.map((path, at) => {
         const backing = backings[at] === 'the one before' ? PATHS[at - 1] : backings[at];
-        const sizes = { virtualBytes: 1 << 30, allocatedBytes: 1 << 20, snapshots: [] };
+        const sizes = { virtualBytes: 1 << 30, allocatedBytes: 1 << 20, snapshots: [], bitmaps: [] };
         const info = { ...qcow2(path), ...sizes, ...(backing !== undefined && { backing: qcow2(backing) }) };
         return at === 9 ? { ...qcow2(path), problem: 'gone', begun: 0n } : { ...qcow2(path), info, begun: BigInt(at) };
       }),

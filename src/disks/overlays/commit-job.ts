@@ -6,11 +6,12 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtError, neverAborted, throwIfCancelled } from '../../errors.ts';
-import { deleteUnused } from '../qemu/block-graph.ts';
 import { Qmp } from '../qemu/qmp.ts';
 import type { CommitWatch } from './commit-progress.ts';
 
 const POLL_MS = 100;
+/** From the last step of a merge, when the guest writes to the base already, until that is seen. */
+const COMPLETION_POLL_MS = 10;
 
 /** A node and the path of its image. */
 export interface NodePath {
@@ -26,6 +27,8 @@ export interface Commit {
   readonly base: NodePath;
 }
 
+type JobWatch = Pick<CommitWatch, 'signal' | 'progress'>;
+
 /** JobInfo of QEMU's qapi/job.json. */
 interface JobInfo {
   readonly id: string;
@@ -35,8 +38,8 @@ interface JobInfo {
   readonly error?: string;
 }
 
-/** Runs the commit until QEMU reads nothing from `top` any more; the job then waits for endCommit. */
-export async function runCommit(socket: string, commit: Commit, watch: CommitWatch): Promise<void> {
+/** Runs the commit until QEMU reads nothing from `top` any more; the job then waits for dismissCommit. */
+export async function runCommit(socket: string, commit: Commit, watch: JobWatch): Promise<void> {
   const { disk, root, top, base } = commit;
   throwIfCancelled(watch.signal);
   await execute(socket, disk, 'block-commit', {
@@ -56,9 +59,10 @@ export async function followCommit(
   socket: string,
   disk: string,
   topPath: string,
-  { signal, progress }: CommitWatch,
+  { signal, progress }: JobWatch,
 ): Promise<void> {
   let cancelled = false;
+  let completing = false;
   while (true) {
     const job = await findCommit(socket, disk, topPath);
     if (!job) throw new LibvirtError('OPERATION_FAILED', `the block job on disk '${disk}' has vanished`);
@@ -78,8 +82,9 @@ export async function followCommit(
       await execute(socket, disk, 'job-cancel', { id: job.id }).catch(() => {});
     } else if (job.status === 'ready' && !cancelled) {
       await execute(socket, disk, 'job-complete', { id: job.id });
+      completing = true;
     }
-    await sleep(POLL_MS);
+    await sleep(completing ? COMPLETION_POLL_MS : POLL_MS);
   }
 }
 
@@ -89,10 +94,9 @@ export async function findCommit(socket: string, disk: string, topPath: string):
   return jobs.find(({ id }) => id === jobId(disk, topPath));
 }
 
-/** Removes the job from QEMU, which then closes the file of `top`. */
-export async function endCommit(socket: string, disk: string, topPath: string): Promise<void> {
+/** Has QEMU forget a commit that has ended. It holds the nodes of a layer in the middle until then. */
+export async function dismissCommit(socket: string, disk: string, topPath: string): Promise<void> {
   await execute(socket, disk, 'job-dismiss', { id: jobId(disk, topPath) });
-  await deleteUnused(socket, disk, topPath);
 }
 
 async function execute(socket: string, disk: string, command: string, args: object): Promise<unknown> {

@@ -7,18 +7,22 @@ export interface CommitWatch {
   readonly signal: AbortSignal;
   /** Bytes of this layer. */
   progress(done: number, total: number): void;
+  /** Called once the layer's data is in its base. Removes the overlay when nothing names it any more. */
+  merged(layer: LayerCommit): Promise<void>;
 }
 
 /** The same for several merges, in bytes; `total` grows with each merge that begins. */
 export interface LayersWatch {
   readonly signal: AbortSignal;
   progress(progress: { readonly done: number; readonly total: number }): void;
+  /** See CommitWatch. After each layer, before the next one is begun. */
+  merged(layer: LayerCommit): Promise<void>;
 }
 
 /** Merges one layer after the other, with one progress. */
 export async function forEachLayer(
   layers: readonly LayerCommit[],
-  { signal, progress }: LayersWatch,
+  { signal, progress, merged }: LayersWatch,
   merge: (layer: LayerCommit, watch: CommitWatch) => Promise<void>,
 ): Promise<void> {
   let before = 0;
@@ -29,7 +33,7 @@ export async function forEachLayer(
       ofLayer = total;
       progress({ done: before + done, total: before + total });
     };
-    await merge(layer, { signal, progress: report });
+    await merge(layer, { signal, progress: report, merged });
     before += ofLayer;
   }
 }

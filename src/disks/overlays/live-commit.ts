@@ -4,9 +4,10 @@ import { LibvirtError } from '../../errors.ts';
 import type { LayerCommit } from '../../model/disk-image.ts';
 import { chainsOf, deleteUnused, graphOf, hasJob } from '../qemu/block-graph.ts';
 import { syncFile } from '../qemu/qemu-img.ts';
-import { type Commit, endCommit, findCommit, followCommit, type NodePath, runCommit } from './commit-job.ts';
+import { type Commit, dismissCommit, findCommit, followCommit, type NodePath, runCommit } from './commit-job.ts';
 import { type CommitWatch, forEachLayer, type LayersWatch } from './commit-progress.ts';
-import { holdsData, imageExists, refuseSnapshotLoss, removeImage } from './overlays.ts';
+import { EmptyOverlay } from './empty-overlay.ts';
+import { holdsData, imageExists, refuseSnapshotLoss } from './overlays.ts';
 
 interface LiveCommit extends LayersWatch {
   /** QMP socket of the domain's device model. */
@@ -15,29 +16,39 @@ interface LiveCommit extends LayersWatch {
 }
 
 /**
- * Merges one layer after the other, and removes its file. A layer whose file is gone is done, and a commit that an earlier
- * call has started is waited for: after an interruption the same call completes the merges.
+ * Merges one layer after the other. A layer whose file is gone or empty is done, and a commit that an earlier call has
+ * started is waited for: after an interruption the same call completes the merges.
  */
 export async function commitLiveLayers({ socket, layers, ...watch }: LiveCommit): Promise<void> {
   await forEachLayer(layers, watch, (layer, each) => commitLayer(socket, layer, each));
 }
 
+/** Refuses layers, none of which is another's base, that commitLiveLayers could not merge. Reads only. */
+export async function checkLiveLayers(socket: string, layers: readonly LayerCommit[]): Promise<void> {
+  for (const layer of layers) {
+    if (!(await findCommit(socket, layer.disk, layer.top.path))) await findLayer(socket, layer);
+  }
+}
+
 async function commitLayer(socket: string, layer: LayerCommit, watch: CommitWatch): Promise<void> {
   const { disk, top, base, above } = layer;
-  if (await findCommit(socket, disk, top.path)) {
-    await followCommit(socket, disk, top.path, watch);
-  } else {
-    const commit = await findLayer(socket, layer);
-    if (!commit) {
-      await removeImage(top.path);
-      return await deleteUnused(socket, disk, top.path);
-    }
-    await runCommit(socket, commit, watch);
+  const isUnderWay = (await findCommit(socket, disk, top.path)) !== undefined;
+  const commit = isUnderWay ? undefined : await findLayer(socket, layer);
+  if (!isUnderWay && !commit) {
+    await deleteUnused(socket, disk, top.path);
+    await watch.merged(layer);
+    return;
   }
-  // The job stays in QEMU until the file is gone: it shows that the layer is merged, and not needed any more.
+  await using empty = above || !(await imageExists(top.path)) ? undefined : await EmptyOverlay.prepare(layer);
+  if (commit) await runCommit(socket, commit, watch);
+  else await followCommit(socket, disk, top.path, watch);
   for (const { path } of above ? [base, above] : [base]) await syncFile(path);
-  await removeImage(top.path);
-  await endCommit(socket, disk, top.path);
+  // As long as the job is in QEMU it shows that the layer is merged; later the header above does, or an empty overlay.
+  if (above) await dismissCommit(socket, disk, top.path);
+  await deleteUnused(socket, disk, top.path);
+  await empty?.takePlace();
+  if (!above) await dismissCommit(socket, disk, top.path);
+  await watch.merged(layer);
 }
 
 /**

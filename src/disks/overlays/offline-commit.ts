@@ -6,26 +6,27 @@ import { runLongProgram } from '../program.ts';
 import { imageInfo } from '../qemu/image-info.ts';
 import { imageOptions, QEMU_IMG, syncFile } from '../qemu/qemu-img.ts';
 import type { CommitWatch } from './commit-progress.ts';
-import { rebaseHeader, refuseSnapshotLoss, removeImage } from './overlays.ts';
+import { EmptyOverlay, isEmptied } from './empty-overlay.ts';
+import { rebaseHeader, refuseSnapshotLoss } from './overlays.ts';
 
 /** `qemu-img -p`. */
 const PERCENT = /\((\d+(?:\.\d+)?)\/100%\)/g;
 
 /**
- * Copies the data, then rewrites the header of the image above, then removes the file: after an interruption the same call
- * completes it. A cancellation is honoured while data is copied; the images are then as before.
+ * Copies the data, then rewrites the header of the image above or, if there is none, empties the overlay: after an
+ * interruption the same call completes it. A cancellation is honoured while data is copied; the images are then as before.
  */
 export async function commitOffline(layer: LayerCommit, watch: CommitWatch): Promise<void> {
   const { disk, top, base, above } = layer;
   const failure = `cannot merge image '${top.path}' of disk '${disk}' into '${base.path}'`;
-  const merged = above !== undefined && (await imageInfo(above, { failure })).backing?.path === base.path;
-  if (!merged) {
-    await checkLayer(layer, failure);
-    await copyDown(layer, failure, watch);
-    await syncFile(base.path);
-    if (above) await rebaseHeader(above, base, failure);
-  }
-  await removeImage(top.path);
+  if (above && (await imageInfo(above, { failure })).backing?.path === base.path) return;
+  await checkLayer(layer, failure);
+  if (!above && (await isEmptied(top))) return;
+  await using empty = above ? undefined : await EmptyOverlay.prepare(layer);
+  await copyDown(layer, failure, watch);
+  await syncFile(base.path);
+  if (above) await rebaseHeader(above, base, failure);
+  await empty?.takePlace();
 }
 
 async function checkLayer({ disk, top, base, above }: LayerCommit, failure: string): Promise<void> {

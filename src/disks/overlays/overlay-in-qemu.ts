@@ -7,7 +7,7 @@ import { type BlockGraph, type DiskRoot, deleteUnused, freeNodeName, graphOf } f
 import { isOpenTwice } from '../qemu/opened-twice.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../storage-backend.ts';
-import { endCommit, type NodePath, runCommit } from './commit-job.ts';
+import { dismissCommit, type NodePath, runCommit } from './commit-job.ts';
 import { checkOverlayFree, createOverlay, isBlockDevice, type Overlay, overlayOf, removeOverlay } from './overlays.ts';
 
 /** External snapshots of disks that a running QEMU has open. */
@@ -100,5 +100,6 @@ async function removeNode(socket: string, disk: string, top: NodePath, base: Nod
   const { attached } = await graphOf(socket, disk);
   if (!attached.some(({ node }) => node === top.node)) return await deleteUnused(socket, disk, top.path);
   await runCommit(socket, { disk, root: top.node, top, base }, { signal: neverAborted(), progress: () => {} });
-  await endCommit(socket, disk, top.path);
+  await deleteUnused(socket, disk, top.path);
+  await dismissCommit(socket, disk, top.path);
 }

@@ -6,6 +6,7 @@ import { dirname, isAbsolute } from 'node:path';
 import { LibvirtError, systemError, undoAll } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
 import { fileKey } from '../file-key.ts';
 import { runProgram } from '../program.ts';
 import { imageChain, imageInfo } from '../qemu/image-info.ts';
@@ -84,7 +85,8 @@ export async function removeImage(path: string): Promise<void> {
   }
 }
 
-async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
+/** Makes the file, or writes to the block device. Durable when it returns; after an error a file is gone again. */
+export async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
   const { disk, path, format } = overlay;
   const failure = `cannot create external snapshot '${path}' of disk '${disk}'`;
   try {
@@ -134,6 +136,16 @@ export function refuseSnapshotLoss(disk: string, path: string, snapshots: readon
   );
 }
 
+/** Refuses (67) to merge an overlay that has dirty bitmaps: a merge would lose them, and backups with them. */
+export function refuseBitmapLoss(disk: string, path: string, bitmaps: readonly string[]): void {
+  const [bitmap] = bitmaps;
+  if (bitmap === undefined) return;
+  const removal = shellCommand('qemu-img', 'bitmap', '--remove', path, bitmap);
+  throw unsupported(
+    `image '${path}' of disk '${disk}' cannot be merged: its dirty bitmap '${bitmap}' would be lost; to remove it while no guest uses the image: ${removal}`,
+  );
+}
+
 /** Makes `base` the backing image that the header of `image` names, durably; copies no data. */
 export async function rebaseHeader(image: DiskImage, base: DiskImage, failure: string): Promise<void> {
   const args = ['rebase', '-q', '-u', '-f', image.format, '-b', base.path, '-F', base.format, '--', image.path];
@@ -143,10 +155,25 @@ export async function rebaseHeader(image: DiskImage, base: DiskImage, failure: s
 
 /** True if the image alone, without its backing chain, holds data. Also works while the image is in use. */
 export async function holdsData(image: DiskImage): Promise<boolean> {
-  const alone = { driver: image.format, file: { filename: image.path }, backing: null };
+  return (await imageExtents(image)).some(({ present, data }) => present ?? data);
+}
+
+/** A part of an image, in bytes of the disk, as `qemu-img map` describes it. */
+export interface Extent {
+  readonly start: number;
+  readonly length: number;
+  readonly present?: boolean;
+  readonly data: boolean;
+  /** Its place in the file. */
+  readonly offset?: number;
+}
+
+/** The parts of the image alone, without its backing chain, from the first byte on. Also works while it is in use. */
+export async function imageExtents(image: DiskImage): Promise<readonly Extent[]> {
+  const backing = image.format === 'raw' ? {} : { backing: null };
+  const alone = { driver: image.format, file: { filename: image.path }, ...backing };
   const args = ['map', '-U', '--output=json', `json:${JSON.stringify(alone)}`];
-  const map = await runProgram(QEMU_IMG, args, `cannot read image '${image.path}'`);
-  return (JSON.parse(map) as readonly { present?: boolean; data: boolean }[]).some((part) => part.present ?? part.data);
+  return JSON.parse(await runProgram(QEMU_IMG, args, `cannot read image '${image.path}'`)) as readonly Extent[];
 }
 
 /** True if something exists at the path; follows links. */

@@ -25,6 +25,8 @@ export interface ImageInfo extends DiskImage {
   /** Size of the file on its file system. */
   readonly allocatedBytes: number;
   readonly snapshots: readonly ImageSnapshot[];
+  /** Names of the persistent dirty bitmaps. */
+  readonly bitmaps: readonly string[];
   readonly backing?: DiskImage;
 }
 
@@ -50,6 +52,7 @@ interface QemuImageInfo {
     readonly 'vm-clock-sec': number;
     readonly 'vm-clock-nsec': number;
   }[];
+  readonly 'format-specific'?: { readonly data?: { readonly bitmaps?: readonly { readonly name: string }[] } };
 }
 
 interface ReadOptions {
@@ -81,6 +84,7 @@ export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Pr
     ...{ path: image.path, format: image.format },
     virtualBytes: info['virtual-size'],
     allocatedBytes: info['actual-size'] ?? 0,
+    bitmaps: (info['format-specific']?.data?.bitmaps ?? []).map(({ name }) => name),
     snapshots: (info.snapshots ?? []).map((snapshot) => ({
       id: snapshot.id,
       name: snapshot.name,

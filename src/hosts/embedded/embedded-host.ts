@@ -7,7 +7,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
-import { commitLiveLayers } from '../../disks/overlays/live-commit.ts';
+import { checkLiveLayers, commitLiveLayers } from '../../disks/overlays/live-commit.ts';
 import { imageExists, withKinds } from '../../disks/overlays/overlays.ts';
 import { createQcow2Image } from '../../disks/qemu/qcow2.ts';
 import { neverAborted, systemError } from '../../errors.ts';
@@ -18,7 +18,7 @@ import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, type DomainRef, REASONS } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
-import type { Host, Job, LifecycleEvents, SavedMemory } from '../../snapshots/ports.ts';
+import type { Host, Job, LifecycleEvents, MergeJob, SavedMemory } from '../../snapshots/ports.ts';
 import { withDiskImages } from '../../xml/domain/definition.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import { checkSavedDefinition } from '../saved-definition.ts';
@@ -100,15 +100,15 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     await domain.exclusive(() => deleteLiveSnapshots({ name, disks, monitor, signal: neverAborted() }));
   }
 
-  async commit(
-    { ref }: Domain,
-    layers: readonly LayerCommit[],
-    { signal, progress }: Pick<Job, 'signal' | 'progress'>,
-  ): Promise<void> {
+  async checkCommit({ ref }: Domain, layers: readonly LayerCommit[]): Promise<void> {
+    await checkLiveLayers(this.#domains.find(ref).run.devices.qmpSocket, layers);
+  }
+
+  async commit({ ref }: Domain, layers: readonly LayerCommit[], job: MergeJob): Promise<void> {
     if (layers.length === 0) return;
     const domain = this.#domains.find(ref);
     const socket = domain.run.devices.qmpSocket;
-    await domain.exclusive(() => commitLiveLayers({ socket, layers, signal, progress }));
+    await domain.exclusive(() => commitLiveLayers({ socket, layers, ...job }));
   }
 
   async setDisks({ ref }: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {

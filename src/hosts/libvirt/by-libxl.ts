@@ -1,7 +1,7 @@
 /** Snapshots of libvirtd's Xen domains by libxl, without libvirtd's own save: the guest is stopped only for moments. */
 
 import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
-import { commitLiveLayers } from '../../disks/overlays/live-commit.ts';
+import { checkLiveLayers, commitLiveLayers } from '../../disks/overlays/live-commit.ts';
 import { imageExists } from '../../disks/overlays/overlays.ts';
 import { LibvirtError, neverAborted } from '../../errors.ts';
 import type { domainHold } from '../../libxl/hold.ts';
@@ -14,12 +14,11 @@ import { type Domain, type DomainDefinition, isActive } from '../../model/domain
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { Phase } from '../../model/phases.ts';
-import type { Interruption, Job, LiveDisks, SavedMemory } from '../../snapshots/ports.ts';
-import { withDiskImages } from '../../xml/domain/definition.ts';
+import type { Interruption, Job, LiveDisks, MergeJob, SavedMemory } from '../../snapshots/ports.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import type { DeathWatch } from './death-watch.ts';
-import { domainDefinition } from './definition.ts';
+import { domainDefinition, liveDefinition } from './definition.ts';
 import type { Mechanism } from './libvirt-host.ts';
 import { checkSameDomain, checkSavable } from './save-rules.ts';
 import type { SavedDomains } from './saved-domains.ts';
@@ -71,8 +70,7 @@ export class ByLibxl implements Mechanism {
 
   async save(domain: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
     // The images that the guest runs on: without xlsnap, too, a restore must not write to the bases of its overlays.
-    const known = await domainDefinition(this.#upstream, domain, 'live');
-    const domainXml = writeElement(withDiskImages(known, this.#liveDisks.of(domain.ref)).element);
+    const domainXml = writeElement((await liveDefinition(this.#upstream, this.#liveDisks, domain)).element);
     await checkSameDomain(this.#upstream, domain.ref);
     let suspended = false;
     const phase = async (phase: SavePhase): Promise<void> => {
@@ -110,14 +108,14 @@ export class ByLibxl implements Mechanism {
     await deleteLiveSnapshots({ name, disks, monitor, hold, signal: neverAborted() });
   }
 
-  async commit(
-    { ref }: Domain,
-    layers: readonly LayerCommit[],
-    { signal, progress }: Pick<Job, 'signal' | 'progress'>,
-  ): Promise<void> {
+  async checkCommit({ ref }: Domain, layers: readonly LayerCommit[]): Promise<void> {
+    if (layers.length > 0) await checkLiveLayers(await this.#libxl.qmpSocketOf(ref.id), layers);
+  }
+
+  async commit({ ref }: Domain, layers: readonly LayerCommit[], job: MergeJob): Promise<void> {
     if (layers.length === 0) return;
     await checkSameDomain(this.#upstream, ref);
-    await commitLiveLayers({ socket: await this.#libxl.qmpSocketOf(ref.id), layers, signal, progress });
+    await commitLiveLayers({ socket: await this.#libxl.qmpSocketOf(ref.id), layers, ...job });
   }
 
   async freeze(domain: Domain): Promise<AsyncDisposable> {

@@ -7,7 +7,7 @@
 import { lstat, rm, stat } from 'node:fs/promises';
 import { withKinds } from '../../disks/overlays/overlays.ts';
 import { syncFile } from '../../disks/qemu/qemu-img.ts';
-import { asLibvirtError, LibvirtError, neverAborted, throwIfCancelled } from '../../errors.ts';
+import { asLibvirtError, hasReason, LibvirtError, neverAborted, throwIfCancelled } from '../../errors.ts';
 import { requireFreeSpace } from '../../memory/free-space.ts';
 import { requestedMemoryPath } from '../../memory/requested-path.ts';
 import { checkTie, retie } from '../../memory/tie.ts';
@@ -23,6 +23,7 @@ import type {
   Job,
   LifecycleEvents,
   LiveDisks,
+  MergeJob,
   OfflineDisks,
   SavedMemory,
 } from '../../snapshots/ports.ts';
@@ -30,7 +31,7 @@ import { withDiskImages } from '../../xml/domain/definition.ts';
 import { domainMemoryKib } from '../../xml/domain/domain.ts';
 import { startFiles } from '../../xml/domain/start-files.ts';
 import { freezeGuest } from '../guest-agent.ts';
-import { domainDefinition } from './definition.ts';
+import { domainDefinition, liveDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
 import type { Launcher } from './launch.ts';
@@ -69,9 +70,8 @@ interface BySaveAndRestoreOptions {
 /** Work that is done while a domain is saved. */
 interface Absence {
   readonly memoryPath: string;
-  work(): Promise<void>;
-  /** Active images of disks after the work, by target, for the restore. */
-  readonly images?: ReadonlyMap<string, DiskImage>;
+  /** Adds to `images` the active images of disks for the restore, by target, also if it fails after that. */
+  work(images: Map<string, DiskImage>): Promise<void>;
   /** For the error message if the restore fails: what the work has left. */
   readonly leaves?: string;
 }
@@ -124,12 +124,12 @@ export class BySaveAndRestore implements Mechanism {
     const overlays = movesOnto(disks);
     await this.#whileAway(domain, {
       memoryPath: memoryPath ?? this.#scratch(domain.ref),
-      work: async () => {
+      work: async (images) => {
         // Not all of libvirtd's drivers fsync the image that they write. A failure here undoes the whole snapshot.
         if (memoryPath !== undefined) await syncFile(memoryPath);
         await this.#takeDisks(name, disks, job);
+        for (const { disk, to } of overlays) images.set(disk, to);
       },
-      images: new Map(overlays.map(({ disk, to }) => [disk, to])),
       ...(disks.length > 0 && { leaves: `snapshot '${name}' is left in its images` }),
     });
     const taken = { name, creation_time, ...(disks.length > 0 && { disks }) };
@@ -157,16 +157,35 @@ export class BySaveAndRestore implements Mechanism {
     if (disks.length > 0) await this.#betweenSaveAndRestore(ref, () => this.#images.delete(name, disks));
   }
 
+  async checkCommit(domain: Domain, layers: readonly LayerCommit[]): Promise<void> {
+    if (layers.length === 0) return;
+    this.#checkSavable(domain);
+    const { element } = await domainDefinition(this.#upstream, domain, 'live');
+    await requireFreeSpace(this.#scratch(domain.ref), domainMemoryKib(element), { live: false });
+  }
+
   /** An overlay that the domain has never used is removed, not committed. */
-  async commit(domain: Domain, all: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
+  async commit(domain: Domain, all: readonly LayerCommit[], job: MergeJob): Promise<void> {
     if (all.length === 0) return;
     const { ref } = domain;
     const { images: now } = await this.#definition(domain);
     const layers = all.filter(({ disk, top, above }) => above || now.get(disk)?.path === top.path);
-    await this.#images.remove(all.flatMap((layer) => (layers.includes(layer) ? [] : [layer.top])));
+    for (const layer of all) if (!layers.includes(layer)) await job.merged(layer);
     if (layers.length === 0) return;
-    const active = layers.flatMap(({ disk, base, above }) => (above ? [] : [[disk, base] as const]));
-    await this.#betweenSaveAndRestore(ref, () => this.#images.commit(layers, job), new Map(active));
+    const done: LayerCommit[] = [];
+    const merge = (images: Map<string, DiskImage>): Promise<void> =>
+      this.#images.commit(layers, {
+        ...job,
+        merged: async (layer) => {
+          done.push(layer);
+          if (!layer.above) images.set(layer.disk, layer.base);
+        },
+      });
+    const failure = await outcome(() => this.#betweenSaveAndRestore(ref, merge));
+    // A memory image that is kept names the layers.
+    if (failure && hasReason(failure, 'not-restored')) throw failure;
+    for (const layer of done) await job.merged(layer);
+    if (failure) throw failure;
   }
 
   async freeze(domain: Domain): Promise<AsyncDisposable> {
@@ -197,20 +216,19 @@ export class BySaveAndRestore implements Mechanism {
   }
 
   /** The live definition with the images that the domain's disks really use: it must be restored on those. */
-  async #definition(domain: Domain): Promise<DomainDefinition> {
-    const definition = await domainDefinition(this.#upstream, domain, 'live');
-    return withDiskImages(definition, this.#liveDisks.of(domain.ref));
+  #definition(domain: Domain): Promise<DomainDefinition> {
+    return liveDefinition(this.#upstream, this.#liveDisks, domain);
   }
 
   /** For work on the disks of an active domain outside of a save. */
-  async #betweenSaveAndRestore(ref: DomainRef, work: () => Promise<void>, images?: Absence['images']): Promise<void> {
+  async #betweenSaveAndRestore(ref: DomainRef, work: Absence['work']): Promise<void> {
     // The domain may have been saved and restored since it was looked up, and has another id then.
     const now = await this.#upstream.lookupByUUID(ref.uuid);
     const [state, persistent] = await Promise.all([this.#upstream.getState(now), this.#upstream.isPersistent(now)]);
     const domain = { ref: now, state, persistent };
     this.#checkSavable(domain);
     const memoryPath = this.#scratch(ref);
-    await this.#whileAway(domain, { memoryPath, work, ...(images && { images }) });
+    await this.#whileAway(domain, { memoryPath, work });
     await rm(memoryPath);
   }
 
@@ -230,12 +248,13 @@ export class BySaveAndRestore implements Mechanism {
   /** Restores the domain in any case. If the work has failed, removes the memory image after the restore. */
   async #whileAway(domain: Domain, absence: Absence): Promise<void> {
     const { ref, state } = domain;
-    const { memoryPath, images = new Map() } = absence;
+    const { memoryPath } = absence;
+    const images = new Map<string, DiskImage>();
     const definition = await this.#definition(domain);
     await this.#checkReturn(definition);
     await this.#save(domain, absence);
-    const failure = await outcome(() => absence.work());
-    const returning = failure ? definition : withDiskImages(definition, await withKinds(images));
+    const failure = await outcome(() => absence.work(images));
+    const returning = withDiskImages(definition, await withKinds(images));
     const lost = await outcome(() =>
       this.#launcher.restore(ref, memoryPath, { paused: state === 'paused', definition: returning }),
     );
@@ -296,5 +315,5 @@ function notRestored(
     `its memory is in '${memoryPath}'; if the domain is off, this starts it again: ${shellCommand('virsh', 'restore', memoryPath)}`,
     ...(leaves ? [leaves] : []),
   ];
-  return new LibvirtError('OPERATION_FAILED', text.join('; '), { cause: lost });
+  return new LibvirtError('OPERATION_FAILED', text.join('; '), { cause: lost, reason: 'not-restored' });
 }

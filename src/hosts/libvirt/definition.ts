@@ -2,7 +2,8 @@
 
 import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
-import { definitionOf, parseDefinition } from '../../xml/domain/definition.ts';
+import type { LiveDisks } from '../../snapshots/ports.ts';
+import { definitionOf, parseDefinition, withDiskImages } from '../../xml/domain/definition.ts';
 import { parseDomain } from '../../xml/domain/domain.ts';
 import { inactiveFormat } from '../../xml/domain/formats.ts';
 import type { Upstream } from './upstream.ts';
@@ -24,4 +25,15 @@ export async function domainDefinition(
     return definitionOf(inactiveFormat(parseDomain(await upstream.getXMLDesc(domain.ref, flags))));
   }
   return parseDefinition(await upstream.getXMLDesc(domain.ref, XML.SECURE | XML.INACTIVE));
+}
+
+/** The live definition with the active images. What was recorded of disks that libvirtd does not show any more is forgotten. */
+export async function liveDefinition(
+  upstream: Upstream,
+  liveDisks: Pick<LiveDisks, 'of' | 'keepDisks'>,
+  domain: Domain,
+): Promise<DomainDefinition> {
+  const definition = await domainDefinition(upstream, domain, 'live');
+  await liveDisks.keepDisks(domain.ref, definition.disks);
+  return withDiskImages(definition, liveDisks.of(domain.ref, definition.disks));
 }

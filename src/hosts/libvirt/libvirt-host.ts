@@ -9,11 +9,19 @@ import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
-import type { Host, Interruption, Job, LifecycleEvents, LiveDisks, SavedMemory } from '../../snapshots/ports.ts';
+import type {
+  Host,
+  Interruption,
+  Job,
+  LifecycleEvents,
+  LiveDisks,
+  MergeJob,
+  SavedMemory,
+} from '../../snapshots/ports.ts';
 import { parseDefinition, withDiskImages } from '../../xml/domain/definition.ts';
 import { domainName, domainUuid } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
-import { domainDefinition } from './definition.ts';
+import { domainDefinition, liveDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
 import type { Launcher } from './launch.ts';
@@ -24,7 +32,15 @@ import { upstreamIdle } from './wait-until-idle.ts';
 /** How memory and disks of an active domain get into a snapshot and out of it. */
 export type Mechanism = Pick<
   Host,
-  'checkSave' | 'save' | 'recover' | 'deleteDiskSnapshots' | 'commit' | 'freeze' | 'checkRestore' | 'retie'
+  | 'checkSave'
+  | 'save'
+  | 'recover'
+  | 'deleteDiskSnapshots'
+  | 'checkCommit'
+  | 'commit'
+  | 'freeze'
+  | 'checkRestore'
+  | 'retie'
 >;
 
 /** The parts of a LibvirtHost. */
@@ -78,8 +94,9 @@ export class LibvirtHost implements Host {
   }
 
   async definition(domain: Domain, which: 'live' | 'persistent'): Promise<DomainDefinition> {
-    const definition = await domainDefinition(this.#upstream, domain, which);
-    return which === 'live' ? withDiskImages(definition, this.#liveDisks.of(domain.ref)) : definition;
+    return which === 'live'
+      ? await liveDefinition(this.#upstream, this.#liveDisks, domain)
+      : await domainDefinition(this.#upstream, domain, which);
   }
 
   checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
@@ -102,14 +119,19 @@ export class LibvirtHost implements Host {
     return this.#mechanism.deleteDiskSnapshots(domain, name, disks);
   }
 
-  commit(domain: Domain, layers: readonly LayerCommit[], job: Pick<Job, 'signal' | 'progress'>): Promise<void> {
+  checkCommit(domain: Domain, layers: readonly LayerCommit[]): Promise<void> {
+    return this.#mechanism.checkCommit(domain, layers);
+  }
+
+  commit(domain: Domain, layers: readonly LayerCommit[], job: MergeJob): Promise<void> {
     return this.#mechanism.commit(domain, layers, job);
   }
 
   async setDisks(domain: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {
     const found = await withKinds(images);
     if (which === 'live') {
-      await this.#liveDisks.set(domain.ref, found);
+      const { disks } = await domainDefinition(this.#upstream, domain, 'live');
+      await this.#liveDisks.set(domain.ref, found, disks);
       return;
     }
     const definition = withDiskImages(await this.definition(domain, 'persistent'), found);
@@ -170,7 +192,12 @@ export class LibvirtHost implements Host {
   }
 
   /** For the proxy: corrects definitions that clients get from libvirtd. */
-  get overlaid(): { any(): boolean; has(uuid: string): boolean; definition(xml: string): string } {
+  get overlaid(): {
+    any(): boolean;
+    has(uuid: string): boolean;
+    definition(xml: string): string;
+    devicesChanged(ref: DomainRef): Promise<void>;
+  } {
     return {
       any: () => this.#liveDisks.any,
       has: (uuid) => this.#liveDisks.has(uuid),
@@ -182,8 +209,11 @@ export class LibvirtHost implements Host {
           uuid: domainUuid(domain) ?? '',
           id: Number(domain.attributes.id ?? -1),
         };
-        const images = this.#liveDisks.of(ref);
+        const images = this.#liveDisks.of(ref, definition.disks);
         return images.size === 0 ? xml : writeElement(withDiskImages(definition, images).element);
+      },
+      devicesChanged: async (ref) => {
+        await this.definition(await this.lookup(ref), 'live');
       },
     };
   }

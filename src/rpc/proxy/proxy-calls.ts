@@ -131,6 +131,13 @@ export function proxyCalls({
     overlaidCall(overlaid, P.DOMAIN_SAVE_PARAMS),
     overlaidCall(overlaid, P.DOMAIN_MANAGED_SAVE),
 
+    deviceCall(overlaid, P.DOMAIN_ATTACH_DEVICE),
+    deviceCall(overlaid, P.DOMAIN_ATTACH_DEVICE_FLAGS),
+    deviceCall(overlaid, P.DOMAIN_DETACH_DEVICE),
+    deviceCall(overlaid, P.DOMAIN_DETACH_DEVICE_FLAGS),
+    deviceCall(overlaid, P.DOMAIN_DETACH_DEVICE_ALIAS),
+    deviceCall(overlaid, P.DOMAIN_UPDATE_DEVICE_FLAGS),
+
     undefineCall(snapshots, overlaid, P.DOMAIN_UNDEFINE, () => 0),
     undefineCall(snapshots, overlaid, P.DOMAIN_UNDEFINE_FLAGS, ({ flags }) => flags),
 
@@ -223,6 +230,24 @@ function overlaidCall<A extends { readonly domain: DomainRef }>(
     refuseOverlaid(overlaid, domain, 'saved');
     connection.toUpstream(call, frame);
   });
+}
+
+/** Between a detach and the attach of the same image libvirtd's definition lacks the disk: seen then, or never. */
+function deviceCall<A extends { readonly domain: DomainRef }>(
+  overlaid: OverlaidDomains,
+  procedure: Procedure<A, void>,
+): [number, ProxyCall] {
+  return proxyCall(
+    procedure,
+    (connection, call, frame, { domain }) => {
+      connection.toUpstream(call, frame, async (_reply, bytes) => {
+        // The devices have changed: a failure here is none of the client's.
+        if (overlaid.has(domain.uuid)) await overlaid.devicesChanged(domain).catch(() => {});
+        return bytes;
+      });
+    },
+    () => overlaid.any(),
+  );
 }
 
 function refuseOverlaid(overlaid: OverlaidDomains, { name, uuid }: DomainRef, what: string): void {

@@ -1,7 +1,7 @@
 /** The parts of a proxied connection, and what the handling of its calls may do with it. */
 
 import type { DaemonStatus } from '../../model/daemon-status.ts';
-import type { DomainState } from '../../model/domain.ts';
+import type { DomainRef, DomainState } from '../../model/domain.ts';
 import type { SnapshotApi } from '../../snapshots/api.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
 import type { FrameHeader } from '../wire/frames.ts';
@@ -32,6 +32,8 @@ export interface OverlaidDomains {
   has(uuid: string): boolean;
   /** Returns the upstream's live definition of one of them, with its active images. */
   definition(xml: string): string;
+  /** Forgets overlays of disks that the domain does not have any more. */
+  devicesChanged(domain: DomainRef): Promise<void>;
 }
 
 /** Domains that are in the state in which a revert has left them. */

@@ -1,10 +1,10 @@
 /** Undoes a create. Works from the create's parameters alone, however far it got. */
 
 import type { LayerCommit } from '../../model/disk-image.ts';
-import { movesOnto, reversed } from '../../model/disk-image.ts';
+import { movesOnto } from '../../model/disk-image.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
-import { moveDisks } from '../chains/move-disks.ts';
+import { mergeLayers } from '../chains/merge-layers.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { Job } from '../ports.ts';
 
@@ -27,13 +27,10 @@ export async function undoCreate(
   const layers = moves.map(({ disk, from, to }): LayerCommit => ({ disk, top: to, base: from }));
   if (isActive(domain)) {
     if (internal.length > 0) await host.deleteDiskSnapshots(domain, name, internal);
-    await host.commit(domain, layers, job);
-  } else {
-    if (internal.length > 0) await images.delete(name, internal);
-    await images.commit(layers, job);
+  } else if (internal.length > 0) {
+    await images.delete(name, internal);
   }
-  await moveDisks(host, domain, 'live', reversed(moves));
-  await moveDisks(host, domain, 'persistent', reversed(moves));
+  await mergeLayers(context, domain, { layers, open: isActive(domain) }, { ...job, merged: async () => {} });
   if (args.memory_path === memory.path(domain.ref, name)) await memory.remove(domain.ref, name);
   else if (args.memory_path !== undefined) await memory.removeFile(args.memory_path);
 }

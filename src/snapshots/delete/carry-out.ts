@@ -5,16 +5,16 @@
 import { explained, LibvirtError, throwIfCancelled } from '../../errors.ts';
 import { type Domain, type DomainDisk, isActive } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
-import { isExternal, memoryPathOf, type SnapshotDef, type SnapshotEntry } from '../../model/snapshot.ts';
+import { isExternal, type SnapshotDef, type SnapshotEntry } from '../../model/snapshot.ts';
 import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
-import { moveDisks } from '../chains/move-disks.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { OperationJob } from '../jobs.ts';
 import type { Job } from '../ports.ts';
 import { whileMarked } from './in-progress-mark.ts';
+import { mergeOverlays } from './merge-overlays.ts';
 import type { DeletePlan } from './plan.ts';
-import { type Merge, movesOff, type PlannedMerge, restated } from './plan-merges.ts';
+import type { PlannedMerge } from './plan-merges.ts';
 
 /** Deletes the planned snapshots one after the other. */
 export async function carryOutDelete(
@@ -71,7 +71,7 @@ interface Discarded {
 /**
  * Idempotent: missing data is not an error. Refuses (84) if the domain runs on other images than those the internal
  * snapshots are in, since its device model does not have these open. The definitions of the domain and of its other
- * snapshots follow each merge.
+ * snapshots follow each layer that is merged.
  */
 async function discardData(
   context: SnapshotContext,
@@ -95,7 +95,7 @@ async function discardData(
       snapshots,
       snapshot,
       merge.plan,
-      () => mergeLayers(context, snapshots, domain, merge, job),
+      () => mergeOverlays(context, snapshots, domain, merge, job),
       inPart,
     );
   }
@@ -119,44 +119,6 @@ function isNamedElsewhere({ tree }: DomainSnapshots, { name }: SnapshotDef, file
 /** The snapshot is still listed, and cannot be reverted to. */
 function deletedInPart(error: unknown, { ref }: Domain, name: string): LibvirtError {
   return explained(error, `snapshot '${name}' of domain '${ref.name}' is deleted in part: run snapshot-delete again`);
-}
-
-/** The definitions name an overlay until it is merged, and its base right afterwards. */
-async function mergeLayers(
-  { host, images, memory }: SnapshotContext,
-  snapshots: DomainSnapshots,
-  domain: Domain,
-  { plan, others }: PlannedMerge,
-  job: Progress,
-): Promise<void> {
-  if (isActive(domain)) await host.commit(domain, plan.own, job);
-  else await images.commit(plan.own, job);
-  await moveDisks(host, domain, 'live', movesOff(plan.own));
-  await moveDisks(host, domain, 'persistent', movesOff(plan.own));
-  await images.commit(plan.others, job);
-  await moveDisks(host, domain, 'persistent', movesOff(plan.others));
-  for (const { image, base } of plan.rebased) await images.rebase(image, base);
-  const rewritten = rewrittenImages(plan);
-  for (const other of others) {
-    const standing = restated(other, plan);
-    if (standing) await snapshots.put(standing, false);
-    const { name } = other;
-    const disks = capturedDisks(standing ?? other);
-    const path = memoryPathOf(other, memory.path(domain.ref, name));
-    const changed = standing || disks.some(({ disk }) => rewritten.has(disk.pdev_path ?? ''));
-    if (!changed || path === undefined) continue;
-    await memory.check(path);
-    await host.retie({ path, name, disks });
-  }
-  await images.remove(plan.unused);
-}
-
-/**
- * Images whose header names another backing image now: a guest reads the same from them, but the files have changed.
- */
-function rewrittenImages({ own, others, rebased }: Merge): ReadonlySet<string> {
-  const above = [...own, ...others].flatMap((layer) => layer.above?.path ?? []);
-  return new Set([...above, ...rebased.map(({ image }) => image.path)]);
 }
 
 function checkSameImages(

@@ -1,7 +1,7 @@
 /** Plans the merges of a delete, and refuses those that would change other branches. Pure: no I/O. */
 
 import { dirname } from 'node:path';
-import type { DiskImage, LayerCommit, Move } from '../../model/disk-image.ts';
+import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import type { DomainDefinition } from '../../model/domain.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 import { withDiskImages } from '../../xml/domain/definition.ts';
@@ -22,10 +22,16 @@ export interface Merge {
 
 /**
  * Plans the delete of `snapshot`, given all the domain's other snapshots. Refuses (84) if more than one branch, the
- * domain's own included, has the snapshot's image as its base: merging one of them would change the others.
+ * domain's own included, has the snapshot's image as its base: merging one of them would change the others. `emptied`:
+ * paths of overlays that exist and that an interrupted delete has merged.
  */
-export function planMerge(snapshot: SnapshotDef, others: readonly SnapshotDef[], standing: Standing): Merge {
-  const parts = externalDisks(snapshot).map((disk) => mergeOfDisk(snapshot, disk, others, standing));
+export function planMerge(
+  snapshot: SnapshotDef,
+  others: readonly SnapshotDef[],
+  standing: Standing,
+  emptied: ReadonlySet<string> = new Set(),
+): Merge {
+  const parts = externalDisks(snapshot).map((disk) => mergeOfDisk(snapshot, disk, others, { ...standing, emptied }));
   return {
     own: parts.flatMap(({ own }) => own),
     others: parts.flatMap((part) => part.others),
@@ -34,7 +40,12 @@ export function planMerge(snapshot: SnapshotDef, others: readonly SnapshotDef[],
   };
 }
 
-function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly SnapshotDef[], standing: Standing): Merge {
+function mergeOfDisk(
+  snapshot: SnapshotDef,
+  disk: string,
+  others: readonly SnapshotDef[],
+  standing: Standing & { readonly emptied: ReadonlySet<string> },
+): Merge {
   const tip = standing.tips.get(disk);
   const own = chainFrom(tip, standing);
   const overlays = overlaysOf(snapshot, disk);
@@ -46,7 +57,7 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
   const base = stateOf(snapshot, disk);
   const isParted = !haveCommon(own, [...chainFrom(base, standing), ...overlays]);
   const doubtful = isParted ? overlays : tip?.path === base?.path ? unused : [];
-  const left = doubtful.find(({ path }) => standing.backing.has(path));
+  const left = doubtful.find(({ path }) => standing.backing.has(path) && !standing.emptied.has(path));
   if (left) throw disksParted(snapshot, disk, tip, left);
   const isOnState = ({ path }: DiskImage): boolean => !!base && standing.backing.get(path)?.path === base.path;
   const foreign = unused.find((image) => !standing.missing.has(image.path) && !isOnState(image));
@@ -56,19 +67,20 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
   if (others.some((other) => externalDisks(other).includes(disk) && stateOf(other, disk)?.path === base.path)) {
     return nothing;
   }
-  // If the overlay's file is gone, a delete that was interrupted has merged it.
+  // If the overlay's file is gone or emptied, a delete that was interrupted has merged it.
   const isOurs = ({ path }: DiskImage): boolean => overlays.some((overlay) => overlay.path === path);
-  const isMerged = (image: DiskImage): boolean => !standing.backing.has(image.path) && isOurs(image);
+  const isGone = (image: DiskImage): boolean => !standing.backing.has(image.path) && isOurs(image);
+  const isMerged = (image: DiskImage): boolean => isGone(image) || standing.emptied.has(image.path);
   const standsOn = (image: DiskImage, on: DiskImage): boolean => standing.backing.get(image.path)?.path === on.path;
   const tops = [...needed.values()].filter((image) => standsOn(image, base) || isMerged(image));
   // After the merge the overlay above has the base as its backing image; an interrupted delete may have got no further.
   const isBegun = snapshot.disks.some(({ name, deleteInProgress }) => name === disk && deleteInProgress);
-  const merged = isBegun && tops.length > 1 ? tops.find(isOurs) : undefined;
+  const merged = isBegun && tops.length > 0 ? mergedOf(tops, unused, isOurs) : undefined;
   const top = merged ?? tops[0];
   if (!top) return nothing;
   // If the base is missing as well, the folder may only be unmounted.
   const isElsewhere = standing.missing.has(base.path) || dirname(top.path) !== dirname(base.path);
-  if (isMerged(top) && isElsewhere) throw imageMissing(snapshot, disk, `overlay '${top.path}'`);
+  if (isGone(top) && isElsewhere) throw imageMissing(snapshot, disk, `overlay '${top.path}'`);
   if (standing.missing.has(base.path)) throw imageMissing(snapshot, disk, `image '${base.path}'`);
   if (!merged && (tops.length > 1 || (tip?.path === base.path && !isMerged(top)))) {
     throw severalBranches(snapshot, disk, base);
@@ -87,6 +99,19 @@ function mergeOfDisk(snapshot: SnapshotDef, disk: string, others: readonly Snaps
     rebased: rebased.map((image) => ({ image, base })),
     unused,
   };
+}
+
+/**
+ * The layer that an interrupted delete has merged already: the image that was above it is on the base beside it by now, and
+ * it may be that nothing needs the layer any more, or that its file is gone. Undefined if it is yet to be merged.
+ */
+function mergedOf(
+  tops: readonly DiskImage[],
+  unused: readonly DiskImage[],
+  isOurs: (image: DiskImage) => boolean,
+): DiskImage | undefined {
+  const ours = tops.find(isOurs);
+  return tops.length > 1 ? ours : ours ? undefined : unused[0];
 }
 
 function haveCommon(some: readonly DiskImage[], others: readonly DiskImage[]): boolean {
@@ -123,6 +148,7 @@ export function planMerges(
   doomed: readonly string[],
   all: readonly SnapshotDef[],
   standing: Standing,
+  emptied?: ReadonlySet<string>,
 ): ReadonlyMap<string, PlannedMerge> {
   const plans = new Map<string, PlannedMerge>();
   let left = all;
@@ -131,7 +157,7 @@ export function planMerges(
     const snapshot = left.find((def) => def.name === name);
     left = left.filter((def) => def.name !== name);
     if (!snapshot || externalDisks(snapshot).length === 0) continue;
-    const plan = planMerge(snapshot, left, now);
+    const plan = planMerge(snapshot, left, now, emptied);
     plans.set(name, { plan, others: left });
     left = left.map((def) => restated(def, plan) ?? def);
     now = afterMerge(now, plan);
@@ -143,11 +169,6 @@ export function planMerges(
 export function touchedImages({ own, others, unused }: Merge): readonly string[] {
   const layers = [...own, ...others].flatMap(({ top, base }) => [top, base]);
   return [...layers, ...unused].map(({ path }) => path);
-}
-
-/** Returns the images with the base in place of each merged overlay. */
-export function movesOff(merged: readonly LayerCommit[]): readonly Move[] {
-  return merged.map(({ disk, top, base }) => ({ disk, from: top, to: base }));
 }
 
 /** The backing chains after a merge, for the plan of the next one. */

@@ -2,8 +2,9 @@
 
 import type { Domain } from '../../model/domain.ts';
 import { DELETE } from '../../model/flags.ts';
-import { isExternal, type SnapshotEntry } from '../../model/snapshot.ts';
+import { isExternal, type SnapshotDef, type SnapshotEntry } from '../../model/snapshot.ts';
 import { layeredSnapshots, standingOf } from '../chains/read-chains.ts';
+import { overlaysOf } from '../chains/snapshot-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import { checkOwner, type DomainSnapshots } from '../domain-snapshots.ts';
 import { checkServedHere } from '../image-rules.ts';
@@ -60,5 +61,18 @@ async function mergesOf(
   if (!doomed.some(isExternal)) return new Map();
   const all = await layeredSnapshots(snapshots);
   const names = doomed.map(({ name }) => name);
-  return planMerges(names, all, await standingOf(context, domain, all));
+  return planMerges(names, all, await standingOf(context, domain, all), await emptiedOverlays(context, all));
+}
+
+/** The overlays that an interrupted delete has merged, and not removed. */
+async function emptiedOverlays({ images }: SnapshotContext, all: readonly SnapshotDef[]): Promise<ReadonlySet<string>> {
+  const emptied = new Set<string>();
+  for (const snapshot of all) {
+    for (const { name, deleteInProgress } of snapshot.disks) {
+      for (const image of deleteInProgress ? overlaysOf(snapshot, name) : []) {
+        if (await images.isEmptied(image)) emptied.add(image.path);
+      }
+    }
+  }
+  return emptied;
 }

@@ -13,7 +13,7 @@ import type { SnapshotDef } from '../../../src/model/snapshot.ts';
 import type { SnapshotContext } from '../../../src/snapshots/context.ts';
 import { DomainSnapshots } from '../../../src/snapshots/domain-snapshots.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
-import type { Interruption, Journal, PendingOperation, SavedMemory } from '../../../src/snapshots/ports.ts';
+import type { Interruption, Journal, MergeJob, PendingOperation, SavedMemory } from '../../../src/snapshots/ports.ts';
 import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 import { scratchFolder } from '../hosts/embedded.ts';
 import { MemoryStore } from './store-in-memory.ts';
@@ -127,8 +127,11 @@ export class RecordedWorld implements AsyncDisposable {
     const name = (image: DiskImage | undefined) => this.#name(image);
     const overlays = (disks: readonly LibxlDiskSnapshot[]) =>
       disks.map(({ external_path, disk }) => this.#name({ path: external_path ?? disk.pdev_path ?? '' }));
-    const commit = async (layers: readonly LayerCommit[]) => {
-      for (const { top, base } of layers) await this.step(`commit ${name(top)} into ${name(base)}`);
+    const commit = async (layers: readonly LayerCommit[], job: MergeJob) => {
+      for (const layer of layers) {
+        await this.step(`commit ${name(layer.top)} into ${name(layer.base)}`);
+        await job.merged(layer);
+      }
     };
     const remove = async (images: readonly DiskImage[]) => {
       for (const image of images) await this.step(`remove ${name(image)}`);
@@ -152,7 +155,8 @@ export class RecordedWorld implements AsyncDisposable {
         restore: (_: Domain, path: string) => this.step(`restore ${path}`),
         define: () => this.step('define'),
         start: () => this.step('start'),
-        commit: (_: Domain, layers: readonly LayerCommit[]) => commit(layers),
+        checkCommit: async () => {},
+        commit: (_: Domain, layers: readonly LayerCommit[], job: MergeJob) => commit(layers, job),
         setDisks: (_: Domain, images: ReadonlyMap<string, DiskImage>, which: string) =>
           this.step(`set ${which} ${[...images.values()].map(name)}`),
         deleteDiskSnapshots: (_: Domain, snapshot: string) => this.step(`delete ${snapshot} by QEMU`),
@@ -168,6 +172,8 @@ export class RecordedWorld implements AsyncDisposable {
         delete: (snapshot: string) => this.step(`delete ${snapshot} by qemu-img`),
         commit,
         remove,
+        isEmptied: async () => false,
+        checkMerge: async () => {},
         fileKey: async (path: string) => path,
         rebase: (image: DiskImage) => this.step(`rebase ${name(image)}`),
         chain: async (image: DiskImage) => {

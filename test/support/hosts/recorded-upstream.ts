@@ -203,6 +203,7 @@ export const NO_MECHANISM: LibvirtHostOptions['mechanism'] = {
   save: () => Promise.reject(new Error('not to be called')),
   recover: () => Promise.reject(new Error('not to be called')),
   deleteDiskSnapshots: () => Promise.reject(new Error('not to be called')),
+  checkCommit: () => Promise.reject(new Error('not to be called')),
   commit: () => Promise.reject(new Error('not to be called')),
   freeze: () => Promise.reject(new Error('not to be called')),
   checkRestore: () => Promise.reject(new Error('not to be called')),
@@ -215,6 +216,7 @@ export const NO_LIVE_DISKS: LiveDisks = {
   has: () => false,
   of: () => new Map(),
   set: async () => {},
+  keepDisks: async () => {},
   forget: async () => {},
   keep: async () => {},
 };

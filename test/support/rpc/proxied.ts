@@ -33,6 +33,9 @@ export const overlaid = {
   any: () => overlaid.uuids.size > 0,
   has: (uuid: string) => overlaid.uuids.has(uuid),
   definition: (xml: string) => xml.replace('base', 'overlay'),
+  /** UUIDs of the domains whose devices were looked at again. */
+  looked: [] as string[],
+  devicesChanged: async ({ uuid }: { readonly uuid: string }) => void overlaid.looked.push(uuid),
 };
 /** Reasons by UUID: tests put them there. */
 export const reverted = {
@@ -60,6 +63,7 @@ beforeEach(async () => {
   hub = new LifecycleHub();
   snapshots = new MemorySnapshots(hub);
   overlaid.uuids.clear();
+  overlaid.looked.length = 0;
   reverted.reasons.clear();
   const handler = proxy({
     upstream: path,

@@ -8,14 +8,15 @@ import { OfflineImages } from '../../../src/disks/offline-snapshots.ts';
 import { commitLiveLayers } from '../../../src/disks/overlays/live-commit.ts';
 import type { LayerCommit } from '../../../src/model/disk-image.ts';
 import { deviceModel, on, overlay } from '../../support/disks/device-model.ts';
+import { removingLayers } from '../../support/disks/removing-layers.ts';
 import { twoImages } from '../../support/disks/two-images.ts';
-import { disk } from '../../support/hosts/embedded.ts';
+import { disk, writePattern } from '../../support/hosts/embedded.ts';
 import { recordSyncs } from '../../support/syncs.ts';
 
 const images = new OfflineImages();
 const NONE: ReadonlySet<string> = new Set();
 const { signal } = new AbortController();
-const watch = { signal, progress: () => {} };
+const watch = { signal, progress: () => {}, ...removingLayers };
 const qcow2 = (path: string) => ({ path, format: 'qcow2' });
 
 /** What is synced in the folder while `work` runs: `name +` if `file` is there then, `name -` if not; `.`: the folder. */
@@ -23,7 +24,9 @@ async function synced(folder: string, file: string, work: () => Promise<unknown>
   using recorded = await recordSyncs(() => readdir(folder));
   await work();
   const name = (path: string) => (path === folder ? '.' : basename(path));
-  return recorded.syncs.map(({ path, seen }) => `${name(path)} ${seen.includes(file) ? '+' : '-'}`);
+  return recorded.syncs.map(({ path, seen }) =>
+    `${name(path)} ${seen.includes(file) ? '+' : '-'}`.replace(/-merged-\w+/, '-merged'),
+  );
 }
 
 /** Layers `1` and `2` above xvda's image. */
@@ -39,6 +42,7 @@ async function offline() {
   const files = [two.a, join(two.folder, '1'), join(two.folder, '2')] as const;
   await images.create('s', [overlay(disk('xvda', files[0]), files[1])], NONE);
   await images.create('s', [overlay(disk('xvda', files[1]), files[2])], NONE);
+  await writePattern(files[2], 'qcow2', 1);
   return { ...two, ...layers(files), base: basename(two.a), file: (name: string) => join(two.folder, name) };
 }
 
@@ -86,11 +90,12 @@ test('an internal snapshot, when it is made, applied and deleted', async () => {
   }
 });
 
-test('the image that a layer was merged into, before the layer is removed, and then its removal', async () => {
+test('the image that a layer was merged into, before the layer is emptied, and then its removal', async () => {
+  const order = ['.xlsnap-merged +', '. +', '1 +', '. +', '. +', '. -'];
   await using each = await offline();
-  expect(await synced(each.folder, '2', () => images.commit([each.last], watch))).toEqual(['1 +', '. +', '. -']);
+  expect(await synced(each.folder, '2', () => images.commit([each.last], watch))).toEqual(order);
   await using model = await live();
-  expect(await synced(model.folder, '2', () => model.commit(model.last))).toEqual(['1 +', '. +', '. -']);
+  expect(await synced(model.folder, '2', () => model.commit(model.last))).toEqual(order);
 });
 
 test('the image and the header of the layer above, before a layer in the middle is removed', async () => {

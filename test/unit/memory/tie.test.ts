@@ -8,6 +8,7 @@ import { readTie } from '../../../src/memory/image-file.ts';
 import { checkTie, retie, tieOf } from '../../../src/memory/tie.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
 import { overlay } from '../../support/disks/device-model.ts';
+import { removingLayers } from '../../support/disks/removing-layers.ts';
 import { nbdUri, writePattern } from '../../support/hosts/embedded.ts';
 import { guest } from '../../support/libxl/guest.ts';
 
@@ -77,7 +78,7 @@ test('after a merge that keeps the contents the image is tied anew', async () =>
     { disk: 'xvda', top: { path: vm.overlayPath, format: 'qcow2' }, base: { path: vm.images[0], format: 'qcow2' } },
   ];
   await writePattern(nbdUri(vm.daemon.nbdSocket, 'xvda'), 'raw', 0x22);
-  await commitLiveLayers({ socket: vm.daemon.qmpSocket, layers, signal, progress: () => {} });
+  await commitLiveLayers({ socket: vm.daemon.qmpSocket, layers, signal, progress: () => {}, ...removingLayers });
   await expect(vm.check()).rejects.toThrow('does not go with its disks');
   await retie(vm.memory_path, 's1', vm.disks);
   await vm.check();

@@ -6,6 +6,12 @@ import { LiveDiskFiles } from '../../../src/store/live-disks.ts';
 
 const RUN = { name: 'vm', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 7 };
 const OVERLAY = { path: '/d/a.s1', format: 'qcow2' };
+/** The domain's disks as libvirtd shows them, each on its first image unless another is named. */
+const disk = (target: string, path = `/d/${target}.qcow2`, bus = 'xen') => ({
+  ...({ target, path, bus, device: 'disk', type: 'file', format: 'qcow2', driver: 'qemu' } as const),
+  ...({ hasSource: true, readonly: false, shareable: false, snapshot: 'default' } as const),
+});
+const SHOWN = [disk('xvda'), disk('xvdb')];
 
 let dir: string;
 const logged: string[] = [];
@@ -19,27 +25,58 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 
 test('what a run’s disks stand on is known at once, and to the next daemon', async () => {
   const before = await open();
-  expect(before.of(RUN).size).toBe(0);
-  await before.set(RUN, new Map([['xvda', OVERLAY]]));
-  await before.set(RUN, new Map([['xvdb', OVERLAY]]));
+  expect(before.of(RUN, SHOWN).size).toBe(0);
+  await before.set(RUN, new Map([['xvda', OVERLAY]]), SHOWN);
+  await before.set(RUN, new Map([['xvdb', OVERLAY]]), SHOWN);
   const disks = new Map([
     ['xvda', OVERLAY],
     ['xvdb', OVERLAY],
   ]);
-  expect(before.of(RUN)).toEqual(disks);
-  expect((await open()).of(RUN)).toEqual(disks);
+  expect(before.of(RUN, SHOWN)).toEqual(disks);
+  expect((await open()).of(RUN, SHOWN)).toEqual(disks);
+});
+
+test.each([
+  ['detached', []],
+  ['another image under the same target', [disk('xvda', '/d/other.qcow2')]],
+  ['an empty drive', [{ ...disk('xvda'), path: undefined, hasSource: false }]],
+  ['the same image on another bus', [disk('xvda', undefined, 'ide')]],
+])('a disk that libvirtd shows as another (%s) is on no overlay; seen once, it stays so', async (_, now) => {
+  const disks = await open();
+  await disks.set(
+    RUN,
+    new Map([
+      ['xvda', OVERLAY],
+      ['xvdb', OVERLAY],
+    ]),
+    SHOWN,
+  );
+  const shown = [...now, disk('xvdb')] as typeof SHOWN;
+  expect([...disks.of(RUN, shown).keys()]).toEqual(['xvdb']);
+  expect([...disks.of(RUN, SHOWN).keys()]).toEqual(['xvda', 'xvdb']);
+  await disks.keepDisks(RUN, shown);
+  expect([...disks.of(RUN, SHOWN).keys()]).toEqual(['xvdb']);
+  expect([...(await open()).of(RUN, SHOWN).keys()]).toEqual(['xvdb']);
+});
+
+test('a disk that is on the image that libvirtd shows needs no record; without any the domain has none', async () => {
+  const disks = await open();
+  await disks.set(RUN, new Map([['xvda', OVERLAY]]), SHOWN);
+  await disks.set(RUN, new Map([['xvda', { path: '/d/xvda.qcow2', format: 'qcow2' }]]), SHOWN);
+  expect(disks.has(RUN.uuid)).toBe(false);
+  expect(await readdir(join(dir, 'live-disks'))).toEqual([]);
 });
 
 test('another run of the same domain knows nothing of it', async () => {
   const disks = await open();
-  await disks.set(RUN, new Map([['xvda', OVERLAY]]));
-  expect(disks.of({ ...RUN, id: 8 }).size).toBe(0);
+  await disks.set(RUN, new Map([['xvda', OVERLAY]]), SHOWN);
+  expect(disks.of({ ...RUN, id: 8 }, SHOWN).size).toBe(0);
   expect(disks.has(RUN.uuid)).toBe(true);
 });
 
 test('it is forgotten with the run, also by looking at which runs there are', async () => {
   const disks = await open();
-  await disks.set(RUN, new Map([['xvda', OVERLAY]]));
+  await disks.set(RUN, new Map([['xvda', OVERLAY]]), SHOWN);
   await disks.keep([RUN]);
   expect(disks.has(RUN.uuid)).toBe(true);
   await disks.keep([{ ...RUN, id: 8 }]);
@@ -49,10 +86,17 @@ test('it is forgotten with the run, also by looking at which runs there are', as
 });
 
 test('after the machine has started anew a record is of no account, and goes', async () => {
-  await (await open()).set(RUN, new Map([['xvda', OVERLAY]]));
+  await (await open()).set(RUN, new Map([['xvda', OVERLAY]]), SHOWN);
   const path = join(dir, 'live-disks', `${RUN.uuid}.json`);
-  await writeFile(path, JSON.stringify({ boot: 'another', id: 7, disks: { xvda: OVERLAY } }));
-  expect((await open()).of(RUN).size).toBe(0);
+  await writeFile(
+    path,
+    JSON.stringify({
+      boot: 'another',
+      id: 7,
+      disks: { xvda: { ...OVERLAY, shown: { path: '/d/xvda.qcow2', bus: 'xen' } } },
+    }),
+  );
+  expect((await open()).of(RUN, SHOWN).size).toBe(0);
   expect(logged).toEqual([]);
   expect(await readdir(join(dir, 'live-disks'))).toEqual([]);
 });
@@ -60,17 +104,17 @@ test('after the machine has started anew a record is of no account, and goes', a
 test.each(['', '{}', '{"id":7,"disks":{"xvda":{"path":3}}}', 'null'])(
   'a damaged record (%s) is told, and left',
   async (text) => {
-    await (await open()).set(RUN, new Map([['xvda', OVERLAY]]));
+    await (await open()).set(RUN, new Map([['xvda', OVERLAY]]), SHOWN);
     const path = join(dir, 'live-disks', `${RUN.uuid}.json`);
     await writeFile(path, text);
-    expect((await open()).of(RUN).size).toBe(0);
+    expect((await open()).of(RUN, SHOWN).size).toBe(0);
     expect(logged).toEqual([expect.stringContaining(path)]);
     expect(await readdir(join(dir, 'live-disks'))).toHaveLength(1);
   },
 );
 
 test('a link in the place of a record, or of their folder, is told and not followed', async () => {
-  await (await open()).set(RUN, new Map([['xvda', OVERLAY]]));
+  await (await open()).set(RUN, new Map([['xvda', OVERLAY]]), SHOWN);
   const path = join(dir, 'live-disks', `${RUN.uuid}.json`);
   await rename(path, join(dir, 'elsewhere'));
   await symlink(join(dir, 'elsewhere'), path);
@@ -78,5 +122,5 @@ test('a link in the place of a record, or of their folder, is told and not follo
   expect(logged.join()).toContain(`cannot use '${path}'`);
   await rename(join(dir, 'live-disks'), join(dir, 'other'));
   await symlink(join(dir, 'other'), join(dir, 'live-disks'));
-  await expect((await open()).set(RUN, new Map())).rejects.toThrow('is a link, not a folder');
+  await expect((await open()).set(RUN, new Map([['xvda', OVERLAY]]), SHOWN)).rejects.toThrow('is a link, not a folder');
 });

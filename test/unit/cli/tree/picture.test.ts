@@ -19,7 +19,7 @@ const facts = domainOf(
   ],
   { xvda: qcow2(OVER) },
 );
-const sizes = { virtualBytes: 1 << 30, allocatedBytes: 3 << 20, snapshots: [] };
+const sizes = { virtualBytes: 1 << 30, allocatedBytes: 3 << 20, snapshots: [], bitmaps: [] };
 const disks = [
   {
     target: 'xvda',

@@ -9,6 +9,7 @@ import { Qmp } from '../../../../src/disks/qemu/qmp.ts';
 import type { LayerCommit } from '../../../../src/model/disk-image.ts';
 import { deviceModel, on, overlay } from '../../../support/disks/device-model.ts';
 import { imagesInUse } from '../../../support/disks/images-in-use.ts';
+import { removingLayers } from '../../../support/disks/removing-layers.ts';
 import { checkImage, hasPattern, nbdUri, qemuImg, writePattern } from '../../../support/hosts/embedded.ts';
 import { until } from '../../../support/until.ts';
 
@@ -39,7 +40,7 @@ async function chain() {
     ...{ model, files, layer, reports },
     socket: model.socket,
     commit: (layers: readonly LayerCommit[], more: object = {}) =>
-      commitLiveLayers({ socket: model.socket, layers, signal, progress, ...more }),
+      commitLiveLayers({ socket: model.socket, layers, signal, progress, ...removingLayers, ...more }),
     /** The chain as qemu-img reads it from the headers: the next start of the domain. */
     headers: async (top: string): Promise<readonly string[]> => {
       const json = await qemuImg('info', '-U', '--backing-chain', '--output=json', top);
@@ -119,7 +120,7 @@ describe('a layer is merged into the one beneath while the guest goes on', () =>
     await (await LiveSnapshots.prepare(options)).take();
     await model.write('xvdc', 7);
     const layers = [{ disk: 'xvdc', top: qcow2(top), base: { path: model.raw, format: 'raw' } }];
-    await commitLiveLayers({ socket: model.socket, layers, signal, progress: () => {} });
+    await commitLiveLayers({ socket: model.socket, layers, signal, progress: () => {}, ...removingLayers });
     await model.stop();
     expect(await hasPattern(model.raw, 'raw', 7)).toBe(true);
   });
@@ -201,7 +202,7 @@ describe('an overlay that the guest does not stand on', () => {
       await qmp.execute('blockdev-add', { driver: 'qcow2', 'node-name': 'xvda-snap1', backing: null, file }, 'test');
     }
     const layers = [{ disk: 'xvda', top: qcow2(path), base: qcow2(model.a) }];
-    await commitLiveLayers({ socket: model.socket, layers, signal, progress: () => {} });
+    await commitLiveLayers({ socket: model.socket, layers, signal, progress: () => {}, ...removingLayers });
     expect(await exists(path)).toBe(false);
     const { nodes } = await graphOf(model.socket, 'xvda');
     expect(nodes.map(({ node }) => node).sort()).toEqual(['xvda-qcow2', 'xvdb-qcow2', 'xvdc-raw']);
@@ -217,7 +218,7 @@ describe('an overlay that the guest does not stand on', () => {
       `json:${JSON.stringify({ driver: 'qcow2', file: { driver: 'file', filename: path }, backing: null })}`,
     ]);
     const layers = [{ disk: 'xvda', top: qcow2(path), base: qcow2(model.a) }];
-    const commit = commitLiveLayers({ socket: model.socket, layers, signal, progress: () => {} });
+    const commit = commitLiveLayers({ socket: model.socket, layers, signal, progress: () => {}, ...removingLayers });
     await expect(commit).rejects.toThrow('cannot be merged: the device model does not use it');
     expect(await exists(path)).toBe(true);
   });

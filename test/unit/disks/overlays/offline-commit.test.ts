@@ -6,13 +6,14 @@ import { StorageDaemon } from '../../../../src/hosts/embedded/storage-daemon.ts'
 import type { LibxlDiskSnapshot } from '../../../../src/model/libxl.ts';
 import { overlay } from '../../../support/disks/device-model.ts';
 import { snapshotsIn } from '../../../support/disks/images.ts';
+import { removingLayers } from '../../../support/disks/removing-layers.ts';
 import { twoImages } from '../../../support/disks/two-images.ts';
 import { checkImage, disk, hasPattern, qemuImg, scratchFolder, writePattern } from '../../../support/hosts/embedded.ts';
 
 const images = new OfflineImages();
 const NONE: ReadonlySet<string> = new Set();
 const { signal } = new AbortController();
-const quiet = { signal, progress: () => {} };
+const quiet = { signal, progress: () => {}, ...removingLayers };
 const qcow2 = (path: string) => ({ path, format: 'qcow2' });
 
 describe('merging layers', () => {
@@ -36,7 +37,7 @@ describe('merging layers', () => {
     await using each = await layered();
     const [a, one, two] = each.files;
     const reports: { done: number; total: number }[] = [];
-    await images.commit([each.middle], { signal, progress: (report) => void reports.push(report) });
+    await images.commit([each.middle], { ...quiet, progress: (report) => void reports.push(report) });
     expect(await readdir(each.folder)).not.toContain('1');
     expect(await images.chain(qcow2(two))).toEqual([qcow2(two), qcow2(a)]);
     expect(await hasPattern(a, 'qcow2', 2)).toBe(true);

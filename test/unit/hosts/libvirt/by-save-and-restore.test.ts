@@ -55,7 +55,14 @@ const images: OfflineDisks = {
   delete: async (name) => record.write(`delete ${name}`),
   check: async (name) => record.write(`check ${name}`),
   checkStart: async () => record.write('check files'),
-  commit: async () => record.write('commit'),
+  commit: async (layers, job) => {
+    for (const layer of layers) {
+      record.write(`commit ${layer.top.path}`);
+      await job.merged(layer);
+    }
+  },
+  isEmptied: async () => false,
+  checkMerge: async () => record.write('checkMerge'),
   chain: async () => [],
   fileKey: async (path) => path,
   rebase: async () => record.write('rebase'),

@@ -99,8 +99,8 @@ test.each([true, false])('the host works by what was chosen: libxl %p', async (b
   const unused = () => Promise.reject(new Error('not to be called'));
   const images = {
     ...{ create: unused, checkFree: unused, apply: unused, delete: unused, check: unused },
-    checkStart: unused,
-    ...{ commit: unused, chain: unused, rebase: unused, fileKey: unused, remove: unused },
+    ...{ checkStart: unused, commit: unused, checkMerge: unused, isEmptied: unused },
+    ...{ chain: unused, rebase: unused, fileKey: unused, remove: unused },
   };
   const libxl = {
     checkDomainSnapshotSave: async () => {},

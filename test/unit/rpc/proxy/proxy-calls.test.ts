@@ -128,6 +128,30 @@ describe('what snapshots and their jobs change of other calls', () => {
     expect(asked).toEqual([]);
   });
 
+  const changes = [
+    ['ATTACH_DEVICE', P.DOMAIN_ATTACH_DEVICE],
+    ['ATTACH_DEVICE_FLAGS', P.DOMAIN_ATTACH_DEVICE_FLAGS],
+    ['DETACH_DEVICE', P.DOMAIN_DETACH_DEVICE],
+    ['DETACH_DEVICE_FLAGS', P.DOMAIN_DETACH_DEVICE_FLAGS],
+    ['DETACH_DEVICE_ALIAS', P.DOMAIN_DETACH_DEVICE_ALIAS],
+    ['UPDATE_DEVICE_FLAGS', P.DOMAIN_UPDATE_DEVICE_FLAGS],
+  ] as const;
+
+  test.each(changes)(
+    '%s of a domain on overlays is passed on, and its devices are looked at again',
+    async (...call) => {
+      const [, procedure] = call;
+      const { client, asked } = await watched();
+      const args = { domain, rest: Buffer.from('0000000100000000', 'hex') };
+      await client.call(procedure as Procedure<typeof args, void>, args);
+      expect(overlaid.looked).toEqual([]);
+      overlaid.uuids.add(domain.uuid);
+      await client.call(procedure as Procedure<typeof args, void>, args);
+      expect(asked).toEqual([procedure.number, procedure.number]);
+      expect(overlaid.looked).toEqual([domain.uuid]);
+    },
+  );
+
   test('a domain on overlays that the upstream does not know is shown with them', async () => {
     const { client } = await watched();
     overlaid.uuids.add(domain.uuid);

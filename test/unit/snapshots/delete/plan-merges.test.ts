@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import type { DiskImage } from '../../../../src/model/disk-image.ts';
+import { type DiskImage, movesOff } from '../../../../src/model/disk-image.ts';
 import type { SnapshotDef } from '../../../../src/model/snapshot.ts';
 import { chainFrom, type Standing, stateOf } from '../../../../src/snapshots/chains/snapshot-images.ts';
-import { afterMerge, movesOff, planMerge, planMerges, restated } from '../../../../src/snapshots/delete/plan-merges.ts';
+import { afterMerge, planMerge, planMerges, restated } from '../../../../src/snapshots/delete/plan-merges.ts';
 import { checkNotBase, misplacedOverlay } from '../../../../src/snapshots/revert/image-rules.ts';
 import { planRevertDisks } from '../../../../src/snapshots/revert/plan-disks.ts';
 import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
