@@ -1,4 +1,4 @@
-// npm run unit | property | integration | long -- [PATH ...] [-t NAME]: tests of one kind; and how every script starts jest.
+// npm run unit | property | integration | hostile | long -- [PATH ...] [-t NAME]: tests of one kind; and how every script starts jest.
 
 import { join } from 'node:path';
 import { build, ROOT, run } from './setup.mjs';

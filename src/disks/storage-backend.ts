@@ -34,7 +34,7 @@ export interface StorageBackend {
   check(name: string, disks: Disks, open: ReadonlySet<string>): Promise<void>;
   /** Puts the disks' contents back; the snapshots stay. After a failure it can be run again. */
   revert(name: string, disks: Disks): Promise<void>;
-  /** A snapshot that is already gone is no error. */
+  /** Deletes the snapshots; skips those that are already gone. */
   delete(name: string, disks: Disks): Promise<void>;
 
   /** The same string as long as the snapshot's contents are the same. Does not read them. */

@@ -30,7 +30,7 @@ import { type SaveState, undoSave } from './undo.ts';
 /** The phases above; `disks` if no memory is saved. */
 export type SavePhase = 'saving' | 'suspended' | 'paused' | 'disks-done' | 'disks';
 
-/** What a save needs besides its parameters, and who hears of its progress. */
+/** The options of a save besides its parameters: the domain's definition, cancellation and progress. */
 export interface SaveOptions {
   /** libvirt's live definition, for the header of the memory image. */
   readonly domainXml: string;

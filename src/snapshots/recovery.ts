@@ -49,7 +49,7 @@ function mend(context: SnapshotContext, pending: PendingOperation, snapshotsOf: 
   const interrupted = `${about} was interrupted in phase '${phase}'`;
   return new Promise((resolve) => {
     const waiting = (): void => {
-      log(`${interrupted}: it is mended as soon as libvirtd has ended what it does with the domain`);
+      log(`${interrupted}: it will be recovered when libvirtd has finished with the domain`);
       resolve();
     };
     jobs
@@ -58,7 +58,7 @@ function mend(context: SnapshotContext, pending: PendingOperation, snapshotsOf: 
         log(`${interrupted}: ${await finish(context, pending, snapshotsOf)}`);
         await journal.end(domain);
       })
-      .catch((error) => log(`${interrupted} and could not be mended: ${asLibvirtError(error).message}`))
+      .catch((error) => log(`${interrupted} and could not be recovered: ${asLibvirtError(error).message}`))
       .finally(resolve);
   });
 }

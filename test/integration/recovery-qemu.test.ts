@@ -115,7 +115,7 @@ async function dieInSave(state: 'running' | 'paused', command: 'define' | 'creat
   await until(async () => (await readdir(join(libvirtd.directory, 'bin'))).includes('saving'));
   await openService();
   await said(
-    "create of snapshot 's1' of domain 'g' was interrupted in phase 'saving': it is mended as soon as libvirtd",
+    "create of snapshot 's1' of domain 'g' was interrupted in phase 'saving': it will be recovered when libvirtd",
   );
   expect(await list(`memory/${REF.uuid}`)).toEqual(['s1.save']);
 }
@@ -167,7 +167,7 @@ test('a domain whose save fails at last has never been away', async () => {
 test('a daemon that is stopped while it waits leaves the rest to the next one', async () => {
   await dieInSave('running', 'define');
   await service[Symbol.asyncDispose]();
-  expect(logged.at(-1)).toContain('could not be mended: operation aborted: xlsnapd is stopping');
+  expect(logged.at(-1)).toContain('could not be recovered: operation aborted: xlsnapd is stopping');
   expect(await list('state/journal')).toEqual([`${REF.uuid}.json`]);
   expect(await list(`memory/${REF.uuid}`)).toEqual(['s1.save']);
   await saveMayEnd();

@@ -45,7 +45,7 @@ const FILES: readonly { readonly from: string; readonly to: string; readonly pur
   {
     from: 'systemd/virtxend.socket.d/xlsnapd.conf',
     to: `${UNITS}/virtxend.socket.d`,
-    purpose: 'virtxend, where there is one, stands behind xlsnapd',
+    purpose: 'virtxend, if there is one, runs behind xlsnapd',
   },
   {
     from: 'systemd/virtxend-ro.socket.d/xlsnapd.conf',

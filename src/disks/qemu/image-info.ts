@@ -18,7 +18,7 @@ export interface ImageSnapshot {
   readonly identity: string;
 }
 
-/** What `qemu-img info` reports of an image. */
+/** An image as `qemu-img info` reports it. */
 export interface ImageInfo extends DiskImage {
   /** Size of the disk as a guest sees it. */
   readonly virtualBytes: number;

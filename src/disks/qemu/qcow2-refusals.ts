@@ -1,5 +1,5 @@
 /**
- * What keeps QEMU from putting an internal snapshot back into a qcow2 image, though the image can be read: seen in the
+ * The reasons that keep QEMU from putting an internal snapshot back into a qcow2 image, though the image can be read: seen in the
  * image's header (docs/interop/qcow2.txt of QEMU), so that it is known before a guest ends. bdrv_snapshot_goto and
  * qcow2_snapshot_goto are the ones that would refuse.
  */

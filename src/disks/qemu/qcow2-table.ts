@@ -34,7 +34,7 @@ export interface L1Table {
 
 /** An entry of an image's snapshot table. */
 export interface TableSnapshot extends ImageSnapshot {
-  /** Where its clusters are. */
+  /** The place of its clusters. */
   readonly l1: L1Table;
 }
 

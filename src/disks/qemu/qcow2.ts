@@ -86,7 +86,7 @@ export const QCOW2: StorageBackend = {
 const BEFORE_REVERT = '.xlsnap-before-revert';
 
 /**
- * Reverts one image after the other. What they hold is kept in another internal snapshot meanwhile: making that in every
+ * Reverts one image after the other. Until then their contents are kept in another internal snapshot: making that in every
  * image first also shows that each can be written to.
  */
 async function keepingContents(
@@ -104,7 +104,7 @@ async function keepingContents(
   } catch (error) {
     const putBack = changed.map((snapshot) => () => applySnapshot(snapshot, BEFORE_REVERT));
     const failure = await undoAll(putBack, error);
-    // What could not be put back stays in its snapshot.
+    // Contents that could not be put back stay in their snapshot.
     if (failure !== error)
       throw explained(failure, `what the images held is in internal snapshot '${BEFORE_REVERT}' of each`);
     await forgetContents(disks);

@@ -19,7 +19,7 @@ const FORMATS: ReadonlySet<string> = new Set(
 
 /**
  * The format is stated, never probed: what a guest writes into a raw disk must not be read as an image header. An
- * overlay's header names its base's format, with any text: what is no format is refused (CONFIG_UNSUPPORTED).
+ * overlay's header names its base's format, with any text: a text that is not a format is refused (CONFIG_UNSUPPORTED).
  */
 export function imageOptions(image: DiskImage, prefix = ''): string {
   if (!FORMATS.has(image.format)) {

@@ -18,7 +18,7 @@ const RETRY_MS = 50;
 /** For one command. A snapshot copies tables, not data: seconds even for a very large image. */
 const COMMAND_TIMEOUT_MS = 60_000;
 
-/** Where libxl puts the monitors of a guest's QEMU. */
+/** The folder in which libxl puts the monitors of a guest's QEMU. */
 const XEN_RUN_DIR = '/var/run/xen';
 /** xenstat's monitor comes first, because libxl needs its own. */
 const XEN_MONITORS = ['qmp-libxenstat', 'qmp-libxl'] as const;

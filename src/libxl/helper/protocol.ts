@@ -37,7 +37,7 @@ export interface Physinfo {
 /** libxl_domain_config in libxl-json. */
 export type DomainConfig = Readonly<Record<string, unknown>>;
 
-/** What an operation that stops a guest may have left behind. */
+/** The state in which an operation that stops a guest may have left it. */
 export interface Held {
   /** A suspend was asked for, and no resume has been seen to succeed since. */
   readonly mayBeSuspended: boolean;

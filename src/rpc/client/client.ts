@@ -89,7 +89,7 @@ export class RpcClient implements Disposable {
     try {
       return await connection.call(CALLS.daemonStatus, undefined);
     } catch (error) {
-      // Over a connection that is still open this is the reply that there is no such program.
+      // If the connection is still open, this is libvirtd's reply that it does not know the program.
       if (isLibvirtError(error, 'RPC') && !connection.closed) return undefined;
       throw error;
     }

@@ -18,7 +18,7 @@ export type Need =
   | { readonly kind: 'captured disks'; readonly disks: readonly LibxlDiskSnapshot[] }
   /** The names of the new overlays. */
   | { readonly kind: 'new overlays'; readonly overlays: readonly LibxlDiskSnapshot[] }
-  /** What the new domain opens besides: disks that were not captured, media, kernel, firmware, emulator. */
+  /** Other files that the new domain opens: disks that were not captured, media, kernel, firmware, emulator. */
   | { readonly kind: 'files'; readonly files: readonly StartFile[] }
   /** The memory image, which belongs to this domain and to these disks, and is whole. */
   | { readonly kind: 'memory image'; readonly memory: SavedMemory; readonly definition: DomainDefinition }

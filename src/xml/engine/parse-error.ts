@@ -5,7 +5,7 @@
 
 import { decodeUtf8 } from '../../model/utf8.ts';
 
-/** Where libxml2 found a fault. `col` counts characters from 1. */
+/** The place of a fault that libxml2 found. `col` counts characters from 1. */
 export interface Fault {
   readonly message: string;
   readonly line: number;

@@ -3,7 +3,7 @@
 import { childElements, type XmlElement } from '../../model/element.ts';
 import type { Unhonoured } from '../../model/snapshot.ts';
 
-/** What a new overlay honours: its path and its format. QEMU serves it. */
+/** The parts of a source that a new overlay honours: its path and its format. QEMU serves it. */
 const HONOURED: Readonly<Record<string, readonly string[]>> = {
   disk: ['@name', '@snapshot', '@type', 'driver', 'source'],
   driver: ['@name', '@type'],
