@@ -59,6 +59,27 @@ afterEach(async () => {
 });
 
 describe('a running domain', () => {
+  test('is not saved if a file is gone that it needs to come back', async () => {
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', file('two.qcow2'), '8M']);
+    const xml = (await daemon.ok('dumpxml', 'one', '--inactive')).replace(
+      '</disk>',
+      `</disk><disk type='file' device='cdrom'><driver name='qemu' type='qcow2'/><source file='${file('two.qcow2')}'/><target dev='hdc' bus='ide'/></disk>`,
+    );
+    await writeFile(join(home, 'two.xml'), xml);
+    await daemon.ok('destroy', 'one');
+    await daemon.ok('define', join(home, 'two.xml'));
+    await daemon.ok('start', 'one');
+    await rm(file('two.qcow2'));
+    const id = await daemon.ok('domid', 'one');
+    for (const kind of [[], ['--disk-only']]) {
+      expect(await daemon.refused('snapshot-create-as', 'one', 's1', ...kind)).toContain(
+        `Requested operation is not valid: cannot open '${file('two.qcow2')}' (disk 'hdc')`,
+      );
+    }
+    expect(await daemon.ok('domid', 'one')).toBe(id);
+    expect(await images()).toEqual(['one.qcow2']);
+  });
+
   test.each([
     ['disks alone', ['--disk-only'], 'disk-snapshot'],
     ['RAM in a file, disks in overlays', ['--memspec', 'RAM'], 'running'],
