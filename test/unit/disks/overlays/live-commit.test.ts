@@ -3,6 +3,7 @@ import { access, readdir, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import { LiveSnapshots } from '../../../../src/disks/live-snapshots.ts';
+import { isEmptied } from '../../../../src/disks/overlays/empty-overlay.ts';
 import { commitLiveLayers } from '../../../../src/disks/overlays/live-commit.ts';
 import { graphOf } from '../../../../src/disks/qemu/block-graph.ts';
 import { Qmp } from '../../../../src/disks/qemu/qmp.ts';
@@ -140,6 +141,20 @@ describe('a layer is merged into the one beneath while the guest goes on', () =>
     for (let i = 0; i < 5; i++) await each.qmp('query-status').catch(() => each.qmp('query-version'));
     await commit;
   });
+});
+
+test('until it is removed, the merged active image shows what its base does: a definition may still name it', async () => {
+  await using each = await chain();
+  const { files, model } = each;
+  let isEmpty = false;
+  const merged = async () => {
+    await model.write('xvda', 9);
+    isEmpty = await isEmptied(qcow2(files[3]));
+  };
+  await each.commit([each.layer(3)], { merged });
+  expect(isEmpty).toBe(true);
+  await model.stop();
+  expect(await hasPattern(files[3], 'qcow2', 9)).toBe(true);
 });
 
 describe('interrupted, the same call goes on', () => {
