@@ -29,6 +29,8 @@ const PACKAGES = {
     'libxenmisc4.17',
     'libxml2-utils',
     'man-db',
+    'passwd',
+    'polkitd',
     'python3-libvirt',
     'qemu-guest-agent',
     'qemu-system-common',

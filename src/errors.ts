@@ -30,12 +30,14 @@ const CODES = {
   ARGUMENT_UNSUPPORTED: { number: 74, format: 'argument unsupported: %s' },
   SNAPSHOT_REVERT_RISKY: { number: 77, format: 'revert requires force: %s' },
   OPERATION_ABORTED: { number: 78, format: 'operation aborted: %s' },
+  AUTH_CANCELLED: { number: 79, format: 'authentication cancelled: %s' },
   NO_DOMAIN_METADATA: { number: 80, format: 'metadata not found: %s' },
   OVERFLOW: { number: 82, format: 'numerical overflow: %s' },
   OPERATION_UNSUPPORTED: { number: 84, format: 'Operation not supported: %s' },
   AGENT_UNRESPONSIVE: { number: 86, format: 'Guest agent is not responding: %s' },
   ACCESS_DENIED: { number: 88, format: 'access denied: %s' },
   XML_INVALID_SCHEMA: { number: 92, format: 'XML document failed to validate against schema: %s' },
+  AUTH_UNAVAILABLE: { number: 94, format: 'authentication unavailable: %s' },
   /** An upstream's error whose number is not in this table: the number is in the error's fields. */
   OTHER: { number: 1, format: '%s' },
 } as const;
@@ -57,6 +59,8 @@ const DOMAINS = {
   NWFILTER: 33,
   DOMAIN_SNAPSHOT: 35,
   LIBXL: 41,
+  ACCESS: 55,
+  POLKIT: 60,
   DOMAIN_CHECKPOINT: 69,
 } as const;
 

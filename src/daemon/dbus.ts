@@ -1,6 +1,6 @@
 /** Connects the D-Bus front with the snapshots and domains that it serves and the events that it signals. */
 
-import type { SocketAccess } from '../dbus/access.ts';
+import type { Callers } from '../dbus/callers.ts';
 import type { DomainSource } from '../dbus/objects.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
@@ -21,19 +21,19 @@ interface DbusWiring {
   readonly snapshots: SnapshotService;
   readonly hub: LifecycleHub;
   readonly upstream?: RpcClient;
-  readonly access: SocketAccess;
+  readonly callers: Callers;
   readonly log: Log;
 }
 
 /** Serves on the bus until disposed of. The D-Bus library is loaded only here, if a bus is asked for. */
 export async function openDbus(
-  { bus, uri, domains, snapshots, hub, upstream, access, log }: DbusWiring,
+  { bus, uri, domains, snapshots, hub, upstream, callers, log }: DbusWiring,
   opened: Opened,
 ): Promise<void> {
   const { DbusFront } = await import('../dbus/front.ts');
   const { placesOf } = await import('../dbus/paths.ts');
   const places = placesOf(uri.startsWith('xen:') ? 'Xen' : 'Test');
-  const front = opened.use(await DbusFront.open({ bus, served: { places, domains, snapshots }, access, log }));
+  const front = opened.use(await DbusFront.open({ bus, served: { places, domains, snapshots }, callers, log }));
   snapshots.onChange((change) => front.snapshotChanged(change));
   opened.use(hearLifecycle(hub, upstream, (domain, event) => front.domainEvent(domain, event)));
 }

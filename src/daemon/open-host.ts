@@ -1,6 +1,7 @@
 /** Opens the owner of the domains, by the URI and the upstream: a libvirtd, or the embedded host. */
 
 import { stat } from 'node:fs/promises';
+import { Acl } from '../access/acl.ts';
 import { OfflineImages } from '../disks/offline-snapshots.ts';
 import { qmpSocketOf } from '../disks/qemu/qmp.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
@@ -12,6 +13,7 @@ import { domainHold } from '../libxl/hold.ts';
 import { domainSnapshotRecover } from '../libxl/recover.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
 import type { DaemonStatus } from '../model/daemon-status.ts';
+import type { DomainRef } from '../model/domain.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
 import { RpcClient } from '../rpc/client/client.ts';
 import { proxy } from '../rpc/proxy/proxy.ts';
@@ -23,6 +25,7 @@ import type { Host } from '../snapshots/ports.ts';
 import { LiveDiskFiles } from '../store/live-disks.ts';
 import type { ImageWriter } from '../store/memory-folder.ts';
 import { VERSION, VERSION_NUMBER } from '../version.ts';
+import type { Access } from './access.ts';
 import type { Opened } from './disposables.ts';
 import { type DomainsOf, embeddedDomains, upstreamDomains } from './domain-source.ts';
 import type { Log } from './log.ts';
@@ -36,6 +39,8 @@ interface OpenedHost {
   readonly front: (snapshots: SnapshotApi) => ConnectionHandler;
   /** The domains for a front that does not pass calls on to the upstream. */
   readonly domains: DomainsOf;
+  /** Judges as the upstream does; absent if it does not. */
+  readonly acl?: Acl;
   /** Our own connection to the upstream libvirtd. */
   readonly upstream?: RpcClient;
 }
@@ -44,6 +49,7 @@ interface Surroundings {
   readonly hub: LifecycleHub;
   readonly log: Log;
   readonly system: SystemCalls;
+  readonly access: Access;
   /** Everything that is opened is added here. */
   readonly opened: Opened;
 }
@@ -55,7 +61,7 @@ export async function openHost(options: DaemonOptions, surroundings: Surrounding
     : await openUpstreamHost(options, options.upstream, surroundings);
 }
 
-async function openEmbeddedHost(options: DaemonOptions, { hub, opened }: Surroundings): Promise<OpenedHost> {
+async function openEmbeddedHost(options: DaemonOptions, { hub, access, opened }: Surroundings): Promise<OpenedHost> {
   const host = opened.use(await EmbeddedHost.open({ stateDir: options.stateDir, events: hub }));
   return {
     host,
@@ -63,6 +69,7 @@ async function openEmbeddedHost(options: DaemonOptions, { hub, opened }: Surroun
     front: (snapshots) =>
       standalone({
         uri: options.connect,
+        entries: access.entries,
         version: VERSION_NUMBER,
         domains: host.domainApi,
         snapshots,
@@ -75,7 +82,7 @@ async function openEmbeddedHost(options: DaemonOptions, { hub, opened }: Surroun
 async function openUpstreamHost(
   options: DaemonOptions,
   path: string,
-  { hub, log, system, opened }: Surroundings,
+  { hub, log, system, access, opened }: Surroundings,
 ): Promise<OpenedHost> {
   const uri = options.upstreamUri ?? options.connect;
   const upstream = opened.use(await connectUpstream(path, uri));
@@ -91,8 +98,11 @@ async function openUpstreamHost(
     scratchDir: options.memoryDir,
     log: log.warning,
   });
+  const nameOf = async (domain: DomainRef) => (await host.lookup(domain)).ref.name;
+  const acl = access.acl ? new Acl({ authority: access.authority, driver, nameOf }) : undefined;
   return {
     host,
+    ...(acl && { acl }),
     ...(driver !== 'Xen' && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
     upstream,
     domains: upstreamDomains(host, upstream),
@@ -102,6 +112,8 @@ async function openUpstreamHost(
         upstreamReadOnly: () => readOnlySocketOf(path),
         ...(options.upstreamUri !== undefined && { upstreamUri: options.upstreamUri }),
         sendBuffer: system.sendBuffer,
+        entries: access.entries,
+        ...(acl && { acl }),
         snapshots,
         hub,
         overlaid: host.overlaid,

@@ -9,6 +9,9 @@ import { embeddedHome, embeddedSocket, XEN_SOCKETS } from '../rpc/sockets.ts';
 import { defaultFolders } from '../store/default-folders.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 
+const AUTH_OPTIONS = ['polkit', 'none', 'auto'] as const;
+type AuthOption = (typeof AUTH_OPTIONS)[number];
+
 /** The options, with defaults applied; paths are absolute. */
 export interface DaemonOptions {
   /** The libvirt URI that is served: `xen:///system`, `test:///default`. */
@@ -17,6 +20,10 @@ export interface DaemonOptions {
   readonly upstream: string | undefined;
   /** URI to open upstream; undefined: the client's own. */
   readonly upstreamUri: string | undefined;
+  /** How clients that are not root are let in; `auto`: as on the upstream's own sockets. */
+  readonly auth: AuthOption;
+  /** The upstream's configuration file; undefined: that of its socket's name. */
+  readonly upstreamConfig: string | undefined;
   /** How snapshots of active domains are made; `auto` for the embedded host, which has one way only. */
   readonly mechanism: MechanismOption;
   readonly listen: string;
@@ -27,7 +34,8 @@ export interface DaemonOptions {
   readonly stateDir: string;
   /** Group that owns the sockets; undefined: as the process creates them. */
   readonly group: string | undefined;
-  readonly mode: number;
+  /** Of the sockets; undefined: as the upstream's would be. */
+  readonly mode: number | undefined;
   /** Of each socket. */
   readonly maxClients: number;
   /** `system`, `session`, or the address of a bus; undefined: no D-Bus. */
@@ -43,6 +51,8 @@ Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
   --connect URI        what to serve: xen:///system (default) or test:///default (embedded host, no Xen, no root)
   --upstream PATH      socket of the libvirtd that owns the domains; 'none': the embedded host; default: auto
   --upstream-uri URI   URI to open there (default: the client's)
+  --upstream-config FILE  its configuration (default: /etc/libvirt/libvirtd.conf, or virtxend.conf)
+  --auth NAME          how users are let in: polkit, none (whoever can connect) or auto (default: as the upstream's sockets)
   --mechanism NAME     how snapshots of running guests are made: libxl (the guest stays), libvirt (by save and restore:
                        the guest is off in between), or auto (default: libxl, or libvirt if libxl cannot be used)
   --listen PATH        socket for clients (default for Xen: /run/libvirt/virtxend-sock)
@@ -51,7 +61,7 @@ Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
   --memory-dir DIR     memory images (default for Xen: /var/lib/libvirt/libxl/snapshot-memory)
   --state-dir DIR      journal, and the overlays that running guests use (default for Xen: /var/lib/xlsnap)
   --group NAME         group that may connect (default: libvirt, if that group exists and we are root)
-  --mode OCTAL         permissions of the sockets (default: 0660)
+  --mode OCTAL         permissions of the sockets (default: 0666 if polkit lets users in, else 0660)
   --max-clients N      clients that each socket serves at a time (default: 1000; one user, but root, half of them)
   --dbus BUS           bus to serve on, too: system, session, an address (unix:path=PATH), or none
                        (default for Xen: system, if the bus' policy lets us; else none)
@@ -74,6 +84,8 @@ const OPTIONS = {
   connect: { ...STRING, short: 'c' },
   upstream: STRING,
   'upstream-uri': STRING,
+  'upstream-config': STRING,
+  auth: STRING,
   mechanism: STRING,
   listen: STRING,
   'listen-ro': STRING,
@@ -105,6 +117,8 @@ export function parseOptions(argv: readonly string[]): DaemonOptions | 'help' | 
     connect,
     upstream,
     upstreamUri: values['upstream-uri'],
+    auth: authOf(values.auth ?? 'auto'),
+    upstreamConfig: values['upstream-config'],
     mechanism: mechanismOf(values.mechanism ?? 'auto', upstream),
     listen,
     listenReadOnly: values['listen-ro'] ?? `${listen}-ro`,
@@ -112,7 +126,7 @@ export function parseOptions(argv: readonly string[]): DaemonOptions | 'help' | 
     memoryDir: resolve(values['memory-dir'] ?? places.memoryDir),
     stateDir: resolve(values['state-dir'] ?? places.stateDir),
     group: values.group,
-    mode: modeOf(values.mode ?? '0660'),
+    mode: values.mode === undefined ? undefined : modeOf(values.mode),
     maxClients: maxClientsOf(values['max-clients'] ?? '1000'),
     dbus: busOf(values.dbus ?? (connect.startsWith('xen:') ? 'system' : 'none')),
     logLevel: logLevelOf(values['log-level'] ?? 'info'),
@@ -142,6 +156,12 @@ function mechanismOf(text: string, upstream: string | undefined): MechanismOptio
   if (!option) throw usage(`--mechanism takes ${MECHANISM_OPTIONS.join(', ')}, not '${text}'`);
   if (option === 'auto' || upstream !== undefined) return option;
   throw usage(`--mechanism ${option} needs a libvirtd that owns the domains: --upstream PATH`);
+}
+
+function authOf(text: string): AuthOption {
+  const option = AUTH_OPTIONS.find((known) => known === text);
+  if (!option) throw usage(`--auth takes ${AUTH_OPTIONS.join(', ')}, not '${text}'`);
+  return option;
 }
 
 function modeOf(text: string): number {

@@ -1,8 +1,10 @@
 /** Connects a host, the snapshots policy and the sockets of clients. */
 
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import type { Entries, Entry } from '../access/authentication.ts';
+import { Callers } from '../dbus/callers.ts';
 import { OfflineImages } from '../disks/offline-snapshots.ts';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
@@ -15,6 +17,7 @@ import { lockFolders } from '../store/folder-lock.ts';
 import { FileJournal } from '../store/journal.ts';
 import { MemoryFiles } from '../store/memory-folder.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
+import { openAccess } from './access.ts';
 import { clientLimits } from './client-limits.ts';
 import { openDbus } from './dbus.ts';
 import { Opened } from './disposables.ts';
@@ -51,7 +54,15 @@ export async function serve(options: DaemonOptions, given: Given): Promise<Async
 async function openAll(options: DaemonOptions, { log, system, sockets }: Given, opened: Opened): Promise<void> {
   opened.use(await lockFolders([options.stateDir, options.snapshotDir, options.memoryDir], system.lockFile));
   const hub = new LifecycleHub();
-  const { host, front, imageWriter, domains, upstream } = await openHost(options, { hub, log, system, opened });
+  const bound = sockets.map(({ fd, readOnly }) => ({ path: system.socketPath(fd), readOnly }));
+  const access = await openAccess(options, { sockets: bound, log, opened });
+  const { host, front, imageWriter, domains, acl, upstream } = await openHost(options, {
+    hub,
+    log,
+    system,
+    access,
+    opened,
+  });
   const files = new FileJournal(options.stateDir, log.warning);
   const steps = process.env[STEPS_VARIABLE];
   const journal = steps === undefined ? files : reporting(files, steps);
@@ -71,11 +82,25 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   );
   const gid = await groupId(options.group);
   const limit = clientLimits(options, system, log);
-  await listenAll(options, { sockets, gid, handler: logged(front(snapshots), log), limit, log }, opened);
+  await listenAll(
+    options,
+    { sockets, entries: access.entries, gid, handler: logged(front(snapshots), log), limit, log },
+    opened,
+  );
   if (options.dbus !== undefined) {
-    const access = { uid: process.geteuid?.() ?? 0, gid: gid ?? process.getegid?.() ?? 0, mode: options.mode };
+    const path = sockets.length > 0 ? bound.find(({ readOnly }) => !readOnly)?.path : options.listen;
+    const socket = path === undefined ? ROOT_ONLY : await stat(path);
     const served = { domains: domains(snapshots), snapshots, hub, ...(upstream && { upstream }) };
-    await openDbus({ bus: options.dbus, uri: options.connect, ...served, access, log }, opened);
+    await openDbus(
+      {
+        bus: options.dbus,
+        uri: options.connect,
+        ...served,
+        callers: new Callers({ socket, entry: access.entries.write, acl }),
+        log,
+      },
+      opened,
+    );
   }
   opened.use({ [Symbol.asyncDispose]: () => endJobs(snapshots) });
 }
@@ -86,8 +111,12 @@ async function endJobs(snapshots: AsyncDisposable): Promise<void> {
   await setImmediate();
 }
 
+/** For D-Bus without a socket: callers other than root are refused. */
+const ROOT_ONLY = { uid: 0, gid: 0, mode: 0 };
+
 /** How clients connect. */
 interface Entrance extends Pick<Given, 'sockets' | 'log'> {
+  readonly entries: Entries;
   readonly gid: number | undefined;
   readonly handler: ConnectionHandler;
   /** One for each socket. */
@@ -96,7 +125,7 @@ interface Entrance extends Pick<Given, 'sockets' | 'log'> {
 
 async function listenAll(
   options: DaemonOptions,
-  { sockets, gid, handler, limit, log }: Entrance,
+  { sockets, entries, gid, handler, limit, log }: Entrance,
   opened: Opened,
 ): Promise<void> {
   for (const { fd, readOnly } of sockets) {
@@ -108,11 +137,17 @@ async function listenAll(
     { path: options.listen, readOnly: false },
     { path: options.listenReadOnly, readOnly: true },
   ]) {
-    const access = { mode: options.mode, ...(gid !== undefined && { gid }) };
+    const access = {
+      mode: options.mode ?? modeFor(readOnly ? entries.readOnly : entries.write),
+      ...(gid !== undefined && { gid }),
+    };
     opened.use(await listenAt({ path, readOnly, ...access, clients: limit() }, handler));
     log.info(`listening at ${path}${readOnly ? ' (read-only)' : ''}`);
   }
 }
+
+/** If polkit decides, everybody may ask to be let in, as with libvirtd. */
+const modeFor = ({ scheme }: Entry): number => (scheme === 'polkit' ? 0o666 : 0o660);
 
 async function listenAt(options: ListenOptions, handler: ConnectionHandler): Promise<AsyncDisposable> {
   const { path } = options;

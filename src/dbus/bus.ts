@@ -57,6 +57,16 @@ export function variant(signature: string, value: unknown): unknown {
   return new dbus.Variant(signature, value);
 }
 
+/** A method of another connection of the bus. */
+export interface BusMethod {
+  readonly destination: string;
+  readonly path: string;
+  readonly interface: string;
+  readonly member: string;
+  readonly signature: string;
+  readonly body: readonly unknown[];
+}
+
 interface BusOptions {
   /** Path of the bus' socket. */
   readonly socket: string;
@@ -146,6 +156,32 @@ export class Bus implements AsyncDisposable {
     return asked;
   }
 
+  /** Calls a method. Rejects with OPERATION_FAILED: the error of the reply, a lost connection, or the signal's reason. */
+  call(method: BusMethod, signal: AbortSignal): Promise<readonly unknown[]> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        signal.removeEventListener('abort', aborted);
+        this.#waiting.delete(fail);
+      };
+      const fail = (error: Error): void => {
+        end();
+        reject(new LibvirtError('OPERATION_FAILED', `${method.member}: ${error.message}`, { cause: error }));
+      };
+      const aborted = (): void => fail(new Error('no answer was waited for any longer'));
+      signal.addEventListener('abort', aborted, { once: true });
+      this.#waiting.add(fail);
+      if (signal.aborted) aborted();
+      else if (!this.#stream.writable) fail(new Error('the connection to the bus was lost'));
+      else {
+        const message = new dbus.Message({ ...method, body: [...method.body] });
+        this.#raw.call(message).then((reply) => {
+          end();
+          resolve(reply?.body ?? []);
+        }, fail);
+      }
+    });
+  }
+
   /** Sends a signal to all listeners, unless the connection has ended. */
   emit(signal: Signal): void {
     const { path, member, signature, values } = signal;
@@ -195,33 +231,8 @@ export class Bus implements AsyncDisposable {
 
   /** Calls a method of the bus itself. */
   #ask(member: string, signature: string, ...body: readonly unknown[]): Promise<readonly unknown[]> {
-    return new Promise((resolve, reject) => {
-      const end = (): void => {
-        clearTimeout(late);
-        this.#waiting.delete(fail);
-      };
-      const fail = (error: Error): void => {
-        end();
-        reject(new LibvirtError('OPERATION_FAILED', `${member}: ${error.message}`, { cause: error }));
-      };
-      const late = setTimeout(() => fail(new Error('the bus does not answer')), ANSWER_TIMEOUT_MS);
-      this.#waiting.add(fail);
-      if (!this.#stream.writable) {
-        fail(new Error('the connection to the bus was lost'));
-        return;
-      }
-      const message = new dbus.Message({
-        ...THE_BUS,
-        interface: THE_BUS.destination,
-        member,
-        signature,
-        body: [...body],
-      });
-      this.#raw.call(message).then((reply) => {
-        end();
-        resolve(reply?.body ?? []);
-      }, fail);
-    });
+    const method = { ...THE_BUS, interface: THE_BUS.destination, member, signature, body };
+    return this.call(method, AbortSignal.timeout(ANSWER_TIMEOUT_MS));
   }
 }
 

@@ -5,9 +5,9 @@ import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import type { SnapshotChange } from '../snapshots/api.ts';
-import { mayConnect, type SocketAccess } from './access.ts';
 import { busSocket } from './address.ts';
 import { Bus, type Call, type Reply, type Signal } from './bus.ts';
+import type { Callers } from './callers.ts';
 import { dispatch, refusal } from './dispatch.ts';
 import type { Served } from './objects.ts';
 import { domainEventSignal, Signals } from './signals.ts';
@@ -25,8 +25,8 @@ interface DbusOptions {
   /** `system`, `session`, or the bus' address. */
   readonly bus: string;
   readonly served: Served;
-  /** The socket whose clients may call here, too. */
-  readonly access: SocketAccess;
+  /** Who may call, and what. */
+  readonly callers: Callers;
   readonly log: Readonly<Record<'info' | 'warning', (text: string) => void>>;
 }
 
@@ -125,12 +125,11 @@ export class DbusFront implements AsyncDisposable {
   }
 
   async #answer(call: Call, bus: Bus): Promise<Reply> {
-    const { served, access } = this.#options;
+    const { served, callers } = this.#options;
     if (call.interface === 'org.freedesktop.DBus.Peer') return await dispatch(served, call);
     const caller = await bus.credentials(call.sender);
-    if (mayConnect(access, caller)) return await dispatch(served, call);
-    const text = `user ${caller.uid ?? 'unknown'} may not connect to the socket of xlsnapd, and so may not call it here`;
-    return refusal('AccessDenied', text);
+    const admitted = await callers.admit(served, call.sender, caller);
+    return 'refused' in admitted ? refusal('AccessDenied', admitted.refused) : await dispatch(admitted, call);
   }
 
   #complain(text: string): void {

@@ -157,9 +157,9 @@ export async function snapshotPaths(served: Served): Promise<readonly string[]> 
   return lists.flat().map((snapshot) => pathOf(served, snapshot));
 }
 
-/** A domain that was removed after the list was made has no snapshots. */
+/** A domain that was removed after the list was made has no snapshots, nor has one whose snapshots the caller may not see. */
 function noneIfGone(error: unknown): readonly SnapshotRef[] {
-  if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
+  if (!isLibvirtError(error, 'NO_DOMAIN', 'ACCESS_DENIED')) throw error;
   return [];
 }
 

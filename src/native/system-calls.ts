@@ -1,5 +1,6 @@
 /** System calls that Node does not have, through koffi. */
 
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { openFfi } from './ffi.ts';
 
@@ -22,6 +23,8 @@ interface PeerCredentials {
   readonly pid: number;
   readonly uid: number;
   readonly gid: number;
+  /** In clock ticks since the boot; undefined if the process has gone. */
+  readonly startTime: bigint | undefined;
 }
 
 /** The system calls. Errors are thrown as Node's own. */
@@ -58,7 +61,8 @@ export async function openSystemCalls(): Promise<SystemCalls> {
       const length = Buffer.alloc(4);
       length.writeInt32LE(UCRED_BYTES);
       if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ucred, length) !== 0) return undefined;
-      return { pid: ucred.readInt32LE(0), uid: ucred.readUInt32LE(4), gid: ucred.readUInt32LE(8) };
+      const pid = ucred.readInt32LE(0);
+      return { pid, uid: ucred.readUInt32LE(4), gid: ucred.readUInt32LE(8), startTime: startTimeOf(pid) };
     },
     socketPath(fd) {
       const address = Buffer.alloc(SOCKADDR_UN_BYTES);
@@ -91,6 +95,18 @@ export async function openSystemCalls(): Promise<SystemCalls> {
       throw Object.assign(new Error(`flock failed with errno ${errno}`), { errno: -errno, syscall: 'flock' });
     },
   };
+}
+
+/** Field 22 of /proc/PID/stat. The name in field 2 may hold anything, parentheses and blanks too. */
+function startTimeOf(pid: number): bigint | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const startTime = fields[19];
+    return startTime === undefined ? undefined : BigInt(startTime);
+  } catch {
+    return undefined;
+  }
 }
 
 /** struct sockaddr_un without padding: its length is part of an abstract name. */

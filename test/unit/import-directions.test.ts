@@ -12,6 +12,7 @@ const UNIT = import.meta.dirname;
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   model: [],
   native: [],
+  access: ['model', 'snapshots'],
   xml: ['model'],
   disks: ['model'],
   memory: ['model', 'disks'],
@@ -20,17 +21,31 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   snapshots: ['model', 'xml'],
   hosts: ['model', 'xml', 'snapshots', 'libxl', 'disks', 'memory'],
   'hosts/embedded': ['model', 'xml', 'snapshots', 'disks', 'memory'],
-  rpc: ['model', 'snapshots'],
-  dbus: ['model', 'snapshots'],
-  cli: ['model', 'xml', 'rpc', 'disks', 'memory', 'store'],
+  rpc: ['model', 'access', 'snapshots'],
+  dbus: ['model', 'access', 'snapshots'],
+  cli: ['model', 'xml', 'access', 'rpc', 'disks', 'memory', 'store'],
   'cli/libxl-json': ['model', 'xml', 'libxl', 'memory', 'rpc', 'disks', 'store'],
-  daemon: ['model', 'native', 'xml', 'disks', 'memory', 'libxl', 'store', 'snapshots', 'hosts', 'rpc', 'dbus'],
+  daemon: [
+    'model',
+    'native',
+    'xml',
+    'disks',
+    'memory',
+    'libxl',
+    'store',
+    'snapshots',
+    'hosts',
+    'access',
+    'rpc',
+    'dbus',
+  ],
 };
 
 /** Files of another room that may be imported for their types alone. */
 const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = {
   store: ['snapshots/ports.ts'],
   hosts: ['snapshots/ports.ts'],
+  access: ['snapshots/api.ts'],
   rpc: ['snapshots/api.ts', 'snapshots/ports.ts'],
   dbus: ['snapshots/api.ts', 'snapshots/ports.ts'],
 };

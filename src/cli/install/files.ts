@@ -26,6 +26,9 @@ interface InstalledLink {
 interface HostFacts {
   /** Group of the sockets. */
   readonly group: string;
+  /** SocketMode= of the write and of the read-only socket. */
+  readonly mode: string;
+  readonly readOnlyMode: string;
   /** The daemon's --upstream; undefined: the daemon finds the socket itself. */
   readonly upstream: string | undefined;
 }
@@ -69,10 +72,12 @@ export function daemonCommand(upstream: string | undefined): readonly string[] {
 }
 
 /** Returns everything in the order of writing; it is removed in the opposite order. */
-export async function installedOn({ group, upstream }: HostFacts): Promise<readonly Installed[]> {
+export async function installedOn({ group, mode, readOnlyMode, upstream }: HostFacts): Promise<readonly Installed[]> {
   const values: Readonly<Record<string, string>> = {
     '@XLSNAPD@': daemonCommand(upstream).map(unitWord).join(' '),
     '@GROUP@': group,
+    '@MODE@': mode,
+    '@ROMODE@': readOnlyMode,
   };
   const files = await Promise.all(
     FILES.map(async ({ from, to, purpose }): Promise<Installed> => {

@@ -11,6 +11,7 @@ import { command, JSON_OPTION, type Values } from '../command-line/command.ts';
 import type { Session } from '../session.ts';
 import { daemonCommand, type Installed, installedOn, PACKAGE_FOLDER } from './files.ts';
 import { requireRootOnly } from './root-only.ts';
+import { socketAccess } from './socket-access.ts';
 import { isBooted, reload, type Systemctl, startUnits, systemctl } from './units.ts';
 
 /** The group that may use libvirt on this host, if it exists. */
@@ -46,9 +47,12 @@ export const INSTALL = command({
     if (root === undefined || process.getuid?.() === 0) await requireRootOnly(process.execPath, PACKAGE_FOLDER);
     else host.say('note:', 'it was not looked at whether others than root can change Node and this package');
     const hasGroup = await host.hasGroup(GROUP);
-    const things = await installedOn({ group: hasGroup ? GROUP : 'root', upstream });
+    const group = hasGroup ? GROUP : 'root';
+    const access = await socketAccess(upstream, group, (path) => host.on(path));
+    host.say('note:', access.note);
+    const things = await installedOn({ group, upstream, ...access });
     for (const thing of things) await host.put(thing);
-    if (!hasGroup) host.say('note:', `there is no group '${GROUP}' here: only root may connect to xlsnapd`);
+    if (!hasGroup) host.say('note:', `there is no group '${GROUP}' here: only root may use xlsnapd on D-Bus`);
     if (root !== undefined) return;
     if (isBooted()) await startUnits(host.systemctl);
     else {
@@ -69,7 +73,7 @@ export const UNINSTALL = command({
   async run(values, session) {
     using host = new InstalledHost(values, session);
     const { root } = values;
-    const things = (await installedOn({ group: GROUP, upstream: undefined })).toReversed();
+    const things = (await installedOn({ group: GROUP, mode: '', readOnlyMode: '', upstream: undefined })).toReversed();
     const isInstalled = (await Promise.all(things.map((thing) => host.has(thing)))).some(Boolean);
     const asks = root === undefined && isBooted() && isInstalled;
     if (asks) await host.systemctl('stop', 'xlsnapd.service', 'xlsnapd.socket', 'xlsnapd-ro.socket');
@@ -124,7 +128,7 @@ class InstalledHost implements Disposable {
   }
 
   async put(thing: Installed): Promise<void> {
-    const path = this.#on(thing.path);
+    const path = this.on(thing.path);
     const content = thing.kind === 'file' ? thing.text : thing.target;
     if ((await contentOf(thing, path)) === content) {
       this.say('as it is:', thing.path, thing.purpose);
@@ -137,19 +141,19 @@ class InstalledHost implements Disposable {
   /** Removes the file, even if it was changed, and the folder of a drop-in or of links if it becomes empty. */
   async remove(thing: Installed): Promise<void> {
     if (!(await this.has(thing))) return;
-    if (!this.#dry) await remove(this.#on(thing.path));
+    if (!this.#dry) await remove(this.on(thing.path));
     this.say('removed', thing.path);
   }
 
   async has({ path }: Installed): Promise<boolean> {
-    return await lstat(this.#on(path)).then(
+    return await lstat(this.on(path)).then(
       () => true,
       () => false,
     );
   }
 
   async hasGroup(name: string): Promise<boolean> {
-    const groups = await readFile(this.#on('/etc/group'), 'utf8').catch(() => '');
+    const groups = await readFile(this.on('/etc/group'), 'utf8').catch(() => '');
     return groups.split('\n').some((line) => line.startsWith(`${name}:`));
   }
 
@@ -160,12 +164,13 @@ class InstalledHost implements Disposable {
       [memoryDir, 'RAM of snapshots'],
       [stateDir, 'the journal'],
     ] as const) {
-      if (existsSync(this.#on(folder))) this.say('kept', folder, content);
+      if (existsSync(this.on(folder))) this.say('kept', folder, content);
     }
     this.say('kept', "what snapshots have in or beside the guests' disk images");
   }
 
-  #on(path: string): string {
+  /** The place of a path on the host that is changed. */
+  on(path: string): string {
     return join(this.#root, path);
   }
 }

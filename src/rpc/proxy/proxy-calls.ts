@@ -1,5 +1,6 @@
 /** Calls that are passed on to the upstream, but are checked or changed before, as are their replies. */
 
+import type { DomainPermission } from '../../access/acl.ts';
 import { LibvirtError } from '../../errors.ts';
 import { DOMAIN_STATES, type DomainRef } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
@@ -56,12 +57,32 @@ export function proxyCalls({
   upstreamUri,
 }: Pick<ProxyOptions, 'snapshots' | 'overlaid' | 'reverted' | 'upstreamUri'>) {
   return new Map([
+    // The upstream is asked, too: it lets us in by the same call.
+    proxyCall(
+      P.AUTH_LIST,
+      (connection, call, frame) => {
+        const { type } = connection.authentication;
+        connection.toUpstream(call, frame, (reply) => replyFrame(reply, P.AUTH_LIST.result, { types: [type] }));
+      },
+      ({ authentication }) => !authentication.done,
+    ),
+    proxyCall(
+      P.AUTH_POLKIT,
+      async (connection, call) => {
+        await connection.authentication.polkit();
+        connection.toClient(replyFrame(call, P.AUTH_POLKIT.result, { complete: 1 }));
+      },
+      ({ authentication }) => !authentication.done,
+    ),
+
     proxyCall(P.CONNECT_OPEN, (connection, call, _frame, { name, flags }) => {
       const readOnly = connection.readOnly || (flags & CONNECT.RO) !== 0;
       const args = { name: upstreamUri ?? name, flags: readOnly ? flags | CONNECT.RO : flags };
       // A second one fails, and libvirtd then closes the first.
       connection.open = false;
-      connection.toUpstream(call, encodeFrame(call, P.CONNECT_OPEN.args, args), (_reply, bytes) => {
+      connection.toUpstream(call, encodeFrame(call, P.CONNECT_OPEN.args, args), async (_reply, bytes) => {
+        await connection.forwardIdentity();
+        await connection.judge?.connect('getattr');
         connection.open = true;
         connection.readOnly = readOnly;
         return bytes;
@@ -147,13 +168,14 @@ export function proxyCalls({
     migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_BEGIN3_PARAMS),
     migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_PERFORM3_PARAMS),
 
-    jobCall(snapshots, P.DOMAIN_GET_JOB_INFO, jobInfo),
-    proxyCall(P.DOMAIN_GET_JOB_STATS, (connection, call, frame, { domain, flags }) => {
+    jobCall(snapshots, P.DOMAIN_GET_JOB_INFO, 'read', jobInfo),
+    proxyCall(P.DOMAIN_GET_JOB_STATS, async (connection, call, frame, { domain, flags }) => {
+      await connection.judge?.domain(domain, 'read');
       const known = knownStats(snapshots, domain, flags);
       if (known) connection.toClient(replyFrame(call, P.DOMAIN_GET_JOB_STATS.result, known));
       else connection.toUpstream(call, frame);
     }),
-    jobCall(snapshots, P.DOMAIN_ABORT_JOB, (job) => job.cancel()),
+    jobCall(snapshots, P.DOMAIN_ABORT_JOB, 'write', (job) => job.cancel()),
 
     proxyCall(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, (connection, call, frame, { eventID, domain }) => {
       connection.events.checkRoom();
@@ -214,6 +236,7 @@ function undefineCall<A extends { readonly domain: DomainRef }>(
 ): [number, ProxyCall] {
   return proxyCall(procedure, async (connection, call, _frame, args) => {
     const flags = flagsOf(args);
+    await connection.judge?.domain(args.domain, 'delete');
     refuseOverlaid(overlaid, args.domain, 'undefined');
     await snapshots.checkUndefine(args.domain, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
     const stripped = encodeFrame(call, procedure.args, { ...args, flags: flags & ~UNDEFINE.SNAPSHOTS_METADATA });
@@ -226,7 +249,8 @@ function overlaidCall<A extends { readonly domain: DomainRef }>(
   overlaid: OverlaidDomains,
   procedure: Procedure<A, void>,
 ): [number, ProxyCall] {
-  return proxyCall(procedure, (connection, call, frame, { domain }) => {
+  return proxyCall(procedure, async (connection, call, frame, { domain }) => {
+    await connection.judge?.domain(domain, 'hibernate');
     refuseOverlaid(overlaid, domain, 'saved');
     connection.toUpstream(call, frame);
   });
@@ -265,7 +289,8 @@ function migrateCall<A extends { readonly domain: DomainRef }>(
   overlaid: OverlaidDomains,
   procedure: Procedure<A, unknown>,
 ): [number, ProxyCall] {
-  return proxyCall(procedure, (connection, call, frame, { domain }) => {
+  return proxyCall(procedure, async (connection, call, frame, { domain }) => {
+    await connection.judge?.domain(domain, 'migrate');
     const count = snapshots.count(domain.uuid);
     if (count > 0) throw new LibvirtError('OPERATION_INVALID', `cannot migrate domain with ${count} snapshots`);
     refuseOverlaid(overlaid, domain, 'migrated');
@@ -277,9 +302,11 @@ function migrateCall<A extends { readonly domain: DomainRef }>(
 function jobCall<A extends { readonly domain: DomainRef }, R>(
   snapshots: SnapshotApi,
   procedure: Procedure<A, R>,
+  permission: DomainPermission,
   run: (job: ActiveJob) => R,
 ): [number, ProxyCall] {
-  return proxyCall(procedure, (connection, call, frame, args) => {
+  return proxyCall(procedure, async (connection, call, frame, args) => {
+    await connection.judge?.domain(args.domain, permission);
     const job = snapshots.job(args.domain.uuid);
     if (!job) connection.toUpstream(call, frame);
     else connection.toClient(replyFrame(call, procedure.result, run(job)));

@@ -1,5 +1,7 @@
 /** The parts of a proxied connection, and what the handling of its calls may do with it. */
 
+import type { Acl, Judge } from '../../access/acl.ts';
+import type { Authentication, Entries } from '../../access/authentication.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { DomainRef, DomainState } from '../../model/domain.ts';
 import type { SnapshotApi } from '../../snapshots/api.ts';
@@ -16,6 +18,10 @@ export interface ProxyOptions {
   readonly upstreamUri?: string;
   /** Has a socket take this many bytes before its writer waits. */
   readonly sendBuffer: (fd: number, bytes: number) => void;
+  /** How clients are let in; absent: whoever could connect is. */
+  readonly entries?: Entries;
+  /** Judges the calls that are answered here, if the upstream judges its own; absent: nobody does. */
+  readonly acl?: Acl;
   readonly snapshots: SnapshotApi;
   readonly hub: LifecycleHub;
   /** Running domains whose active images are not those that the upstream knows. */
@@ -50,7 +56,12 @@ export interface ProxyContext {
   open: boolean;
   /** True on a read-only socket, or once opened with VIR_CONNECT_RO. */
   readOnly: boolean;
+  readonly authentication: Authentication;
+  /** Absent if this client may do all that its socket allows. */
+  readonly judge: Judge | undefined;
   readonly events: EventClient;
+  /** Has the upstream know for whom it is asked from now on. Rejects if it does not take that. */
+  forwardIdentity(): Promise<void>;
   toClient(frame: Buffer): void;
   /** Sends a call to the upstream. A successful reply goes through `then` on its way to the client. */
   toUpstream(

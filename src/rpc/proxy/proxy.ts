@@ -1,6 +1,10 @@
 /** A client's connection, with a connection of its own to the libvirtd behind us. */
 
-import { LibvirtError, systemError } from '../../errors.ts';
+import type { Judge } from '../../access/acl.ts';
+import { Authentication } from '../../access/authentication.ts';
+import { isTrusted, type PeerCredentials, processSubject } from '../../access/caller.ts';
+import { judgedSnapshots } from '../../access/judged-snapshots.ts';
+import { LibvirtError, receivedError, systemError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { Answer, Answers } from '../server/answers.ts';
 import { daemonAnswers } from '../server/daemon-calls.ts';
@@ -11,10 +15,12 @@ import { snapshotAnswers } from '../server/snapshot-calls.ts';
 import { CallLimit } from '../wire/call-limit.ts';
 import { FrameOutlet } from '../wire/frame-outlet.ts';
 import type { FrameSink, Wanted } from '../wire/frame-splitter.ts';
-import { type FrameHeader, PROGRAM, STATUS, TYPE } from '../wire/frames.ts';
+import { decodePayload, encodeFrame, type FrameHeader, PROGRAM, STATUS, TYPE } from '../wire/frames.ts';
 import { descriptorOf, Inlet } from '../wire/inlet.ts';
-import { errorFrame, isLifecycle, lifecycleFrame, readLifecycle } from '../wire/messages.ts';
+import { errorFrame, isLifecycle, lifecycleFrame, readLifecycle, remoteError } from '../wire/messages.ts';
+import { PROCEDURES as P } from '../wire/procedures.ts';
 import { Turns } from '../wire/turns.ts';
+import type { TypedParam } from '../wire/typed-params.ts';
 import { undecodable } from '../wire/xdr.ts';
 import { BusyPoll } from './busy-poll.ts';
 import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
@@ -28,11 +34,11 @@ const SEND_BUFFER_BYTES = 1024 * 1024;
 
 /** Serves connections by an upstream libvirtd, except for the calls about snapshots. */
 export function proxy(options: ProxyOptions): ConnectionHandler {
-  const answers = snapshotAnswers(options.snapshots);
+  const unjudged = snapshotAnswers(options.snapshots);
   const calls = proxyCalls(options);
   const busyPoll = new BusyPoll();
   const turns = new Turns();
-  return (accepted, { readOnly }) => {
+  return (accepted, { readOnly, peer }) => {
     const client = Inlet.over(accepted);
     const path = readOnly ? options.upstreamReadOnly() : options.upstream;
     const upstream = Inlet.connecting(path);
@@ -48,8 +54,16 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
         const fd = descriptorOf(socket);
         if (fd !== undefined) options.sendBuffer(fd, SEND_BUFFER_BYTES);
       }
-      const { hub, status } = options;
-      new ProxyConnection(client, upstream, { path, answers, calls, hub, status, busyPoll, turns, readOnly });
+      const { hub, status, entries } = options;
+      const gone = new AbortController();
+      client.socket.once('close', () => gone.abort());
+      const authentication = new Authentication(entries, { readOnly, peer, signal: gone.signal });
+      const behalf = entries === undefined || isTrusted(peer?.uid) ? undefined : { peer };
+      const subject = behalf && processSubject(behalf.peer);
+      const judge = subject && options.acl?.judge(subject, gone.signal);
+      const answers = judge ? snapshotAnswers(judgedSnapshots(options.snapshots, judge)) : unjudged;
+      const shared = { path, calls, hub, status, busyPoll, turns };
+      new ProxyConnection(client, upstream, { ...shared, answers, readOnly, authentication, behalf, judge });
     });
   };
 }
@@ -63,6 +77,10 @@ interface Behind {
   readonly busyPoll: BusyPoll;
   readonly turns: Turns;
   readonly readOnly: boolean;
+  readonly authentication: Authentication;
+  readonly judge: Judge | undefined;
+  /** For whom the upstream is asked; undefined: it is asked as ourselves. */
+  readonly behalf: { readonly peer: PeerCredentials | undefined } | undefined;
 }
 
 /** A call whose reply is looked at on its way back. */
@@ -74,7 +92,10 @@ interface Awaited {
 class ProxyConnection implements ProxyContext {
   open = false;
   readOnly: boolean;
+  readonly authentication: Authentication;
+  readonly judge: Judge | undefined;
   readonly events: EventClient;
+  readonly #behalf: Behind['behalf'];
   readonly #client: Inlet;
   readonly #upstream: Inlet;
   readonly #answers: Answers;
@@ -87,13 +108,18 @@ class ProxyConnection implements ProxyContext {
   readonly #awaited = new Map<number, Awaited>();
   /** True until CONNECT_OPEN is answered: what may come after it depends on that. */
   #opening = false;
+  /** Takes the reply to CONNECT_SET_IDENTITY. */
+  #identified: ((header: FrameHeader, frame: Buffer) => void) | undefined;
 
   constructor(
     client: Inlet,
     upstream: Inlet,
-    { path, answers, calls, hub, status, busyPoll, turns, readOnly }: Behind,
+    { path, answers, calls, hub, status, busyPoll, turns, readOnly, authentication, behalf, judge }: Behind,
   ) {
     this.readOnly = readOnly;
+    this.authentication = authentication;
+    this.#behalf = behalf;
+    this.judge = judge;
     this.#client = client;
     this.#upstream = upstream;
     this.#answers = answers;
@@ -137,6 +163,29 @@ class ProxyConnection implements ProxyContext {
     }
     if (then) this.#awaited.set(call.serial, { procedure: call.procedure, then });
     this.#upstreamOutlet.send(frame);
+  }
+
+  get authenticated(): boolean {
+    return this.authentication.done;
+  }
+
+  async forwardIdentity(): Promise<void> {
+    if (!this.#behalf) return;
+    const { peer } = this.#behalf;
+    if (!peer || !processSubject(peer)) {
+      throw new LibvirtError('ACCESS_DENIED', 'the process that connected cannot be identified', { domain: 'RPC' });
+    }
+    const { number: procedure, args } = P.CONNECT_SET_IDENTITY;
+    const identified = new Promise<void>((resolve, reject) => {
+      this.#identified = ({ status }, frame) => {
+        if (status === STATUS.OK) resolve();
+        else reject(receivedError(decodePayload(remoteError, frame)));
+      };
+    });
+    // No serial of the client's is awaited with this procedure: it may not send such calls.
+    const header = { procedure, type: TYPE.CALL, serial: 0 };
+    this.#upstreamOutlet.send(encodeFrame(header, args, { params: identityParams(peer), flags: 0 }));
+    await identified;
   }
 
   /** Reads from each side only while its frames can be passed on: nothing piles up here. */
@@ -204,6 +253,7 @@ class ProxyConnection implements ProxyContext {
     if (header.type === TYPE.REPLY_WITH_FDS) return this.#refuse(header, noFds());
     if (header.type === TYPE.MESSAGE) return isLifecycle(header) ? 'whole' : 'pass';
     if (header.type === TYPE.REPLY) this.#busyPoll.expect(this);
+    if (this.#identified && isIdentityReply(header)) return 'whole';
     const awaited = header.type === TYPE.REPLY ? this.#awaited.get(header.serial) : undefined;
     if (awaited?.procedure !== header.procedure) return 'pass';
     if (header.status === STATUS.OK) return 'whole';
@@ -215,6 +265,10 @@ class ProxyConnection implements ProxyContext {
   #reply(header: FrameHeader, frame: Buffer): void {
     if (header.type === TYPE.MESSAGE) {
       this.#event(header, frame);
+      return;
+    }
+    if (isIdentityReply(header)) {
+      this.#identified?.(header, frame);
       return;
     }
     const awaited = this.#awaited.get(header.serial);
@@ -238,6 +292,19 @@ class ProxyConnection implements ProxyContext {
     const seen = this.events.translate(message);
     if (seen) this.toClient(lifecycleFrame(message.callbackID, message.domain, seen));
   }
+}
+
+const isIdentityReply = ({ type, procedure }: FrameHeader): boolean =>
+  type === TYPE.REPLY && procedure === P.CONNECT_SET_IDENTITY.number;
+
+/** VIR_CONNECT_IDENTITY_*, as far as libvirtd's access drivers look at them. */
+function identityParams({ pid, uid, gid, startTime = 0n }: PeerCredentials): readonly TypedParam[] {
+  return [
+    { field: 'unix-user-id', type: 'ullong', value: BigInt(uid) },
+    { field: 'unix-group-id', type: 'ullong', value: BigInt(gid) },
+    { field: 'process-id', type: 'llong', value: BigInt(pid) },
+    { field: 'process-time', type: 'ullong', value: startTime },
+  ];
 }
 
 /**

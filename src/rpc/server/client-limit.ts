@@ -1,14 +1,8 @@
 /** Limits the clients of a socket, so that descriptors and memory are left for the work itself. */
 
 import type { Socket } from 'node:net';
+import type { PeerCredentials } from '../../access/caller.ts';
 import { descriptorOf } from '../wire/inlet.ts';
-
-/** SO_PEERCRED of a client: the process that connected. */
-export interface PeerCredentials {
-  readonly pid: number;
-  readonly uid: number;
-  readonly gid: number;
-}
 
 /** A client that has been let in. */
 export interface Client {

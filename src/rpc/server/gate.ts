@@ -11,6 +11,8 @@ import { REFUSED } from '../wire/read-only/refused.ts';
 
 /** The state of a connection. */
 export interface ConnectionState {
+  /** True once the client has been let in. */
+  readonly authenticated: boolean;
   /** True once the client's CONNECT_OPEN has succeeded. */
   readonly open: boolean;
   /** True on a read-only socket, or once opened with VIR_CONNECT_RO. */
@@ -39,10 +41,8 @@ export function frameKind(header: FrameHeader): 'call' | 'stream' | 'ping' | 'po
 export const isOpenCall = ({ program, procedure }: FrameHeader): boolean =>
   program === PROGRAM.REMOTE && procedure === P.CONNECT_OPEN.number;
 
-/** Served before CONNECT_OPEN: authentication, and the one question that clients ask before it. */
-const BEFORE_OPEN = new Set<number>([
-  P.CONNECT_OPEN.number,
-  P.CONNECT_SUPPORTS_FEATURE.number,
+/** Served before a client has been let in. */
+const AUTHENTICATION: ReadonlySet<number> = new Set([
   ALLOWED.AUTH_LIST,
   ALLOWED.AUTH_SASL_INIT,
   ALLOWED.AUTH_SASL_START,
@@ -50,19 +50,27 @@ const BEFORE_OPEN = new Set<number>([
   ALLOWED.AUTH_POLKIT,
 ]);
 
-/** By these, libvirt's own daemons identify the user for whom they call: a client could claim any identity. */
-const CONNECT_SET_IDENTITY = 419;
+/** Served before CONNECT_OPEN: authentication, and the one question that clients ask before it. */
+const BEFORE_OPEN: ReadonlySet<number> = new Set([
+  P.CONNECT_OPEN.number,
+  P.CONNECT_SUPPORTS_FEATURE.number,
+  ...AUTHENTICATION,
+]);
 
 /** Returns the reason why a call is refused before it is decoded, in libvirtd's words; undefined if it is not. */
-export function callRefusal(header: FrameHeader, { open, readOnly }: ConnectionState): LibvirtError | undefined {
+export function callRefusal(header: FrameHeader, connection: ConnectionState): LibvirtError | undefined {
+  const { authenticated, open, readOnly } = connection;
   const { program, version, procedure, status } = header;
   const name = version === VERSION ? PROGRAM_NAMES.get(program) : undefined;
   if (!name) return rpcError(`Cannot find program ${program} version ${version}`);
   if (status !== STATUS.OK) return rpcError(`Unexpected message status ${status}`);
+  if (!authenticated && !(name === 'REMOTE' && AUTHENTICATION.has(procedure)))
+    return rpcError('authentication required');
   if (!open && !(name === 'REMOTE' && BEFORE_OPEN.has(procedure))) {
     return new LibvirtError('INTERNAL_ERROR', 'hypervisor connection not open', { domain: 'RPC' });
   }
-  if (name === 'REMOTE' && procedure === CONNECT_SET_IDENTITY) {
+  // libvirt's own daemons identify with it the user for whom they call: a client could claim any identity.
+  if (name === 'REMOTE' && procedure === P.CONNECT_SET_IDENTITY.number) {
     const text = 'only a daemon of libvirt may say for whom it calls';
     return new LibvirtError('ACCESS_DENIED', text, { domain: 'RPC' });
   }

@@ -1,5 +1,6 @@
 /** The server if there is no upstream libvirtd: libvirt's RPC over our own domains. */
 
+import { Authentication, type Entries } from '../../access/authentication.ts';
 import { LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { SnapshotApi } from '../../snapshots/api.ts';
@@ -26,6 +27,8 @@ import type { ConnectionHandler } from './server.ts';
 import { snapshotAnswers } from './snapshot-calls.ts';
 
 interface StandaloneOptions {
+  /** How clients are let in; absent: whoever could connect is. */
+  readonly entries?: Entries;
   /** The URI that is served: `test:///default`. A client's URI must have the same scheme, or be empty. */
   readonly uri: string;
   /** virConnectGetVersion: major · 10⁶ + minor · 10³ + release. */
@@ -39,9 +42,6 @@ interface StandaloneOptions {
 /** The libvirt whose protocol this is, as virConnectGetLibVersion says it. */
 export const LIBVIRT_VERSION = 9_000_000n;
 
-/** remote_auth_type REMOTE_AUTH_NONE: the socket's mode decides who may connect. */
-const AUTH_NONE = 0;
-
 /** The features that we have. */
 const FEATURES = new Set<number>([FEATURE.PROGRAM_KEEPALIVE, FEATURE.EVENT_CALLBACK, FEATURE.CLOSE_CALLBACK]);
 
@@ -54,12 +54,16 @@ export function standalone(options: StandaloneOptions): ConnectionHandler {
     ...jobAnswers(domains, snapshots),
   ]);
   const turns = new Turns();
-  return (accepted, { readOnly }) => {
-    new StandaloneConnection(Inlet.over(accepted), { readOnly, shared, turns, options });
+  return (accepted, { readOnly, peer }) => {
+    const gone = new AbortController();
+    accepted.once('close', () => gone.abort());
+    const authentication = new Authentication(options.entries, { readOnly, peer, signal: gone.signal });
+    new StandaloneConnection(Inlet.over(accepted), { readOnly, authentication, shared, turns, options });
   };
 }
 
 interface Served {
+  readonly authentication: Authentication;
   readonly readOnly: boolean;
   readonly shared: Answers;
   readonly turns: Turns;
@@ -71,6 +75,7 @@ class StandaloneConnection {
   readonly #outlet: FrameOutlet;
   readonly #answers: Answers;
   readonly #daemon: Answers;
+  readonly #authentication: Authentication;
   readonly #events: EventClient;
   readonly #limit: CallLimit;
   #readOnly: boolean;
@@ -78,8 +83,9 @@ class StandaloneConnection {
   /** True until CONNECT_OPEN is answered: what may come after it depends on that. */
   #opening = false;
 
-  constructor(client: Inlet, { readOnly, shared, turns, options }: Served) {
+  constructor(client: Inlet, { readOnly, authentication, shared, turns, options }: Served) {
     this.#client = client;
+    this.#authentication = authentication;
     this.#readOnly = readOnly;
     this.#outlet = new FrameOutlet(client.socket);
     this.#events = options.hub.attach((frames) => this.#outlet.send(frames));
@@ -107,7 +113,11 @@ class StandaloneConnection {
     const kind = frameKind(header);
     if (kind === 'ping') this.#outlet.send(pong());
     if (kind !== 'call') return 'drop';
-    const refusal = callRefusal(header, { open: this.#open, readOnly: this.#readOnly });
+    const refusal = callRefusal(header, {
+      authenticated: this.#authentication.done,
+      open: this.#open,
+      readOnly: this.#readOnly,
+    });
     if (refusal) return this.#refuse(header, refusal);
     const found = this.#answersOf(header)?.get(header.procedure);
     if (!found) return this.#refuse(header, unknownProcedure(header));
@@ -140,7 +150,11 @@ class StandaloneConnection {
   #ownAnswers({ uri, version, domains }: StandaloneOptions): Answers {
     return new Map([
       ...eventAnswers(this.#events),
-      answer(P.AUTH_LIST, () => ({ types: [AUTH_NONE] })),
+      answer(P.AUTH_LIST, () => ({ types: [this.#authentication.type] })),
+      answer(P.AUTH_POLKIT, async () => {
+        await this.#authentication.polkit();
+        return { complete: 1 };
+      }),
       answer(P.CONNECT_SUPPORTS_FEATURE, ({ feature }) => ({ supported: Number(FEATURES.has(feature)) })),
       answer(P.CONNECT_OPEN, ({ name, flags }) => {
         if (this.#open) throw new LibvirtError('INTERNAL_ERROR', 'connection already open', { domain: 'RPC' });

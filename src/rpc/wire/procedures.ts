@@ -79,6 +79,8 @@ const jobInfo = struct({
   fileProcessed: uhyper,
   fileRemaining: uhyper,
 });
+/** REMOTE_CONNECT_IDENTITY_PARAMS_MAX. */
+const IDENTITY_PARAMS_MAX = 20;
 /** REMOTE_DOMAIN_JOB_STATS_MAX. */
 const JOB_STATS_MAX = 64;
 const jobStats = struct({ type: int, params: typedParams(JOB_STATS_MAX) });
@@ -150,6 +152,7 @@ export const PROCEDURES = {
   CONNECT_SUPPORTS_FEATURE: procedure(60, struct({ feature: int }), struct({ supported: int })),
   DOMAIN_MIGRATE_PERFORM: procedure(62, domainAndRest, nothing),
   AUTH_LIST: procedure(66, nothing, struct({ types: list(int, 20) })),
+  AUTH_POLKIT: procedure(70, nothing, struct({ complete: int })),
   CONNECT_DOMAIN_EVENT_REGISTER: procedure(105, nothing, struct({ registered: int })),
   CONNECT_DOMAIN_EVENT_DEREGISTER: procedure(106, nothing, struct({ registered: int })),
   CONNECT_GET_URI: procedure(110, nothing, text),
@@ -229,5 +232,6 @@ export const PROCEDURES = {
     text,
     withSecrets('DOMAIN_CHECKPOINT', 'virDomainCheckpointGetXMLDesc'),
   ),
+  CONNECT_SET_IDENTITY: procedure(419, struct({ params: typedParams(IDENTITY_PARAMS_MAX), flags: uint }), nothing),
   DOMAIN_SAVE_PARAMS: procedure(440, domainAndRest, nothing),
 } as const;

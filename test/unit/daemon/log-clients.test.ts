@@ -5,7 +5,7 @@ import { logged } from '../../../src/daemon/log-clients.ts';
 import { LibvirtError } from '../../../src/errors.ts';
 import type { Client } from '../../../src/rpc/server/client-limit.ts';
 
-const PEER = { pid: 11, uid: 1000, gid: 100 };
+const PEER = { pid: 11, uid: 1000, gid: 100, startTime: 5n };
 
 /** A client's connection, and what is logged of it. */
 function connected(client: Client, level: 'info' | 'debug') {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, openSync, rmSync } from 'node:fs';
+import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +18,9 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(directory, { recursive: true }));
 
+/** By another reading of the same file: the name of this process has no blanks. */
+const startTimeOfSelf = (): bigint => BigInt(readFileSync('/proc/self/stat', 'utf8').split(' ')[21] ?? -1);
+
 test('a connection says who made it', async () => {
   const path = join(directory, 'sock');
   const server = createServer().listen(path);
@@ -25,7 +28,12 @@ test('a connection says who made it', async () => {
   const client = connect(path);
   const [accepted] = (await once(server, 'connection')) as [Socket & { readonly _handle: { readonly fd: number } }];
   const { pid, getuid, getgid } = process;
-  expect(system.peerCredentials(accepted._handle.fd)).toEqual({ pid, uid: getuid?.(), gid: getgid?.() });
+  expect(system.peerCredentials(accepted._handle.fd)).toEqual({
+    pid,
+    uid: getuid?.(),
+    gid: getgid?.(),
+    startTime: startTimeOfSelf(),
+  });
   client.destroy();
   accepted.destroy();
   server.close();

@@ -87,6 +87,18 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
   CONNECT_GET_HOSTNAME: [undefined, { value: 'dom0' }],
   CONNECT_SUPPORTS_FEATURE: [{ feature: 8 }, { supported: 0 }],
   AUTH_LIST: [undefined, { types: [0] }],
+  AUTH_POLKIT: [undefined, { complete: 1 }],
+  CONNECT_SET_IDENTITY: [
+    {
+      params: [
+        { field: 'unix-user-id', type: 'ullong', value: 1001n },
+        { field: 'unix-group-id', type: 'ullong', value: 1001n },
+        { field: 'process-id', type: 'llong', value: 4242n },
+        { field: 'process-time', type: 'ullong', value: 987654n },
+      ],
+      flags: 0,
+    },
+  ],
   CONNECT_DOMAIN_EVENT_REGISTER: [undefined, { registered: 0 }],
   CONNECT_DOMAIN_EVENT_DEREGISTER: [undefined, { registered: 0 }],
   CONNECT_GET_URI: [undefined, { value: 'xen:///system' }],

@@ -12,7 +12,7 @@ const SET_IDENTITY = 419;
 
 const call = decodeHeader(rpcFixture('connect-get-type'));
 const refusal = (procedure: number, program: number = PROGRAM.REMOTE): string | undefined =>
-  callRefusal({ ...call, program, procedure }, { open: true, readOnly: true })?.message;
+  callRefusal({ ...call, program, procedure }, { authenticated: true, open: true, readOnly: true })?.message;
 
 const allowed = new Map<number, string>(Object.entries(ALLOWED).map(([name, number]) => [number, name]));
 const refused = new Map(

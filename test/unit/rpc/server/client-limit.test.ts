@@ -7,7 +7,7 @@ const ROOT = 0;
 /** A limit of four clients, and what it has dropped. Descriptors are the users' ids. */
 function scene() {
   const dropped: string[] = [];
-  const peerOf = (uid: number) => ({ pid: 1, uid, gid: uid });
+  const peerOf = (uid: number) => ({ pid: 1, uid, gid: uid, startTime: 1n });
   const limit = new ClientLimit({ max: 4, peerOf, dropped: (text) => dropped.push(text) });
   const come = (uid: number) => {
     const socket = Object.assign(new Socket(), { _handle: { fd: uid } });

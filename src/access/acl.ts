@@ -1,0 +1,62 @@
+/** polkit's access driver of libvirt: the same actions and details, asked about what xlsnapd does itself. */
+
+import { LibvirtError } from '../errors.ts';
+import type { DomainRef } from '../model/domain.ts';
+import type { Authority } from './authority.ts';
+import type { Subject } from './caller.ts';
+
+/** virAccessPermDomain, as far as calls are answered here. */
+export type DomainPermission =
+  | 'delete'
+  | 'fs-freeze'
+  | 'getattr'
+  | 'hibernate'
+  | 'migrate'
+  | 'read'
+  | 'read-secure'
+  | 'snapshot'
+  | 'write';
+
+interface AclOptions {
+  readonly authority: Authority;
+  /** The driver's name, as rules compare it: `Xen`, `QEMU`. */
+  readonly driver: string;
+  /** The name that the domain of this UUID has: what the caller says is not asked about. NO_DOMAIN if there is none. */
+  readonly nameOf: (domain: DomainRef) => Promise<string>;
+}
+
+/** For a host whose libvirtd has `polkit` among its access_drivers. */
+export class Acl {
+  readonly #options: AclOptions;
+
+  constructor(options: AclOptions) {
+    this.#options = options;
+  }
+
+  /** Judges what one caller does. `signal` ends questions about a caller who has gone. */
+  judge(subject: Subject, signal: AbortSignal): Judge {
+    const { authority, driver, nameOf } = this.#options;
+    const demand = async (object: string, permission: string, details: Readonly<Record<string, string>>) => {
+      const action = `org.libvirt.api.${object}.${permission}`;
+      const request = { subject, action, details, interactive: false, signal };
+      const granted = await authority.check(request).then(
+        ({ authorized }) => authorized,
+        () => false,
+      );
+      if (!granted) throw new LibvirtError('ACCESS_DENIED', `'${driver}' denied access`, { domain: 'ACCESS' });
+    };
+    return {
+      async domain(ref, ...permissions) {
+        const details = { connect_driver: driver, domain_name: await nameOf(ref), domain_uuid: ref.uuid };
+        for (const permission of permissions) await demand('domain', permission, details);
+      },
+      connect: (permission) => demand('connect', permission, { connect_driver: driver }),
+    };
+  }
+}
+
+/** Rejects with ACCESS_DENIED, in libvirt's words, unless every permission is granted. */
+export interface Judge {
+  domain(ref: DomainRef, ...permissions: readonly DomainPermission[]): Promise<void>;
+  connect(permission: 'getattr'): Promise<void>;
+}
