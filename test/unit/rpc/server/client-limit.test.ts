@@ -23,7 +23,7 @@ test('no more clients than the limit are let in, and one that leaves makes room'
   expect(come(ROOT).client).toBeUndefined();
   expect(dropped).toEqual(['Too many active clients (4), dropping connection from uid 0']);
   clients[1]?.socket.emit('close');
-  expect(come(5).client).toEqual({ readOnly: true, peer: { pid: 1, uid: 5, gid: 5 } });
+  expect(come(5).client).toEqual({ readOnly: true, peer: { pid: 1, uid: 5, gid: 5, startTime: 1n } });
   expect(come(2).client).toBeUndefined();
 });
 
