@@ -70,7 +70,7 @@ export type ErrorCode = keyof typeof CODES;
 export type ErrorDomain = keyof typeof DOMAINS;
 
 /** For callers that decide by more than the code. Not sent to clients. */
-export type ErrorReason = 'image-in-use' | 'snapshot-gone' | 'not-restored';
+export type ErrorReason = 'image-in-use' | 'image-missing' | 'snapshot-gone' | 'not-restored';
 
 interface LibvirtErrorOptions {
   /** Default `LIBXL`, as every error of libvirt's xen driver. */

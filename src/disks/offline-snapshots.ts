@@ -1,18 +1,19 @@
 /** Snapshots of the disks of a domain that is not active, on every kind of storage. */
 
 import { hasReason } from '../errors.ts';
-import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
+import type { BackingChain, DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { StartFile } from '../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
 import { allOrNothing, revertEach } from './all-or-nothing.ts';
 import { type DiskGroup, groupByBackend, usableGroups } from './backends.ts';
+import { readChains } from './chain/chains.ts';
 import { fileKey } from './file-key.ts';
 import { forEachLayer, type LayersWatch } from './overlays/commit-progress.ts';
 import { isEmptied } from './overlays/empty-overlay.ts';
 import { checkMerge } from './overlays/merge-rules.ts';
 import { commitOffline } from './overlays/offline-commit.ts';
-import { imageExists, rebaseHeader, removeImage, withKinds } from './overlays/overlays.ts';
-import { imageChain, imageInfo } from './qemu/image-info.ts';
+import { imageExists, rebaseHeader, removeImage } from './overlays/overlays.ts';
+import { imageInfo } from './qemu/image-info.ts';
 import { requireStartFiles } from './start-files.ts';
 
 /** The policy's OfflineDisks. */
@@ -54,14 +55,8 @@ export class OfflineImages {
     });
   }
 
-  async chain(image: DiskImage, merged: ReadonlySet<string> = new Set()): Promise<readonly DiskImage[]> {
-    const { layers, broken } = await imageChain(image);
-    const images = new Map(layers.map(({ path, format }) => [path, { path, format }]));
-    const chain = [...(await withKinds(images)).values()];
-    if (!broken) return chain;
-    const next = layers.at(-1)?.backing;
-    if (next && merged.has(next.path) && !(await imageExists(next.path))) return [...chain, next];
-    throw broken;
+  chains(images: readonly DiskImage[]): Promise<readonly BackingChain[]> {
+    return readChains(images);
   }
 
   checkMerge(layers: readonly LayerCommit[], open: ReadonlySet<string>): Promise<void> {

@@ -32,10 +32,15 @@ export interface ProgramEnd {
 
 /**
  * Runs a program and returns its standard output. `failure` begins the message of any error: what could not be done.
- * A program that takes longer than five minutes is ended.
+ * A program that takes longer than `timeoutMs`, five minutes by default, is ended.
  */
-export async function runProgram(program: Program, args: readonly string[], failure: string): Promise<string> {
-  return await run(program, args, failure, { timeoutMs: PROGRAM_TIMEOUT_MS });
+export async function runProgram(
+  program: Program,
+  args: readonly string[],
+  failure: string,
+  timeoutMs: number = PROGRAM_TIMEOUT_MS,
+): Promise<string> {
+  return await run(program, args, failure, { timeoutMs });
 }
 
 /** For a program that takes longer the more data there is. */

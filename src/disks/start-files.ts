@@ -4,8 +4,8 @@ import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import type { StartFile } from '../model/domain.ts';
+import { readChain } from './chain/chains.ts';
 import { imageExists } from './overlays/overlays.ts';
-import { imageChain } from './qemu/image-info.ts';
 
 const MODES = { read: constants.R_OK, write: constants.R_OK | constants.W_OK, execute: constants.X_OK } as const;
 
@@ -33,7 +33,7 @@ async function requireFile({ role, path, access: mode, image, unless }: StartFil
   }
   // A raw image has no backing image, and anything may be in it.
   if (image === undefined || image.format === 'raw') return;
-  const { broken } = await imageChain(image);
+  const { broken } = await readChain(image);
   if (!broken) return;
-  throw new LibvirtError('OPERATION_INVALID', `${failure}: ${broken.detail}`, { cause: broken });
+  throw new LibvirtError('OPERATION_INVALID', `${failure}: ${broken.error.detail}`, { cause: broken.error });
 }

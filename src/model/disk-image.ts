@@ -1,5 +1,6 @@
 /** Image files of a domain's disks, and changes from one to another. */
 
+import type { LibvirtError } from '../errors.ts';
 import type { LibxlDiskSnapshot } from './libxl.ts';
 
 /** An image file or block device, and QEMU's name of its format, which is stated and never probed. */
@@ -8,6 +9,24 @@ export interface DiskImage {
   readonly format: string;
   /** A block device, as found or as a definition says; never guessed from the path. */
   readonly block?: true;
+}
+
+/** An image of a backing chain. */
+export interface ChainLayer extends DiskImage {
+  /** The same for all names of one file or device. */
+  readonly key: string;
+}
+
+/** An image and its backing chain as QEMU would open them. At most one of `remote` and `broken` is set. */
+export interface BackingChain {
+  /** From the top, as far as they can be followed. */
+  readonly layers: readonly ChainLayer[];
+  /** Keys of the files that hold data of these images besides the images themselves. */
+  readonly dataFiles: readonly string[];
+  /** The backing image of the last layer, if it is not on this host: it is never written to. */
+  readonly remote?: string;
+  /** The image at which the chain cannot be followed, and why; a missing one has the reason `image-missing`. */
+  readonly broken?: { readonly image: DiskImage; readonly error: LibvirtError };
 }
 
 /** An overlay to be merged into its backing image and then removed. */

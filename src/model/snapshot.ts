@@ -1,5 +1,6 @@
 /** The snapshot as libvirt describes it (virDomainSnapshotDef), in the form that is read, written and stored. */
 
+import type { DiskImage } from './disk-image.ts';
 import type { DomainDefinition, DomainState, SnapshotLocation, StorageType } from './domain.ts';
 import type { XmlElement } from './element.ts';
 
@@ -85,11 +86,31 @@ export interface SnapshotEntry {
   readonly creationTime: bigint;
   readonly memory: MemorySnapshot;
   readonly disks: SnapshotDef['disks'];
+  /** The images that it needs: those of its definitions, and the overlays that were made on them. */
+  readonly images: readonly DiskOfSnapshot[];
+}
+
+/** `disk` is the target, `xvda`. */
+export interface DiskOfSnapshot {
+  readonly disk: string;
+  readonly image: DiskImage;
 }
 
 /** Returns the part that is kept in memory. */
-export function entryOf({ name, parent, state, creationTime, memory, disks }: SnapshotDef): SnapshotEntry {
-  return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks };
+export function entryOf(snapshot: SnapshotDef): SnapshotEntry {
+  const { name, parent, state, creationTime, memory, disks } = snapshot;
+  const images = imagesOf(snapshot);
+  return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks, images };
+}
+
+function imagesOf({ disks, revertDisks, domain, inactiveDomain }: SnapshotDef): readonly DiskOfSnapshot[] {
+  const states = [domain, inactiveDomain].flatMap((definition) => [...(definition?.images ?? [])]);
+  const overlays = [...disks, ...revertDisks].flatMap(({ name: disk, location, target }) =>
+    location === 'external' && target?.path !== undefined
+      ? [{ disk, image: { path: target.path, format: target.format ?? 'qcow2' } }]
+      : [],
+  );
+  return [...states.map(([disk, image]) => ({ disk, image })), ...overlays];
 }
 
 /** The file that holds the snapshot's memory; undefined if it has none. `internal`: the path of its internal memory. */

@@ -1,5 +1,7 @@
 /** The pieces every operation works with, put together by the daemon. */
 
+import type { DomainRef } from '../model/domain.ts';
+import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { Jobs } from './jobs.ts';
 import type { Host, Journal, LifecycleEvents, MemoryImages, OfflineDisks, SnapshotStore } from './ports.ts';
 
@@ -12,9 +14,11 @@ export interface SnapshotContext {
   readonly events: LifecycleEvents;
   readonly jobs: Jobs;
   readonly journal: Journal;
+  /** A domain's snapshots; from memory once they have been loaded. */
+  readonly snapshotsOf: (ref: DomainRef) => Promise<DomainSnapshots>;
   /** Plain words for the administrator's log. */
   readonly log: (text: string) => void;
 }
 
-/** The parts that reading domains and their backing chains needs. */
-export type Looking = Pick<SnapshotContext, 'host' | 'images'>;
+/** The parts that reading domains, their snapshots and their backing chains needs. */
+export type Looking = Pick<SnapshotContext, 'host' | 'images' | 'snapshotsOf'>;

@@ -4,7 +4,7 @@
  */
 
 import type { LibvirtError } from '../errors.ts';
-import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
+import type { BackingChain, DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { Domain, DomainDefinition, DomainDisk, DomainRef, StartFile } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
@@ -192,10 +192,10 @@ export interface OfflineDisks {
   /** True if the overlay is there and holds nothing, as after a merge. Reads only. */
   isEmptied(image: DiskImage): Promise<boolean>;
   /**
-   * Returns the backing chain, the image itself first. The last one has no backing image, or is missing and one of
-   * `merged` (paths). Reads only, also while in use.
+   * The backing chain of each image, as QEMU follows it, in the same order; each file is read once. Never rejects: a chain
+   * that cannot be followed says why. Reads only, also while in use.
    */
-  chain(image: DiskImage, merged?: ReadonlySet<string>): Promise<readonly DiskImage[]>;
+  chains(images: readonly DiskImage[]): Promise<readonly BackingChain[]>;
   /** Makes `base` the backing image of `image`. It has the same contents as the former one: nothing is copied. */
   rebase(image: DiskImage, base: DiskImage): Promise<void>;
   /** Returns the same text for all names of one file or device. A missing file is identified by its folder and name. */

@@ -7,7 +7,7 @@ import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
 import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { domainCommand, shellCommand } from '../model/messages/shell-command.ts';
 import { virshCommand } from '../model/messages/virsh-command.ts';
-import { layeredSnapshots } from './chains/read-chains.ts';
+import { sharedImages } from './chains/shared-images.ts';
 import type { SnapshotContext } from './context.ts';
 import { undoCreate } from './create/undo.ts';
 import { deleteUnlocked } from './delete/delete.ts';
@@ -22,8 +22,6 @@ const RECOVERING = {
   commit: () => {},
 };
 
-type SnapshotsOf = (ref: DomainRef) => Promise<DomainSnapshots>;
-
 /**
  * Makes a guest that was left stopped run again; undoes a create that was not recorded; continues a delete; reports a
  * revert, which would end a domain that runs now, with the command that finishes it. Logs all of that in plain words. A
@@ -32,17 +30,17 @@ type SnapshotsOf = (ref: DomainRef) => Promise<DomainSnapshots>;
  * Resolves when all of that is done, except for domains on which their owner still has a job: those are recovered when
  * that job ends, and before any other operation on the domain.
  */
-export async function recover(context: SnapshotContext, snapshotsOf: SnapshotsOf): Promise<void> {
+export async function recover(context: SnapshotContext): Promise<void> {
   const { journal, log } = context;
   const records = await journal.pending().catch((error) => [asLibvirtError(error)]);
   for (const pending of records) {
     if (pending instanceof LibvirtError) log(pending.message);
-    else await mend(context, pending, snapshotsOf);
+    else await mend(context, pending);
   }
 }
 
 /** Resolves when the record is recovered, or has to wait. Never rejects. */
-function mend(context: SnapshotContext, pending: PendingOperation, snapshotsOf: SnapshotsOf): Promise<void> {
+function mend(context: SnapshotContext, pending: PendingOperation): Promise<void> {
   const { host, jobs, journal, log } = context;
   const { operation, snapshot, domain, phase } = pending;
   const about = `${operation} of snapshot '${snapshot}' of domain '${domain.name}'`;
@@ -55,7 +53,7 @@ function mend(context: SnapshotContext, pending: PendingOperation, snapshotsOf: 
     jobs
       .exclusive(domain, async (stopping) => {
         await host.idle(domain, { signal: stopping, waiting });
-        log(`${interrupted}: ${await finish(context, pending, snapshotsOf)}`);
+        log(`${interrupted}: ${await finish(context, pending)}`);
         await journal.end(domain);
       })
       .catch((error) => log(`${interrupted} and could not be recovered: ${asLibvirtError(error).message}`))
@@ -72,7 +70,7 @@ async function lookup(host: SnapshotContext['host'], ref: DomainRef): Promise<Do
 }
 
 /** Recovers one operation. Returns what was done, or what the administrator has to do. */
-async function finish(context: SnapshotContext, pending: PendingOperation, snapshotsOf: SnapshotsOf): Promise<string> {
+async function finish(context: SnapshotContext, pending: PendingOperation): Promise<string> {
   const { domain: ref, snapshot, operation, phase } = pending;
   const { host, memory } = context;
   if (phase === 'begun' || phase === 'validate') return 'nothing had been done yet';
@@ -85,7 +83,7 @@ async function finish(context: SnapshotContext, pending: PendingOperation, snaps
     const image = memory.path(ref, snapshot);
     return `the domain is gone; if it had been saved, this brings it back: ${shellCommand('virsh', 'restore', image)}`;
   }
-  const snapshots = await snapshotsOf(domain.ref);
+  const snapshots = await context.snapshotsOf(domain.ref);
   switch (operation) {
     case 'create':
       return await finishCreate(context, pending, snapshots);
@@ -130,7 +128,7 @@ async function finishRevert(
 ): Promise<string> {
   const domain = await context.host.lookup(ref);
   const { state } = domain;
-  if (args) await removeUnused(context, domain, snapshots, args, abandoned);
+  if (args) await removeUnused(context, domain, args, abandoned);
   if (phase === 'overlays') return 'nothing had been done yet';
   if (phase === 'metadata' && snapshots.tree.has(snapshot)) {
     await snapshots.setCurrent(snapshot);
@@ -140,21 +138,19 @@ async function finishRevert(
   return `the domain is ${state}; to finish it: ${command}`;
 }
 
+/** Neither what the domain or one of its snapshots uses, nor what another domain does. */
 async function removeUnused(
-  { host, images }: SnapshotContext,
+  context: SnapshotContext,
   domain: Domain,
-  snapshots: DomainSnapshots,
   { disks = [] }: LibxlDomainSnapshotArgs,
   abandoned: readonly DiskImage[],
 ): Promise<void> {
+  const { host, images } = context;
   const definitions = await Promise.all([host.definition(domain, 'live'), host.definition(domain, 'persistent')]);
-  const standing = new Set(definitions.flatMap(({ images: used }) => [...used.values()].map(({ path }) => path)));
-  await images.remove(movesOnto(disks).flatMap(({ to }) => (standing.has(to.path) ? [] : [to])));
-  for (const snapshot of await layeredSnapshots(snapshots)) {
-    for (const { target } of [...snapshot.disks, ...snapshot.revertDisks]) standing.add(target?.path ?? '');
-    for (const { path } of snapshot.domain?.images.values() ?? []) standing.add(path);
-  }
-  await images.remove(abandoned.filter(({ path }) => !standing.has(path)));
+  const inUse = new Set(definitions.flatMap(({ images: used }) => [...used.values()].map(({ path }) => path)));
+  const made = movesOnto(disks).flatMap(({ disk, to }) => (inUse.has(to.path) ? [] : [{ ...to, disk }]));
+  const shared = await sharedImages(context, domain, [...made, ...abandoned]);
+  await images.remove([...made, ...abandoned].filter(({ path }) => !shared.has(path)));
 }
 
 async function finishDelete(

@@ -27,18 +27,18 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   readonly #forgetting = new Map<string, Promise<void>>();
   readonly #listeners: ((change: SnapshotChange) => void)[] = [];
 
-  private constructor(context: SnapshotContext) {
-    this.#context = context;
+  private constructor(context: Omit<SnapshotContext, 'snapshotsOf'>) {
+    this.#context = { ...context, snapshotsOf: (ref) => this.#load(ref) };
     context.jobs.onReport((domain, job) => this.#tell({ kind: 'job', domain, job }));
   }
 
   /** Loads the stored snapshots of every domain the host knows, and recovers interrupted operations. */
-  static async open(context: SnapshotContext): Promise<SnapshotService> {
+  static async open(context: Omit<SnapshotContext, 'snapshotsOf'>): Promise<SnapshotService> {
     const service = new SnapshotService(context);
     const domains = await context.host.list();
     await context.store.adopt(domains.map(({ ref }) => ref));
     await Promise.all(domains.map(({ ref }) => service.#load(ref)));
-    await recover(context, (ref) => service.#load(ref));
+    await recover(service.#context);
     const logged = (work: Promise<void>): void =>
       void work.catch((error) => context.log(asLibvirtError(error).message));
     // Waits for a running job: a revert ends a transient domain and starts it again.

@@ -2,7 +2,8 @@
 
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { imageInfo } from '../../disks/qemu/image-info.ts';
+import { backingImage } from '../../disks/chain/chains.ts';
+import { fileKey } from '../../disks/file-key.ts';
 import { isQcow2Image } from '../../disks/qemu/qcow2-table.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { FoundImage } from '../storage/disk-images.ts';
@@ -41,18 +42,21 @@ function key(path: string, snapshot: string): string {
 
 /** Finds overlays in the folders of the images that domains use. */
 export async function overlayFindings(images: readonly FoundImage[]): Promise<readonly DoctorFinding[]> {
-  const known = new Set(images.map(({ path }) => path));
+  const known = new Map<string, string>();
+  for (const { path } of images) known.set(await fileKey(path), path);
   const findings: DoctorFinding[] = [];
-  for (const folder of new Set([...known].map(dirname))) {
+  for (const folder of new Set(images.map(({ path }) => dirname(path)))) {
     const names = await readdir(folder, { withFileTypes: true }).catch(() => []);
     for (const entry of names) {
       const path = join(folder, entry.name);
-      if (!entry.isFile() || known.has(path) || !(await isQcow2Image(path).catch(() => false))) continue;
-      const info = await imageInfo({ path, format: 'qcow2' }).catch(() => undefined);
-      if (!info?.backing || !known.has(info.backing.path)) continue;
+      if (!entry.isFile() || known.has(await fileKey(path))) continue;
+      if (!(await isQcow2Image(path).catch(() => false))) continue;
+      const backing = await backingImage({ path, format: 'qcow2' }).catch(() => undefined);
+      const base = backing && known.get(await fileKey(backing.path));
+      if (base === undefined) continue;
       findings.push({
         level: 'note',
-        problem: `'${path}' is an overlay of '${info.backing.path}' that no domain or snapshot names`,
+        problem: `'${path}' is an overlay of '${base}' that no domain or snapshot names`,
         wayOut: 'leave it; or remove it if nobody needs it: what was written to it is in no other file',
       });
     }

@@ -5,8 +5,8 @@
  */
 
 import { stat } from 'node:fs/promises';
+import { backingImage } from '../../disks/chain/chains.ts';
 import { withKinds } from '../../disks/overlays/overlays.ts';
-import { imageInfo } from '../../disks/qemu/image-info.ts';
 import { LibvirtError } from '../../errors.ts';
 import { readMemoryImage } from '../../memory/image-file.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
@@ -46,8 +46,7 @@ async function asFound(captured: LibxlDiskSnapshot): Promise<LibxlDiskSnapshotRe
 
 async function backingOf(path: string | undefined, format: string | undefined): Promise<string | undefined> {
   if (path === undefined || format === undefined) return undefined;
-  const info = await imageInfo({ path, format }).catch(() => undefined);
-  return info?.backing?.path;
+  return (await backingImage({ path, format }).catch(() => undefined))?.path;
 }
 
 /**

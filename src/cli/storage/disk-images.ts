@@ -1,13 +1,15 @@
 /** Finds the images of a domain's disks: the active ones, those of its snapshots, and their backing chains. */
 
-import { type ImageInfo, imageChain } from '../../disks/qemu/image-info.ts';
+import { readChain } from '../../disks/chain/chains.ts';
+import { type ImageInfo, imageInfo } from '../../disks/qemu/image-info.ts';
+import { asLibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { DomainFacts } from './domain-facts.ts';
 
 /** An image file, as it was found. */
 export interface FoundImage extends DiskImage {
   /** Absent if the image cannot be read; `problem` says why. */
-  readonly info?: ImageInfo;
+  readonly info?: ImageInfo & { readonly backing?: DiskImage };
   readonly problem?: string;
   /** Creation time of the snapshot that created this overlay; 0 for an original image. */
   readonly begun: bigint;
@@ -47,10 +49,16 @@ async function collect(tops: readonly DiskImage[], begun: ReadonlyMap<string, bi
   const found = new Map<string, FoundImage>();
   for (const top of tops) {
     if (found.has(top.path)) continue;
-    const { layers, broken } = await imageChain(top);
-    const missing = broken && (layers.length > 0 ? layers.at(-1)?.backing : top);
-    for (const info of layers) add(found, { path: info.path, format: info.format, info }, begun);
-    if (missing) add(found, { ...missing, problem: broken.detail }, begun);
+    const { layers, broken } = await readChain(top);
+    for (const [index, { path, format }] of layers.entries()) {
+      if (found.has(path)) continue;
+      const backing = layers[index + 1] ?? broken?.image;
+      const info = await imageInfo({ path, format }).catch(asLibvirtError);
+      const known =
+        info instanceof Error ? { problem: info.detail } : { info: { ...info, ...(backing && { backing }) } };
+      add(found, { path, format, ...known }, begun);
+    }
+    if (broken) add(found, { ...broken.image, problem: broken.error.detail }, begun);
   }
   return [...found.values()];
 }

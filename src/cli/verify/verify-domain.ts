@@ -1,6 +1,7 @@
 /** Checks that a domain's stored snapshots and disk images are complete and consistent. */
 
-import { checkImage, type ImageCheck, imageChain } from '../../disks/qemu/image-info.ts';
+import { readChains } from '../../disks/chain/chains.ts';
+import { checkImage, type ImageCheck } from '../../disks/qemu/image-info.ts';
 import { asLibvirtError } from '../../errors.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
 import { domainCommand, shellCommand } from '../../model/messages/shell-command.ts';
@@ -60,7 +61,7 @@ export async function* verifyDomain(
 /** Returns the images that the domain's device model has open: if it runs, its active images and their backing chains. */
 async function openImages({ domain, images }: DomainFacts): Promise<ReadonlySet<string>> {
   if (!isActive({ ref: domain })) return new Set();
-  const chains = await Promise.all([...images.values()].map((image) => imageChain(image)));
+  const chains = await readChains([...images.values()]);
   return new Set(chains.flatMap(({ layers }) => layers.map(({ path }) => path)));
 }
 

@@ -2,6 +2,7 @@
 
 import { LibvirtError } from '../../errors.ts';
 import type { LayerCommit } from '../../model/disk-image.ts';
+import { backingImage, isOverlayOf } from '../chain/chains.ts';
 import { runLongProgram } from '../program.ts';
 import { imageInfo } from '../qemu/image-info.ts';
 import { imageOptions, QEMU_IMG, syncFile } from '../qemu/qemu-img.ts';
@@ -19,7 +20,7 @@ const PERCENT = /\((\d+(?:\.\d+)?)\/100%\)/g;
 export async function commitOffline(layer: LayerCommit, watch: CommitWatch): Promise<void> {
   const { disk, top, base, above } = layer;
   const failure = `cannot merge image '${top.path}' of disk '${disk}' into '${base.path}'`;
-  if (above && (await imageInfo(above, { failure })).backing?.path === base.path) return;
+  if (above && (await isOverlayOf(above, base))) return;
   await checkLayer(layer, failure);
   if (!above && (await isEmptied(top))) return;
   await using empty = above ? undefined : await EmptyOverlay.prepare(layer);
@@ -32,8 +33,8 @@ export async function commitOffline(layer: LayerCommit, watch: CommitWatch): Pro
 async function checkLayer({ disk, top, base, above }: LayerCommit, failure: string): Promise<void> {
   refuseSnapshotLoss(disk, top.path, (await imageInfo(top, { share: false, failure })).snapshots);
   for (const [image, expected] of [[top, base] as const, ...(above ? [[above, top] as const] : [])]) {
-    const { backing } = await imageInfo(image, { failure });
-    if (backing?.path === expected.path) continue;
+    if (await isOverlayOf(image, expected)) continue;
+    const backing = await backingImage(image);
     const text = `${failure}: the backing image of '${image.path}' is '${backing?.path}', not '${expected.path}'`;
     throw new LibvirtError('OPERATION_INVALID', text);
   }

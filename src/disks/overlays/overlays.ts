@@ -7,9 +7,10 @@ import { LibvirtError, systemError, undoAll } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
+import { backingImage, headerOf, isOverlayOf, readChain } from '../chain/chains.ts';
 import { fileKey } from '../file-key.ts';
 import { runProgram } from '../program.ts';
-import { imageChain, imageInfo } from '../qemu/image-info.ts';
+import { imageInfo } from '../qemu/image-info.ts';
 import { QEMU_IMG, syncFile } from '../qemu/qemu-img.ts';
 
 /** libvirt's choice (qemuSnapshotPrepareDiskExternal); the first is the default. */
@@ -105,26 +106,31 @@ export async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
 }
 
 /**
- * Adopts an overlay that the caller has made. The next start of the domain reads its header, so the header must name
- * the base; if it names none, it is written. It must be empty: its data would replace what the guest sees.
+ * Adopts an overlay that the caller has made. The next start of the domain reads its header, so the header must name the
+ * base: by any name, which stays, so that folders can be moved. If it names none, or not the base's format, that is
+ * written. The overlay must be empty: its data would replace what the guest sees.
  */
 async function adoptOverlay(overlay: Overlay, base: Base): Promise<void> {
   const { disk, path } = overlay;
   const failure = `cannot use existing file '${path}' for disk '${disk}'`;
   const key = await fileKey(path);
-  for (const layer of (await imageChain(base)).layers) {
-    if ((await fileKey(layer.path)) !== key) continue;
+  if ((await readChain(base)).layers.some((layer) => layer.key === key)) {
     throw unsupported(`${failure}: it is in the disk's own backing chain`);
   }
-  const { virtualBytes, backing } = await imageInfo(overlay, { share: false, failure });
+  const { virtualBytes } = await imageInfo(overlay, { share: false, failure });
   if (virtualBytes !== base.bytes) {
     throw unsupported(`${failure}: it is a disk of ${virtualBytes} bytes, not of ${base.bytes}`);
   }
-  if (backing !== undefined && backing.path !== base.path) {
-    throw unsupported(`${failure}: its backing image is '${backing.path}', not '${base.path}'`);
+  const { backing } = await headerOf(overlay);
+  if (backing && !(await isOverlayOf(overlay, base))) {
+    const named = (await backingImage(overlay))?.path ?? backing.name;
+    throw unsupported(`${failure}: its backing image is '${named}', not '${base.path}'`);
   }
   if (await holdsData(overlay)) throw unsupported(`${failure}: it is not empty`);
-  await rebaseHeader(overlay, base, failure);
+  if (backing?.format === base.format) return;
+  // A format in front of a list of options would replace the driver among them.
+  const name = backing && !backing.name.startsWith('json:') ? backing.name : base.path;
+  await rebaseHeader(overlay, { path: name, format: base.format }, failure);
 }
 
 /** Refuses (67) to merge an overlay that has internal snapshots, naming them: a merge would lose them. */

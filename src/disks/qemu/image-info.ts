@@ -1,9 +1,10 @@
-/** Describes disk images, by qemu-img. Reads only; works while a device model has the image open. */
+/** Describes single images, by qemu-img. Reads only; works while a device model has the image open. */
 
-import { asLibvirtError, isLibvirtError, LibvirtError } from '../../errors.ts';
+import { isLibvirtError, LibvirtError, systemError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDeviceDisk } from '../../model/libxl.ts';
 import { type ProgramEnd, runProgram } from '../program.ts';
+import { requireImageFile } from './open-image.ts';
 import { imageOptions, QEMU_IMG } from './qemu-img.ts';
 
 /** An internal snapshot in an image's own table. */
@@ -27,21 +28,16 @@ export interface ImageInfo extends DiskImage {
   readonly snapshots: readonly ImageSnapshot[];
   /** Names of the persistent dirty bitmaps. */
   readonly bitmaps: readonly string[];
-  readonly backing?: DiskImage;
 }
 
-/** An image and its backing chain, from the top; `broken` if one of them cannot be read. */
-interface ImageChain {
-  readonly layers: readonly ImageInfo[];
-  readonly broken?: LibvirtError;
-}
+/** `qemu-img info` reads little more than headers. */
+const INFO_TIMEOUT_MS = 10_000;
 
 /** An object of `qemu-img info --output=json`. */
 interface QemuImageInfo {
   readonly 'virtual-size': number;
   readonly 'actual-size'?: number;
   readonly 'backing-filename'?: string;
-  readonly 'full-backing-filename'?: string;
   readonly 'backing-filename-format'?: string;
   readonly snapshots?: readonly {
     readonly id: string;
@@ -52,7 +48,12 @@ interface QemuImageInfo {
     readonly 'vm-clock-sec': number;
     readonly 'vm-clock-nsec': number;
   }[];
-  readonly 'format-specific'?: { readonly data?: { readonly bitmaps?: readonly { readonly name: string }[] } };
+  readonly 'format-specific'?: {
+    readonly data?: {
+      readonly bitmaps?: readonly { readonly name: string }[];
+      readonly extents?: readonly { readonly filename: string }[];
+    };
+  };
 }
 
 interface ReadOptions {
@@ -71,15 +72,23 @@ export function imageOf({ pdev_path = '', format = 'raw' }: LibxlDeviceDisk): Di
 }
 
 /**
- * One image alone; its backing image is named, not opened. An error has the reason `image-in-use` if that is the
- * reason.
+ * What qemu-img says of one image alone; its backing image is not opened. An error has the reason `image-in-use` if that is
+ * the reason.
  */
-export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Promise<ImageInfo> {
+export async function queryImage(image: DiskImage, options: ReadOptions = {}): Promise<QemuImageInfo> {
   const { share = true, failure = `cannot read image '${image.path}'` } = options;
   const args = ['info', ...(share ? ['-U'] : []), '--output=json', '--image-opts', imageOptions(image)];
-  const json = await runProgram(QEMU_IMG, args, failure).catch(explainLock);
-  const info = JSON.parse(json) as QemuImageInfo;
-  const backing = info['full-backing-filename'] ?? info['backing-filename'];
+  await requireImageFile(image.path).catch((error: unknown) => {
+    if (isLibvirtError(error)) throw new LibvirtError(error.code, `${failure}: ${error.detail}`, { cause: error });
+    throw systemError(error, failure);
+  });
+  const json = await runProgram(QEMU_IMG, args, failure, INFO_TIMEOUT_MS).catch(explainLock);
+  return JSON.parse(json) as QemuImageInfo;
+}
+
+/** The sizes of one image alone, and its internal snapshots. Errors are those of queryImage. */
+export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Promise<ImageInfo> {
+  const info = await queryImage(image, options);
   return {
     ...{ path: image.path, format: image.format },
     virtualBytes: info['virtual-size'],
@@ -94,7 +103,6 @@ export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Pr
         .map((key) => snapshot[key as keyof typeof snapshot])
         .join(' '),
     })),
-    ...(backing !== undefined && { backing: { path: backing, format: info['backing-filename-format'] ?? 'raw' } }),
   };
 }
 
@@ -102,38 +110,6 @@ function explainLock(error: unknown): never {
   const end = isLibvirtError(error) ? (error.cause as Partial<ProgramEnd> | undefined) : undefined;
   if (!isLibvirtError(error) || !LOCKED.test(end?.stderr ?? '')) throw error;
   throw new LibvirtError(error.code, error.detail, { cause: error, reason: 'image-in-use' });
-}
-
-/** Refuses (55) a disk if its image, or one of the backing chain, cannot be read, or somebody else uses it. */
-export async function requireReadable(disk: LibxlDeviceDisk, open: ReadonlySet<string>): Promise<void> {
-  const image = imageOf(disk);
-  try {
-    const { broken } = await imageChain(image, { share: open.has(image.path) });
-    if (broken) throw broken;
-  } catch (error) {
-    const text = `image '${image.path}' of disk '${disk.vdev}' cannot be used: ${asLibvirtError(error).detail}`;
-    throw new LibvirtError('OPERATION_INVALID', text, { cause: error });
-  }
-}
-
-/** `share` is about the top alone; its backing chain is read even if somebody writes to it. */
-export async function imageChain(
-  top: DiskImage,
-  { share = true }: Pick<ReadOptions, 'share'> = {},
-): Promise<ImageChain> {
-  const layers: ImageInfo[] = [];
-  for (let image: DiskImage | undefined = top; image; image = layers.at(-1)?.backing) {
-    const { path } = image;
-    if (layers.some((layer) => layer.path === path)) {
-      return { layers, broken: new LibvirtError('OPERATION_FAILED', `image '${path}' is its own backing image`) };
-    }
-    try {
-      layers.push(await imageInfo(image, { share: share || layers.length > 0 }));
-    } catch (error) {
-      return { layers, broken: asLibvirtError(error) };
-    }
-  }
-  return { layers };
 }
 
 /** Result of `qemu-img check`; `unsupported` for formats that it cannot check. */

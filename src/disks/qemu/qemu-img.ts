@@ -10,10 +10,8 @@ import { openImage } from './open-image.ts';
 /** The program, and the package that has it. */
 export const QEMU_IMG: Program = { name: 'qemu-img', debianPackage: 'qemu-utils' };
 
-/**
- * QEMU's drivers of image formats. Its others, such as `nbd`, would read something else than the file that is named.
- */
-const FORMATS: ReadonlySet<string> = new Set(
+/** QEMU's drivers of image formats. Its others, such as `nbd`, would read something else than the file that is named. */
+export const FORMATS: ReadonlySet<string> = new Set(
   'bochs cloop dmg luks parallels qcow qcow2 qed raw vdi vhdx vmdk vpc'.split(' '),
 );
 

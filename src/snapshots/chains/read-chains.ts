@@ -3,6 +3,7 @@
  */
 
 import { stat } from 'node:fs/promises';
+import { hasReason } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { Domain } from '../../model/domain.ts';
 import { isExternal, type SnapshotDef } from '../../model/snapshot.ts';
@@ -48,12 +49,13 @@ export async function standingOf(
   const overlays = [...disks].flatMap((disk) => defs.flatMap((def) => overlaysOf(def, disk)));
   const merged = new Set(overlays.flatMap(({ path }) => (missing.has(path) ? [path] : [])));
   const there = known.filter(({ path }) => !missing.has(path));
-  return { tips, next, backing: await backingOf(images, there, { merged }), missing };
+  return { tips, next, backing: await backingOf(images, there, { merged, names: known }), missing };
 }
 
 /**
- * Returns the base, by path, of every image in the backing chains of these. `merged`: missing paths that headers may
- * still name. A file that is among `names` (by default these images) is named as there.
+ * Returns the base, by path, of every image in the backing chains of these. Refuses a chain that cannot be followed.
+ * `merged`: missing paths that headers may still name. A file that is among `names` (by default these images) is named as
+ * there.
  */
 export async function backingOf(
   images: Looking['images'],
@@ -65,18 +67,17 @@ export async function backingOf(
     names.map(({ path }) => path),
   );
   const backing = new Map<string, DiskImage>();
-  const seen = new Set<string>();
-  for (const image of known) {
-    if (seen.has(image.path)) continue;
-    const [top = image, ...bases] = await images.chain(image, merged);
-    let above = top;
-    for (const layer of bases) {
-      const here = { ...layer, path: named.get(await images.fileKey(layer.path)) ?? layer.path };
-      seen.add(above.path);
-      backing.set(above.path, here);
+  for (const { layers, broken } of await images.chains(known)) {
+    let above: DiskImage | undefined = layers[0];
+    for (const { key, ...layer } of layers.slice(1)) {
+      const here = { ...layer, path: named.get(key) ?? layer.path };
+      if (above) backing.set(above.path, here);
       above = here;
     }
-    seen.add(above.path);
+    if (!broken) continue;
+    const gone = named.get(await images.fileKey(broken.image.path)) ?? broken.image.path;
+    if (!merged?.has(gone) || !hasReason(broken.error, 'image-missing')) throw broken.error;
+    if (above) backing.set(above.path, { path: gone, format: broken.image.format });
   }
   return backing;
 }

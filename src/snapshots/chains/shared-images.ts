@@ -1,61 +1,120 @@
-/** Images that another domain uses too: merging or removing one would change what that domain reads. */
+/**
+ * Who else uses an image: another domain, one of its snapshots, or another disk of the same domain. Asked before an image
+ * is written to or removed. QEMU locks only what running domains have open.
+ */
 
-import { isLibvirtError, LibvirtError } from '../../errors.ts';
+import { hasReason, isLibvirtError, LibvirtError } from '../../errors.ts';
+import type { BackingChain, DiskImage } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
+import type { DiskOfSnapshot } from '../../model/snapshot.ts';
 import type { Looking } from '../context.ts';
 import { byFileKey } from './files.ts';
 
-/**
- * Refuses (55) to merge or remove an image that another domain uses, running or off: QEMU locks only those of running
- * domains. `touched`: paths. Reads only.
- */
-export async function checkNotShared(context: Looking, domain: Domain, touched: readonly string[]): Promise<void> {
-  for (const [path, other] of await sharedImages(context, domain, touched)) throw isShared(domain, other, path);
+/** An image that is to be written to or removed. `disk`: the disk of the domain that may use it; absent: none may. */
+export interface Touched {
+  readonly path: string;
+  readonly disk?: string;
+}
+
+/** One that has an image in its backing chain. */
+export interface ImageUser {
+  readonly domain: Domain;
+  /** Target of the disk. */
+  readonly disk: string;
+  /** The snapshot of the domain that needs the image; absent: the domain itself. */
+  readonly snapshot?: string;
+}
+
+interface Use extends ImageUser {
+  /** The top of the chain. */
+  readonly image: DiskImage;
+}
+
+/** Refuses (55) to merge or remove an image that somebody else uses, running or off. Reads only. */
+export async function checkNotShared(context: Looking, domain: Domain, touched: readonly Touched[]): Promise<void> {
+  for (const [path, user] of await sharedImages(context, domain, touched)) {
+    throw new LibvirtError(
+      'OPERATION_INVALID',
+      `image '${path}' of domain '${domain.ref.name}' is also used by ${describeUser(user)}, and merging overlays would ` +
+        'change it: give that one an image of its own first, or forget the snapshot with --metadata',
+    );
+  }
 }
 
 /**
- * Returns those of the paths that another domain uses, and which domain: in any of its definitions. `as base`: only those
- * that its active images are overlays of. Reads only.
+ * Returns those of the images that somebody else uses, by path, and who. `as base`: only those that other images are based
+ * on. Refuses (55) if that cannot be known, since a chain cannot be followed to its end: only what is missing uses nothing.
+ * Reads only.
  */
 export async function sharedImages(
-  { host, images }: Looking,
+  context: Looking,
   domain: Domain,
-  paths: readonly string[],
+  touched: readonly Touched[],
   use: 'anywhere' | 'as base' = 'anywhere',
-): Promise<ReadonlyMap<string, Domain>> {
-  const shared = new Map<string, Domain>();
-  const files = await byFileKey(images, paths);
-  if (files.size === 0) return shared;
-  for (const other of await host.list()) {
-    if (other.ref.uuid === domain.ref.uuid) continue;
-    const definitions = await definitionsOf(host, other).catch(noneIfGone);
-    for (const tip of definitions.flatMap((definition) => [...definition.images.values()])) {
-      // An unreadable image is missing, or a matter of its own domain.
-      const chain = await images.chain(tip).catch(() => [tip]);
-      for (const { path } of use === 'as base' ? chain.slice(1) : chain) {
-        const file = files.get(await images.fileKey(path));
-        if (file !== undefined) shared.set(file, other);
-      }
+): Promise<ReadonlyMap<string, ImageUser>> {
+  const shared = new Map<string, ImageUser>();
+  if (touched.length === 0) return shared;
+  const paths = await byFileKey(
+    context.images,
+    touched.map(({ path }) => path),
+  );
+  const ownDisks = new Map(touched.map(({ path, disk }) => [path, disk]));
+  const touchedDisks = new Set(ownDisks.values());
+  const uses: Use[] = [];
+  for (const each of await context.host.list()) uses.push(...(await usesOf(context, each).catch(noneIfGone)));
+  const chains = await context.images.chains(uses.map(({ image }) => image));
+  for (const [index, user] of uses.entries()) {
+    const isOwn = user.domain.ref.uuid === domain.ref.uuid;
+    const chain = chains[index] as BackingChain;
+    const layers = use === 'as base' ? chain.layers.slice(1) : chain.layers;
+    for (const key of [...layers.map((layer) => layer.key), ...chain.dataFiles]) {
+      const path = paths.get(key);
+      if (path === undefined || (isOwn && ownDisks.get(path) === user.disk)) continue;
+      if (!shared.has(path)) shared.set(path, user);
     }
+    // What is wrong with the disk itself is said by those who plan to change it.
+    if (!chain.broken || hasReason(chain.broken.error, 'image-missing') || (isOwn && touchedDisks.has(user.disk)))
+      continue;
+    throw isUnknown(user, chain.broken);
   }
   return shared;
 }
 
-async function definitionsOf(host: Looking['host'], domain: Domain): Promise<readonly DomainDefinition[]> {
+/** For messages: `domain 'a' (disk 'xvdb')`, `domain 'a' (disk 'xvdb' in snapshot 's')`. */
+export function describeUser({ domain: { ref }, disk, snapshot }: ImageUser): string {
+  return `domain '${ref.name}' (disk '${disk}'${snapshot === undefined ? '' : ` in snapshot '${snapshot}'`})`;
+}
+
+/** The images of all that the domain would ever start with: now, at its next start, and after a revert. */
+async function usesOf({ host, snapshotsOf }: Looking, domain: Domain): Promise<readonly Use[]> {
   const live = await host.definition(domain, 'live');
-  return domain.persistent && isActive(domain) ? [live, await host.definition(domain, 'persistent')] : [live];
+  const next = domain.persistent && isActive(domain) ? [await host.definition(domain, 'persistent')] : [];
+  const snapshots = await snapshotsOf(domain.ref);
+  return [
+    ...[live, ...next].flatMap((definition) => disksOf(definition).map((each) => ({ ...each, domain }))),
+    ...snapshots.tree.all().flatMap(({ name, images }) => images.map((each) => ({ ...each, domain, snapshot: name }))),
+  ];
+}
+
+function disksOf({ disks, images }: DomainDefinition): readonly DiskOfSnapshot[] {
+  return disks.flatMap(({ target, type }) => {
+    const image = images.get(target);
+    // A folder that QEMU shows as a disk is no image.
+    return image && type !== 'dir' ? [{ disk: target, image }] : [];
+  });
 }
 
 /** A domain that is gone since the list was made uses nothing. */
-function noneIfGone(error: unknown): readonly DomainDefinition[] {
+function noneIfGone(error: unknown): readonly Use[] {
   if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
   return [];
 }
 
-function isShared({ ref }: Domain, other: Domain, path: string): LibvirtError {
+function isUnknown(user: ImageUser, { image, error }: NonNullable<BackingChain['broken']>): LibvirtError {
   return new LibvirtError(
     'OPERATION_INVALID',
-    `image '${path}' of domain '${ref.name}' is also used by domain '${other.ref.name}', and merging overlays would change ` +
-      'it: give that domain an image of its own first, or forget the snapshot with --metadata',
+    `${describeUser(user)} may use the same images: its chain cannot be followed beyond image '${image.path}' ` +
+      `(${error.detail}). Mend that, give that disk another image, or keep all images: delete with --metadata`,
+    { cause: error },
   );
 }

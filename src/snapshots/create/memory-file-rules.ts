@@ -28,10 +28,11 @@ export async function checkMemoryFile(
       if ((await images.fileKey(path)) === file) throw refuse(`to be the overlay of disk '${disk}'`);
     }
   }
-  for (const [disk, image] of domain.images) {
-    for (const { path } of await images.chain(image).catch(() => [image])) {
-      if ((await images.fileKey(path)) === file) throw refuse(`an image of disk '${disk}'`);
-    }
+  const chains = await images.chains([...domain.images.values()]);
+  for (const [index, disk] of [...domain.images.keys()].entries()) {
+    const { layers = [], dataFiles = [] } = chains[index] ?? {};
+    const keys = [...layers.map(({ key }) => key), ...dataFiles];
+    if (keys.includes(file)) throw refuse(`an image of disk '${disk}'`);
   }
   for (const { name, disks, memory: others } of snapshots.tree.all()) {
     const paths = disks.flatMap(({ target }) => target?.path ?? []);

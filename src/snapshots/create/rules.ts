@@ -5,7 +5,7 @@ import { LibvirtError } from '../../errors.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import type { SnapshotDef, SnapshotRequest } from '../../model/snapshot.ts';
-import { sharedImages } from '../chains/shared-images.ts';
+import { describeUser, sharedImages } from '../chains/shared-images.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
@@ -82,11 +82,13 @@ async function checkTargets({ disks }: SnapshotDef): Promise<void> {
 
 /** An existing file that is given as overlay gets a new header: refused if another domain uses it, running or off. */
 async function checkReused(context: SnapshotContext, domain: Domain, { snapshot }: CreatePlan): Promise<void> {
-  const paths = externalDisks(snapshot).flatMap((disk) => overlaysOf(snapshot, disk).map(({ path }) => path));
-  for (const [path, other] of await sharedImages(context, domain, paths)) {
+  const overlays = externalDisks(snapshot).flatMap((disk) =>
+    overlaysOf(snapshot, disk).map(({ path }) => ({ disk, path })),
+  );
+  for (const [path, user] of await sharedImages(context, domain, overlays)) {
     throw new LibvirtError(
       'CONFIG_UNSUPPORTED',
-      `cannot use existing file '${path}' as overlay of domain '${domain.ref.name}': domain '${other.ref.name}' uses it`,
+      `cannot use existing file '${path}' as overlay of domain '${domain.ref.name}': ${describeUser(user)} uses it`,
     );
   }
 }

@@ -5,6 +5,7 @@ import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import type { DomainDefinition } from '../../model/domain.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 import { withDiskImages } from '../../xml/domain/definition.ts';
+import type { Touched } from '../chains/shared-images.ts';
 import { chainFrom, externalDisks, overlaysOf, type Standing, stateOf } from '../chains/snapshot-images.ts';
 import { disksParted, imageMissing, notOnState, severalBranches } from './merge-refusals.ts';
 
@@ -17,7 +18,7 @@ export interface Merge {
   /** Overlays of other branches on a merged one: they get its base as their backing image. */
   readonly rebased: readonly { readonly image: DiskImage; readonly base: DiskImage }[];
   /** Overlays that are the base of nothing and that nobody uses. */
-  readonly unused: readonly DiskImage[];
+  readonly unused: readonly (DiskImage & { readonly disk: string })[];
 }
 
 /**
@@ -51,7 +52,7 @@ function mergeOfDisk(
   const overlays = overlaysOf(snapshot, disk);
   const stands = [standing.next.get(disk), ...others.map((other) => stateOf(other, disk))];
   const needed = byPath([...own, ...stands.flatMap((image) => chainFrom(image, standing))]);
-  const unused = overlays.filter(({ path }) => !needed.has(path));
+  const unused = overlays.filter(({ path }) => !needed.has(path)).map((image) => ({ ...image, disk }));
   const nothing: Merge = { own: [], others: [], rebased: [], unused };
 
   const base = stateOf(snapshot, disk);
@@ -165,10 +166,10 @@ export function planMerges(
   return plans;
 }
 
-/** Paths of all images that a merge changes or removes. */
-export function touchedImages({ own, others, unused }: Merge): readonly string[] {
-  const layers = [...own, ...others].flatMap(({ top, base }) => [top, base]);
-  return [...layers, ...unused].map(({ path }) => path);
+/** All images that a merge changes or removes. */
+export function touchedImages({ own, others, unused }: Merge): readonly Touched[] {
+  const layers = [...own, ...others].flatMap(({ disk, top, base }) => [top, base].map(({ path }) => ({ disk, path })));
+  return [...layers, ...unused];
 }
 
 /** The backing chains after a merge, for the plan of the next one. */

@@ -33,11 +33,9 @@ async function checkMerges({ host, images }: Looking, domain: Domain, plans: rea
 }
 
 /** Paths of the images that the domain itself has open. */
-async function openImages({ host, images }: Looking, domain: Domain): Promise<ReadonlySet<string>> {
+async function openImages({ host, images }: Pick<Looking, 'host' | 'images'>, domain: Domain): Promise<ReadonlySet<string>> {
   if (!isActive(domain)) return new Set();
-  const open = new Set<string>();
-  for (const tip of (await host.definition(domain, 'live')).images.values()) {
-    for (const { path } of await images.chain(tip).catch(() => [tip])) open.add(path);
-  }
-  return open;
+  const tips = [...(await host.definition(domain, 'live')).images.values()];
+  const chains = await images.chains(tips);
+  return new Set([...tips, ...chains.flatMap(({ layers }) => layers)].map(({ path }) => path));
 }

@@ -5,7 +5,7 @@ import type { DiskImage } from '../../model/disk-image.ts';
 import type { Domain } from '../../model/domain.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 import { backingOf } from '../chains/read-chains.ts';
-import { sharedImages } from '../chains/shared-images.ts';
+import { describeUser, sharedImages } from '../chains/shared-images.ts';
 import { chainFrom, externalDisks, locationOf, overlaysOf, type Standing, stateOf } from '../chains/snapshot-images.ts';
 import type { Looking } from '../context.ts';
 
@@ -24,7 +24,7 @@ export async function checkInternalImages(
   context: Looking,
   domain: Domain,
   snapshot: SnapshotDef,
-  { tips, others }: { readonly tips: ReadonlyMap<string, DiskImage>; readonly others: readonly SnapshotDef[] },
+  others: readonly SnapshotDef[],
 ): Promise<void> {
   const inside = internalImages(snapshot);
   if (inside.size === 0) return;
@@ -36,13 +36,12 @@ export async function checkInternalImages(
     for (const [path, base] of found) backing.set(path, base);
   }
   checkNotBase(snapshot, others, { backing });
-  const left = [...inside].filter(([disk, { path }]) => tips.get(disk)?.path !== path);
-  const paths = left.map(([, { path }]) => path);
-  for (const [path, other] of await sharedImages(context, domain, paths, 'as base')) {
+  const changed = [...inside].map(([disk, { path }]) => ({ disk, path }));
+  for (const [path, user] of await sharedImages(context, domain, changed, 'as base')) {
     throw new LibvirtError(
       'OPERATION_INVALID',
       `revert to internal snapshot '${snapshot.name}' of domain '${domain.ref.name}' would change image '${path}', which ` +
-        `an image of domain '${other.ref.name}' is based on: give that domain an image of its own first`,
+        `${describeUser(user)} is based on: give that one an image of its own first`,
     );
   }
 }

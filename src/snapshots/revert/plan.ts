@@ -65,14 +65,16 @@ export async function planRevert(
 ): Promise<RevertPlan> {
   const { images: tips } = await context.host.definition(domain, 'live');
   const others = await layeredSnapshots(snapshots, { besides: snapshot.name, unlayered: hasMovedOn(snapshot, tips) });
-  await checkInternalImages(context, domain, snapshot, { tips, others });
+  await checkInternalImages(context, domain, snapshot, others);
   const present = await presentOverlays(snapshot);
   const from = { tips, others, present };
   const planned = planRevertDisks(snapshot, { ...from, suffix: await freeSuffix(snapshot, from) });
   for (const { disk, external_path: path = '' } of planned.overlays) {
     checkOverlayPath(disk.vdev, path, snapshot.domain, `the snapshot's image needs another folder or name first`);
   }
-  const abandoned = planned.abandoned.map(({ path }) => path);
+  const abandoned = [...tips].flatMap(([disk, { path }]) =>
+    planned.abandoned.some((overlay) => overlay.path === path) ? [{ disk, path }] : [],
+  );
   const shared = await sharedImages(context, domain, abandoned);
   const disks = { ...planned, abandoned: planned.abandoned.filter(({ path }) => !shared.has(path)) };
   const { domain: live, inactiveDomain = live } = snapshot;
@@ -105,11 +107,8 @@ async function openImages(
   tips: ReadonlyMap<string, DiskImage>,
 ): Promise<ReadonlySet<string>> {
   if (!isActive(domain)) return new Set();
-  const open = new Set<string>();
-  for (const tip of tips.values()) {
-    for (const { path } of await images.chain(tip).catch(() => [tip])) open.add(path);
-  }
-  return open;
+  const chains = await images.chains([...tips.values()]);
+  return new Set([...tips.values(), ...chains.flatMap(({ layers }) => layers)].map(({ path }) => path));
 }
 
 /** The suffix that libvirt chooses, seconds since the epoch; a later one if there are overlays of that name already. */

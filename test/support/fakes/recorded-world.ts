@@ -176,11 +176,17 @@ export class RecordedWorld implements AsyncDisposable {
         checkMerge: async () => {},
         fileKey: async (path: string) => path,
         rebase: (image: DiskImage) => this.step(`rebase ${name(image)}`),
-        chain: async (image: DiskImage) => {
-          const of = [chain, ...(this.#given.branches ?? [])].find((each) => each.includes(name(image) ?? '')) ?? [];
-          return of.slice(of.indexOf(name(image) ?? '')).map((each) => ({ path: this.path(each), format: 'qcow2' }));
-        },
+        chains: async (images: readonly DiskImage[]) =>
+          images.map((image) => {
+            const all = [chain, ...(this.#given.branches ?? [])];
+            const of = all.find((each) => each.includes(name(image) ?? '')) ?? [];
+            const paths = of.slice(of.indexOf(name(image) ?? '')).map((each) => this.path(each));
+            const layers = (of.length > 0 ? paths : [image.path]).map((path) => ({ path, format: 'qcow2', key: path }));
+            return { layers, dataFiles: [] };
+          }),
       },
+      snapshotsOf: (ref: DomainRef) =>
+        DomainSnapshots.load(ref, ref.uuid === GUEST.uuid ? this.store : new MemoryStore(), () => {}),
       memory: {
         path: (_: DomainRef, snapshot: string) => `memory of ${snapshot}`,
         prepare: (_: DomainRef, snapshot: string) => this.step(`prepare memory of ${snapshot}`),

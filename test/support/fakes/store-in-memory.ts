@@ -2,7 +2,7 @@
 
 import { LibvirtError } from '../../../src/errors.ts';
 import type { DomainRef } from '../../../src/model/domain.ts';
-import type { SnapshotDef } from '../../../src/model/snapshot.ts';
+import { entryOf, type SnapshotDef } from '../../../src/model/snapshot.ts';
 import type { SnapshotStore, StoredSnapshots } from '../../../src/snapshots/ports.ts';
 import { writeSnapshot } from '../../../src/xml/snapshot/write.ts';
 
@@ -16,7 +16,7 @@ export class MemoryStore implements SnapshotStore {
   async load(): Promise<StoredSnapshots> {
     const stored = [...this.#files.values()];
     const current = stored.find((file) => file.current)?.snapshot.name;
-    return { entries: stored.map(({ snapshot }) => snapshot), ...(current !== undefined && { current }) };
+    return { entries: stored.map(({ snapshot }) => entryOf(snapshot)), ...(current !== undefined && { current }) };
   }
 
   async read(_domain: DomainRef, name: string): Promise<SnapshotDef> {

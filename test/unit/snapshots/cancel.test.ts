@@ -46,6 +46,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
   const context = {
     host: {
       lookup: async () => domain,
+      list: async () => [],
       definition: async () => definition,
       checkRestore: done('checkRestore'),
       destroy: done('destroyed'),
@@ -58,6 +59,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
       checkStart: async () => {},
       apply: done('applied'),
       remove: async () => {},
+      ...{ chains: async () => [], fileKey: async (path: string) => path },
     },
     events: { emit: () => {} },
     memory: {

@@ -25,8 +25,8 @@ async function open(...pending: readonly PendingOperation[]): Promise<void> {
 }
 
 async function recovered(...stored: readonly SnapshotDef[]): Promise<readonly string[]> {
-  const snapshots = await world.snapshots(...stored);
-  await recover(world.context, async () => snapshots);
+  await world.snapshots(...stored);
+  await recover(world.context);
   return world.steps;
 }
 
@@ -51,9 +51,9 @@ test('a revert leaves images that the domain or a snapshot still uses, and remov
   const images = ['base', 'o1', 'unused'].map((name) => ({ path: world.path(name), format: 'qcow2' }));
   const record = interrupted({ operation: 'revert', phase: 'disks', args: { memory: false }, abandoned: images });
   const { context } = world;
-  const snapshots = await world.snapshots(world.snapshot('s1', 'base', 'o1'));
+  await world.snapshots(world.snapshot('s1', 'base', 'o1'));
   const journal = { ...context.journal, pending: async () => [record] };
-  await recover({ ...context, journal }, async () => snapshots);
+  await recover({ ...context, journal });
   expect(world.steps.filter((step) => step.startsWith('remove'))).toEqual([`remove unused`]);
 });
 
@@ -72,9 +72,9 @@ test.each([
   await symlink(world.path('precious'), image);
   const pending = interrupted({ operation, phase, ...(hasPlan && { args: { memory: true, memory_path: image } }) });
   const { context } = world;
-  const snapshots = await world.snapshots();
+  await world.snapshots();
   const journal = { ...context.journal, pending: async () => [pending] };
-  await recover({ ...context, memory, journal }, async () => snapshots);
+  await recover({ ...context, memory, journal });
   expect(world.steps).toEqual(['idle']);
   expect(world.log).toEqual([expect.stringContaining(`memory image '${image}' is a link`)]);
 });

@@ -3,7 +3,7 @@ import { open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { diskContents } from '../../../../src/disks/qemu/disk-contents.ts';
-import { aloneBytes, checkImage, imageChain, imageInfo } from '../../../../src/disks/qemu/image-info.ts';
+import { aloneBytes, checkImage, imageInfo } from '../../../../src/disks/qemu/image-info.ts';
 import { newImage, qemuImg, scratchFolder, writePattern } from '../../../support/hosts/embedded.ts';
 import { refusal } from '../../../support/refusal.ts';
 
@@ -26,7 +26,7 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-test('an image alone: its sizes, its snapshots, what is beneath it', async () => {
+test('an image alone: its sizes, its snapshots', async () => {
   const info = await imageInfo(qcow2('a,b.qcow2'));
   expect(info).toMatchObject({
     virtualBytes: 8 * MIB,
@@ -36,31 +36,6 @@ test('an image alone: its sizes, its snapshots, what is beneath it', async () =>
     ],
   });
   expect(info.allocatedBytes).toBeGreaterThan(2 * MIB);
-  expect(info.backing).toBeUndefined();
-  expect((await imageInfo(qcow2('over'))).backing).toEqual(qcow2('a,b.qcow2'));
-});
-
-describe('a chain', () => {
-  test('is given from the top down', async () => {
-    const { layers, broken } = await imageChain(qcow2('over'));
-    expect(layers.map(({ path }) => path)).toEqual([at('over'), at('a,b.qcow2')]);
-    expect(broken).toBeUndefined();
-  });
-
-  test('with a missing image ends there, and names it', async () => {
-    await qemuImg('create', '-q', '-f', 'qcow2', '-u', '-b', at('gone'), '-F', 'qcow2', at('orphan'), '8M');
-    const { layers, broken } = await imageChain(qcow2('orphan'));
-    expect(layers.map(({ path }) => path)).toEqual([at('orphan')]);
-    expect(broken?.detail).toMatch(new RegExp(`^cannot read image '${at('gone')}': .*No such file`));
-  });
-
-  test('that bites its own tail ends', async () => {
-    const create = (path: string, backing: string) =>
-      qemuImg('create', '-q', '-f', 'qcow2', '-u', '-b', at(backing), '-F', 'qcow2', at(path), '8M');
-    await create('ring', 'other');
-    await create('other', 'ring');
-    expect((await imageChain(qcow2('ring'))).broken?.detail).toBe(`image '${at('ring')}' is its own backing image`);
-  });
 });
 
 describe('a check', () => {

@@ -63,7 +63,7 @@ const images: OfflineDisks = {
   },
   isEmptied: async () => false,
   checkMerge: async () => record.write('checkMerge'),
-  chain: async () => [],
+  chains: async () => [],
   fileKey: async (path) => path,
   rebase: async () => record.write('rebase'),
   remove: async () => record.write('remove'),

@@ -100,7 +100,7 @@ test.each([true, false])('the host works by what was chosen: libxl %p', async (b
   const images = {
     ...{ create: unused, checkFree: unused, apply: unused, delete: unused, check: unused },
     ...{ checkStart: unused, commit: unused, checkMerge: unused, isEmptied: unused },
-    ...{ chain: unused, rebase: unused, fileKey: unused, remove: unused },
+    ...{ chains: unused, rebase: unused, fileKey: unused, remove: unused },
   };
   const libxl = {
     checkDomainSnapshotSave: async () => {},

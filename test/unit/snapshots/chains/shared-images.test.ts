@@ -1,68 +1,148 @@
 import { expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../../src/errors.ts';
-import type { DiskImage } from '../../../../src/model/disk-image.ts';
+import type { BackingChain, DiskImage } from '../../../../src/model/disk-image.ts';
 import type { Domain } from '../../../../src/model/domain.ts';
+import type { DiskOfSnapshot } from '../../../../src/model/snapshot.ts';
 import { checkNotShared, sharedImages } from '../../../../src/snapshots/chains/shared-images.ts';
-import type { SnapshotContext } from '../../../../src/snapshots/context.ts';
+import type { Looking } from '../../../../src/snapshots/context.ts';
 import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 
-const domainOf = (name: string): Domain => ({
-  ref: { name, uuid: `uuid of ${name}`, id: -1 },
-  state: 'shutoff',
+const BASE = '/d/base.qcow2';
+const TOUCHED = [{ path: BASE, disk: 'xvda' }];
+
+const domainOf = (name: string, id = -1): Domain => ({
+  ref: { name, uuid: `uuid of ${name}`, id },
+  state: id < 0 ? 'shutoff' : 'running',
   persistent: true,
 });
 
-const standingOn = (path: string) =>
+/** A definition with these images, as xvda, xvdb, … */
+const withImages = (...paths: readonly string[]) =>
   parseDefinition(
-    `<domain type='xen'><name>g</name><devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/>` +
-      `<source file='${path}'/><target dev='xvda'/></disk></devices></domain>`,
+    `<domain type='xen'><name>g</name><devices>${paths
+      .map(
+        (path, index) =>
+          `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${path}'/>` +
+          `<target dev='xvd${'ab'[index]}'/></disk>`,
+      )
+      .join('')}</devices></domain>`,
   );
 
-/** The error of looking at domain `gone`. */
-function looking(error: LibvirtError): Pick<SnapshotContext, 'host' | 'images'> {
-  return {
-    host: {
-      list: async () => ['own', 'gone', 'other'].map(domainOf),
-      definition: async ({ ref }: Domain) => {
-        if (ref.name === 'gone') throw error;
-        return standingOn('/d/base.qcow2');
-      },
-    },
-    images: { chain: async (image: DiskImage) => [image], fileKey: async (path: string) => path },
-  } as unknown as Pick<SnapshotContext, 'host' | 'images'>;
+interface World {
+  readonly domains: readonly Domain[];
+  definition(domain: Domain, which: string): ReturnType<typeof withImages>;
+  /** Of domain `other`. */
+  readonly snapshot?: readonly DiskOfSnapshot[];
+  /** What an image is based on; or why its chain ends there. */
+  readonly backing?: Readonly<Record<string, string | LibvirtError>>;
 }
 
-test('a domain that goes while it is looked at stands on nothing', async () => {
-  const gone = new LibvirtError('NO_DOMAIN', "no domain with matching uuid 'uuid of gone'");
-  const shared = await sharedImages(looking(gone), domainOf('own'), ['/d/base.qcow2']);
-  expect([...shared].map(([path, { ref }]) => [path, ref.name])).toEqual([['/d/base.qcow2', 'other']]);
+function looking({ domains, definition, snapshot = [], backing = {} }: World): Looking {
+  const chainOf = (image: DiskImage): BackingChain => {
+    const base = backing[image.path];
+    const layer = { ...image, key: image.path };
+    if (base instanceof LibvirtError) return { layers: [layer], dataFiles: [], broken: { image, error: base } };
+    if (base === undefined) return { layers: [layer], dataFiles: [] };
+    const below = chainOf({ path: base, format: 'qcow2' });
+    return { ...below, layers: [layer, ...below.layers] };
+  };
+  return {
+    host: {
+      list: async () => domains,
+      definition: async (domain: Domain, which: string) => definition(domain, which),
+    },
+    images: {
+      chains: async (images: readonly DiskImage[]) => images.map(chainOf),
+      fileKey: async (path: string) => path,
+    },
+    snapshotsOf: async ({ name }: Domain['ref']) => ({
+      tree: { all: () => (name === 'other' ? [{ name: 's1', images: snapshot }] : []) },
+    }),
+  } as unknown as Looking;
+}
+
+const usersOf = async (world: World, use?: 'as base') =>
+  [...(await sharedImages(looking(world), domainOf('own'), TOUCHED, use))].map(([path, { domain, disk, snapshot }]) => [
+    ...[path, domain.ref.name, disk],
+    ...(snapshot === undefined ? [] : [snapshot]),
+  ]);
+
+const gone = (error: LibvirtError): World => ({
+  domains: ['own', 'gone', 'other'].map((name) => domainOf(name)),
+  definition: ({ ref }) => {
+    if (ref.name === 'gone') throw error;
+    return withImages(BASE);
+  },
 });
 
-test('a domain that cannot be looked at for another reason may stand on any image', async () => {
+test('a domain that goes while it is looked at uses nothing', async () => {
+  const error = new LibvirtError('NO_DOMAIN', "no domain with matching uuid 'uuid of gone'");
+  expect(await usersOf(gone(error))).toEqual([[BASE, 'other', 'xvda']]);
+});
+
+test('a domain that cannot be looked at for another reason may use any image', async () => {
   const lost = new LibvirtError('RPC', 'connection to libvirtd is closed');
-  await expect(sharedImages(looking(lost), domainOf('own'), ['/d/base.qcow2'])).rejects.toBe(lost);
+  await expect(usersOf(gone(lost))).rejects.toBe(lost);
 });
-
-/** A running domain `other`, whose next start is on another image. */
-function restarting(live: string, persistent: string): Pick<SnapshotContext, 'host' | 'images'> {
-  const other = { ...domainOf('other'), ref: { ...domainOf('other').ref, id: 7 }, state: 'running' };
-  return {
-    host: {
-      list: async () => [domainOf('own'), other],
-      definition: async (_: Domain, which: string) => standingOn(which === 'live' ? live : persistent),
-    },
-    images: { chain: async (image: DiskImage) => [image], fileKey: async (path: string) => path },
-  } as unknown as Pick<SnapshotContext, 'host' | 'images'>;
-}
 
 test.each([
-  ['runs on it', '/d/base.qcow2', '/d/new.qcow2'],
-  ['will start on it', '/d/new.qcow2', '/d/base.qcow2'],
+  ['runs on it', BASE, '/d/new.qcow2'],
+  ['will start on it', '/d/new.qcow2', BASE],
 ])('an image is shared if another domain %s', async (_what, live, persistent) => {
-  const context = restarting(live, persistent);
-  await expect(checkNotShared(context, domainOf('own'), ['/d/base.qcow2'])).rejects.toMatchObject({
-    code: 'OPERATION_INVALID',
-    detail: expect.stringContaining("is also used by domain 'other'"),
+  const context = looking({
+    domains: [domainOf('own'), domainOf('other', 7)],
+    definition: ({ ref }, which) => withImages(ref.name === 'own' ? BASE : which === 'live' ? live : persistent),
   });
-  await checkNotShared(context, domainOf('own'), ['/d/third.qcow2']);
+  await expect(checkNotShared(context, domainOf('own'), TOUCHED)).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: expect.stringContaining("is also used by domain 'other' (disk 'xvda'), and merging"),
+  });
+  await checkNotShared(context, domainOf('own'), [{ path: '/d/third.qcow2', disk: 'xvda' }]);
+});
+
+test('an image is shared if only a snapshot of another domain needs it', async () => {
+  const world: World = {
+    domains: [domainOf('own'), domainOf('other')],
+    definition: ({ ref }) => withImages(ref.name === 'own' ? BASE : '/d/elsewhere.qcow2'),
+    snapshot: [{ disk: 'xvda', image: { path: '/d/clone.qcow2', format: 'qcow2' } }],
+    backing: { '/d/clone.qcow2': BASE },
+  };
+  expect(await usersOf(world)).toEqual([[BASE, 'other', 'xvda', 's1']]);
+});
+
+test('case 5: an image is shared if another disk of the same domain is based on it, but not for its own disk', async () => {
+  const world: World = {
+    domains: [domainOf('own')],
+    definition: () => withImages('/d/top.qcow2', '/d/look.qcow2'),
+    backing: { '/d/top.qcow2': BASE, '/d/look.qcow2': BASE },
+  };
+  expect(await usersOf(world)).toEqual([[BASE, 'own', 'xvdb']]);
+  expect(await usersOf({ ...world, definition: () => withImages('/d/top.qcow2') })).toEqual([]);
+});
+
+test('a domain on the image itself is not based on it', async () => {
+  const world: World = {
+    domains: [domainOf('own'), domainOf('other')],
+    definition: () => withImages(BASE),
+  };
+  expect(await usersOf(world, 'as base')).toEqual([]);
+  const clone = { definition: ({ ref }: Domain) => withImages(ref.name === 'own' ? BASE : '/d/clone.qcow2') };
+  expect(await usersOf({ ...world, ...clone, backing: { '/d/clone.qcow2': BASE } }, 'as base')).toHaveLength(1);
+});
+
+test('a chain of another domain that cannot be followed may hold any image; one whose end is missing holds nothing', async () => {
+  const world = (error: LibvirtError): World => ({
+    domains: [domainOf('own'), domainOf('other')],
+    definition: ({ ref }) => withImages(ref.name === 'own' ? BASE : '/d/other.qcow2'),
+    backing: { '/d/other.qcow2': error },
+  });
+  const pipe = new LibvirtError('OPERATION_FAILED', "cannot read image '/d/pipe': it is a pipe");
+  await expect(usersOf(world(pipe))).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: expect.stringMatching(
+      /^domain 'other' \(disk 'xvda'\) may use .*cannot read image '\/d\/pipe': it is a pipe/,
+    ),
+  });
+  const missing = new LibvirtError('OPERATION_FAILED', 'no such file', { reason: 'image-missing' });
+  expect(await usersOf(world(missing))).toEqual([]);
 });

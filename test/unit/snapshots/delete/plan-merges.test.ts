@@ -151,7 +151,7 @@ describe('deleting an external snapshot', () => {
       own: [],
       others: [],
       rebased: [],
-      unused: [image('o1')],
+      unused: [{ ...image('o1'), disk: 'xvda' }],
     });
   });
 

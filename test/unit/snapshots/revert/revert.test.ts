@@ -37,6 +37,7 @@ test('a domain whose end is not known is told of with its disks, which are not t
       checkStart: async () => {},
       apply: async (name: string) => applied.push(name),
       remove: async () => {},
+      chains: async () => [],
     },
     memory: {},
     jobs: new Jobs(journal),
