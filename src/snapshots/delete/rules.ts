@@ -33,7 +33,10 @@ async function checkMerges({ host, images }: Looking, domain: Domain, plans: rea
 }
 
 /** Paths of the images that the domain itself has open. */
-async function openImages({ host, images }: Pick<Looking, 'host' | 'images'>, domain: Domain): Promise<ReadonlySet<string>> {
+async function openImages(
+  { host, images }: Pick<Looking, 'host' | 'images'>,
+  domain: Domain,
+): Promise<ReadonlySet<string>> {
   if (!isActive(domain)) return new Set();
   const tips = [...(await host.definition(domain, 'live')).images.values()];
   const chains = await images.chains(tips);
