@@ -37,7 +37,7 @@ export class Authentication {
   #asked: Promise<void> | undefined;
   #done: boolean;
 
-  /** `entries` undefined: whoever could connect is let in. */
+  /** `entries` undefined: everybody who could connect is let in. */
   constructor(entries: Entries | undefined, client: Arrived) {
     const entry = entries?.[client.readOnly ? 'readOnly' : 'write'];
     this.#entry = entry;

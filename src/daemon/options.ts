@@ -52,7 +52,7 @@ Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
   --upstream PATH      socket of the libvirtd that owns the domains; 'none': the embedded host; default: auto
   --upstream-uri URI   URI to open there (default: the client's)
   --upstream-config FILE  its configuration (default: /etc/libvirt/libvirtd.conf, or virtxend.conf)
-  --auth NAME          how users are let in: polkit, none (whoever can connect) or auto (default: as the upstream's sockets)
+  --auth NAME          how users are let in: polkit, none (everybody who can connect) or auto (default: as the upstream's sockets)
   --mechanism NAME     how snapshots of running guests are made: libxl (the guest stays), libvirt (by save and restore:
                        the guest is off in between), or auto (default: libxl, or libvirt if libxl cannot be used)
   --listen PATH        socket for clients (default for Xen: /run/libvirt/virtxend-sock)

@@ -18,7 +18,7 @@ export interface ProxyOptions {
   readonly upstreamUri?: string;
   /** Has a socket take this many bytes before its writer waits. */
   readonly sendBuffer: (fd: number, bytes: number) => void;
-  /** How clients are let in; absent: whoever could connect is. */
+  /** How clients are let in; absent: everybody who could connect is. */
   readonly entries?: Entries;
   /** Judges the calls that are answered here, if the upstream judges its own; absent: nobody does. */
   readonly acl?: Acl;

@@ -27,7 +27,7 @@ import type { ConnectionHandler } from './server.ts';
 import { snapshotAnswers } from './snapshot-calls.ts';
 
 interface StandaloneOptions {
-  /** How clients are let in; absent: whoever could connect is. */
+  /** How clients are let in; absent: everybody who could connect is. */
   readonly entries?: Entries;
   /** The URI that is served: `test:///default`. A client's URI must have the same scheme, or be empty. */
   readonly uri: string;

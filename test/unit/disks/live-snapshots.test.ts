@@ -1,4 +1,5 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { deleteLiveSnapshots } from '../../../src/disks/live-delete.ts';
 import { checkLiveSnapshots, LiveSnapshots } from '../../../src/disks/live-snapshots.ts';
@@ -100,9 +101,10 @@ describe('internal snapshots', () => {
   test('a disk that QEMU does not serve is refused, naming disk and image', async () => {
     await using model = await deviceModel();
     const { vdev: _, ...disk } = model.disks[0].disk;
-    const unknown = { disk: { ...disk, vdev: 'xvdz', pdev_path: '/nowhere' } };
+    const unserved = await newImage(join(model.folder, 'unserved.qcow2'));
+    const unknown = { disk: { ...disk, vdev: 'xvdz', pdev_path: unserved } };
     await expect(checkLiveSnapshots(options(model, [unknown]))).rejects.toThrow(
-      "operation failed: the device model serves no disk 'xvdz' (image '/nowhere')",
+      `operation failed: the device model serves no disk 'xvdz' (image '${unserved}')`,
     );
   });
 });
