@@ -12,7 +12,7 @@ import type { Probe } from '../libxl/helper/protocol.ts';
 import { domainHold } from '../libxl/hold.ts';
 import { domainSnapshotRecover } from '../libxl/recover.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
-import type { DaemonStatus } from '../model/daemon-status.ts';
+import type { DaemonStatus, MechanismName } from '../model/daemon-status.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
 import { RpcClient } from '../rpc/client/client.ts';
@@ -33,6 +33,8 @@ import { type DaemonOptions, readOnlySocketOf } from './options.ts';
 
 interface OpenedHost {
   readonly host: Host;
+  /** By which it saves guests. */
+  readonly mechanism: MechanismName;
   /** The user that writes memory images, if that is not this process. */
   readonly imageWriter?: ImageWriter;
   /** Makes the handler of clients' connections from the snapshots. */
@@ -65,6 +67,7 @@ async function openEmbeddedHost(options: DaemonOptions, { hub, access, opened }:
   const host = opened.use(await EmbeddedHost.open({ stateDir: options.stateDir, events: hub }));
   return {
     host,
+    mechanism: EMBEDDED.mechanism,
     domains: embeddedDomains(host),
     front: (snapshots) =>
       standalone({
@@ -102,6 +105,7 @@ async function openUpstreamHost(
   const acl = access.acl ? new Acl({ authority: access.authority, driver, nameOf }) : undefined;
   return {
     host,
+    mechanism: chosen.mechanism,
     ...(acl && { acl }),
     ...(driver !== 'Xen' && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
     upstream,

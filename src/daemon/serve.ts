@@ -56,14 +56,14 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   const hub = new LifecycleHub();
   const bound = sockets.map(({ fd, readOnly }) => ({ path: system.socketPath(fd), readOnly }));
   const access = await openAccess(options, { sockets: bound, log, opened });
-  const { host, front, imageWriter, domains, acl, upstream } = await openHost(options, {
+  const { host, mechanism, front, imageWriter, domains, acl, upstream } = await openHost(options, {
     hub,
     log,
     system,
     access,
     opened,
   });
-  const files = new FileJournal(options.stateDir, log.warning);
+  const files = new FileJournal(options.stateDir, log.warning, mechanism);
   const steps = process.env[STEPS_VARIABLE];
   const journal = steps === undefined ? files : reporting(files, steps);
   const memory = new MemoryFiles(options.memoryDir, imageWriter);

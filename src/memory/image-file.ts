@@ -17,8 +17,9 @@ const XML_LENGTH_AT = 20;
 const TIE_AT = 24;
 const HEADER_BYTES = 64;
 
-/** The magic before a tie in the unused bytes. Zeros there mean that the image has no tie. */
+/** The magic before a tie in the unused bytes; its last character is the tie's version. Zeros there mean that the image has no tie. */
 const TIE_MARK = Buffer.from('tie1', 'latin1');
+const ANY_TIE = 'tie';
 const TIE_BYTES = 32;
 
 /**
@@ -160,11 +161,14 @@ export async function rewriteDomainXml(path: string, domainXml: string): Promise
   await change(path, (file) => writeAt(file, HEADER_BYTES, xml));
 }
 
-/** Returns the tie of the image; undefined for an image that another program has written. */
+/** Returns the tie of the image; undefined for an image that another program has written. Refuses another version's. */
 export async function readTie(path: string): Promise<string | undefined> {
   await using file = await openImage(path);
   const unused = await readAt(file, TIE_AT, TIE_MARK.length + TIE_BYTES);
-  return unused.subarray(0, TIE_MARK.length).equals(TIE_MARK) ? unused.toString('hex', TIE_MARK.length) : undefined;
+  if (unused.subarray(0, TIE_MARK.length).equals(TIE_MARK)) return unused.toString('hex', TIE_MARK.length);
+  if (unused.toString('latin1', 0, ANY_TIE.length) !== ANY_TIE) return undefined;
+  const text = `memory image '${path}' was tied to its disks by another version of xlsnap: use that one, or a newer one`;
+  throw new LibvirtError('OPERATION_FAILED', text);
 }
 
 /**

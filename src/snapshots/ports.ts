@@ -4,6 +4,7 @@
  */
 
 import type { LibvirtError } from '../errors.ts';
+import type { MechanismName } from '../model/daemon-status.ts';
 import type { BackingChain, DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { Domain, DomainDefinition, DomainDisk, DomainRef, StartFile } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
@@ -152,6 +153,8 @@ export interface SavedMemory {
 export interface Interruption {
   readonly operation: Operation;
   readonly phase: Phase;
+  /** What the interrupted daemon saved guests by; undefined in records from before that was recorded. */
+  readonly mechanism?: MechanismName;
   readonly memoryPath?: string;
 }
 
@@ -261,18 +264,30 @@ export interface PendingOperation extends Task {
   readonly domain: DomainRef;
   /** The phase that was about to start, or had started. */
   readonly phase: Phase;
+  /** What its daemon saved guests by; undefined in records from before that was recorded. */
+  readonly mechanism?: MechanismName;
   /** The parts of the snapshot that it was making, if it had got so far. */
   readonly args?: LibxlDomainSnapshotArgs;
   /** Images that nothing needs when the operation has succeeded. */
   readonly abandoned?: readonly DiskImage[];
 }
 
+/** A record that cannot be read, and so hides an operation. */
+export interface UnreadableRecord {
+  /** Of the domain. */
+  readonly uuid: string;
+  readonly error: LibvirtError;
+}
+
 /** Durable record of operations under way, one per domain. */
 export interface Journal {
-  /** Opens the record; its first phase is `begun`. */
+  /**
+   * Opens the record; its first phase is `begun`. Refuses, with the way out, a domain that has a record already: of an
+   * operation that could not be recovered, or that this version cannot read. A revert or a delete may be run again.
+   */
   begin(domain: DomainRef, task: Task): Promise<JournalEntry>;
-  /** Returns the interrupted operations; in place of a record that cannot be read, the error to report. */
-  pending(): Promise<readonly (PendingOperation | LibvirtError)[]>;
+  /** Returns the interrupted operations, and the records that cannot be read. */
+  pending(): Promise<readonly (PendingOperation | UnreadableRecord)[]>;
   /** Ends a pending record: nothing is left to repair. */
   end(domain: DomainRef): Promise<void>;
 }
@@ -298,7 +313,8 @@ export interface LiveDisks {
   has(uuid: string): boolean;
   /**
    * By target, for the disks that the owner of the definition still shows as when they were recorded (`shown`: its live
-   * definition's): a disk that was attached since is on its own image. From memory.
+   * definition's): a disk that was attached since is on its own image. From memory. This and what changes the record refuse
+   * (OPERATION_INVALID) an active domain whose record cannot be read: nobody knows then which images it uses.
    */
   of(ref: DomainRef, shown: readonly DomainDisk[]): ReadonlyMap<string, DiskImage>;
   /** A disk whose image is the one shown needs no record. Durable when the promise resolves. */

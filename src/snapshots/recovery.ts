@@ -1,6 +1,6 @@
 /** Recovers, when the daemon starts, the operations that an earlier daemon did not finish. */
 
-import { asLibvirtError, isLibvirtError, LibvirtError, neverAborted } from '../errors.ts';
+import { asLibvirtError, isLibvirtError, neverAborted } from '../errors.ts';
 import type { DiskImage } from '../model/disk-image.ts';
 import { movesOnto } from '../model/disk-image.ts';
 import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
@@ -32,9 +32,9 @@ const RECOVERING = {
  */
 export async function recover(context: SnapshotContext): Promise<void> {
   const { journal, log } = context;
-  const records = await journal.pending().catch((error) => [asLibvirtError(error)]);
+  const records = await journal.pending().catch((error) => [{ uuid: '', error: asLibvirtError(error) }]);
   for (const pending of records) {
-    if (pending instanceof LibvirtError) log(pending.message);
+    if ('error' in pending) log(pending.error.message);
     else await mend(context, pending);
   }
 }
@@ -71,13 +71,17 @@ async function lookup(host: SnapshotContext['host'], ref: DomainRef): Promise<Do
 
 /** Recovers one operation. Returns what was done, or what the administrator has to do. */
 async function finish(context: SnapshotContext, pending: PendingOperation): Promise<string> {
-  const { domain: ref, snapshot, operation, phase } = pending;
+  const { domain: ref, snapshot, operation, phase, mechanism } = pending;
   const { host, memory } = context;
   if (phase === 'begun' || phase === 'validate') return 'nothing had been done yet';
   const memoryPath = pending.args ? pending.args.memory_path : memory.path(ref, snapshot);
   if (memoryPath !== undefined) await memory.check(memoryPath);
   const left = (await lookup(host, ref)) ?? { ref: { ...ref, id: -1 }, state: 'shutoff', persistent: false };
-  await host.recover(left, { operation, phase, ...(memoryPath !== undefined && { memoryPath }) });
+  await host.recover(left, {
+    ...{ operation, phase },
+    ...(mechanism && { mechanism }),
+    ...(memoryPath !== undefined && { memoryPath }),
+  });
   const domain = await lookup(host, ref);
   if (!domain) {
     const image = memory.path(ref, snapshot);

@@ -2,39 +2,45 @@
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
+import { asLibvirtError, explained, LibvirtError, systemError } from '../errors.ts';
+import type { MechanismName } from '../model/daemon-status.ts';
 import type { DiskImage } from '../model/disk-image.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { isPhase } from '../model/phases.ts';
-import type { Journal, JournalEntry, PendingOperation, Task } from '../snapshots/ports.ts';
+import type { Journal, JournalEntry, PendingOperation, Task, UnreadableRecord } from '../snapshots/ports.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, UNFINISHED, writeFileAtomically } from './atomic-file.ts';
-import { readOwnFile } from './own-file.ts';
 import { pathSegment } from './path-segment.ts';
+import { encodeRecord, readRecord } from './record.ts';
 
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
-/** Room for the names of some hundred disks and their images. */
-const MAX_RECORD_BYTES = 1024 * 1024;
 
 /** The journal in files. */
 export class FileJournal implements Journal {
   readonly #dir: string;
   readonly #log: (text: string) => void;
+  readonly #mechanism: MechanismName | undefined;
+  /** UUIDs of domains whose last operation has ended, and whose record could not be removed. */
+  readonly #ended = new Set<string>();
 
-  constructor(stateDir: string, log: (text: string) => void) {
+  /** `mechanism`: of the daemon that writes records; a program that only reads them has none. */
+  constructor(stateDir: string, log: (text: string) => void, mechanism?: MechanismName) {
     this.#dir = join(stateDir, 'journal');
     this.#log = log;
+    this.#mechanism = mechanism;
   }
 
   async begin(domain: DomainRef, task: Task): Promise<JournalEntry> {
     const path = this.#path(domain);
-    let pending: PendingOperation = { domain, ...task, phase: 'begun' };
+    const by = this.#mechanism && { mechanism: this.#mechanism };
+    let pending: PendingOperation = { domain, ...task, phase: 'begun', ...by };
     const record = async (change: Partial<PendingOperation>): Promise<void> => {
       pending = { ...pending, ...change };
-      await writeFileAtomically(path, `${JSON.stringify(pending)}\n`);
+      await writeFileAtomically(path, encodeRecord(pending));
     };
     await makeOwnFolder(this.#dir, FOLDER_MODE);
+    await this.#refuseUnfinished(domain, task);
     await record({});
     const end = (): Promise<void> => this.end(domain).catch((error) => this.#log(asLibvirtError(error).message));
     return {
@@ -45,20 +51,52 @@ export class FileJournal implements Journal {
   }
 
   /** Ignores a record that was cut off while it was written: its operation had not begun. */
-  async pending(): Promise<readonly (PendingOperation | LibvirtError)[]> {
+  async pending(): Promise<readonly (PendingOperation | UnreadableRecord)[]> {
     for (const name of await this.#list()) if (name.endsWith(UNFINISHED)) await removeFile(join(this.#dir, name));
     return await this.records();
   }
 
   /** Returns what `pending` returns, without changing anything: for programs that read while the daemon runs. */
-  async records(): Promise<readonly (PendingOperation | LibvirtError)[]> {
+  async records(): Promise<readonly (PendingOperation | UnreadableRecord)[]> {
     const names = (await this.#list()).filter((name) => name.endsWith(SUFFIX)).sort();
-    const records = names.map((name) => readRecord(this.#dir, name).catch(asLibvirtError));
+    const records = names.map(async (name) => {
+      const uuid = name.slice(0, -SUFFIX.length);
+      return await this.#read(uuid).catch((error) => ({ uuid, error: asLibvirtError(error) }));
+    });
     return (await Promise.all(records)).filter((record) => record !== undefined);
   }
 
-  end(domain: DomainRef): Promise<void> {
-    return removeFile(this.#path(domain));
+  async end(domain: DomainRef): Promise<void> {
+    this.#ended.add(domain.uuid);
+    await removeFile(this.#path(domain));
+    this.#ended.delete(domain.uuid);
+  }
+
+  /** What such a record would undo or finish must not be forgotten, and nothing be built on what it has left. */
+  async #refuseUnfinished({ name, uuid }: DomainRef, { operation, snapshot }: Task): Promise<void> {
+    if (this.#ended.has(uuid)) return;
+    const found = await this.#read(uuid).catch((error) => {
+      throw explained(error, `until then the snapshots of domain '${name}' are not changed`);
+    });
+    if (!found) return;
+    const again = found.operation === operation && found.snapshot === snapshot;
+    if (again && (operation === 'revert' || operation === 'delete')) return;
+    throw new LibvirtError(
+      'OPERATION_INVALID',
+      `${found.operation} of snapshot '${found.snapshot}' of domain '${name}' was interrupted in phase '${found.phase}' and ` +
+        `could not be recovered: 'systemctl restart xlsnapd' tries again, and 'journalctl -u xlsnapd' says what is in its way`,
+    );
+  }
+
+  /** Returns undefined if there is none, or the operation has ended by now. */
+  async #read(uuid: string): Promise<PendingOperation | undefined> {
+    const path = this.#path({ uuid });
+    const record = await readRecord(path, 'a record of an operation', parseRecord);
+    if (!record || record.domain.uuid === uuid) return record;
+    throw new LibvirtError(
+      'INTERNAL_ERROR',
+      `'${path}' is a record of another domain, ${record.domain.uuid}: move it away`,
+    );
   }
 
   async #list(): Promise<readonly string[]> {
@@ -69,40 +107,28 @@ export class FileJournal implements Journal {
     });
   }
 
-  #path({ uuid }: DomainRef): string {
+  #path({ uuid }: Pick<DomainRef, 'uuid'>): string {
     return join(this.#dir, pathSegment(`${uuid}${SUFFIX}`));
   }
 }
 
-/** Returns undefined if the operation has ended by now. */
-async function readRecord(folder: string, name: string): Promise<PendingOperation | undefined> {
-  const path = join(folder, name);
-  const text = await readOwnFile(path, MAX_RECORD_BYTES).catch((error) => {
-    if (isMissing(error)) return undefined;
-    throw systemError(error, `cannot read file '${path}'`);
-  });
-  if (text === undefined) return undefined;
-  const record = parseRecord(text);
-  if (record && name === `${record.domain.uuid}${SUFFIX}`) return record;
-  throw new LibvirtError(
-    'INTERNAL_ERROR',
-    `'${path}' is not a record of an operation: see what snapshots its domain has, then remove the file`,
-  );
-}
+const MECHANISMS: readonly unknown[] = ['libxl', 'libvirt', 'embedded'] satisfies readonly MechanismName[];
 
-function parseRecord(text: string): PendingOperation | undefined {
-  try {
-    const { domain, operation, snapshot, flags, phase, args, abandoned = [] } = JSON.parse(text);
-    const texts = [domain.name, domain.uuid, operation, snapshot, phase];
-    if (texts.some((value) => typeof value !== 'string') || !isPhase(operation, phase)) return undefined;
-    if (![domain.id, flags].every(Number.isInteger)) return undefined;
-    if (args !== undefined && !areArgs(args)) return undefined;
-    if (!abandoned.every(({ path }: DiskImage) => typeof path === 'string')) return undefined;
-    const { name, uuid, id } = domain;
-    return { domain: { name, uuid, id }, operation, snapshot, flags, phase, ...(args && { args, abandoned }) };
-  } catch {
-    return undefined;
-  }
+// biome-ignore lint/suspicious/noExplicitAny: everything in it is checked; what is not there throws.
+function parseRecord(fields: any): PendingOperation | undefined {
+  const { domain, operation, snapshot, flags, phase, mechanism, args, abandoned = [] } = fields;
+  const texts = [domain.name, domain.uuid, operation, snapshot, phase];
+  if (texts.some((value) => typeof value !== 'string') || !isPhase(operation, phase)) return undefined;
+  if (![domain.id, flags].every(Number.isInteger)) return undefined;
+  if (mechanism !== undefined && !MECHANISMS.includes(mechanism)) return undefined;
+  if (args !== undefined && !areArgs(args)) return undefined;
+  if (!abandoned.every(({ path }: DiskImage) => typeof path === 'string')) return undefined;
+  const { name, uuid, id } = domain;
+  return {
+    ...{ domain: { name, uuid, id }, operation, snapshot, flags, phase },
+    ...(mechanism && { mechanism }),
+    ...(args && { args, abandoned }),
+  };
 }
 
 /** Undoing an operation uses these paths: a damaged record must not make us touch others' files. */

@@ -6,20 +6,22 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { DiskImage } from '../model/disk-image.ts';
 import type { DomainDisk, DomainRef } from '../model/domain.ts';
 import type { LiveDisks } from '../snapshots/ports.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
-import { readOwnFile } from './own-file.ts';
 import { pathSegment } from './path-segment.ts';
+import { encodeRecord, readRecord } from './record.ts';
 
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
-const MAX_RECORD_BYTES = 1024 * 1024;
 /** A random UUID for each boot. */
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
 interface Run {
+  /** The BOOT_ID of its boot. */
+  readonly boot: string;
   readonly id: number;
   readonly disks: ReadonlyMap<string, LiveDisk>;
 }
@@ -35,45 +37,49 @@ type Shown = readonly DomainDisk[];
 export class LiveDiskFiles implements LiveDisks {
   readonly #dir: string;
   readonly #bootId: string;
-  readonly #runs: Map<string, Run>;
+  readonly #runs = new Map<string, Run>();
+  /** Records that cannot be read, by UUID, and why. */
+  readonly #unreadable = new Map<string, LibvirtError>();
 
-  private constructor(dir: string, bootId: string, runs: Map<string, Run>) {
+  private constructor(dir: string, bootId: string) {
     this.#dir = dir;
     this.#bootId = bootId;
-    this.#runs = runs;
   }
 
   /**
-   * Reads the records of an earlier daemon and removes those from before the last boot. Reports a record that cannot be used
-   * to `log` and leaves it out.
+   * Reads the records of an earlier daemon and removes those from before the last boot. Reports a record that cannot be read
+   * to `log`; it stays, and its domain is refused, until that run of the domain has ended.
    */
   static async open(stateDir: string, log: (text: string) => void): Promise<LiveDiskFiles> {
     const dir = join(stateDir, 'live-disks');
     const bootId = (await readFile(BOOT_ID, 'utf8')).trim();
-    const runs = new Map<string, Run>();
+    const files = new LiveDiskFiles(dir, bootId);
     const names = await listOwn(dir).catch((error) => {
       if (!isMissing(error)) log(`cannot read folder '${dir}': ${error.message}`);
       return [];
     });
     for (const name of names.filter((candidate) => candidate.endsWith(SUFFIX))) {
       const path = join(dir, name);
+      const uuid = name.slice(0, -SUFFIX.length);
       try {
-        const run = await readRun(path, bootId);
-        if (run) runs.set(name.slice(0, -SUFFIX.length), run);
+        const run = await readRecord(path, 'a record of disks', readRun);
+        if (run?.boot === bootId) files.#runs.set(uuid, run);
         else await removeFile(path);
       } catch (error) {
-        log(`cannot use '${path}': ${(error as Error).message}`);
+        const refused = asLibvirtError(error);
+        files.#unreadable.set(uuid, refused);
+        log(refused.detail);
       }
     }
-    return new LiveDiskFiles(dir, bootId, runs);
+    return files;
   }
 
   get any(): boolean {
-    return this.#runs.size > 0;
+    return this.#runs.size + this.#unreadable.size > 0;
   }
 
   has(uuid: string): boolean {
-    return this.#runs.has(uuid);
+    return this.#runs.has(uuid) || this.#unreadable.has(uuid);
   }
 
   of(ref: DomainRef, shown: Shown): ReadonlyMap<string, DiskImage> {
@@ -99,15 +105,22 @@ export class LiveDiskFiles implements LiveDisks {
   }
 
   async forget(uuid: string): Promise<void> {
-    if (this.#runs.delete(uuid)) await removeFile(this.#path(uuid));
+    const known = this.#runs.delete(uuid);
+    if (this.#unreadable.delete(uuid) || known) await removeFile(this.#path(uuid));
   }
 
   async keep(domains: readonly DomainRef[]): Promise<void> {
     const ids = new Map(domains.map(({ uuid, id }) => [uuid, id]));
     for (const [uuid, { id }] of this.#runs) if (ids.get(uuid) !== id) await this.forget(uuid);
+    for (const uuid of this.#unreadable.keys()) if ((ids.get(uuid) ?? -1) < 0) await this.forget(uuid);
   }
 
-  #disksOf({ uuid, id }: DomainRef): ReadonlyMap<string, LiveDisk> {
+  #disksOf({ name, uuid, id }: DomainRef): ReadonlyMap<string, LiveDisk> {
+    const unreadable = id < 0 ? undefined : this.#unreadable.get(uuid);
+    if (unreadable) {
+      const text = `nobody knows which images domain '${name}' uses while it runs: ${unreadable.detail}`;
+      throw new LibvirtError('OPERATION_INVALID', text);
+    }
     const run = this.#runs.get(uuid);
     return run?.id === id ? run.disks : new Map();
   }
@@ -117,10 +130,10 @@ export class LiveDiskFiles implements LiveDisks {
       await this.forget(uuid);
       return;
     }
-    this.#runs.set(uuid, { id, disks });
+    const run = { boot: this.#bootId, id, disks };
+    this.#runs.set(uuid, run);
     await makeOwnFolder(this.#dir, FOLDER_MODE);
-    const record = { boot: this.#bootId, id, disks: Object.fromEntries(disks) };
-    await writeFileAtomically(this.#path(uuid), `${JSON.stringify(record)}\n`);
+    await writeFileAtomically(this.#path(uuid), encodeRecord({ ...run, disks: Object.fromEntries(disks) }));
   }
 
   #path(uuid: string): string {
@@ -142,13 +155,10 @@ async function listOwn(dir: string): Promise<readonly string[]> {
   return await readdir(dir);
 }
 
-/** Returns undefined for a record from before the last boot. */
-async function readRun(path: string, bootId: string): Promise<Run | undefined> {
-  const { boot, id, disks } = JSON.parse(await readOwnFile(path, MAX_RECORD_BYTES));
+// biome-ignore lint/suspicious/noExplicitAny: everything in it is checked.
+function readRun({ boot, id, disks }: any): Run | undefined {
   const images = Object.entries<LiveDisk>(disks ?? {});
-  const isImage = ({ path, format, shown }: LiveDisk) => typeof path === 'string' && format && shown;
-  if (typeof id !== 'number' || !images.every(([, image]) => isImage(image))) {
-    throw new Error('not a record of disks');
-  }
-  return boot === bootId ? { id, disks: new Map(images) } : undefined;
+  const isRun = typeof boot === 'string' && Number.isInteger(id) && disks;
+  const areImages = images.every(([, { path, format, shown }]) => typeof path === 'string' && format && shown);
+  return isRun && areImages ? { boot, id, disks: new Map(images) } : undefined;
 }

@@ -84,7 +84,11 @@ test('damaged documents and journal records keep neither the daemon nor other sn
     await writeFile(join(home, `state/journal/${UUID}.json`), damaged(record, random, record.length));
     daemon = await Xlsnapd.start({ home });
     expect((await daemon.ok('snapshot-list', 'test', '--name')).split('\n')).toContain('kept');
-    await daemon.ok('snapshot-revert', 'test', 'kept');
+    // A record that can still be read has been dealt with; one that cannot is in the way of every change, with its path.
+    const records = await readdir(join(home, 'state/journal'));
+    if (records.length === 0) await daemon.ok('snapshot-revert', 'test', 'kept');
+    else expect(await daemon.refused('snapshot-revert', 'test', 'kept')).toContain(`state/journal/${UUID}.json`);
+    await rm(join(home, `state/journal/${UUID}.json`), { force: true });
   }
 }, 120_000);
 
@@ -168,6 +172,8 @@ test('a journal record that is a link is named, and what it leads to is not done
   daemon = await Xlsnapd.start({ home });
   expect(daemon.log).toContain(`cannot read file '${path}'`);
   expect(await daemon.ok('snapshot-list', 'test', '--name')).toBe('kept');
+  expect(await daemon.refused('snapshot-revert', 'test', 'kept')).toContain(`cannot read file '${path}'`);
+  await rm(path);
   await daemon.ok('snapshot-revert', 'test', 'kept');
   expect(await readdir(join(home, 'state/journal'))).toEqual([]);
   expect(await readFile(record, 'utf8')).toContain('kept');

@@ -78,7 +78,7 @@ async function openService(): Promise<void> {
 beforeEach(async () => {
   clients = [];
   libvirtd = await startLibvirtd({ config: { 'qemu.conf': 'save_image_format = "gzip"\n' }, programs: { gzip: GZIP } });
-  journal = new FileJournal(at('state'), (text) => logged.push(text));
+  journal = new FileJournal(at('state'), (text) => logged.push(text), 'libvirt');
   memory = new MemoryFiles(at('memory'), WRITER);
   await memory.open();
   await chmod(await newImage(image()), 0o666);

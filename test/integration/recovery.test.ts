@@ -1,6 +1,6 @@
 /** What xlsnapd does at its start about operations that a crash has interrupted: on the embedded host, from real remains. */
 
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -47,6 +47,27 @@ beforeEach(async () => {
 afterEach(async () => {
   await daemon[Symbol.asyncDispose]();
   await rm(home, { recursive: true });
+});
+
+test('S13: the record of a newer version stays, whatever is asked of the domain, until that version deals with it', async () => {
+  await interrupt('create', 's1', 'disks-done');
+  const path = join(home, `state/journal/${UUID}.json`);
+  const newer = JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), version: 2 });
+  await writeFile(path, newer);
+  await restart();
+  expect(daemon.log).toContain(`'${path}' was written by a newer xlsnap`);
+  for (const command of ['snapshot-create-as test s2', 'snapshot-revert test kept', 'snapshot-delete test kept']) {
+    const refused = await daemon.refused(...command.split(' '));
+    expect(refused).toContain('install that one again and restart xlsnapd');
+    expect(refused).toContain("until then the snapshots of domain 'test' are not changed");
+    expect(await readFile(path, 'utf8')).toBe(newer);
+  }
+  expect(await inImage()).toEqual(['kept', 's1']);
+  await daemon.stop();
+  await writeFile(path, newer.replace('"version":2', '"version":1'));
+  await restart();
+  expect(daemon.log).toContain("create of snapshot 's1' of domain 'test' was interrupted in phase 'disks-done'");
+  await daemon.ok('snapshot-create-as', 'test', 's2');
 });
 
 test('a create that was not recorded is taken back whole, and no other snapshot is touched', async () => {
@@ -126,10 +147,17 @@ test.each(['begun', 'validate'])('a revert in phase %s had done nothing', async 
   expect(daemon.log).toContain('nothing had been done yet');
 });
 
-test('a damaged record is named, and keeps neither the daemon nor the next operation from their work', async () => {
+test('S13: a damaged record is named and does not keep the daemon from its work; its domain is refused until it is removed', async () => {
   await interrupt('create', 's1', 'no such phase');
+  const [record] = await journal();
   await restart();
   expect(daemon.log).toContain(`${UUID}.json' is not a record of an operation`);
+  expect(await daemon.ok('snapshot-list', 'test', '--name')).toBe('kept\ns1');
+  expect(await daemon.refused('snapshot-create-as', 'test', 's2')).toContain(`'rm ${home}/state/journal/${record}'`);
+  expect(await journal()).toEqual([record]);
+  await rm(join(home, `state/journal/${record}`));
+  await daemon.stop();
+  await restart();
   await daemon.ok('snapshot-create-as', 'test', 's2');
   expect(await journal()).toEqual([]);
 });

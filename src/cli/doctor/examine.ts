@@ -1,7 +1,6 @@
 /** Gathers the facts and applies the doctor's rules to them. Reads only. */
 
 import { lstatSync, readFileSync } from 'node:fs';
-import { LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import { XML } from '../../model/flags.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
@@ -72,7 +71,7 @@ async function allDomains(client: RpcClient, { memoryDir }: Folders): Promise<re
 async function working(client: RpcClient, records: readonly JournalRecord[]): Promise<ReadonlySet<string>> {
   const uuids = new Set<string>();
   for (const record of records) {
-    if (record instanceof LibvirtError) continue;
+    if ('error' in record) continue;
     // libvirt reports an error for a domain that is off and has no job.
     const stats = await client.getJobStats(record.domain, 0).catch(() => undefined);
     if (stats && stats.type !== 0) uuids.add(record.domain.uuid);

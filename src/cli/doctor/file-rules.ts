@@ -3,7 +3,6 @@
  * folders. Everything else is reported with what its owner can do.
  */
 
-import { LibvirtError } from '../../errors.ts';
 import type { LibxlDeviceDisk } from '../../model/libxl.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import { virshCommand } from '../../model/messages/virsh-command.ts';
@@ -13,7 +12,7 @@ import type { DomainFacts } from '../storage/domain-facts.ts';
 import type { Finding } from '../storage/finding.ts';
 import type { StoredItem } from './folder-contents.ts';
 
-/** A record of the journal, or the error of reading it. */
+/** A record of the journal, readable or not. */
 export type JournalRecord = Awaited<ReturnType<FileJournal['records']>>[number];
 
 interface Removal {
@@ -65,10 +64,10 @@ const DOING: Readonly<Record<Operation, string>> = {
 /** Reports every operation that has not ended, and how to finish it. */
 export function journalFindings({ records, working }: Pick<Known, 'records' | 'working'>): readonly DoctorFinding[] {
   return records.map((record): DoctorFinding => {
-    if (record instanceof LibvirtError) {
+    if ('error' in record) {
       return {
         level: 'problem',
-        problem: record.detail,
+        problem: record.error.detail,
         wayOut: 'see the message; xlsnapd does not touch such a file',
       };
     }
@@ -186,7 +185,7 @@ function removable(item: StoredItem, uuid: string | undefined, problem: string, 
 
 /** True if the journal has a record of this domain. */
 export function hasRecord({ records }: Pick<Known, 'records'>, uuid: string | undefined): boolean {
-  return records.some((record) => !(record instanceof LibvirtError) && record.domain.uuid === uuid);
+  return records.some((record) => ('error' in record ? record.uuid : record.domain.uuid) === uuid);
 }
 
 function foreign({ path }: StoredItem): DoctorFinding {

@@ -2,7 +2,6 @@
 
 import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
 import { checkLiveLayers, commitLiveLayers } from '../../disks/overlays/live-commit.ts';
-import { imageExists } from '../../disks/overlays/overlays.ts';
 import { LibvirtError, neverAborted } from '../../errors.ts';
 import type { domainHold } from '../../libxl/hold.ts';
 import type { domainSnapshotRecover } from '../../libxl/recover.ts';
@@ -12,7 +11,6 @@ import { checkTie, retie } from '../../memory/tie.ts';
 import type { LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
-import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { Phase } from '../../model/phases.ts';
 import type { Interruption, Job, LiveDisks, MergeJob, SavedMemory } from '../../snapshots/ports.ts';
 import { writeElement } from '../../xml/engine/write.ts';
@@ -87,11 +85,10 @@ export class ByLibxl implements Mechanism {
     }
   }
 
-  /** A domain that is off may have been saved by an earlier daemon with the other mechanism. */
+  /** A domain that an earlier daemon worked on through libvirt comes back as it does there. */
   async recover(domain: Domain, interrupted: Interruption): Promise<void> {
-    const { phase } = interrupted;
-    if (!isActive(domain)) {
-      await refuseUncertain(domain, interrupted);
+    const { phase, mechanism } = interrupted;
+    if (!isActive(domain) || mechanism === 'libvirt') {
       await this.#savedDomains.recover(domain, interrupted);
       return;
     }
@@ -130,20 +127,6 @@ export class ByLibxl implements Mechanism {
   retie({ path, name, disks }: SavedMemory): Promise<void> {
     return retie(path, name, disks);
   }
-}
-
-/**
- * libxl writes to a partial file next to the image's path, libvirtd to the path itself. In phase `saving` a file there
- * is the memory that libvirtd saved, or an older file that was to be overwritten (--reuse-external). Refuses, because
- * an older image would not belong to the disks as they are now.
- */
-async function refuseUncertain({ ref }: Domain, { operation, phase, memoryPath }: Interruption): Promise<void> {
-  if (operation !== 'create' || phase !== 'saving' || memoryPath === undefined) return;
-  if (!(await imageExists(memoryPath))) return;
-  const text =
-    `domain '${ref.name}' is off, and '${memoryPath}' may be its memory: if it is from before the snapshot, remove it and ` +
-    `restart xlsnapd; else start the domain from it: ${shellCommand('virsh', 'restore', memoryPath)}`;
-  throw new LibvirtError('OPERATION_FAILED', text);
 }
 
 /**

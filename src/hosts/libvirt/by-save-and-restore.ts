@@ -4,10 +4,10 @@
  * off for as long as that takes, and has a new id afterwards.
  */
 
-import { lstat, rm, stat } from 'node:fs/promises';
+import { lstat, rm, stat, truncate } from 'node:fs/promises';
 import { withKinds } from '../../disks/overlays/overlays.ts';
 import { syncFile } from '../../disks/qemu/qemu-img.ts';
-import { asLibvirtError, hasReason, LibvirtError, neverAborted, throwIfCancelled } from '../../errors.ts';
+import { asLibvirtError, hasReason, LibvirtError, neverAborted, systemError, throwIfCancelled } from '../../errors.ts';
 import { requireFreeSpace } from '../../memory/free-space.ts';
 import { requestedMemoryPath } from '../../memory/requested-path.ts';
 import { checkTie, retie } from '../../memory/tie.ts';
@@ -121,6 +121,8 @@ export class BySaveAndRestore implements Mechanism {
     const creation_time = Math.floor(Date.now() / 1000);
     await job.phase('saving');
     throwIfCancelled(job.signal);
+    // From here on a file with contents is what libvirtd has saved, not one that is to be overwritten.
+    if (memoryPath !== undefined) await empty(memoryPath);
     const overlays = movesOnto(disks);
     await this.#whileAway(domain, {
       memoryPath: memoryPath ?? this.#scratch(domain.ref),
@@ -292,6 +294,12 @@ async function refuseLink(path: string): Promise<void> {
     'OPERATION_FAILED',
     `'${path}' is a symbolic link, not a file that xlsnapd has made: remove it`,
   );
+}
+
+async function empty(path: string): Promise<void> {
+  await truncate(path).catch((error) => {
+    if (error.code !== 'ENOENT') throw systemError(error, `cannot empty file '${path}'`);
+  });
 }
 
 async function outcome(work: () => Promise<unknown>): Promise<LibvirtError | undefined> {

@@ -209,7 +209,7 @@ export class LibvirtHost implements Host {
           uuid: domainUuid(domain) ?? '',
           id: Number(domain.attributes.id ?? -1),
         };
-        const images = this.#liveDisks.of(ref, definition.disks);
+        const images = this.#knownImages(ref, definition);
         return images.size === 0 ? xml : writeElement(withDiskImages(definition, images).element);
       },
       devicesChanged: async (ref) => {
@@ -227,6 +227,16 @@ export class LibvirtHost implements Host {
       const { DEFINED_RENAMED } = LIFECYCLE;
       if (event === DEFINED_RENAMED.event && detail === DEFINED_RENAMED.detail) listener(ref);
     });
+  }
+
+  /** If its record cannot be read, clients are shown libvirtd's own definition; what depends on the images is refused. */
+  #knownImages(ref: DomainRef, { disks }: DomainDefinition): ReadonlyMap<string, DiskImage> {
+    try {
+      return this.#liveDisks.of(ref, disks);
+    } catch (error) {
+      if (isLibvirtError(error, 'OPERATION_INVALID')) return new Map();
+      throw error;
+    }
   }
 
   async #domain(ref: DomainRef): Promise<Domain> {

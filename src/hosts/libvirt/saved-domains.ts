@@ -3,11 +3,12 @@
  * is all there is of the guest. Both mechanisms restore them.
  */
 
-import { rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { imageExists } from '../../disks/overlays/overlays.ts';
+import { LibvirtError } from '../../errors.ts';
 import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { Phase } from '../../model/phases.ts';
 import type { Interruption, LifecycleEvents } from '../../snapshots/ports.ts';
 import { checkImageOwner } from '../saved-definition.ts';
@@ -43,12 +44,15 @@ export class SavedDomains {
    * Restores a domain that was saved and not restored, as it was; libvirtd may have finished the save after this daemon
    * ended. If the domain had been restored before the interruption, keeps the image: it belongs to the snapshot.
    */
-  async recover(domain: Domain, { operation, phase, memoryPath }: Interruption): Promise<void> {
+  async recover(domain: Domain, { operation, phase, mechanism, memoryPath }: Interruption): Promise<void> {
+    // A guest that libxl saves stays: if it is off, it has ended by itself, and a file of the name is not its memory.
+    if (mechanism === 'libxl') return;
     const { upstream, events, launcher } = this.#options;
     const scratch = this.scratch(domain.ref);
     const path = operation === 'create' && memoryPath !== undefined ? memoryPath : scratch;
     const away = path === scratch || AWAY.has(phase);
-    if (away && !isActive(domain) && (await imageExists(path))) {
+    if (away && !isActive(domain) && (await hasContents(path))) {
+      if (mechanism === undefined && phase === 'saving') throw uncertain(domain.ref, path);
       const { xml } = await imageDefinition(upstream, path);
       const saved = checkImageOwner(domain.ref, { path, xml });
       const definition = domain.persistent
@@ -59,4 +63,20 @@ export class SavedDomains {
     }
     await rm(scratch, { force: true });
   }
+}
+
+/** libvirtd writes to an empty file: one that is still empty holds no guest. */
+async function hasContents(path: string): Promise<boolean> {
+  return await stat(path).then(
+    ({ size }) => size > 0,
+    () => false,
+  );
+}
+
+/** The record does not say who was saving. Memory from before the snapshot would go back further than the disks. */
+function uncertain({ name }: DomainRef, path: string): LibvirtError {
+  const text =
+    `domain '${name}' is off, and '${path}' may be its memory: if it is from before the snapshot, remove it and ` +
+    `restart xlsnapd; else start the domain from it: ${shellCommand('virsh', 'restore', path)}`;
+  return new LibvirtError('OPERATION_FAILED', text);
 }

@@ -157,6 +157,16 @@ describe('the definition is changed in place', () => {
 describe('the tie to the disks', () => {
   const tie = 'ab'.repeat(32);
 
+  test('S13: of another version is refused, not taken for none', async () => {
+    imageWith((image) => {
+      image.write('tie2', 24, 'latin1');
+      return image;
+    });
+    await expect(readTie(path)).rejects.toThrow(
+      `memory image '${path}' was tied to its disks by another version of xlsnap`,
+    );
+  });
+
   test('is in the finished image, in bytes that libvirt does not look at', async () => {
     const partial = await PartialMemoryImage.create(path, XML);
     await appendFile(partial.partialPath, STREAM);

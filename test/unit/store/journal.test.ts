@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Task } from '../../../src/snapshots/ports.ts';
 import { FileJournal } from '../../../src/store/journal.ts';
 
@@ -51,10 +51,84 @@ test('a record that cannot be removed is logged, and the operation has ended all
   expect(logged).toEqual([expect.stringContaining(`cannot remove file '${path}'`)]);
 });
 
-test('a domain has one record, that of its last operation', async () => {
-  await journal.begin(domain, create);
-  await journal.begin(domain, { operation: 'delete', snapshot: 's2', flags: 0 });
-  expect(await journal.pending()).toMatchObject([{ operation: 'delete', snapshot: 's2' }]);
+test('a record says what its daemon saves guests by', async () => {
+  await new FileJournal(dir, () => {}, 'libvirt').begin(domain, create);
+  expect(await journal.pending()).toEqual([{ domain, ...create, phase: 'begun', mechanism: 'libvirt' }]);
+});
+
+describe('S13: a record that could not be dealt with is not forgotten', () => {
+  const path = () => join(dir, 'journal', `${domain.uuid}.json`);
+  const written = () => readFile(path(), 'utf8');
+  const again = () => new FileJournal(dir, () => {});
+  const unreadable = [
+    [
+      'of a newer version',
+      JSON.stringify({ version: 2, domain, ...create, phase: 'saving' }),
+      'written by a newer xlsnap',
+    ],
+    [
+      'of a phase that is not known here',
+      JSON.stringify({ version: 1, domain, ...create, phase: 'x' }),
+      'install that one',
+    ],
+    [
+      'of a version that is none',
+      JSON.stringify({ version: 'x', domain, ...create, phase: 'saving' }),
+      'install that one',
+    ],
+    ['that is damaged', '{"dom', 'install that one again and restart xlsnapd'],
+  ] as const;
+
+  test.each(unreadable)('one %s: no operation on its domain overwrites or removes it', async (_what, text, wayOut) => {
+    await journal.end(domain);
+    await (await journal.begin(other, create)).end();
+    await writeFile(path(), text);
+    for (const operation of ['create', 'revert', 'delete', 'redefine'] as const) {
+      const begun = again().begin(domain, { ...create, operation });
+      await expect(begun).rejects.toThrow(wayOut);
+      await expect(begun).rejects.toThrow(`until then the snapshots of domain 'g' are not changed`);
+      expect(await written()).toBe(text);
+    }
+    expect(await again().pending()).toMatchObject([
+      { uuid: domain.uuid, error: { detail: expect.stringContaining(wayOut) } },
+    ]);
+    await (await again().begin(other, create)).end();
+  });
+
+  test('one of an operation that could not be recovered: another operation is refused with the way out', async () => {
+    await (await journal.begin(domain, create)).phase('saving');
+    const before = await written();
+    for (const task of [create, { ...create, operation: 'delete' as const }]) {
+      await expect(again().begin(domain, task)).rejects.toMatchObject({
+        code: 'OPERATION_INVALID',
+        detail: expect.stringContaining("'systemctl restart xlsnapd' tries again"),
+      });
+    }
+    expect(await written()).toBe(before);
+  });
+
+  test.each(['revert', 'delete'] as const)('a %s that is run again finishes it', async (operation) => {
+    await journal.begin(domain, { ...create, operation });
+    await expect(again().begin(domain, { ...create, operation, snapshot: 's2' })).rejects.toThrow('was interrupted');
+    await (await again().begin(domain, { ...create, operation })).end();
+    expect(await again().pending()).toEqual([]);
+  });
+
+  test('one of an operation that has ended, and could not be removed, is in nobody’s way', async () => {
+    const entry = await journal.begin(domain, create);
+    await rm(path());
+    await mkdir(path());
+    await entry.end();
+    await rm(path(), { recursive: true });
+    await writeFile(path(), 'left');
+    await (await journal.begin(domain, create)).end();
+  });
+
+  test('one without a version, from before there were any, is read', async () => {
+    await (await journal.begin(other, create)).end();
+    await writeFile(path(), JSON.stringify({ domain, ...create, phase: 'saving' }));
+    expect(await again().pending()).toEqual([{ domain, ...create, phase: 'saving' }]);
+  });
 });
 
 test('a record that a crash left half written is not one, and goes', async () => {
@@ -83,7 +157,8 @@ test.each([
   await writeFile(damaged, text);
   const [whole, refused] = await journal.pending();
   expect(whole).toEqual({ domain, ...create, phase: 'begun' });
-  expect(refused).toMatchObject({ code: 'INTERNAL_ERROR', message: expect.stringContaining(damaged) });
+  const error = { code: 'INTERNAL_ERROR', message: expect.stringContaining(damaged) };
+  expect(refused).toMatchObject({ uuid: other.uuid, error });
 });
 
 test('a UUID that is none does not leave the folder', async () => {
@@ -103,7 +178,8 @@ test('a link is no record, and no folder of records', async () => {
   const path = join(dir, 'journal', `${domain.uuid}.json`);
   await rename(path, join(dir, 'elsewhere'));
   await symlink(join(dir, 'elsewhere'), path);
-  expect(await journal.pending()).toEqual([expect.objectContaining({ detail: expect.stringContaining(`'${path}'`) })]);
+  const error = { detail: expect.stringContaining(`'${path}'`) };
+  expect(await journal.pending()).toMatchObject([{ uuid: domain.uuid, error }]);
   await rename(join(dir, 'journal'), join(dir, 'other'));
   await symlink(join(dir, 'other'), join(dir, 'journal'));
   await expect(journal.pending()).rejects.toThrow(`'${join(dir, 'journal')}' is a link, not a folder`);

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -101,25 +101,46 @@ test('after the machine has started anew a record is of no account, and goes', a
   expect(await readdir(join(dir, 'live-disks'))).toEqual([]);
 });
 
-test.each(['', '{}', '{"id":7,"disks":{"xvda":{"path":3}}}', 'null'])(
-  'a damaged record (%s) is told, and left',
+test.each([
+  ...['', '{}', 'null', '{"version":2}', '{"boot":"b","id":7,"disks":{"xvda":{"path":3}}}'],
+  '{"boot":"b","id":7,"disks":{"xvda":{"path":"/d/a.s1","format":"qcow2"}}}',
+])(
+  'S13: a record that cannot be read (%s) is logged and kept, and its domain refused until that run has ended',
   async (text) => {
     await (await open()).set(RUN, new Map([['xvda', OVERLAY]]), SHOWN);
     const path = join(dir, 'live-disks', `${RUN.uuid}.json`);
     await writeFile(path, text);
-    expect((await open()).of(RUN, SHOWN).size).toBe(0);
+    const disks = await open();
     expect(logged).toEqual([expect.stringContaining(path)]);
-    expect(await readdir(join(dir, 'live-disks'))).toHaveLength(1);
+    expect(disks.any && disks.has(RUN.uuid)).toBe(true);
+    const refused = `nobody knows which images domain 'vm' uses while it runs: '${path}'`;
+    expect(() => disks.of(RUN, SHOWN)).toThrow(refused);
+    await expect(disks.set(RUN, new Map([['xvda', OVERLAY]]), SHOWN)).rejects.toThrow(refused);
+    await expect(disks.keepDisks(RUN, [])).rejects.toThrow(refused);
+    await disks.keep([RUN]);
+    expect(await readFile(path, 'utf8')).toBe(text);
+    expect(disks.of({ ...RUN, id: -1 }, SHOWN).size).toBe(0);
+    await disks.forget(RUN.uuid);
+    expect(disks.of({ ...RUN, id: 8 }, SHOWN).size).toBe(0);
+    expect(await readdir(join(dir, 'live-disks'))).toEqual([]);
   },
 );
+
+test('a record that cannot be read is of no account once its domain is off', async () => {
+  await (await open()).set(RUN, new Map([['xvda', OVERLAY]]), SHOWN);
+  await writeFile(join(dir, 'live-disks', `${RUN.uuid}.json`), '{');
+  const disks = await open();
+  await disks.keep([{ ...RUN, id: -1 }]);
+  expect(disks.has(RUN.uuid)).toBe(false);
+});
 
 test('a link in the place of a record, or of their folder, is told and not followed', async () => {
   await (await open()).set(RUN, new Map([['xvda', OVERLAY]]), SHOWN);
   const path = join(dir, 'live-disks', `${RUN.uuid}.json`);
   await rename(path, join(dir, 'elsewhere'));
   await symlink(join(dir, 'elsewhere'), path);
-  expect((await open()).has(RUN.uuid)).toBe(false);
-  expect(logged.join()).toContain(`cannot use '${path}'`);
+  expect((await open()).has(RUN.uuid)).toBe(true);
+  expect(logged.join()).toContain(`cannot read file '${path}'`);
   await rename(join(dir, 'live-disks'), join(dir, 'other'));
   await symlink(join(dir, 'other'), join(dir, 'live-disks'));
   await expect((await open()).set(RUN, new Map([['xvda', OVERLAY]]), SHOWN)).rejects.toThrow('is a link, not a folder');

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import {
   type DoctorFinding,
+  hasRecord,
   journalFindings,
   type Known,
   memoryFindings,
@@ -156,6 +157,8 @@ describe('the journal', () => {
 
   test('a record that cannot be read is told of as it is', () => {
     const damaged = new LibvirtError('INTERNAL_ERROR', "'/j/x.json' is not a record of an operation");
-    expect(problems(journalFindings(known({ records: [damaged] })))).toEqual([damaged.detail]);
+    const records = [{ uuid: UUID, error: damaged }];
+    expect(problems(journalFindings(known({ records })))).toEqual([damaged.detail]);
+    expect(hasRecord({ records }, UUID)).toBe(true);
   });
 });

@@ -10,6 +10,7 @@ import { DeathWatch } from '../../../../src/hosts/libvirt/death-watch.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
 import { SavedDomains } from '../../../../src/hosts/libvirt/saved-domains.ts';
 import { encodeMemoryImageHeader, readMemoryImage } from '../../../../src/memory/image-file.ts';
+import type { MechanismName } from '../../../../src/model/daemon-status.ts';
 import type { DiskImage } from '../../../../src/model/disk-image.ts';
 import type { Domain, DomainState } from '../../../../src/model/domain.ts';
 import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../../../src/model/libxl.ts';
@@ -410,22 +411,52 @@ describe('deleteDiskSnapshots', () => {
   });
 });
 
-describe('after a daemon that went through libvirt, a domain that is off', () => {
+describe('after a daemon that went through libvirt', () => {
   const off: Domain = { ...RUNNING, ref: { ...GUEST, id: -1 }, state: 'shutoff' };
-  const recover = (phase: Phase) =>
-    mechanism().recover(off, { operation: 'create', phase, memoryPath: join(directory, 's1.save') });
+  const image = () => join(directory, 's1.save');
+  const recover = (phase: Phase, mechanismThen?: MechanismName, domain = off) =>
+    mechanism().recover(domain, {
+      ...{ operation: 'create', phase, memoryPath: image() },
+      ...(mechanismThen && { mechanism: mechanismThen }),
+    });
 
-  test.each(['saved', 'restoring'] as const)('comes back from its image, in phase %s', async (phase) => {
-    await writeFile(join(directory, 's1.save'), 'memory of the guest');
-    await recover(phase);
-    expect(record.lines).toContain(`restoreFlags ${join(directory, 's1.save')} 0`);
+  test.each(['saving', 'saved', 'restoring'] as const)(
+    'a domain that is off comes back from its image, in phase %s',
+    async (phase) => {
+      await writeFile(image(), 'memory of the guest');
+      await recover(phase, 'libvirt');
+      expect(record.lines).toContain(`restoreFlags ${image()} 0`);
+    },
+  );
+
+  test('one whose image is still empty had not been saved', async () => {
+    await writeFile(image(), '');
+    await recover('saving', 'libvirt');
+    expect(record.lines.filter((line) => line.startsWith('restoreFlags'))).toEqual([]);
   });
 
-  test('in phase saving a file may be from before: nobody is started from it unasked', async () => {
+  test.each(['saving', 'saved', 'restoring'] as const)(
+    'one that runs was not stopped by libxl, in phase %s',
+    async (phase) => {
+      await recover(phase, 'libvirt', RUNNING);
+      expect(record.lines).toEqual([]);
+    },
+  );
+
+  test.each(['saving', 'suspended', 'paused', 'disks-done'] as const)(
+    'after one that went through libxl a domain that is off has ended by itself, in phase %s: no file is its memory',
+    async (phase) => {
+      await writeFile(image(), 'memory from before, to be overwritten');
+      await recover(phase, 'libxl');
+      expect(record.lines).toEqual([]);
+    },
+  );
+
+  test('if the record does not say which, nobody is started in phase saving without being asked for', async () => {
     await recover('saving');
-    expect(record.lines).toEqual([]);
-    await writeFile(join(directory, 's1.save'), 'memory of the guest');
-    await expect(recover('saving')).rejects.toThrow(`virsh restore ${join(directory, 's1.save')}`);
-    expect(record.lines).toEqual([]);
+    expect(record.lines.filter((line) => line.startsWith('restoreFlags'))).toEqual([]);
+    await writeFile(image(), 'memory of the guest');
+    await expect(recover('saving')).rejects.toThrow(`else start the domain from it: virsh restore ${image()}`);
+    expect(record.lines.filter((line) => line.startsWith('restoreFlags'))).toEqual([]);
   });
 });

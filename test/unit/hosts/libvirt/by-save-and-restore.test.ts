@@ -144,13 +144,27 @@ test('a link in the place of the scratch image is not written through', async ()
 describe('after a crash, a domain that is off', () => {
   const off: Domain = { ...RUNNING, ref: { ...GUEST, id: -1 }, state: 'shutoff' };
   const recover = (domain: Domain, phase: Phase): Promise<void> =>
-    mechanism('Xen').recover(domain, { operation: 'create', phase, memoryPath: memory });
+    mechanism('Xen').recover(domain, { operation: 'create', phase, mechanism: 'libvirt', memoryPath: memory });
   beforeEach(() => writeFile(memory, 'memory of the guest'));
 
   test.each(['saving', 'saved', 'restoring'] as const)('comes back from the image, in phase %s', async (phase) => {
     await recover(off, phase);
     expect(record.lines).toContain(`restoreFlags ${memory} 0`);
     expect(record.lines).toContain('emit STARTED_RESTORED');
+  });
+
+  test.each(['saving', 'suspended', 'paused', 'disks-done'] as const)(
+    'after a daemon that went through libxl has ended by itself, in phase %s: the file is not its memory',
+    async (phase) => {
+      await mechanism('Xen').recover(off, { operation: 'create', phase, mechanism: 'libxl', memoryPath: memory });
+      expect(record.lines).toEqual([]);
+    },
+  );
+
+  test('an image of another domain starts nobody', async () => {
+    upstream.xml = LIVE_XML.replace('<uuid>1', '<uuid>2');
+    await expect(recover(off, 'saved')).rejects.toThrow(`cannot restore domain 'g' uuid ${GUEST.uuid} from a file`);
+    expect(record.lines.filter((line) => line.startsWith('restoreFlags'))).toEqual([]);
   });
 
   test.each(['metadata', 'halt'] as const)(
