@@ -125,6 +125,7 @@ describe('writing', () => {
         creationTime: 1n,
         memory: given.memory,
         disks: given.disks,
+        images: [],
       },
     ]);
   });
