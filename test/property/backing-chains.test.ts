@@ -47,7 +47,7 @@ const NAMES = ['plain', 'with space', 'with:colon', 'with,comma', 'überall', 'w
 
 const image: fc.Arbitrary<Image> = fc.record({
   format: fc.constantFrom('qcow2', 'qcow2', 'qcow2', 'qcow2', 'raw'),
-  backing: fc.constantFrom(1, 1, 1, 1, 1, 2, 2, 'missing', 'none'),
+  backing: fc.constantFrom<Image['backing']>(1, 1, 1, 1, 1, 2, 2, 'missing', 'none'),
   spelling: fc.constantFrom(...(Object.keys(SPELLINGS) as (keyof typeof SPELLINGS)[])),
   states: fc.constantFrom('its own', 'its own', 'none', 'none', 'qcow2', 'raw'),
 });
