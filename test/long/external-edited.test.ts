@@ -69,7 +69,9 @@ describe('a revert to an internal snapshot', () => {
     await host.ok('snapshot-delete', 'test', 's1', '--metadata');
     await newOverlay('clone.qcow2', file('test.qcow2'));
     await defineOther('clone.qcow2');
-    expect(await host.refused('snapshot-revert', 'test', 's0')).toMatch(/an image of domain 'other' is based on/);
+    expect(await host.refused('snapshot-revert', 'test', 's0')).toMatch(
+      /which domain 'other' \(disk 'xvda'\) is based on/,
+    );
     expect(await imageReads(file('clone.qcow2'), 5)).toBe(true);
   });
 
@@ -254,7 +256,7 @@ describe('a file that is given for an overlay or for memory', () => {
     await defineOther('other.qcow2');
     const spec = ['--reuse-external', '--diskspec', `xvda,file=${file('other.qcow2')}`];
     expect(await host.refused('snapshot-create-as', 'test', 's1', '--disk-only', ...spec)).toContain(
-      "domain 'other' uses it",
+      "domain 'other' (disk 'xvda') uses it",
     );
     expect(await backingChain(file('other.qcow2'))).toEqual([file('other.qcow2')]);
   });
