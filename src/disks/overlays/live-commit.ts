@@ -1,7 +1,8 @@
 /** Merges overlays of an active domain's disks into their bases, through its device model, while the guest runs. */
 
 import { LibvirtError } from '../../errors.ts';
-import type { LayerCommit } from '../../model/disk-image.ts';
+import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
+import { fileKey } from '../file-key.ts';
 import { chainsOf, deleteUnused, graphOf, hasJob } from '../qemu/block-graph.ts';
 import { syncFile } from '../qemu/qemu-img.ts';
 import { type Commit, dismissCommit, findCommit, followCommit, type NodePath, runCommit } from './commit-job.ts';
@@ -60,28 +61,32 @@ async function findLayer(socket: string, { disk, top, base, above }: LayerCommit
   const chains = chainsOf(graph);
   const refuse = (reason: string) =>
     new LibvirtError('OPERATION_INVALID', `image '${top.path}' of disk '${disk}' cannot be merged: ${reason}`);
-  const chain = chains.find((each) => each.some(({ path }) => path === top.path)) ?? [];
-  const at = chain.findIndex(({ path }) => path === top.path);
+  const [topKey, baseKey] = [await fileKey(top.path), await fileKey(base.path)];
+  const chain = chains.find((each) => each.some(({ key }) => key === topKey)) ?? [];
+  const at = chain.findIndex(({ key }) => key === topKey);
   const [root, topNode, baseNode] = [chain[0], chain[at], chain[at + 1]];
   if (!root || !topNode) {
     if (!(await imageExists(top.path))) return undefined;
     // An overlay that was made, but never became the active image.
-    const onBase = above === undefined && chains.some((each) => each[0]?.path === base.path);
+    const onBase = above === undefined && chains.some((each) => each[0]?.key === baseKey);
     if (onBase && !(await holdsData(top))) return undefined;
     // A commit has merged it, but nobody has seen the end: the base is already the backing image of the one above.
-    if (above && chains.some((each) => isBackedBy(each, above.path, base.path))) return undefined;
+    const aboveKey = above && (await fileKey(above.path));
+    if (chains.some((each) => isBackedBy(each, aboveKey, baseKey))) return undefined;
     throw refuse('the device model does not use it');
   }
   if (hasJob(root)) throw refuse('a block job is active');
-  if (graph.nodes.filter(({ path }) => path === top.path).length > 1) {
+  if (graph.nodes.filter(({ key }) => key === topKey).length > 1) {
     throw refuse('the guest still uses an emulated drive beside its PV disk; wait until it has loaded its PV drivers');
   }
-  if (baseNode?.path !== base.path) throw refuse(`its backing image is '${baseNode?.path}', not '${base.path}'`);
+  if (baseNode?.key !== baseKey) throw refuse(`its backing image is '${baseNode?.path}', not '${base.path}'`);
   if ((at === 0) !== (above === undefined)) throw refuse(`the guest writes to '${root.path}'`);
   refuseSnapshotLoss(disk, top.path, topNode.snapshots);
-  return { disk, root: root.node, top: topNode, base: baseNode };
+  // The names of the caller, not of the headers: the header above gets the base's, and the job is found by the top's.
+  const named = ({ node }: NodePath, { path }: DiskImage): NodePath => ({ node, path });
+  return { disk, root: root.node, top: named(topNode, top), base: named(baseNode, base) };
 }
 
-function isBackedBy(chain: readonly NodePath[], path: string, backing: string): boolean {
-  return chain.some((node, index) => node.path === path && chain[index + 1]?.path === backing);
+function isBackedBy(chain: readonly { readonly key: string }[], key: string | undefined, backing: string): boolean {
+  return chain.some((node, index) => node.key === key && chain[index + 1]?.key === backing);
 }

@@ -6,6 +6,8 @@
 
 import { LibvirtError, neverAborted } from '../../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { readBackingName } from '../chain/backing-name.ts';
+import { fileKey } from '../file-key.ts';
 import { Qmp } from './qmp.ts';
 
 /** A disk (`xvda`) and the node of its top image in QEMU. */
@@ -25,8 +27,12 @@ interface ImageNode {
   /** QEMU's name of the format; that of a filter while a job works on the node. */
   readonly driver: string;
   readonly path: string;
-  /** Its backing image, if it has one. */
+  /** The same for all names of the image. */
+  readonly key: string;
+  /** Its backing image, if it has one: a path, or QEMU's name of what is not on this host. */
   readonly backing?: string;
+  /** The key of its backing image, if that is on this host. */
+  readonly backingKey?: string;
   readonly bytes: number;
   readonly cache: BlockDeviceInfo['cache'];
   readonly snapshots: readonly NamedSnapshot[];
@@ -46,7 +52,11 @@ interface BlockDeviceInfo {
   readonly file: string;
   readonly backing_file?: string;
   readonly cache: { readonly direct: boolean; readonly 'no-flush': boolean };
-  readonly image: { readonly 'virtual-size': number; readonly snapshots?: readonly NamedSnapshot[] };
+  readonly image: {
+    readonly 'virtual-size': number;
+    readonly 'full-backing-filename'?: string;
+    readonly snapshots?: readonly NamedSnapshot[];
+  };
 }
 
 /** An entry of query-block. PV disks have no device name, emulated ones have. */
@@ -82,7 +92,7 @@ export async function queryBlockGraph(qmp: Qmp, subject: string): Promise<BlockG
   }[];
   const drives = devices.map(({ device, inserted }) => ({ device, node: inserted?.['node-name'] ?? '' }));
   return {
-    nodes: infos.filter(({ drv }) => !PROTOCOLS.has(drv)).map(imageNode),
+    nodes: await Promise.all(infos.filter(({ drv }) => !PROTOCOLS.has(drv)).map(imageNode)),
     attached: [...drives, ...exports.map((each) => ({ device: '', node: each['node-name'] }))],
   };
 }
@@ -97,7 +107,8 @@ export async function graphOf(socket: string, disk: string): Promise<BlockGraph>
 export async function deleteUnused(socket: string, disk: string, path: string): Promise<void> {
   const graph = await graphOf(socket, disk);
   const used = new Set(chainsOf(graph).flat());
-  const unused = graph.nodes.filter((node) => node.path === path && !used.has(node));
+  const key = await fileKey(path);
+  const unused = graph.nodes.filter((node) => node.key === key && !used.has(node));
   await using qmp = await Qmp.connect(socket, neverAborted());
   for (const { node } of unused) {
     await qmp.execute('blockdev-del', { 'node-name': node }, `node '${node}' of disk '${disk}'`);
@@ -147,7 +158,7 @@ export function hasJob({ driver }: ImageNode): boolean {
 
 /** `root` and its backing chain, as far as QEMU has it open. */
 function chainOf(graph: BlockGraph, root: ImageNode): readonly ImageNode[] {
-  const backing = graph.nodes.find((node) => node.path === root.backing && !hasJob(node));
+  const backing = graph.nodes.find((node) => node.key === root.backingKey && !hasJob(node));
   return backing && backing.node !== root.node ? [root, ...chainOf(graph, backing)] : [root];
 }
 
@@ -164,12 +175,18 @@ function isNamedAfter(node: string, vdev: string): boolean {
   return node.startsWith(`${vdev}-`);
 }
 
-function imageNode(info: BlockDeviceInfo): ImageNode {
+async function imageNode(info: BlockDeviceInfo): Promise<ImageNode> {
+  const path = pathOf(info.file);
+  const named = info.image['full-backing-filename'] ?? info.backing_file;
+  const backing = named === undefined ? undefined : readBackingName(named, { overlay: path });
   return {
     node: info['node-name'],
     driver: info.drv,
-    path: pathOf(info.file),
-    ...(info.backing_file !== undefined && { backing: info.backing_file }),
+    path,
+    key: await fileKey(path),
+    ...(backing?.kind === 'file'
+      ? { backing: backing.path, backingKey: await fileKey(backing.path) }
+      : backing && { backing: backing.name }),
     bytes: info.image['virtual-size'],
     cache: info.cache,
     snapshots: info.image.snapshots ?? [],
