@@ -9,11 +9,12 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { frameKind } from '../../src/rpc/server/gate.ts';
 import { LifecycleHub } from '../../src/rpc/server/lifecycle-hub.ts';
 import { listen } from '../../src/rpc/server/server.ts';
 import { standalone } from '../../src/rpc/server/standalone.ts';
 import type { Wanted } from '../../src/rpc/wire/frame-splitter.ts';
-import { encodeFrame, type FrameHeader, HEADER_BYTES, TYPE } from '../../src/rpc/wire/frames.ts';
+import { decodeHeader, encodeFrame, type FrameHeader, HEADER_BYTES, PROGRAM, TYPE } from '../../src/rpc/wire/frames.ts';
 import { Inlet } from '../../src/rpc/wire/inlet.ts';
 import { PROCEDURES as P } from '../../src/rpc/wire/procedures.ts';
 import { MemoryDomains } from '../support/fakes/domains-in-memory.ts';
@@ -62,11 +63,22 @@ function mutant(frames: readonly Buffer[], random: (limit: number) => number): B
   }
   // The connection is to last: CONNECT_CLOSE comes at its end.
   if (frame.readInt32BE(12) === P.CONNECT_CLOSE.number) frame[15] = P.CONNECT_GET_TYPE.number;
-  // Descriptors would come after it: then what follows is out of step, and no longer counts as frames (see ENDS).
-  if ([TYPE.CALL_WITH_FDS, TYPE.REPLY_WITH_FDS].some((type) => type === frame.readUInt32BE(16))) frame[19] = TYPE.CALL;
+  // A kind that no client may send ends its connection, and what follows no longer counts as frames: only a few do.
+  if (!isAllowed(frame) && random(5_000) > 0) {
+    frame.writeUInt32BE(PROGRAM.REMOTE, 4);
+    frame.writeUInt32BE(TYPE.CALL, 16);
+  }
   return random(8) === 0
     ? cut(frame, HEADER_BYTES + 4 * random(Math.trunc((frame.length - HEADER_BYTES) / 4) + 1))
     : frame;
+}
+
+function isAllowed(frame: Buffer): boolean {
+  try {
+    return frameKind(decodeHeader(frame)) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function cut(frame: Buffer, length: number): Buffer {
@@ -80,7 +92,7 @@ const call = (procedure: number): Buffer =>
 
 const OPEN = encodeFrame({ procedure: 1, type: TYPE.CALL, serial: 0 }, P.CONNECT_OPEN.args, { name: null, flags: 0 });
 
-/** How a connection ends: with descriptors, politely, with a length that is none, or in the middle. */
+/** How a connection ends: politely, with a length that is none, or in the middle. */
 const ENDS = [
   call(P.CONNECT_CLOSE.number),
   Buffer.alloc(28),
