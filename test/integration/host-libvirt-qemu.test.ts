@@ -1,10 +1,12 @@
 /** The libvirt host over libvirtd's qemu driver: a real guest, saved and reverted through libvirt. */
 
-import { chmod, writeFile } from 'node:fs/promises';
+import { chmod, chown, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from '@jest/globals';
+import { OfflineImages } from '../../src/disks/offline-snapshots.ts';
 import type { Domain } from '../../src/model/domain.ts';
 import { LIFECYCLE } from '../../src/model/events.ts';
+import type { LibxlDiskSnapshot } from '../../src/model/libxl.ts';
 import {
   args,
   clientSees,
@@ -67,4 +69,19 @@ describe('over the qemu driver', () => {
     },
     60_000,
   );
+
+  test('an image that only another user can open: its guest comes back on a new overlay', async () => {
+    const { uid, gid } = await stat(libvirtd.directory);
+    await chown(image, uid, gid);
+    await chmod(image, 0o600);
+    const domain = await define();
+    const overlay = `${image}.s1`;
+    const [disk] = args().disks ?? [];
+    const disks = [{ ...(disk as LibxlDiskSnapshot), external: true, external_path: overlay }];
+    await new OfflineImages().create('s1', disks, new Set([image]));
+    await host.save(domain, 's1', { ...args(), disks }, job());
+    expect((await now()).state).toBe('running');
+    expect(await stat(overlay)).toMatchObject({ uid, gid, mode: (await stat(image)).mode });
+    await run('destroy', 'g');
+  }, 60_000);
 });

@@ -1,7 +1,7 @@
 /** What a merged overlay's path shows from the merge until nothing names it any more: its base's contents. */
 
 import { createHash } from 'node:crypto';
-import { chmod, chown, open, rename, rm, stat } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { systemError } from '../../errors.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
@@ -43,17 +43,8 @@ export class EmptyOverlay implements AsyncDisposable {
     const prepared = new EmptyOverlay(layer, virtualBytes, path);
     // An earlier merge may have been cut off.
     await prepared[Symbol.asyncDispose]();
-    await makeOverlay({ ...top, path, disk, reuse: false }, { ...base, bytes: virtualBytes });
-    try {
-      const { uid, gid, mode } = await stat(top.path);
-      const made = await stat(path);
-      if (made.uid !== uid || made.gid !== gid) await chown(path, uid, gid);
-      await chmod(path, mode & 0o7777);
-      return prepared;
-    } catch (error) {
-      await prepared[Symbol.asyncDispose]();
-      throw systemError(error, `cannot prepare the merge of image '${top.path}' of disk '${disk}'`);
-    }
+    await makeOverlay({ ...top, path, disk, reuse: false }, { ...base, bytes: virtualBytes }, top.path);
+    return prepared;
   }
 
   /** To be called when the data is in the base, durably, and nobody has the overlay open. Idempotent, and durable. */

@@ -1,7 +1,7 @@
 /** Overlays: image files that take a disk's further writes, so that the base stays as it is. */
 
 import { constants, type Stats } from 'node:fs';
-import { access, open, rm, stat } from 'node:fs/promises';
+import { access, type FileHandle, open, rm, stat } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { LibvirtError, systemError, undoAll } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
@@ -86,23 +86,44 @@ export async function removeImage(path: string): Promise<void> {
   }
 }
 
-/** Makes the file, or writes to the block device. Durable when it returns; after an error a file is gone again. */
-export async function makeOverlay(overlay: Overlay, base: Base): Promise<void> {
+/**
+ * Makes the file, or writes to the block device. A new file can be opened by those who can open `like`. Durable when it
+ * returns; after an error a file is gone again.
+ */
+export async function makeOverlay(overlay: Overlay, base: Base, like = base.path): Promise<void> {
   const { disk, path, format } = overlay;
   const failure = `cannot create external snapshot '${path}' of disk '${disk}'`;
-  try {
-    // qemu-img would overwrite a file, and make it readable for everyone.
-    await (await open(path, (await statOf(path)) ? 'r+' : 'wx', 0o600)).close();
-  } catch (error) {
+  const existed = await imageExists(path);
+  // qemu-img would overwrite a file, and make it readable for everyone.
+  const file = await open(path, existed ? 'r+' : 'wx', 0o600).catch((error) => {
     throw systemError(error, failure);
-  }
+  });
   try {
+    await using made = file;
     const backing = ['-u', '-b', base.path, '-F', base.format];
     await runProgram(QEMU_IMG, ['create', '-q', '-f', format, ...backing, '--', path, String(base.bytes)], failure);
+    // Not what existed: it may be a link to a file of another owner's.
+    if (!existed) {
+      await shareAccess(made, like).catch((error) => {
+        throw systemError(error, `${failure}: it cannot have the owner and mode of '${like}'`);
+      });
+    }
     await syncFile(path);
   } catch (error) {
     throw await undoAll([() => removeImage(path)], error);
   }
+}
+
+/**
+ * Gives the file the owner, group and mode of `like`: libvirtd and QEMU may run as other users. Its owner can always write to
+ * it, also if `like` has been made read-only. After qemu-img: in a folder like /tmp the kernel lets it write to own files only.
+ */
+async function shareAccess(file: FileHandle, like: string): Promise<void> {
+  const { uid, gid, mode } = await stat(like);
+  const made = await file.stat();
+  if (made.uid !== uid || made.gid !== gid) await file.chown(uid, gid);
+  const wanted = (mode & 0o777) | 0o600;
+  if ((made.mode & 0o777) !== wanted) await file.chmod(wanted);
 }
 
 /**
