@@ -82,7 +82,7 @@ describe('case 1: files that the definition names and that were not captured', (
     await rename(file('b.raw'), file('away'));
     expect(await refusedRevert('s1')).toMatch(`'${file('b.raw')}' (disk 'xvdb')`);
     await mkdir(file('b.raw'));
-    expect(await refusedRevert('s1')).toMatch('it is neither a file nor a block device');
+    expect(await refusedRevert('s1')).toMatch(/is neither a (regular )?file nor a block device/);
     await rm(file('b.raw'), { recursive: true });
     await symlink(file('away'), file('b.raw'));
     await daemon.ok('snapshot-revert', 'g', 's1');
