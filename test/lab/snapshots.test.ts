@@ -335,9 +335,9 @@ describe('clients see lifecycle events', () => {
 describe('xlsnapd --mechanism libxl that cannot work says what is missing, in one line', () => {
   const run = async (hide: string) =>
     await lab().sh(
-      `unshare -m bash -c '${hide}; cd /mnt/lab/checkout; timeout 60 node dist/daemon/main.js --mechanism libxl --listen /run/lab/other ` +
+      `unshare -m bash -c '${hide}; cd /mnt/lab/checkout; timeout 180 node dist/daemon/main.js --mechanism libxl --listen /run/lab/other ` +
         `--state-dir /run/lab/state --snapshot-dir /run/lab/snapshot --memory-dir /run/lab/memory'`,
-      { timeoutMs: 120_000 },
+      { timeoutMs: 240_000 },
     );
 
   test(
