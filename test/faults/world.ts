@@ -297,7 +297,8 @@ export class World implements AsyncDisposable {
 }
 
 async function list(folder: string): Promise<readonly string[]> {
-  return readdir(folder).catch(() => []);
+  const names = await readdir(folder).catch(() => []);
+  return names.filter((name) => name !== '.xlsnapd.lock');
 }
 
 function startDaemon(home: string): Promise<Xlsnapd> {
