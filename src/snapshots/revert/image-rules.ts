@@ -24,7 +24,7 @@ export async function checkInternalImages(
   context: Looking,
   domain: Domain,
   snapshot: SnapshotDef,
-  others: readonly SnapshotDef[],
+  { tips, others }: { readonly tips: ReadonlyMap<string, DiskImage>; readonly others: readonly SnapshotDef[] },
 ): Promise<void> {
   const inside = internalImages(snapshot);
   if (inside.size === 0) return;
@@ -36,7 +36,9 @@ export async function checkInternalImages(
     for (const [path, base] of found) backing.set(path, base);
   }
   checkNotBase(snapshot, others, { backing });
-  const changed = [...inside].map(([disk, { path }]) => ({ disk, path }));
+  // Not the image that the disk is now: as in libvirt, domains that share it by design are reverted in turn.
+  const left = [...inside].filter(([disk, { path }]) => tips.get(disk)?.path !== path);
+  const changed = left.map(([disk, { path }]) => ({ disk, path }));
   for (const [path, user] of await sharedImages(context, domain, changed, 'as base')) {
     throw new LibvirtError(
       'OPERATION_INVALID',

@@ -65,7 +65,7 @@ export async function planRevert(
 ): Promise<RevertPlan> {
   const { images: tips } = await context.host.definition(domain, 'live');
   const others = await layeredSnapshots(snapshots, { besides: snapshot.name, unlayered: hasMovedOn(snapshot, tips) });
-  await checkInternalImages(context, domain, snapshot, others);
+  await checkInternalImages(context, domain, snapshot, { tips, others });
   const present = await presentOverlays(snapshot);
   const from = { tips, others, present };
   const planned = planRevertDisks(snapshot, { ...from, suffix: await freeSuffix(snapshot, from) });
