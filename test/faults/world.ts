@@ -221,6 +221,7 @@ export class World implements AsyncDisposable {
       'test.qcow2',
       'definition.xml',
       'journal',
+      '.xlsnapd.lock',
       ...(id === undefined ? [] : RUN_FILES.map((suffix) => `${id}.${suffix}`)),
     ];
     const named = (path: string) => documents.some((text) => text.includes(`'${path}'`));
