@@ -5,6 +5,7 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { queryImage } from '../qemu/image-info.ts';
+import { readAt } from '../qemu/open-image.ts';
 import { damaged, type ImageHeader, type ReadAt, readName } from './header-fields.ts';
 import { readQcow2Header } from './qcow2-header.ts';
 
@@ -90,17 +91,7 @@ async function byQemuImg(path: string, format: string): Promise<Pick<ImageHeader
 
 /** The beginning of the file is read once. */
 async function readerOf(file: FileHandle): Promise<ReadAt> {
-  const readAt: ReadAt = async (position, bytes) => {
-    const buffer = Buffer.alloc(bytes);
-    let filled = 0;
-    while (filled < bytes) {
-      const { bytesRead } = await file.read(buffer, filled, bytes - filled, position + filled);
-      if (bytesRead === 0) break;
-      filled += bytesRead;
-    }
-    return buffer;
-  };
-  const ahead = await readAt(0, AHEAD_BYTES);
+  const ahead = await readAt(file, 0, AHEAD_BYTES);
   return async (position, bytes) =>
-    position + bytes <= AHEAD_BYTES ? ahead.subarray(position, position + bytes) : await readAt(position, bytes);
+    position + bytes <= AHEAD_BYTES ? ahead.subarray(position, position + bytes) : await readAt(file, position, bytes);
 }

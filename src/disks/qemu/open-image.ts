@@ -1,4 +1,4 @@
-/** Opening an image file, which may be in a folder of another user's, without ever waiting for what is in its place. */
+/** Opening and reading an image file, which may be in a folder of another user's, without ever waiting for what is in its place. */
 
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
@@ -17,6 +17,17 @@ export async function openImage(path: string): Promise<FileHandle> {
     await file.close();
     throw error;
   }
+}
+
+/** Reads `bytes` bytes from `position` on, also if the system gives them in parts; those beyond the end of the file are zero. */
+export async function readAt(file: FileHandle, position: number, bytes: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(bytes);
+  for (let filled = 0; filled < bytes; ) {
+    const { bytesRead } = await file.read(buffer, filled, bytes - filled, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer;
 }
 
 /** Refuses what openImage refuses, and opens nothing: to be asked before a program opens the file. */

@@ -7,7 +7,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
-import { openImage } from './open-image.ts';
+import { openImage, readAt } from './open-image.ts';
 import type { L1Table, TableSnapshot } from './qcow2-table.ts';
 
 /** Offsets in the header; those of the second line are of version 3. */
@@ -126,11 +126,4 @@ async function findExtension(file: FileHandle, start: number): Promise<Buffer | 
     at += 8 + Math.ceil(bytes.readUInt32BE(at + 4) / 8) * 8;
   }
   return undefined;
-}
-
-/** Bytes beyond the end of the file are zero. */
-async function readAt(file: FileHandle, position: number, bytes: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(bytes);
-  await file.read(buffer, 0, bytes, position);
-  return buffer;
 }

@@ -6,7 +6,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
 import type { ImageSnapshot } from './image-info.ts';
-import { openImage } from './open-image.ts';
+import { openImage, readAt } from './open-image.ts';
 
 /**
  * Offsets in the header: of the offset of the backing image's name (0: none), the number of snapshots, the offset of
@@ -128,18 +128,6 @@ async function readEntry(
 function isHeader(bytes: Buffer): boolean {
   const version = bytes.readUInt32BE(MAGIC.length);
   return bytes.subarray(0, MAGIC.length).equals(MAGIC) && (version === 2 || version === 3);
-}
-
-/** Bytes beyond the end of the file are zero. */
-async function readAt(file: FileHandle, position: number, bytes: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(bytes);
-  let filled = 0;
-  while (filled < bytes) {
-    const { bytesRead } = await file.read(buffer, filled, bytes - filled, position + filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return buffer;
 }
 
 function damaged(text: string): LibvirtError {
