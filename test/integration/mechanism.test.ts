@@ -3,7 +3,7 @@
  * has no Xen: one libvirtd calls its test driver Xen.
  */
 
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { runProgram, XLSNAP } from '../support/command-line.ts';
@@ -40,6 +40,22 @@ const onXen = (mechanism: string, env = {}) =>
     env,
   });
 
+/** libvirtd's own folder: libvirtd is not root here. */
+const inHome = (name: string): string => join(libvirtd.directory, 'home', name);
+
+/** The document of a domain with one disk whose file exists: a create asks whether the domain can be started again. */
+async function guestDocument(): Promise<string> {
+  const [disk, document] = [inHome('g.img'), join(home, 'g.xml')];
+  await writeFile(disk, '');
+  await writeFile(
+    document,
+    `<domain type='test'><name>g</name><memory>8192</memory><os><type>hvm</type></os><devices>
+      <disk type='file'><source file='${disk}'/><target dev='vda'/></disk>
+    </devices></domain>`,
+  );
+  return document;
+}
+
 const doctor = (daemon: Xlsnapd, ...words: readonly string[]) =>
   runProgram(XLSNAP, ['-c', daemon.uri, 'doctor', ...words]);
 
@@ -51,16 +67,11 @@ test('on a Xen host whose libxl cannot be used xlsnapd serves through libvirt, a
     /go through virDomainSave and virDomainRestore: libxl cannot be used: libxenlight\.so\.4\.\d+ /,
   );
   expect(daemon.log).toContain('a guest is off while its memory is written, and live snapshots are refused');
-  // libvirtd, who is not root here, may write in its own folder.
-  const memory = (name: string) => [
-    '--memspec',
-    join(libvirtd.directory, 'home', name),
-    '--diskspec',
-    'vda,snapshot=no',
-  ];
-  expect(await daemon.ok('snapshot-create-as', 'test', 's1', ...memory('s1'))).toBe('Domain snapshot s1 created');
-  expect(await daemon.ok('domstate', 'test')).toBe('running');
-  expect(await daemon.refused('snapshot-create-as', 'test', 's2', '--live', ...memory('s2'))).toContain(
+  await daemon.ok('create', await guestDocument());
+  const memory = (name: string) => ['--memspec', inHome(name), '--diskspec', 'vda,snapshot=no'];
+  expect(await daemon.ok('snapshot-create-as', 'g', 's1', ...memory('s1'))).toBe('Domain snapshot s1 created');
+  expect(await daemon.ok('domstate', 'g')).toBe('running');
+  expect(await daemon.refused('snapshot-create-as', 'g', 's2', '--live', ...memory('s2'))).toContain(
     'cannot be saved live through libvirt',
   );
   const { status, stdout } = await doctor(daemon);
@@ -71,7 +82,8 @@ test('on a Xen host whose libxl cannot be used xlsnapd serves through libvirt, a
   expect(status).toBe(0);
   const [finding] = JSON.parse((await doctor(daemon, '--json')).stdout);
   expect(finding).toMatchObject({ level: 'note', problem: expect.stringContaining('libxl cannot be used') });
-  await daemon.ok('snapshot-delete', 'test', 's1');
+  await daemon.ok('snapshot-delete', 'g', 's1');
+  await daemon.ok('destroy', 'g');
 });
 
 describe('a libxenlight that', () => {
