@@ -1,6 +1,6 @@
 /** What the readers of the formats' headers share. */
 
-import { LibvirtError } from '../../errors.ts';
+import { damaged, type ReadAt } from '../qemu/qcow2-header.ts';
 
 /** What an image's header says. */
 export interface ImageHeader {
@@ -11,9 +11,6 @@ export interface ImageHeader {
   /** Files that hold the image's data besides the image itself, as they stand in the header. */
   readonly dataFiles: readonly string[];
 }
-
-/** Reads bytes; those beyond the end of the file are zero. */
-export type ReadAt = (position: number, bytes: number) => Promise<Buffer>;
 
 /** QEMU's limit (PATH_MAX - 1 of its own). */
 const MAX_NAME_BYTES = 1023;
@@ -31,9 +28,4 @@ export function textOf(bytes: Buffer): string {
   const text = bytes.toString('utf8');
   if (!Buffer.from(text).equals(bytes)) throw damaged('a name in its header is not UTF-8');
   return text;
-}
-
-/** Without the image's name, which the caller puts before it. */
-export function damaged(text: string): LibvirtError {
-  return new LibvirtError('OPERATION_FAILED', text);
 }

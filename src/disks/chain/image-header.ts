@@ -6,8 +6,9 @@
 import type { FileHandle } from 'node:fs/promises';
 import { queryImage } from '../qemu/image-info.ts';
 import { readAt } from '../qemu/open-image.ts';
-import { damaged, type ImageHeader, type ReadAt, readName } from './header-fields.ts';
-import { readQcow2Header } from './qcow2-header.ts';
+import { damaged, type ReadAt } from '../qemu/qcow2-header.ts';
+import { type ImageHeader, readName } from './header-fields.ts';
+import { readQcow2Images } from './qcow2-images.ts';
 
 /** How many bytes QEMU looks at (BLOCK_PROBE_BUF_SIZE), and more than most headers have. */
 const PROBED_BYTES = 512;
@@ -35,11 +36,11 @@ const VMDK_TEXT = /^(?:#[^\n]*\n| +\r?\n)*version=[123]\r?\n/;
 /** `format` as it is known to QEMU; undefined: QEMU's own guess from the contents. Throws what is wrong with the image. */
 export async function readHeader(path: string, file: FileHandle, format: string | undefined): Promise<ImageHeader> {
   if (format === 'raw') return { format, dataFiles: [] };
-  const read = await readerOf(file);
+  const read = await readingAhead(file);
   const known = format ?? probe(await read(0, PROBED_BYTES));
   switch (known) {
     case 'qcow2':
-      return await readQcow2Header(read);
+      return await readQcow2Images(read);
     case 'qcow':
       return { format: known, dataFiles: [], ...(await qcowBacking(read)) };
     case 'qed':
@@ -90,7 +91,7 @@ async function byQemuImg(path: string, format: string): Promise<Pick<ImageHeader
 }
 
 /** The beginning of the file is read once. */
-async function readerOf(file: FileHandle): Promise<ReadAt> {
+async function readingAhead(file: FileHandle): Promise<ReadAt> {
   const ahead = await readAt(file, 0, AHEAD_BYTES);
   return async (position, bytes) =>
     position + bytes <= AHEAD_BYTES ? ahead.subarray(position, position + bytes) : await readAt(file, position, bytes);

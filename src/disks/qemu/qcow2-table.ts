@@ -7,14 +7,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
 import type { ImageSnapshot } from './image-info.ts';
 import { openImage, readAt } from './open-image.ts';
+import { damaged, isQcow2Header, type L1Table, type Qcow2Header, readerOf, readQcow2Header } from './qcow2-header.ts';
 
-/**
- * Offsets in the header: of the offset of the backing image's name (0: none), the number of snapshots, the offset of
- * their table.
- */
-const HEADER = { bytes: 72, backing: 8, count: 60, table: 64 } as const;
-/** The first bytes of an image; its version follows. */
-const MAGIC = Buffer.from('QFI\xfb', 'latin1');
 /** Of an entry, before its extra data, its id and its name; entries begin at multiples of 8. */
 const ENTRY = {
   ...{ bytes: 40, align: 8, l1Table: 0, l1Entries: 8 },
@@ -25,12 +19,6 @@ const ENTRY = {
  */
 const LIMITS = { snapshots: 65_536, extra: 1024, table: 64 << 20 } as const;
 const SECOND_NS = 1_000_000_000n;
-
-/** An L1 table: offset in the file, number of entries of 8 bytes. */
-export interface L1Table {
-  readonly offset: bigint;
-  readonly entries: number;
-}
 
 /** An entry of an image's snapshot table. */
 export interface TableSnapshot extends ImageSnapshot {
@@ -45,7 +33,7 @@ export interface TableSnapshot extends ImageSnapshot {
 export async function isQcow2Image(path: string): Promise<boolean> {
   try {
     await using file = await openImage(path);
-    return isHeader(await readAt(file, 0, MAGIC.length + 4));
+    return isQcow2Header(await readAt(file, 0, 8));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     if (error instanceof LibvirtError) throw error;
@@ -59,10 +47,10 @@ export async function isQcow2Image(path: string): Promise<boolean> {
  */
 export async function readSnapshotTable(path: string, failure: string): Promise<readonly TableSnapshot[]> {
   return await reading(path, failure, async (file, header) => {
-    const count = header.readUInt32BE(HEADER.count);
+    const { count, position } = header.snapshots;
     if (count > LIMITS.snapshots) throw damaged(`it claims to have ${count} internal snapshots`);
     const snapshots: TableSnapshot[] = [];
-    const start = Number(header.readBigUInt64BE(HEADER.table));
+    const start = Number(position);
     let at = start;
     for (let n = 0; n < count; n += 1) {
       const { snapshot, end } = await readEntry(file, at);
@@ -76,21 +64,17 @@ export async function readSnapshotTable(path: string, failure: string): Promise<
 
 /** True for an image that has a backing image. */
 export async function hasBackingImage(path: string): Promise<boolean> {
-  return await reading(path, `cannot read image '${path}'`, async (_file, header) => {
-    return header.readBigUInt64BE(HEADER.backing) !== 0n;
-  });
+  return await reading(path, `cannot read image '${path}'`, async (_file, { backing }) => backing !== undefined);
 }
 
 async function reading<T>(
   path: string,
   failure: string,
-  read: (file: FileHandle, header: Buffer) => Promise<T>,
+  read: (file: FileHandle, header: Qcow2Header) => Promise<T>,
 ): Promise<T> {
   try {
     await using file = await openImage(path);
-    const header = await readAt(file, 0, HEADER.bytes);
-    if (!isHeader(header)) throw damaged('Image is not in qcow2 format');
-    return await read(file, header);
+    return await read(file, await readQcow2Header(readerOf(file)));
   } catch (error) {
     if (error instanceof LibvirtError) throw new LibvirtError(error.code, `${failure}: ${error.detail}`);
     throw systemError(error, failure);
@@ -123,13 +107,4 @@ async function readEntry(
     snapshot: { id, name, vmStateBytes, creationTime: dateSec, identity, l1 },
     end: at + Math.ceil(length / ENTRY.align) * ENTRY.align,
   };
-}
-
-function isHeader(bytes: Buffer): boolean {
-  const version = bytes.readUInt32BE(MAGIC.length);
-  return bytes.subarray(0, MAGIC.length).equals(MAGIC) && (version === 2 || version === 3);
-}
-
-function damaged(text: string): LibvirtError {
-  return new LibvirtError('OPERATION_FAILED', text);
 }

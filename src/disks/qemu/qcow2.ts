@@ -28,10 +28,11 @@ export const QCOW2: StorageBackend = {
 
   async checkFree(name, disks) {
     for (const { disk } of disks) {
+      if (await findSnapshot(disk, name)) {
+        const text = `disk '${disk.vdev}' already has an internal snapshot '${name}' in '${disk.pdev_path}': choose another name`;
+        throw new LibvirtError('OPERATION_FAILED', text);
+      }
       await refuseUnrevertible(disk, 'CONFIG_UNSUPPORTED');
-      if (!(await findSnapshot(disk, name))) continue;
-      const text = `disk '${disk.vdev}' already has an internal snapshot '${name}' in '${disk.pdev_path}': choose another name`;
-      throw new LibvirtError('OPERATION_FAILED', text);
     }
   },
 
