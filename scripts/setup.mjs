@@ -1,4 +1,4 @@
-// Installs everything that the project's commands need on a fresh Debian 12: npm packages, Debian packages, the build.
+// Installs everything that the project's commands need on a fresh Debian (12 or newer): npm packages, Debian packages, the build.
 // Debian packages are installed if we are root; otherwise this prints the one line to run and stops.
 
 import { spawnSync } from 'node:child_process';
@@ -23,10 +23,10 @@ const PACKAGES = {
     'libvirt-clients',
     'libvirt-daemon',
     'libvirt-daemon-driver-qemu',
+    'libvirt-daemon-driver-xen',
     'libvirt-daemon-system',
     'libvirt-daemon-system-systemd',
     'libvirt-dbus',
-    'libxenmisc4.17',
     'libxml2-utils',
     'man-db',
     'passwd',

@@ -10,7 +10,7 @@ import { runProgram, XLSNAP } from '../support/command-line.ts';
 import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
 import { type XenByName, xenByName } from '../support/daemons/xen-by-name.ts';
 import { runXlsnapd, Xlsnapd } from '../support/daemons/xlsnapd.ts';
-import { brokenLibrary, type Fault } from '../support/libxl/broken-libraries.ts';
+import { brokenLibrary, type Fault, REAL_SONAME } from '../support/libxl/broken-libraries.ts';
 
 /** Each command is a program of its own, and the machine may be busy. */
 const TEST_TIMEOUT_MS = 60_000;
@@ -88,23 +88,23 @@ test('on a Xen host whose libxl cannot be used xlsnapd serves through libvirt, a
 
 describe('a libxenlight that', () => {
   test.each<[Fault, string]>([
-    ['damaged', 'libxenlight.so.4.17 cannot be used: '],
+    ['damaged', `${REAL_SONAME} cannot be used: `],
     ['without a dependency', 'libxenctrl.so.4.99: cannot open shared object file'],
-    ['without its functions', 'libxenlight.so.4.17 cannot be used: '],
+    ['without its functions', `${REAL_SONAME} cannot be used: `],
     ['crashes while it is loaded', 'the libxl helper process ended (SIGTRAP)'],
   ])('is %s', async (fault, reason) => {
-    await brokenLibrary(home, 'libxenlight.so.4.17', fault);
+    await brokenLibrary(home, REAL_SONAME, fault);
     await using daemon = await onXen('auto', { LD_LIBRARY_PATH: home });
     expect(daemon.log).toContain(`${LIBVIRT}libxl cannot be used: `);
     expect(daemon.log).toContain(reason);
-    await rm(join(home, 'libxenlight.so.4.17'));
+    await rm(join(home, REAL_SONAME));
   });
 });
 
 test('--mechanism libvirt never loads libxl', async () => {
-  await brokenLibrary(home, 'libxenlight.so.4.17', 'crashes while it is loaded');
+  await brokenLibrary(home, REAL_SONAME, 'crashes while it is loaded');
   await using daemon = await onXen('libvirt', { LD_LIBRARY_PATH: home });
-  await rm(join(home, 'libxenlight.so.4.17'));
+  await rm(join(home, REAL_SONAME));
   expect(daemon.log).toContain(`${LIBVIRT}xlsnapd was started with --mechanism libvirt;`);
   expect((await doctor(daemon)).stdout).toContain('save and restore: xlsnapd was started with --mechanism libvirt\n');
 });

@@ -2,6 +2,7 @@
 
 import { openFfi } from '../../native/ffi.ts';
 import { type Libxenlight, loadLibxenlight } from './bindings.ts';
+import { libxlInstallCommand } from './libxl-package.ts';
 
 /** Minor versions of Xen 4. 4.14 is too old: its libxl_domain_resume ignores suspend_cancel for PV and PVH. */
 const OLDEST = 15;
@@ -68,9 +69,9 @@ export async function openLibxenlight(candidates: Candidates = CANDIDATES): Prom
     reasons.push(`${soname} is too old (${range} can be used): install a newer Xen`);
   }
   if (reasons.length === 0) {
-    reasons.push(
-      `no libxenlight on this machine (${range} can be used): install it, on Debian 12 package libxenmisc4.17`,
-    );
+    const install = await libxlInstallCommand();
+    const advice = install === undefined ? "install Xen's libraries" : `run: ${install}`;
+    reasons.push(`no libxenlight on this machine (${range} can be used); ${advice}`);
   }
   return { missing: reasons.join('; ') };
 }

@@ -1,12 +1,18 @@
 /** Copies of the real libxenlight that cannot be used, each in its own way. The dynamic linker is the machine's. */
 
-import { execFile } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 
-/** The one of Debian 12, which scripts/setup.mjs installs. */
-export const REAL_SONAME = 'libxenlight.so.4.17';
+/** What the dynamic linker knows. */
+const LIBRARIES = execFileSync('/sbin/ldconfig', ['-p'], { encoding: 'utf8' });
+
+/** The one of this system's Xen. */
+export const REAL_SONAME = /libxenlight\.so\.4\.\d+/.exec(LIBRARIES)?.[0] ?? 'libxenlight is not installed';
+
+/** A library that it needs, of the same version, and the name of one that is in no folder. */
+const NEEDED = REAL_SONAME.replace('light', 'ctrl');
+export const ABSENT_SONAME = 'libxenctrl.so.4.99';
 
 export type Fault = 'damaged' | 'without a dependency' | 'without its functions' | 'crashes while it is loaded';
 
@@ -18,23 +24,22 @@ export async function brokenLibrary(folder: string, soname: string, fault: Fault
 }
 
 async function contents(fault: Fault): Promise<Buffer> {
-  const library = await readFile(await pathOf(REAL_SONAME));
+  const library = await readFile(pathOf(REAL_SONAME));
   switch (fault) {
     case 'damaged':
       return library.subarray(0, 100);
     case 'without a dependency':
       // Names have the same length: the string table stays in order.
-      return Buffer.from(library.toString('latin1').replaceAll('libxenctrl.so.4.17', 'libxenctrl.so.4.99'), 'latin1');
+      return Buffer.from(library.toString('latin1').replaceAll(NEEDED, ABSENT_SONAME), 'latin1');
     case 'without its functions':
-      return await readFile(await pathOf('libxentoollog.so.1'));
+      return await readFile(pathOf('libxentoollog.so.1'));
     case 'crashes while it is loaded':
       return withTrap(library);
   }
 }
 
-async function pathOf(soname: string): Promise<string> {
-  const { stdout } = await promisify(execFile)('/sbin/ldconfig', ['-p']);
-  const path = new RegExp(`^\\s*${soname.replaceAll('.', '\\.')} .*=> (.*)$`, 'm').exec(stdout)?.[1];
+function pathOf(soname: string): string {
+  const path = new RegExp(`^\\s*${soname.replaceAll('.', '\\.')} .*=> (.*)$`, 'm').exec(LIBRARIES)?.[1];
   if (!path) throw new Error(`${soname} is not installed`);
   return path;
 }

@@ -14,7 +14,7 @@ import {
   RecordedUpstream,
   RUNNING,
 } from '../../../support/hosts/recorded-upstream.ts';
-import { brokenLibrary, type Fault } from '../../../support/libxl/broken-libraries.ts';
+import { brokenLibrary, type Fault, REAL_SONAME } from '../../../support/libxl/broken-libraries.ts';
 
 const READY: Probe = { state: 'ready', soname: 'libxenlight.so.4.17' };
 const says = (probe: Probe) => () => Promise.resolve(probe);
@@ -83,12 +83,12 @@ describe('by the real helper process', () => {
   };
 
   test.each<[Fault, string]>([
-    ['damaged', 'libxenlight.so.4.17 cannot be used: '],
+    ['damaged', `${REAL_SONAME} cannot be used: `],
     ['without a dependency', 'libxenctrl.so.4.99: cannot open shared object file'],
-    ['without its functions', 'libxenlight.so.4.17 cannot be used: '],
+    ['without its functions', `${REAL_SONAME} cannot be used: `],
     ['crashes while it is loaded', 'the libxl helper process ended (SIGTRAP)'],
   ])('a library that is %s', async (fault, reason) => {
-    await brokenLibrary(folder.path, 'libxenlight.so.4.17', fault);
+    await brokenLibrary(folder.path, REAL_SONAME, fault);
     const chosen = await chooseMechanism(MECHANISM_OPTIONS[0], 'Xen', probe);
     expect(chosen).toEqual({ mechanism: 'libvirt', reason: expect.stringContaining(reason) });
     expect(chosen.reason).toMatch(/^libxl cannot be used: /);

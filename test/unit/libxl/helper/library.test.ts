@@ -30,8 +30,8 @@ test('of several, the first that loads', async () => {
 test('none is installed: what to install', async () => {
   expect(await openLibxenlight(NONE)).toEqual({
     missing:
-      'no libxenlight on this machine (libxenlight.so.4.98 to libxenlight.so.4.99 can be used): ' +
-      'install it, on Debian 12 package libxenmisc4.17',
+      'no libxenlight on this machine (libxenlight.so.4.98 to libxenlight.so.4.99 can be used); ' +
+      'run: apt install libvirt-daemon-driver-xen',
   });
 });
 
