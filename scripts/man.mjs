@@ -17,8 +17,9 @@ const OPTION = {
   argv: ({ name }) => `.RB [ \\-\\-${roff(name)} "] \\fISTRING\\fR..."`,
 };
 
-const commandSection = ({ name, description, options }) =>
-  [
+async function commandSection({ name, load }) {
+  const { description, options } = await load();
+  return [
     '.TP',
     `.B ${roff(name)}`,
     `${roff(description)}${/[.!?]$/.test(description) ? '' : '.'}`,
@@ -27,17 +28,25 @@ const commandSection = ({ name, description, options }) =>
       : []),
     '',
   ].join('\n');
+}
+
+async function groupSection({ title, commands }) {
+  const sections = [];
+  for (const command of commands) sections.push(await commandSection(command));
+  return [`.SS ${roff(title)}\n`, ...sections].join('');
+}
 
 /** The page with its commands' part written again. */
-export function withCommands(page, groups) {
+export async function withCommands(page, groups) {
   const [before, rest] = page.split(BEGIN);
   const [, after] = (rest ?? '').split(END);
   if (after === undefined) throw new Error(`${PAGE} lacks the lines that mark the commands' part`);
-  const sections = groups.map(({ title, commands }) => `.SS ${roff(title)}\n${commands.map(commandSection).join('')}`);
+  const sections = [];
+  for (const group of groups) sections.push(await groupSection(group));
   return [before, BEGIN, ...sections, END, after].join('');
 }
 
 if (process.argv[1] === import.meta.filename) {
   const { GROUPS } = await import('../dist/cli/commands.js');
-  writeFileSync(PAGE, withCommands(readFileSync(PAGE, 'utf8'), GROUPS));
+  writeFileSync(PAGE, await withCommands(readFileSync(PAGE, 'utf8'), GROUPS));
 }

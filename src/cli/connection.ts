@@ -22,11 +22,6 @@ const SOCKETS: Readonly<Record<string, () => readonly string[]>> = {
   test: () => [embeddedSocket()],
 };
 
-/** Returns the URI to connect to if none is given. */
-export function defaultUri(env: NodeJS.ProcessEnv): string {
-  return env.LIBVIRT_DEFAULT_URI || 'xen:///system';
-}
-
 /** Understands `xen:///system`, `test:///default`, and both as `+unix` with `?socket=PATH`. */
 export function addressOf(uri: string, readOnly: boolean): Address {
   const { scheme = '', transport = 'unix', host, path, query } = URI.exec(uri)?.groups ?? {};

@@ -18,7 +18,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (invocation.kind === 'version') process.stdout.write(`${VERSION}\n`);
   if (invocation.kind === 'help') process.stdout.write(USAGE + groupsHelp(GROUPS));
   if (invocation.kind !== 'command') return 0;
-  const parsed = parseCommand(COMMANDS, invocation.words);
+  const parsed = await parseCommand(COMMANDS, invocation.words);
   using session = new Session(invocation);
   return await run(parsed, session);
 }

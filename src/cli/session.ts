@@ -5,7 +5,6 @@ import type { DomainRef } from '../model/domain.ts';
 import { printableJson, printableLines } from '../model/messages/printable.ts';
 import type { RpcClient } from '../rpc/client/client.ts';
 import type { SnapshotRef } from '../rpc/client/snapshots.ts';
-import { connect } from './connection.ts';
 import { failure } from './failure.ts';
 
 /** Exit code after Ctrl-C: 128 and the number of SIGINT. */
@@ -58,8 +57,9 @@ export class Session implements Disposable {
   }
 
   /** Makes another connection, for calls that must not wait for the first one's. The caller disposes of it. */
-  connect(): Promise<RpcClient> {
-    return connect(this.#options);
+  async connect(): Promise<RpcClient> {
+    const { connect } = await import('./connection.ts');
+    return await connect(this.#options);
   }
 
   /** Runs `work`; if it fails, prints this line before the error's own. */

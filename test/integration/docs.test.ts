@@ -6,6 +6,7 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, jest, test } from '@jest/globals';
 import { withCommands } from '../../scripts/man.mjs';
+import { type Command, loadCommand } from '../../src/cli/command-line/command.ts';
 import { commandHelp } from '../../src/cli/command-line/help.ts';
 import { COMMANDS, GROUPS } from '../../src/cli/commands.ts';
 
@@ -49,9 +50,9 @@ test("xlsnap's page has the options of its --help, and no others", async () => {
 
 test("the commands in xlsnap's page are those of the program (else: npm run build && npm run man)", async () => {
   const page = read('man/xlsnap.1');
-  expect(withCommands(page, GROUPS)).toBe(page);
+  expect(await withCommands(page, GROUPS)).toBe(page);
   const commands = section(page, 'COMMANDS');
-  for (const command of COMMANDS) {
+  for (const command of await everyCommand()) {
     for (const option of longOptions(commandHelp(command))) expect(commands).toContain(option);
   }
 });
@@ -88,10 +89,16 @@ describe.each(DOCUMENTS)('%s', (path) => {
   });
 });
 
+async function everyCommand(): Promise<readonly Command[]> {
+  const loaded: Command[] = [];
+  for (const entry of COMMANDS) loaded.push(await loadCommand(entry));
+  return loaded;
+}
+
 /** Of xlsnap's commands and of those of virsh that the documents speak of. */
 async function everyHelp(): Promise<string> {
   const theirs = ['undefine', 'list', 'dumpxml', 'domjobinfo', 'snapshot-create-as'].map(virshHelp);
-  return [...COMMANDS.map(commandHelp), ...(await Promise.all(theirs))].join('\n');
+  return [...(await everyCommand()).map(commandHelp), ...(await Promise.all(theirs))].join('\n');
 }
 
 async function virshHelp(command: string): Promise<string> {

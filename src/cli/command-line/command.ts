@@ -31,24 +31,37 @@ export type Values<Options extends readonly OptionDef[]> = {
   readonly [O in Options[number] as O['name']]: ValueOf<O>;
 };
 
-/** A command, whatever its options. */
-export interface Command {
+/** A command as the list of commands shows it. The rest is loaded when it is needed: the shell waits at each Tab. */
+export interface CommandEntry {
   readonly name: string;
   /** One line, for the list of commands. */
   readonly help: string;
+  load(): Promise<CommandBody>;
+}
+
+/** What a command's own module declares, whatever its options. */
+export interface CommandBody {
   readonly description: string;
   readonly options: readonly OptionDef[];
   /** Rejects with a LibvirtError, whose message is the last line that the user sees. */
   run(values: Readonly<Record<string, unknown>>, session: Session): Promise<void>;
 }
 
-interface CommandDef<Options extends readonly OptionDef[]> extends Omit<Command, 'run'> {
+/** A command with all its parts. */
+export interface Command extends CommandBody, Pick<CommandEntry, 'name' | 'help'> {}
+
+/** Loads the rest of a command. */
+export async function loadCommand({ name, help, load }: CommandEntry): Promise<Command> {
+  return { name, help, ...(await load()) };
+}
+
+interface CommandDef<Options extends readonly OptionDef[]> extends Omit<CommandBody, 'run'> {
   readonly options: Options;
   run(values: Values<Options>, session: Session): Promise<void>;
 }
 
-/** Declares a command: `run` gets the options' values by name, with the types of the table. */
-export function command<const Options extends readonly OptionDef[]>(definition: CommandDef<Options>): Command {
+/** Declares the body of a command: `run` gets the options' values by name, with the types of the table. */
+export function command<const Options extends readonly OptionDef[]>(definition: CommandDef<Options>): CommandBody {
   return { ...definition, run: (values, session) => definition.run(values as Values<Options>, session) };
 }
 

@@ -3,7 +3,7 @@
 import { isPrintable } from '../../model/messages/printable.ts';
 import { failure } from '../failure.ts';
 import { Session } from '../session.ts';
-import { type Command, command, type OptionDef } from './command.ts';
+import { type Command, type CommandBody, type CommandEntry, command, loadCommand, type OptionDef } from './command.ts';
 import { type Invocation, OPTION_NAMES, parseInvocation } from './global-options.ts';
 import { type ReadArguments, readArguments } from './parse.ts';
 import { completed, readLine } from './shell-words.ts';
@@ -19,10 +19,8 @@ complete -o default -F _xlsnap xlsnap
 `;
 
 /** `commands`: those that are completed. */
-export function completionCommand(commands: () => readonly Command[]): Command {
+export function completionCommand(commands: readonly CommandEntry[]): CommandBody {
   return command({
-    name: 'completion',
-    help: 'print a script that completes commands, domains and snapshots',
     description: 'Prints a script for the shell: eval "$(xlsnap completion bash)"',
     options: [
       { name: 'shell', type: 'data', help: 'bash', completes: ['bash'] },
@@ -31,14 +29,14 @@ export function completionCommand(commands: () => readonly Command[]): Command {
     async run({ shell, line }, session) {
       if (shell !== 'bash') throw failure(`no completion for '${shell}': there is one for bash`);
       if (line === undefined) session.print(BASH);
-      else session.lines(await complete(commands(), line, process.env));
+      else session.lines(await complete(commands, line, process.env));
     },
   });
 }
 
 /** Returns texts for the shell to insert at the line's end. None if the line is wrong or the daemon does not answer. */
 async function complete(
-  commands: readonly Command[],
+  commands: readonly CommandEntry[],
   line: string,
   env: NodeJS.ProcessEnv,
 ): Promise<readonly string[]> {
@@ -51,7 +49,7 @@ async function complete(
 
 /** Returns whole words, whether or not they begin like `current`. */
 async function candidates(
-  commands: readonly Command[],
+  commands: readonly CommandEntry[],
   words: readonly string[],
   current: string,
   env: NodeJS.ProcessEnv,
@@ -61,8 +59,9 @@ async function candidates(
   if (invocation.kind !== 'command') return [];
   const [name, ...args] = invocation.words.slice(0, -1);
   if (name === undefined) return current.startsWith('-') ? OPTION_NAMES : commands.map((known) => known.name);
-  const chosen = commands.find((known) => known.name === name);
-  if (!chosen) return [];
+  const entry = commands.find((known) => known.name === name);
+  if (!entry) return [];
+  const chosen = await loadCommand(entry);
   const [option, prefix] = /^(--[^=]+=)/.exec(current) ?? [];
   const read = readArguments(chosen, option ? [...args, option.slice(0, -1)] : args);
   const wanted = read.wanting ?? (current.startsWith('-') ? undefined : read.place);
@@ -79,7 +78,7 @@ function optionNames({ options }: Command, { given }: ReadArguments): readonly s
 async function valuesFor(
   { completes }: OptionDef,
   { given }: ReadArguments,
-  commands: readonly Command[],
+  commands: readonly CommandEntry[],
   invocation: Extract<Invocation, { kind: 'command' }>,
 ): Promise<readonly string[]> {
   if (completes === undefined) return [];

@@ -1,7 +1,6 @@
 /** Parses the options before the command: those of virsh that apply here. */
 
 import { parseArgs } from 'node:util';
-import { defaultUri } from '../connection.ts';
 import { failure } from '../failure.ts';
 
 /** The request of a whole command line. */
@@ -63,4 +62,9 @@ export function parseInvocation(argv: readonly string[], env: NodeJS.ProcessEnv)
   if (given.has('help') || words.length === 0) return { kind: 'help' };
   const uri = given.get('connect') || defaultUri(env);
   return { kind: 'command', uri, readOnly: given.has('readonly'), quiet: given.has('quiet'), words };
+}
+
+/** Returns the URI to connect to if none is given. */
+function defaultUri(env: NodeJS.ProcessEnv): string {
+  return env.LIBVIRT_DEFAULT_URI || 'xen:///system';
 }

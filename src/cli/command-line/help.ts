@@ -1,14 +1,14 @@
 /** Help in virsh's layout (vshCmddefHelp, vshCmdGrpHelp). */
 
 import { failure } from '../failure.ts';
-import { type Command, command, type OptionDef } from './command.ts';
+import { type Command, type CommandBody, type CommandEntry, command, loadCommand, type OptionDef } from './command.ts';
 
 /** A group of commands in the help. */
 export interface CommandGroup {
   readonly title: string;
   /** The argument of `help` for the group. */
   readonly keyword: string;
-  readonly commands: readonly Command[];
+  readonly commands: readonly CommandEntry[];
 }
 
 function groupHelp({ title, keyword, commands }: CommandGroup): string {
@@ -44,10 +44,8 @@ function optionColumn({ name, type }: OptionDef): string {
 }
 
 /** The command `help`, which describes all commands, a group, or one command. */
-export function helpCommand(groups: () => readonly CommandGroup[]): Command {
+export function helpCommand(groups: readonly CommandGroup[]): CommandBody {
   return command({
-    name: 'help',
-    help: 'print help',
     description: 'Prints global help, command specific help, or help for a group of related commands',
     options: [
       {
@@ -59,15 +57,13 @@ export function helpCommand(groups: () => readonly CommandGroup[]): Command {
     ],
     async run({ command: asked }, session) {
       if (asked === undefined) {
-        session.print(`Grouped commands:\n\n${groupsHelp(groups())}`);
+        session.print(`Grouped commands:\n\n${groupsHelp(groups)}`);
         return;
       }
-      const group = groups().find(({ keyword }) => keyword === asked);
-      const one = groups()
-        .flatMap(({ commands }) => commands)
-        .find(({ name }) => name === asked);
+      const group = groups.find(({ keyword }) => keyword === asked);
+      const one = groups.flatMap(({ commands }) => commands).find(({ name }) => name === asked);
       if (!group && !one) throw failure(`command or command group '${asked}' doesn't exist`);
-      session.print(group ? groupHelp(group) : one ? commandHelp(one) : '');
+      session.print(group ? groupHelp(group) : one ? commandHelp(await loadCommand(one)) : '');
     },
   });
 }

@@ -1,7 +1,7 @@
 /** Parses command lines by virsh's rules (vshCommandParse): options by name or by position, and virsh's messages. */
 
 import { failure } from '../failure.ts';
-import type { Command, OptionDef } from './command.ts';
+import { type Command, type CommandEntry, loadCommand, type OptionDef } from './command.ts';
 
 /** An option of every command; with it, missing arguments are accepted. */
 const HELP: OptionDef = { name: 'help', type: 'bool', help: 'print help for this function' };
@@ -15,10 +15,14 @@ export interface ParsedCommand {
   readonly given: ReadonlyMap<string, true | string | readonly string[]>;
 }
 
-/** Reads a command and its arguments. Refuses what virsh refuses before it runs a command. */
-export function parseCommand(commands: readonly Command[], [name, ...args]: readonly string[]): ParsedCommand {
-  const command = commands.find((known) => known.name === name);
-  if (!command) throw failure(`unknown command: '${name}'`);
+/** Reads a command and its arguments. Rejects what virsh refuses before it runs a command. */
+export async function parseCommand(
+  commands: readonly CommandEntry[],
+  [name, ...args]: readonly string[],
+): Promise<ParsedCommand> {
+  const entry = commands.find((known) => known.name === name);
+  if (!entry) throw failure(`unknown command: '${name}'`);
+  const command = await loadCommand(entry);
   const { given, wanting } = readArguments(command, args);
   if (wanting) throw failure(`expected syntax: --${wanting.name} <string>`);
   if (!given.has('help')) requireAll(command, given);

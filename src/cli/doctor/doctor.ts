@@ -17,8 +17,6 @@ import { type Mended, mend } from './mend.ts';
 
 /** `xlsnap doctor`. */
 export const DOCTOR = command({
-  name: 'doctor',
-  help: 'find what interrupted operations have left, and the way out',
   description:
     'Says how the daemon takes snapshots of running domains, and why that way. Lists operations that were interrupted and ' +
     'not recovered, and files, images and snapshots that belong to nothing. Fails if it finds a problem. --fix removes ' +

@@ -22,8 +22,6 @@ const DRY_RUN = { name: 'dry-run', type: 'bool', help: 'only say what would be d
 
 /** `xlsnap install`. */
 export const INSTALL = command({
-  name: 'install',
-  help: 'make xlsnapd a service of this host',
   description:
     "Writes xlsnapd's systemd units and the drop-ins that give it libvirt's place for xen:///system, starts it " +
     'if systemd runs, and reports what it did. Updates an existing installation.',
@@ -64,8 +62,6 @@ export const INSTALL = command({
 
 /** `xlsnap uninstall`. */
 export const UNINSTALL = command({
-  name: 'uninstall',
-  help: 'undo what install has done',
   description:
     'Stops xlsnapd and removes what install has written; clients of xen:///system then reach libvirt itself. Snapshots ' +
     'stay; their folders are listed.',

@@ -17,8 +17,6 @@ import { documentOf, libxlSnapshotOf } from './convert.ts';
 
 /** `xlsnap export`. */
 export const EXPORT = command({
-  name: 'export',
-  help: "print a snapshot as libxl's struct",
   description:
     'Prints libxl_domain_snapshot as libxl-json (schemas/libxl_snapshot.idl), or with --args the libxl_domain_snapshot_args ' +
     'that would take such a snapshot again.',
@@ -49,8 +47,6 @@ export const EXPORT = command({
 
 /** `xlsnap import`. */
 export const IMPORT = command({
-  name: 'import',
-  help: "make a snapshot known again from libxl's struct",
   description:
     'Reads libxl_domain_snapshot as libxl-json, as export prints it, and redefines the snapshot: its data must exist, its ' +
     'metadata must not. Takes what the struct does not hold from the memory image and from the domain.',

@@ -40,8 +40,6 @@ function flagsOf(given: Readonly<Record<string, unknown>>): number {
 
 /** `xlsnap snapshot-create`, as in virsh. */
 export const SNAPSHOT_CREATE = command({
-  name: 'snapshot-create',
-  help: 'Create a snapshot from XML',
   description: 'Create a snapshot (disk and RAM) from XML',
   options: [
     DOMAIN,
@@ -60,8 +58,6 @@ export const SNAPSHOT_CREATE = command({
 
 /** `xlsnap snapshot-create-as`, as in virsh. */
 export const SNAPSHOT_CREATE_AS = command({
-  name: 'snapshot-create-as',
-  help: 'Create a snapshot from a set of args',
   description: 'Create a snapshot (disk and RAM) from arguments',
   options: [
     DOMAIN,

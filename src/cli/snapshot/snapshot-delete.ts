@@ -7,8 +7,6 @@ import { lookupSnapshot } from './snapshot-lookup.ts';
 
 /** `xlsnap snapshot-delete`, as in virsh. */
 export const SNAPSHOT_DELETE = command({
-  name: 'snapshot-delete',
-  help: 'Delete a domain snapshot',
   description: 'Snapshot Delete',
   options: [
     DOMAIN,

@@ -14,8 +14,6 @@ const SECURITY_INFO = {
 
 /** `xlsnap snapshot-dumpxml`, as in virsh. */
 export const SNAPSHOT_DUMPXML = command({
-  name: 'snapshot-dumpxml',
-  help: 'Dump XML for a domain snapshot',
   description: 'Snapshot Dump XML',
   options: [
     DOMAIN,
@@ -43,8 +41,6 @@ export const SNAPSHOT_DUMPXML = command({
 
 /** `xlsnap snapshot-current`, as in virsh. */
 export const SNAPSHOT_CURRENT = command({
-  name: 'snapshot-current',
-  help: 'Get or set the current snapshot',
   description: 'Get or set the current snapshot',
   options: [
     DOMAIN,

@@ -13,8 +13,6 @@ import { lookupSnapshot } from './snapshot-lookup.ts';
 
 /** `xlsnap snapshot-edit`, as in virsh. */
 export const SNAPSHOT_EDIT = command({
-  name: 'snapshot-edit',
-  help: 'edit XML for a snapshot',
   description: 'Edit the domain snapshot XML for a named snapshot',
   options: [
     DOMAIN,

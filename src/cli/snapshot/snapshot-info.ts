@@ -11,8 +11,6 @@ const yesNo = (value: boolean): string => (value ? 'yes' : 'no');
 
 /** `xlsnap snapshot-info`, as in virsh. */
 export const SNAPSHOT_INFO = command({
-  name: 'snapshot-info',
-  help: 'snapshot information',
   description: 'Returns basic information about a snapshot.',
   options: [
     DOMAIN,
@@ -51,8 +49,6 @@ export const SNAPSHOT_INFO = command({
 
 /** `xlsnap snapshot-parent`, as in virsh. */
 export const SNAPSHOT_PARENT = command({
-  name: 'snapshot-parent',
-  help: 'Get the name of the parent of a snapshot',
   description: "Extract the snapshot's parent, if any",
   options: [
     DOMAIN,

@@ -40,8 +40,6 @@ const EXCLUSIVE = [
 
 /** `xlsnap snapshot-list`, as in virsh. */
 export const SNAPSHOT_LIST = command({
-  name: 'snapshot-list',
-  help: 'List snapshots for a domain',
   description: 'Snapshot List',
   options: [
     DOMAIN,

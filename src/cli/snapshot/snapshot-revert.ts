@@ -8,8 +8,6 @@ import { lookupSnapshot } from './snapshot-lookup.ts';
 
 /** `xlsnap snapshot-revert`, as in virsh. */
 export const SNAPSHOT_REVERT = command({
-  name: 'snapshot-revert',
-  help: 'Revert a domain to a snapshot',
   description: 'Revert domain to snapshot',
   options: [
     DOMAIN,

@@ -47,8 +47,6 @@ const UNSEEN_NOTE = `${UNSEEN}: cannot be read. Root can read all.\n`;
 
 /** `xlsnap du`. */
 export const DU = command({
-  name: 'du',
-  help: 'disk space of the snapshots of a domain',
   description: 'Prints for every snapshot the size of its RAM, of the layers it has created, and of its disks alone.',
   options: [DOMAIN, JSON_OPTION, MEMORY_DIR],
   async run(values, session) {

@@ -13,8 +13,6 @@ import { treeText } from './tree-text.ts';
 
 /** `xlsnap tree`. */
 export const TREE = command({
-  name: 'tree',
-  help: 'snapshots of a domain as a tree, or as a picture',
   description:
     'Prints the tree of snapshots with state, kind, size and age; the current one is marked *. The size is that of the ' +
     "snapshot's own files, its RAM and the layers it has created: see du for snapshots inside disk images.",

@@ -11,8 +11,6 @@ import { memoryFormatOf } from './verify-snapshot.ts';
 
 /** `xlsnap verify`. */
 export const VERIFY = command({
-  name: 'verify',
-  help: 'check that snapshots are complete',
   description:
     'Reads the metadata, the memory images and the disk images of the snapshots of one domain or of all, and reports ' +
     'problems with the way out of each. Fails if there are any. With --hash it also prints the SHA-256 of each memory image and ' +

@@ -2,9 +2,7 @@ import { expect, test } from '@jest/globals';
 import { command } from '../../../../src/cli/command-line/command.ts';
 import { commandHelp, groupsHelp } from '../../../../src/cli/command-line/help.ts';
 
-const sample = command({
-  name: 'sample',
-  help: 'a command for this test',
+const body = command({
   description: 'Does nothing.',
   options: [
     { name: 'domain', type: 'data', help: 'domain name, id or uuid' },
@@ -14,6 +12,8 @@ const sample = command({
   ],
   run: async () => {},
 });
+
+const sample = { name: 'sample', help: 'a command for this test', load: async () => body, ...body };
 
 test('a command’s help has virsh’s layout', () => {
   expect(commandHelp(sample)).toBe(`  NAME

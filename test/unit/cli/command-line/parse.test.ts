@@ -1,17 +1,18 @@
 import { describe, expect, test } from '@jest/globals';
+import { type Command, loadCommand } from '../../../../src/cli/command-line/command.ts';
 import { parseCommand, valuesOf } from '../../../../src/cli/command-line/parse.ts';
 import { COMMANDS } from '../../../../src/cli/commands.ts';
 
-const parse = (...words: readonly string[]) => valuesOf(parseCommand(COMMANDS, words));
+const parse = async (...words: readonly string[]) => valuesOf(await parseCommand(COMMANDS, words));
 
 /** virsh's words about a command line that does not fit. */
-function refused(...words: readonly string[]): string {
+async function refused(...words: readonly string[]): Promise<string> {
   try {
-    parse(...words);
+    await parse(...words);
   } catch (error) {
     return (error as Error).message;
   }
-  throw new Error(`${words.join(' ')} was taken`);
+  throw new Error(`${words.join(' ')} was accepted`);
 }
 
 describe('options', () => {
@@ -22,12 +23,12 @@ describe('options', () => {
     ['by both: a place is the first that is still free', ['snapshot-list', '--domain', 'vm', 's1']],
     ['in any order', ['snapshot-list', '--from', 's1', 'vm']],
     ['after two dashes all words go by their place', ['snapshot-list', '--', 'vm', 's1']],
-  ])('are given %s', (_what, words) => {
-    expect(parse(...words)).toMatchObject({ domain: 'vm', from: 's1', tree: false, parent: false });
+  ])('are given %s', async (_what, words) => {
+    expect(await parse(...words)).toMatchObject({ domain: 'vm', from: 's1', tree: false, parent: false });
   });
 
-  test('what was not given is undefined, false or empty', () => {
-    expect(parse('snapshot-create-as', 'vm')).toMatchObject({
+  test('what was not given is undefined, false or empty', async () => {
+    expect(await parse('snapshot-create-as', 'vm')).toMatchObject({
       name: undefined,
       memspec: undefined,
       halt: false,
@@ -35,9 +36,9 @@ describe('options', () => {
     });
   });
 
-  test('an argv takes what is left, and comes as often as one likes', () => {
+  test('an argv takes what is left, and comes as often as one likes', async () => {
     expect(
-      parse('snapshot-create-as', 'vm', 'n', 'd', 'vda', '--diskspec', 'vdb', '--diskspec=vdc', 'vdd'),
+      await parse('snapshot-create-as', 'vm', 'n', 'd', 'vda', '--diskspec', 'vdb', '--diskspec=vdc', 'vdd'),
     ).toMatchObject({
       name: 'n',
       description: 'd',
@@ -45,13 +46,13 @@ describe('options', () => {
     });
   });
 
-  test('that are taken by name only have no place', () => {
-    expect(refused('snapshot-dumpxml', 'vm', 's1', '//name')).toBe("unexpected data '//name'");
-    expect(parse('snapshot-dumpxml', 'vm', 's1', '--xpath', '//name')).toMatchObject({ xpath: '//name' });
+  test('that are taken by name only have no place', async () => {
+    expect(await refused('snapshot-dumpxml', 'vm', 's1', '//name')).toBe("unexpected data '//name'");
+    expect(await parse('snapshot-dumpxml', 'vm', 's1', '--xpath', '//name')).toMatchObject({ xpath: '//name' });
   });
 
-  test('values may look like options, and hold equals signs', () => {
-    expect(parse('snapshot-create-as', '--name', '--halt', '--description=a=b', 'vm')).toMatchObject({
+  test('values may look like options, and hold equals signs', async () => {
+    expect(await parse('snapshot-create-as', '--name', '--halt', '--description=a=b', 'vm')).toMatchObject({
       domain: 'vm',
       name: '--halt',
       description: 'a=b',
@@ -59,8 +60,8 @@ describe('options', () => {
     });
   });
 
-  test('words that begin with one dash, or with three, are data', () => {
-    expect(parse('snapshot-list', '-vm', '---')).toMatchObject({ domain: '-vm', from: '---' });
+  test('words that begin with one dash, or with three, are data', async () => {
+    expect(await parse('snapshot-list', '-vm', '---')).toMatchObject({ domain: '-vm', from: '---' });
   });
 });
 
@@ -81,25 +82,32 @@ test.each([
   [['snapshot-list', 'vm', '--from='], "Failed to get option 'from': Option argument is empty"],
   [['snapshot-list', ''], "Failed to get option 'domain': Option argument is empty"],
   [['snapshot-list', '--help', '--bogus'], "command 'snapshot-list' doesn't support option --bogus"],
-])('%j is refused in virsh’s words', (words, message) => {
-  expect(refused(...words)).toBe(message);
+])('%j is refused in virsh’s words', async (words, message) => {
+  expect(await refused(...words)).toBe(message);
 });
 
-test('with --help nothing is required', () => {
-  expect(parseCommand(COMMANDS, ['snapshot-list', '--help']).given.has('help')).toBe(true);
+test('with --help nothing is required', async () => {
+  const { given } = await parseCommand(COMMANDS, ['snapshot-list', '--help']);
+  expect(given.has('help')).toBe(true);
 });
 
 describe('the table of commands', () => {
-  test('has every name once, and options without doubles', () => {
+  const everyCommand = async () => {
+    const loaded: Command[] = [];
+    for (const entry of COMMANDS) loaded.push(await loadCommand(entry));
+    return loaded;
+  };
+
+  test('has every name once, and options without doubles', async () => {
     const names = COMMANDS.map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
-    for (const { name, options } of COMMANDS) {
+    for (const { name, options } of await everyCommand()) {
       expect([name, new Set(options.map((option) => option.name)).size]).toEqual([name, options.length]);
     }
   });
 
-  test('lists what must be there before what may', () => {
-    for (const { options } of COMMANDS) {
+  test('lists what must be there before what may', async () => {
+    for (const { options } of await everyCommand()) {
       const types = options.map(({ type }) => type);
       expect(types.lastIndexOf('data')).toBe(types.filter((type) => type === 'data').length - 1);
     }
