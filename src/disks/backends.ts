@@ -55,6 +55,12 @@ export async function storedSnapshots(disk: LibxlDeviceDisk): Promise<readonly S
   return 'backend' in found ? await found.backend.list(disk).catch(() => []) : [];
 }
 
+/** True if the disk's storage has an internal snapshot of this name. Rejects if that cannot be read. */
+export async function hasSnapshot(disk: LibxlDeviceDisk, name: string): Promise<boolean> {
+  const found = await find({ disk, name });
+  return 'backend' in found && (await found.backend.list(disk)).some(({ snapshot }) => snapshot === name);
+}
+
 type Found = { readonly backend: StorageBackend } | { readonly refusal: string };
 
 async function find({ disk, external = false }: LibxlDiskSnapshot): Promise<Found> {

@@ -118,3 +118,12 @@ export function memoryPathOf({ memory }: Pick<SnapshotDef, 'memory'>, internal: 
   if (memory.location === 'external') return memory.file;
   return memory.location === 'internal' ? internal : undefined;
 }
+
+/**
+ * What the disk images that a memory image names hold of its snapshot.
+ *
+ * holds     the snapshot's contents, or nobody can know: the memory image may still be needed
+ * broken    other contents: the guest in the memory image can never continue on them
+ * unknown   an image is missing or cannot be read: its file system may only be unmounted
+ */
+export type TieState = 'holds' | 'broken' | 'unknown';

@@ -10,7 +10,7 @@ import type { Domain, DomainDefinition, DomainDisk, DomainRef, StartFile } from 
 import type { LifecycleEvent } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Operation, Phase } from '../model/phases.ts';
-import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
+import type { SnapshotDef, SnapshotEntry, TieState } from '../model/snapshot.ts';
 
 /**
  * Progress of a job, for virsh domjobinfo and people. Bytes of the memory image; `total` is an estimate until the end.
@@ -100,6 +100,9 @@ export interface Host {
 
   /** Renews the tie of a memory image after the contents of its disks have moved, unchanged, to other images. */
   retie(memory: SavedMemory): Promise<void>;
+
+  /** What the images that a memory image names hold of its snapshot. Never rejects. Reads only. */
+  tieState(memory: Pick<SavedMemory, 'path' | 'name'>): Promise<TieState>;
 
   /**
    * Freezes the guest's file systems by its agent until disposed of. ARGUMENT_UNSUPPORTED (74) if the domain has no
@@ -234,6 +237,8 @@ export interface SnapshotStore {
 /** Memory images of snapshots with internal memory: `<memory dir>/<uuid>/<snapshot>.save`. */
 export interface MemoryImages {
   path(domain: DomainRef, name: string): string;
+  /** Returns the names of the snapshots that the domain's folder has whole images of. */
+  list(domain: DomainRef): Promise<readonly string[]>;
   /** Creates the folder. Refuses (OPERATION_FAILED) if an image of that name exists already. */
   prepare(domain: DomainRef, name: string): Promise<void>;
   /** The same for an external memory image, whose folder must exist. Refuses an existing file, unless `reuse`. */

@@ -4,7 +4,7 @@
  */
 
 import { constants } from 'node:fs';
-import { chown, lstat, open, stat } from 'node:fs/promises';
+import { chown, lstat, open, readdir, stat } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
@@ -14,6 +14,7 @@ import { requireOwnFile } from './own-file.ts';
 import { pathSegment } from './path-segment.ts';
 
 const FOLDER_MODE = 0o700;
+const SUFFIX = '.save';
 
 /** The user that writes the images, if it is not this process's. */
 export interface ImageWriter {
@@ -39,7 +40,19 @@ export class MemoryFiles implements MemoryImages {
   }
 
   path(domain: DomainRef, name: string): string {
-    return join(this.#folder(domain), pathSegment(`${name}.save`));
+    return join(this.#folder(domain), pathSegment(`${name}${SUFFIX}`));
+  }
+
+  async list(domain: DomainRef): Promise<readonly string[]> {
+    const folder = this.#folder(domain);
+    await refuseLink(folder);
+    const files = await readdir(folder).catch((error) => {
+      if (isMissing(error)) return [];
+      throw systemError(error, `cannot read folder '${folder}'`);
+    });
+    return files
+      .filter((file) => file.endsWith(SUFFIX) && file !== SUFFIX)
+      .map((file) => file.slice(0, -SUFFIX.length));
   }
 
   async prepare(domain: DomainRef, name: string): Promise<void> {
@@ -48,7 +61,7 @@ export class MemoryFiles implements MemoryImages {
     if (await exists(path)) {
       throw new LibvirtError(
         'OPERATION_FAILED',
-        `memory image '${path}' already exists, of a snapshot whose metadata was deleted: remove it, or choose another name`,
+        `memory image '${path}' already exists, of a snapshot without metadata that the disks still hold: choose another name, or delete that snapshot by 'xlsnap doctor --fix --orphans'`,
       );
     }
     await makeOwnFolder(folder, FOLDER_MODE);

@@ -18,9 +18,11 @@ import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, type DomainRef, REASONS } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import type { TieState } from '../../model/snapshot.ts';
 import type { Host, Job, LifecycleEvents, MergeJob, SavedMemory } from '../../snapshots/ports.ts';
 import { withDiskImages } from '../../xml/domain/definition.ts';
 import { freezeGuest } from '../guest-agent.ts';
+import { tieStateOf } from '../memory-of-snapshot.ts';
 import { checkSavedDefinition } from '../saved-definition.ts';
 import { defaultDefinition } from './definitions.ts';
 import { EmbeddedDomainApi } from './domain-api.ts';
@@ -129,6 +131,10 @@ export class EmbeddedHost implements Host, AsyncDisposable {
 
   retie({ path, name, disks }: SavedMemory): Promise<void> {
     return retie(path, name, disks);
+  }
+
+  tieState(memory: Pick<SavedMemory, 'path' | 'name'>): Promise<TieState> {
+    return tieStateOf(memory, async () => (await readMemoryImage(memory.path)).domainXml);
   }
 
   /** Keeps a transient domain in the list: a revert starts it again. */

@@ -9,6 +9,7 @@ import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import type { TieState } from '../../model/snapshot.ts';
 import type {
   Host,
   Interruption,
@@ -21,11 +22,13 @@ import type {
 import { parseDefinition, withDiskImages } from '../../xml/domain/definition.ts';
 import { domainName, domainUuid } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
+import { tieStateOf } from '../memory-of-snapshot.ts';
 import { domainDefinition, liveDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
 import type { Launcher } from './launch.ts';
 import { RevertedDomains } from './reverted-domains.ts';
+import { imageDefinition } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 import { upstreamIdle } from './wait-until-idle.ts';
 
@@ -149,6 +152,10 @@ export class LibvirtHost implements Host {
 
   retie(memory: SavedMemory): Promise<void> {
     return this.#mechanism.retie(memory);
+  }
+
+  tieState(memory: Pick<SavedMemory, 'path' | 'name'>): Promise<TieState> {
+    return tieStateOf(memory, async () => (await imageDefinition(this.#upstream, memory.path)).xml);
   }
 
   async destroy({ ref, persistent }: Domain): Promise<void> {

@@ -8,8 +8,9 @@ import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import { checkInternalName, checkName } from '../name-rules.ts';
 import { carryOutCreate } from './carry-out.ts';
+import { removeGivenUpMemory } from './given-up-memory.ts';
 import { planCreate } from './plan.ts';
-import { checkCreate, checkHonoured, checkRequest } from './rules.ts';
+import { checkCarriers, checkCreate, checkHonoured, checkRequest } from './rules.ts';
 
 /**
  * Takes a snapshot and returns its name. Everything is checked before the guest is touched; after an error nothing has
@@ -38,6 +39,9 @@ export async function createSnapshot(
     checkRequest(now, request, flags);
     const plan = await planCreate(context, snapshots, now, request, flags);
     await checkCreate(context, snapshots, now, plan, flags);
+    // Before the space for this one is asked for.
+    await removeGivenUpMemory(context, snapshots, request.name);
+    await checkCarriers(context, now, plan);
     await carryOutCreate(context, snapshots, now, plan, flags, job);
     return request.name;
   });

@@ -61,8 +61,13 @@ export async function checkCreate(
     throw new LibvirtError('OPERATION_FAILED', `domain moment ${name} already exists`, { domain: 'DOMAIN' });
   }
   if (!(flags & CREATE.NO_METADATA)) context.store.check(domain.ref, snapshot);
+}
+
+/** Refuses what the host or the images could not do of the plan: space for the memory, names in the images. Reads only. */
+export async function checkCarriers(context: SnapshotContext, domain: Domain, plan: CreatePlan): Promise<void> {
+  const { snapshot, args } = plan;
   if (isActive(domain)) await context.host.checkSave(domain, args);
-  else await context.images.checkFree(name, args.disks ?? []);
+  else await context.images.checkFree(snapshot.name, args.disks ?? []);
 }
 
 /** An overlay on a block device needs an existing one: libvirt makes none. */

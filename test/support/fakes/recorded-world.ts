@@ -189,6 +189,7 @@ export class RecordedWorld implements AsyncDisposable {
         DomainSnapshots.load(ref, ref.uuid === GUEST.uuid ? this.store : new MemoryStore(), () => {}),
       memory: {
         path: (_: DomainRef, snapshot: string) => `memory of ${snapshot}`,
+        list: async () => [],
         prepare: (_: DomainRef, snapshot: string) => this.step(`prepare memory of ${snapshot}`),
         prepareFile: (_: DomainRef, path: string) => this.step(`prepare ${path}`),
         check: (path: string) => this.step(`check ${path}`),
