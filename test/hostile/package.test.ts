@@ -74,7 +74,9 @@ test.each([
   const words = ['install', '--global', '--prefix', prefix, '--no-audit', '--no-fund', ...options];
   // Nothing listens there, and the cache is empty: what is not in the package cannot come from elsewhere.
   const offline = ['--registry', 'http://127.0.0.1:9', '--cache', join(prefix, 'cache'), '--fetch-retries', '0'];
-  const { stdout, stderr } = await run('npm', [...words, ...offline, '--foreground-scripts', tarball]);
+  // An npm that runs this test gives its own settings, such as --silent, to the one that is tested.
+  const env = { ...process.env, npm_config_loglevel: 'notice' };
+  const { stdout, stderr } = await run('npm', [...words, ...offline, '--foreground-scripts', tarball], { env });
   expect(`${stdout}${stderr}`).toMatch(/added 1 package/);
   expect(`${stdout}${stderr}`.match(/^> \S+@.*/gm) ?? []).toEqual(scripts);
   expect(await packagesIn(join(prefix, 'lib/node_modules/xlsnap'))).toEqual(INSTALLED);

@@ -26,7 +26,7 @@ import { RawClient } from '../support/rpc/raw-client.ts';
 const WANTED = Number(process.env.XLSNAP_FUZZ_FRAMES ?? 1_000_000);
 /** A slower machine gets less far: 65,000 a second were measured on one core. */
 const LIMIT_MS = WANTED / 25;
-const LEAST = WANTED / 5;
+const LEAST = WANTED / 50;
 const SEED = Number(process.env.XLSNAP_FUZZ_SEED ?? 4);
 /** A server lives for one round, so that what mutants have created does not pile up. */
 const CONNECTIONS = 20;
