@@ -10,6 +10,7 @@ import { type ChosenMechanism, chooseMechanism, openLibvirtHost } from '../hosts
 import { LibxlHelper } from '../libxl/helper/client.ts';
 import type { Probe } from '../libxl/helper/protocol.ts';
 import { domainHold } from '../libxl/hold.ts';
+import { hostMemory } from '../libxl/host-memory.ts';
 import { domainSnapshotRecover } from '../libxl/recover.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
 import type { DaemonStatus, MechanismName } from '../model/daemon-status.ts';
@@ -139,7 +140,14 @@ async function connectUpstream(path: string, uri: string): Promise<RpcClient> {
   }
 }
 
-const LIBXL = { checkDomainSnapshotSave, domainSnapshotSave, domainSnapshotRecover, domainHold, qmpSocketOf };
+const LIBXL = {
+  checkDomainSnapshotSave,
+  domainSnapshotSave,
+  domainSnapshotRecover,
+  domainHold,
+  hostMemory,
+  qmpSocketOf,
+};
 
 async function probeLibxl(): Promise<Probe> {
   await using helper = LibxlHelper.start();

@@ -98,6 +98,12 @@ export interface Host {
    */
   checkRestore(domain: Domain, memory: SavedMemory, definition: DomainDefinition): Promise<void>;
 
+  /**
+   * Refuses (OPERATION_INVALID) if the host lacks the memory to start the domain from `definition`, and from this memory
+   * image if one is given: with what the domain itself has now, which ends before. Accepts if that cannot be known.
+   */
+  checkMemory(domain: Domain, definition: DomainDefinition, memoryPath?: string): Promise<void>;
+
   /** Renews the tie of a memory image after the contents of its disks have moved, unchanged, to other images. */
   retie(memory: SavedMemory): Promise<void>;
 

@@ -86,6 +86,25 @@ test('on a Xen host whose libxl cannot be used xlsnapd serves through libvirt, a
   await daemon.ok('destroy', 'g');
 });
 
+test('a revert does not end a guest that has been ballooned down since, if its memory is not to be had any more', async () => {
+  await using daemon = await onXen('libvirt');
+  const domain = await daemon.ok('dumpxml', 'test', '--inactive');
+  const file = join(home, 'off.xml');
+  const snapshot = `<name>off</name><state>shutoff</state><memory snapshot='no'/><disks><disk name='vda' snapshot='no'/></disks>`;
+  await writeFile(file, `<domainsnapshot>${snapshot}<creationTime>1</creationTime>${domain}</domainsnapshot>`);
+  await daemon.ok('snapshot-create', 'test', '--redefine', file);
+  await daemon.ok('setmem', 'test', '4G', '--live');
+  const id = await daemon.ok('domid', 'test');
+  // The test driver's host has 6 MiB free.
+  expect(await daemon.refused('snapshot-revert', 'test', 'off', '--running')).toMatch(
+    /not valid: the host has too little memory for domain 'test': 82\d\d MiB are needed, and there are 4\d\d\d MiB that it has now, 6 MiB free$/m,
+  );
+  expect(await daemon.ok('domid', 'test')).toBe(id);
+  await daemon.ok('setmem', 'test', '8G', '--live');
+  await daemon.ok('snapshot-revert', 'test', 'off', '--running');
+  await daemon.ok('snapshot-delete', 'test', 'off', '--metadata');
+});
+
 describe('a libxenlight that', () => {
   test.each<[Fault, string]>([
     ['damaged', `${REAL_SONAME} cannot be used: `],

@@ -129,6 +129,9 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     await checkTie(path, name, disks);
   }
 
+  /** A guest's memory is a file. */
+  async checkMemory(): Promise<void> {}
+
   retie({ path, name, disks }: SavedMemory): Promise<void> {
     return retie(path, name, disks);
   }

@@ -4,12 +4,14 @@ import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
 import { checkLiveLayers, commitLiveLayers } from '../../disks/overlays/live-commit.ts';
 import { LibvirtError, neverAborted } from '../../errors.ts';
 import type { domainHold } from '../../libxl/hold.ts';
+import type { hostMemory } from '../../libxl/host-memory.ts';
 import type { domainSnapshotRecover } from '../../libxl/recover.ts';
 import type { checkDomainSnapshotSave, domainSnapshotSave, SavePhase } from '../../libxl/save.ts';
 import { requestedMemoryPath } from '../../memory/requested-path.ts';
 import { checkTie, retie } from '../../memory/tie.ts';
 import type { LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
+import type { HostMemory } from '../../model/host-memory.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { Phase } from '../../model/phases.ts';
 import type { Interruption, Job, LiveDisks, MergeJob, SavedMemory } from '../../snapshots/ports.ts';
@@ -29,6 +31,7 @@ export interface LibxlSnapshots {
   readonly domainSnapshotSave: typeof domainSnapshotSave;
   readonly domainSnapshotRecover: typeof domainSnapshotRecover;
   readonly domainHold: typeof domainHold;
+  readonly hostMemory: typeof hostMemory;
   qmpSocketOf(domid: number): Promise<string>;
 }
 
@@ -122,6 +125,10 @@ export class ByLibxl implements Mechanism {
   async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: DomainDefinition): Promise<void> {
     await checkSavedImage(this.#upstream, ref, path, definition);
     await checkTie(path, name, disks);
+  }
+
+  hostMemory(): Promise<HostMemory> {
+    return this.#libxl.hostMemory();
   }
 
   retie({ path, name, disks }: SavedMemory): Promise<void> {

@@ -15,6 +15,7 @@ import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { movesOnto } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
+import type { HostMemory } from '../../model/host-memory.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { Phase } from '../../model/phases.ts';
@@ -34,6 +35,7 @@ import { freezeGuest } from '../guest-agent.ts';
 import { domainDefinition, liveDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
+import { memoryByLibvirt } from './host-memory.ts';
 import type { Launcher } from './launch.ts';
 import type { Mechanism } from './libvirt-host.ts';
 import { checkSavable } from './save-rules.ts';
@@ -198,6 +200,11 @@ export class BySaveAndRestore implements Mechanism {
   async checkRestore({ ref }: Domain, { path, name, disks }: SavedMemory, definition: DomainDefinition): Promise<void> {
     await checkSavedImage(this.#upstream, ref, path, definition);
     if (this.#driver === XEN) await checkTie(path, name, disks);
+  }
+
+  /** Other drivers' guests share Linux's memory, which promises more than there is. */
+  async hostMemory(): Promise<HostMemory | undefined> {
+    return this.#driver === XEN ? await memoryByLibvirt(this.#upstream) : undefined;
   }
 
   async retie({ path, name, disks }: SavedMemory): Promise<void> {

@@ -3,11 +3,13 @@
  * saving memory and disks is delegated, to a Mechanism.
  */
 
+import { stat } from 'node:fs/promises';
 import { withKinds } from '../../disks/overlays/overlays.ts';
 import { isLibvirtError } from '../../errors.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
+import type { HostMemory } from '../../model/host-memory.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { TieState } from '../../model/snapshot.ts';
 import type {
@@ -26,6 +28,7 @@ import { tieStateOf } from '../memory-of-snapshot.ts';
 import { domainDefinition, liveDefinition } from './definition.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
+import { checkHostMemory } from './host-memory.ts';
 import type { Launcher } from './launch.ts';
 import { RevertedDomains } from './reverted-domains.ts';
 import { imageDefinition } from './saved-image.ts';
@@ -44,7 +47,10 @@ export type Mechanism = Pick<
   | 'freeze'
   | 'checkRestore'
   | 'retie'
->;
+> & {
+  /** Undefined if the memory of the host's domains is not the hypervisor's alone, or nobody can say. */
+  hostMemory(): Promise<HostMemory | undefined>;
+};
 
 /** The parts of a LibvirtHost. */
 export interface LibvirtHostOptions {
@@ -148,6 +154,15 @@ export class LibvirtHost implements Host {
 
   checkRestore(domain: Domain, memory: SavedMemory, definition: DomainDefinition): Promise<void> {
     return this.#mechanism.checkRestore(domain, memory, definition);
+  }
+
+  async checkMemory(domain: Domain, definition: DomainDefinition, memoryPath?: string): Promise<void> {
+    const host = await this.#mechanism.hostMemory().catch(() => undefined);
+    if (!host) return;
+    const live = isActive(domain) ? await domainDefinition(this.#upstream, domain, 'live') : undefined;
+    const image = memoryPath === undefined ? undefined : await stat(memoryPath).catch(() => undefined);
+    const wanted = { definition, ...(image && { imageBytes: image.size }), ...(live && { live }) };
+    await checkHostMemory(host, domain.ref, wanted);
   }
 
   retie(memory: SavedMemory): Promise<void> {

@@ -13,6 +13,10 @@ export interface Upstream {
   listAllDomains(): Promise<readonly DomainRef[]>;
   lookupByUUID(uuid: string): Promise<DomainRef>;
   getState(domain: DomainRef): Promise<DomainState>;
+  /** Memory in KiB. */
+  getInfo(domain: DomainRef): Promise<{ readonly memory: bigint }>;
+  /** Of the host, bytes. */
+  getFreeMemory(): Promise<bigint>;
   isPersistent(domain: DomainRef): Promise<boolean>;
   getXMLDesc(domain: DomainRef, flags: number): Promise<string>;
   defineXML(xml: string): Promise<DomainRef>;

@@ -30,7 +30,7 @@ export const ERROR_DOMAIN_NOTFOUND = -21;
 type AsyncCall = (...args: readonly unknown[]) => Promise<number>;
 
 /** An IDL type: libxl_<name>_init, _dispose, _to_json, and _from_json if it is read. */
-type StructName = 'dominfo' | 'physinfo' | 'domain_config' | 'domain_restore_params' | 'device_disk';
+type StructName = 'dominfo' | 'physinfo' | 'version_info' | 'domain_config' | 'domain_restore_params' | 'device_disk';
 
 /** The functions of libxenlight that are used here. */
 export type Libxenlight = Awaited<ReturnType<typeof loadLibxenlight>>;
@@ -120,12 +120,14 @@ export async function loadLibxenlight(lib: LibraryHandle, soname: string) {
 
     dominfo: structType('dominfo'),
     physinfo: structType('physinfo'),
+    versionInfo: structType('version_info'),
     domainConfig: structType('domain_config'),
     restoreParams: structType('domain_restore_params'),
     deviceDisk: structType('device_disk'),
 
     domainInfo: libxl('domain_info', 'void *', 'void *', 'uint32'),
     getPhysinfo: libxl('get_physinfo', 'void *', 'void *'),
+    getVersionInfo: lib.func('libxl_get_version_info', 'void *', ['void *']),
     listDomain: lib.func('libxl_list_domain', 'void *', ['void *', 'void *']),
     dominfoListFree: lib.func('libxl_dominfo_list_free', 'void', ['void *', 'int']),
     domidToName: (ctx: Pointer, domid: number): string | null => {

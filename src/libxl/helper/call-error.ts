@@ -10,6 +10,7 @@ const FAILURES: Readonly<Record<OperationName, string>> = {
   domainInfo: "libxl_domain_info failed for domain '%d'",
   listDomains: 'libxl_list_domain failed',
   physinfo: 'libxl_get_physinfo failed',
+  commandLine: 'libxl_get_version_info failed',
   domainConfig: "libxl_retrieve_domain_configuration failed for domain '%d'",
   suspend: "Failed to save domain '%d' with libxenlight",
   pause: "Failed to suspend domain '%d' with libxenlight",

@@ -118,6 +118,10 @@ export class LibxlHelper implements LibxlOperations, AsyncDisposable {
     return this.#call('physinfo', []) as Promise<Physinfo>;
   }
 
+  commandLine(): Promise<string> {
+    return this.#call('commandLine', []) as Promise<string>;
+  }
+
   domainConfig(domid: number): Promise<DomainConfig> {
     return this.#call('domainConfig', [domid]) as Promise<DomainConfig>;
   }

@@ -95,8 +95,8 @@ export class LibxlContext implements LibxlOperations {
       try {
         return Array.from({ length: number }, (_, i) => {
           const at = (list + BigInt(i) * stride) as Pointer;
-          const { domid = 0, uuid } = JSON.parse(dominfo.toJson(this.#ctx, at)) as DomainInfo;
-          return { domid, ...(uuid && { uuid }), name: domidToName(this.#ctx, domid) ?? '' };
+          const { domid = 0, uuid, current_memkb = 0 } = JSON.parse(dominfo.toJson(this.#ctx, at)) as DomainInfo;
+          return { domid, ...(uuid && { uuid }), name: domidToName(this.#ctx, domid) ?? '', current_memkb };
         });
       } finally {
         dominfoListFree(list, number);
@@ -110,6 +110,15 @@ export class LibxlContext implements LibxlOperations {
       check('get_physinfo', getPhysinfo(this.#ctx, info) as number);
       return JSON.parse(physinfo.toJson(this.#ctx, info)) as Physinfo;
     });
+  }
+
+  async commandLine(): Promise<string> {
+    const { versionInfo, getVersionInfo } = this.#lib;
+    // It belongs to the context.
+    const info = getVersionInfo(this.#ctx) as Pointer | null;
+    if (info === null) throw new LibxlCallError('get_version_info', 0);
+    const { commandline = '' } = JSON.parse(versionInfo.toJson(this.#ctx, info)) as { commandline?: string };
+    return commandline;
   }
 
   async domainConfig(domid: number): Promise<DomainConfig> {

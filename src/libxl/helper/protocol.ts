@@ -21,17 +21,22 @@ export interface DomainInfo {
   readonly domain_type?: 'hvm' | 'pv';
 }
 
-/** A domain by id and name. */
+/** A domain by id and name, and the memory that it has. */
 export interface DomainName {
   readonly domid: number;
   readonly uuid?: string;
   readonly name: string;
+  readonly current_memkb: number;
 }
 
 /** Fields of libxl_physinfo that are used. */
 export interface Physinfo {
   /** Xen is built with shadow paging, without which a PV guest has no log of dirty pages. */
   readonly cap_shadow?: boolean;
+  readonly free_pages?: number;
+  readonly scrub_pages?: number;
+  /** Promised to domains that are being made, and still free. */
+  readonly outstanding_pages?: number;
 }
 
 /** libxl_domain_config in libxl-json. */
@@ -52,6 +57,8 @@ export interface LibxlOperations {
   domainInfo(domid: number): Promise<DomainInfo | null>;
   listDomains(): Promise<readonly DomainName[]>;
   physinfo(): Promise<Physinfo>;
+  /** The options that Xen was booted with. */
+  commandLine(): Promise<string>;
   domainConfig(domid: number): Promise<DomainConfig>;
   /** Appends the domain's stream to the file `path`. The domain is suspended in memory afterwards. */
   suspend(domid: number, path: string, live: boolean): Promise<void>;

@@ -35,6 +35,8 @@ export const CALLS = {
   lookupByName: call('virDomainLookupByName', P.DOMAIN_LOOKUP_BY_NAME),
   lookupByUUID: call('virDomainLookupByUUID', P.DOMAIN_LOOKUP_BY_UUID),
   getState: call('virDomainGetState', P.DOMAIN_GET_STATE),
+  getInfo: call('virDomainGetInfo', P.DOMAIN_GET_INFO),
+  getFreeMemory: foreign('virNodeGetFreeMemory', 102, nothing, struct({ value: uhyper })),
   isPersistent: call('virDomainIsPersistent', P.DOMAIN_IS_PERSISTENT),
   getXMLDesc: call('virDomainGetXMLDesc', P.DOMAIN_GET_XML_DESC),
   defineXML: call('virDomainDefineXML', P.DOMAIN_DEFINE_XML),

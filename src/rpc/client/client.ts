@@ -130,6 +130,16 @@ export class RpcClient implements Disposable {
     return DOMAIN_STATES[state] ?? 'nostate';
   }
 
+  /** Memory in KiB. */
+  getInfo(domain: DomainRef): Promise<{ readonly memory: bigint }> {
+    return this.#call(CALLS.getInfo, { domain });
+  }
+
+  /** Of the host, bytes. */
+  async getFreeMemory(): Promise<bigint> {
+    return (await this.#call(CALLS.getFreeMemory, undefined)).value;
+  }
+
   async isPersistent(domain: DomainRef): Promise<boolean> {
     return (await this.#call(CALLS.isPersistent, { domain })).value !== 0;
   }

@@ -22,6 +22,8 @@ export type Need =
   | { readonly kind: 'files'; readonly files: readonly StartFile[] }
   /** The memory image, which belongs to this domain and to these disks, and is whole. */
   | { readonly kind: 'memory image'; readonly memory: SavedMemory; readonly definition: DomainDefinition }
+  /** Memory of the host for the new domain. */
+  | { readonly kind: 'host memory'; readonly definition: DomainDefinition; readonly image?: string }
   /** The overlays of external snapshots on the images that they were made on. Not with FORCE. */
   | { readonly kind: 'backing chains' };
 
@@ -31,6 +33,7 @@ export const NEED_KINDS = [
   'new overlays',
   'files',
   'memory image',
+  'host memory',
   'backing chains',
 ] as const satisfies readonly Need['kind'][];
 
@@ -54,6 +57,9 @@ export function needsOf({ snapshot, target, disks, definition, persistent }: Rev
     { kind: 'new overlays', overlays: disks.overlays },
     ...(target.kind === 'off' ? [] : [filesFor(target.kind)]),
     ...(memory ? [{ kind: 'memory image', memory, definition } as const] : []),
+    ...(target.kind === 'off'
+      ? []
+      : [{ kind: 'host memory', definition: starting, ...(memory && { image: memory.path }) } as const]),
     { kind: 'backing chains' },
   ];
 }
@@ -75,6 +81,8 @@ export async function checkNeed(
     case 'memory image':
       await memory.check(need.memory.path);
       return await host.checkRestore(domain, need.memory, need.definition);
+    case 'host memory':
+      return await host.checkMemory(domain, need.definition, need.image);
     case 'backing chains':
       return await checkChains(images, snapshot, others);
   }

@@ -42,6 +42,14 @@ export function domainMemoryKib(domain: XmlElement): number {
   return Number((bytes + 1023n) / 1024n);
 }
 
+/** Returns the memory that the balloon leaves the guest, KiB: that at the start, unless the definition has less. */
+export function currentMemoryKib(domain: XmlElement): number {
+  const maximum = domainMemoryKib(domain);
+  const unit = childAt(domain, 'currentMemory')?.attributes.unit ?? '';
+  const bytes = scaledValue(textAt(domain, 'currentMemory') ?? '', unit, 1024n, './currentMemory[1]');
+  return bytes ? Math.min(Number((bytes + 1023n) / 1024n), maximum) : maximum;
+}
+
 /** virDomainVirtType and virDomainOSType. */
 const VIRT_TYPES = 'qemu kqemu kvm xen lxc uml openvz test vmware hyperv vbox phyp parallels bhyve vz hvf'.split(' ');
 const OS_TYPES = 'hvm xen linux exe uml xenpvh'.split(' ');

@@ -151,6 +151,7 @@ export class RecordedWorld implements AsyncDisposable {
           return { name: snapshot, ...args };
         },
         checkRestore: () => this.step('checkRestore'),
+        checkMemory: () => this.step('check memory'),
         destroy: () => this.step('destroy'),
         restore: (_: Domain, path: string) => this.step(`restore ${path}`),
         define: () => this.step('define'),

@@ -103,6 +103,14 @@ export class RecordedUpstream implements Upstream {
     return this.state;
   }
 
+  async getInfo(): Promise<{ readonly memory: bigint }> {
+    return { memory: 65_536n };
+  }
+
+  async getFreeMemory(): Promise<bigint> {
+    return 1n << 30n;
+  }
+
   async isPersistent(): Promise<boolean> {
     return true;
   }
@@ -208,6 +216,7 @@ export const NO_MECHANISM: LibvirtHostOptions['mechanism'] = {
   freeze: () => Promise.reject(new Error('not to be called')),
   checkRestore: () => Promise.reject(new Error('not to be called')),
   retie: () => Promise.reject(new Error('not to be called')),
+  hostMemory: () => Promise.reject(new Error('not to be called')),
 };
 
 /** No domain stands on an overlay. */

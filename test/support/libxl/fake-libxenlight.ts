@@ -94,6 +94,11 @@ export class FakeLibxenlight {
       ctxFree: () => void this.freed++,
       dominfo: this.#struct(),
       physinfo: this.#struct(),
+      versionInfo: this.#struct(),
+      getVersionInfo: () => {
+        this.#structs.set(0x500n as Pointer, JSON.stringify({ commandline: 'dom0_mem=1G' }));
+        return 0x500n;
+      },
       domainConfig: this.#struct(),
       restoreParams: this.#struct(),
       getPhysinfo: () => this.instead.get('get_physinfo')?.() ?? 0,

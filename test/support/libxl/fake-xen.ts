@@ -69,8 +69,10 @@ export class FakeXen implements Toolstack {
     const session: LibxlSession = {
       probe: async () => ({ state: 'ready', soname: 'fake' }),
       domainInfo: async (domid) => (domid === this.domid ? this.guest : null),
-      listDomains: async () => (this.guest ? [{ domid: this.domid, uuid: UUID, name: 'vm' }] : []),
-      physinfo: async () => ({ cap_shadow: this.shadow }),
+      listDomains: async () =>
+        this.guest ? [{ domid: this.domid, uuid: UUID, name: 'vm', current_memkb: this.guest.current_memkb ?? 0 }] : [],
+      physinfo: async () => ({ cap_shadow: this.shadow, free_pages: 100, scrub_pages: 5, outstanding_pages: 10 }),
+      commandLine: async () => 'dom0_mem=1G',
       domainConfig: async () => ({ ...CONFIG, ...this.facts }),
       suspend: (_, path, __, options?: LongOperation) =>
         does('suspend', async () => {

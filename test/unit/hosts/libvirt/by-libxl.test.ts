@@ -89,6 +89,7 @@ function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): ByL
       record.write(`domainSnapshotRecover ${domid} ${phase}`);
       if (refuse) throw refuse;
     },
+    hostMemory: () => Promise.reject(new Error('nobody asks')),
     qmpSocketOf: async (domid) => {
       record.write(`qmpSocketOf ${domid}`);
       return daemon?.qmpSocket ?? '';

@@ -107,6 +107,7 @@ test.each([true, false])('the host works by what was chosen: libxl %p', async (b
     domainSnapshotSave: unused,
     domainSnapshotRecover: unused,
     domainHold: unused,
+    hostMemory: unused,
     qmpSocketOf: unused,
   };
   const record = new Record();

@@ -27,7 +27,7 @@ const internal = () => world.snapshot('s1', 'base.o1');
 const external = () => world.snapshot('s1', 'base', 'base.o1');
 
 const CHECKS = ['phase validate', 'check images'];
-const MEMORY = ['check files', 'check memory of s1', 'checkRestore'];
+const MEMORY = ['check files', 'check memory of s1', 'checkRestore', 'check memory'];
 
 test('from memory: all is checked, the domain ends, the disks go back, the memory, the definition, what is current', async () => {
   expect(await revert([internal()])).toEqual([
