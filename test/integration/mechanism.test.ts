@@ -10,6 +10,7 @@ import { runProgram, XLSNAP } from '../support/command-line.ts';
 import { folderForLibvirtd, type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
 import { type XenByName, xenByName } from '../support/daemons/xen-by-name.ts';
 import { runXlsnapd, Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { qemuImg } from '../support/hosts/embedded.ts';
 import { brokenLibrary, type Fault, REAL_SONAME } from '../support/libxl/broken-libraries.ts';
 
 /** Each command is a program of its own, and the machine may be busy. */
@@ -88,21 +89,27 @@ test('on a Xen host whose libxl cannot be used xlsnapd serves through libvirt, a
 
 test('a revert does not end a guest that has been ballooned down since, if its memory is not to be had any more', async () => {
   await using daemon = await onXen('libvirt');
-  const domain = await daemon.ok('dumpxml', 'test', '--inactive');
-  const file = join(home, 'off.xml');
-  const snapshot = `<name>off</name><state>shutoff</state><memory snapshot='no'/><disks><disk name='vda' snapshot='no'/></disks>`;
-  await writeFile(file, `<domainsnapshot>${snapshot}<creationTime>1</creationTime>${domain}</domainsnapshot>`);
-  await daemon.ok('snapshot-create', 'test', '--redefine', file);
-  await daemon.ok('setmem', 'test', '4G', '--live');
-  const id = await daemon.ok('domid', 'test');
-  // The test driver's host has 6 MiB free.
-  expect(await daemon.refused('snapshot-revert', 'test', 'off', '--running')).toMatch(
-    /not valid: the host has too little memory for domain 'test': 82\d\d MiB are needed, and there are 4\d\d\d MiB that it has now, 6 MiB free$/m,
+  const [disk, document] = [join(home, 'b.qcow2'), join(home, 'b.xml')];
+  await qemuImg('create', '-q', '-f', 'qcow2', disk, '1M');
+  await writeFile(
+    document,
+    `<domain type='test'><name>b</name><memory unit='GiB'>1</memory><os><type>hvm</type></os><devices>
+      <disk type='file'><driver name='qemu' type='qcow2'/><source file='${disk}'/><target dev='vda'/></disk>
+    </devices></domain>`,
   );
-  expect(await daemon.ok('domid', 'test')).toBe(id);
-  await daemon.ok('setmem', 'test', '8G', '--live');
-  await daemon.ok('snapshot-revert', 'test', 'off', '--running');
-  await daemon.ok('snapshot-delete', 'test', 'off', '--metadata');
+  await daemon.ok('define', document);
+  await daemon.ok('snapshot-create-as', 'b', 'off');
+  await daemon.ok('start', 'b');
+  await daemon.ok('setmem', 'b', '512M', '--live');
+  const id = await daemon.ok('domid', 'b');
+  // The test driver's host has 3 MiB free, and domain 'test' has 2 GiB.
+  expect(await daemon.refused('snapshot-revert', 'b', 'off', '--running')).toContain(
+    "not valid: the host has too little memory for domain 'b': 1035 MiB are needed, and there are 523 MiB that it has now, " +
+      "3 MiB free; to take some from domain 'test': virsh setmem test 1575936 --live",
+  );
+  expect(await daemon.ok('domid', 'b')).toBe(id);
+  await daemon.ok('snapshot-revert', 'b', 'off');
+  await daemon.ok('undefine', 'b', '--snapshots-metadata');
 });
 
 describe('a libxenlight that', () => {

@@ -44,6 +44,7 @@ test('of a snapshot of a domain that was off: it is defined, and booted if that 
       ...CHECKS,
       'checkFree',
       'check files',
+      'check memory',
       'phase destroy',
       'destroy',
       'phase disks',
@@ -78,7 +79,7 @@ describe('of an external snapshot', () => {
 });
 
 describe('refused while the old domain still runs', () => {
-  test.each(['check images', 'check files', 'check memory of s1', 'checkRestore'])(
+  test.each(['check images', 'check files', 'check memory of s1', 'checkRestore', 'check memory'])(
     'for what "%s" finds',
     async (check) => {
       world.fail(check);
