@@ -6,12 +6,12 @@ import type { MechanismOption } from '../../model/daemon-status.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LifecycleEvents, LiveDisks, OfflineDisks } from '../../snapshots/ports.ts';
 import { ByLibxl, type LibxlSnapshots } from './by-libxl.ts';
-import { BySaveAndRestore } from './by-save-and-restore.ts';
 import { DeathWatch } from './death-watch.ts';
 import { Departures } from './departures.ts';
 import { Launcher } from './launch.ts';
 import { LibvirtHost } from './libvirt-host.ts';
-import { SavedDomains } from './saved-domains.ts';
+import { BySaveAndRestore } from './save-and-restore/by-save-and-restore.ts';
+import { SavedDomains } from './save-and-restore/saved-domains.ts';
 import type { Upstream } from './upstream.ts';
 
 /** A mechanism, and why it was chosen. */

@@ -5,15 +5,16 @@
 
 import { readFile } from 'node:fs/promises';
 import { LibvirtError } from '../../errors.ts';
+import type { DomainMemory, HostMemory } from '../../libxl/host-memory.ts';
 import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
 import { textAt, type XmlElement } from '../../model/element.ts';
-import { DOMAIN_0, type DomainMemory, type HostMemory } from '../../model/host-memory.ts';
 import { domainCommand } from '../../model/messages/shell-command.ts';
 import { currentMemoryKib, domainMemoryKib } from '../../xml/domain/domain.ts';
 import type { Upstream } from './upstream.ts';
 
 /** libvirt's settings for its Xen driver. */
 const LIBXL_CONF = '/etc/libvirt/libxl.conf';
+const DOMAIN_0 = 0;
 /** libxl does not ask Domain-0 to have less (LIBXL_MIN_DOM0_MEM). */
 const MIN_DOM0_KIB = 128 * 1024;
 /** What libxl adds for Xen's own tables (LIBXL_HVM_EXTRA_MEMORY, LIBXL_PV_EXTRA_MEMORY). */

@@ -6,10 +6,10 @@
 import { stat } from 'node:fs/promises';
 import { withKinds } from '../../disks/overlays/overlays.ts';
 import { isLibvirtError } from '../../errors.ts';
+import type { HostMemory } from '../../libxl/host-memory.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
-import type { HostMemory } from '../../model/host-memory.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { TieState } from '../../model/snapshot.ts';
 import type {

@@ -8,7 +8,7 @@ import { StorageDaemon } from '../../../../src/hosts/embedded/storage-daemon.ts'
 import { ByLibxl, type LibxlSnapshots } from '../../../../src/hosts/libvirt/by-libxl.ts';
 import { DeathWatch } from '../../../../src/hosts/libvirt/death-watch.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
-import { SavedDomains } from '../../../../src/hosts/libvirt/saved-domains.ts';
+import { SavedDomains } from '../../../../src/hosts/libvirt/save-and-restore/saved-domains.ts';
 import { encodeMemoryImageHeader, readMemoryImage } from '../../../../src/memory/image-file.ts';
 import type { MechanismName } from '../../../../src/model/daemon-status.ts';
 import type { DiskImage } from '../../../../src/model/disk-image.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { checkHostMemory, memoryByLibvirt, type WantedMemory } from '../../../../src/hosts/libvirt/host-memory.ts';
-import type { HostMemory } from '../../../../src/model/host-memory.ts';
+import type { HostMemory } from '../../../../src/libxl/host-memory.ts';
 import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 import { GUEST, Record, RecordedUpstream } from '../../../support/hosts/recorded-upstream.ts';
 

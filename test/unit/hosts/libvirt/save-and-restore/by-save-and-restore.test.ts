@@ -5,17 +5,17 @@ import { appendFile, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { LibvirtError } from '../../../../src/errors.ts';
-import { BySaveAndRestore } from '../../../../src/hosts/libvirt/by-save-and-restore.ts';
-import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
-import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
-import { SavedDomains } from '../../../../src/hosts/libvirt/saved-domains.ts';
-import { encodeMemoryImageHeader, writeTie } from '../../../../src/memory/image-file.ts';
-import type { DiskImage } from '../../../../src/model/disk-image.ts';
-import type { Domain } from '../../../../src/model/domain.ts';
-import type { Phase } from '../../../../src/model/phases.ts';
-import type { Job, OfflineDisks } from '../../../../src/snapshots/ports.ts';
-import { newImage } from '../../../support/hosts/embedded.ts';
+import { LibvirtError } from '../../../../../src/errors.ts';
+import { Departures } from '../../../../../src/hosts/libvirt/departures.ts';
+import { Launcher } from '../../../../../src/hosts/libvirt/launch.ts';
+import { BySaveAndRestore } from '../../../../../src/hosts/libvirt/save-and-restore/by-save-and-restore.ts';
+import { SavedDomains } from '../../../../../src/hosts/libvirt/save-and-restore/saved-domains.ts';
+import { encodeMemoryImageHeader, writeTie } from '../../../../../src/memory/image-file.ts';
+import type { DiskImage } from '../../../../../src/model/disk-image.ts';
+import type { Domain } from '../../../../../src/model/domain.ts';
+import type { Phase } from '../../../../../src/model/phases.ts';
+import type { Job, OfflineDisks } from '../../../../../src/snapshots/ports.ts';
+import { newImage } from '../../../../support/hosts/embedded.ts';
 import {
   DEFINITION,
   GUEST,
@@ -25,7 +25,7 @@ import {
   RecordedEvents,
   RecordedUpstream,
   RUNNING,
-} from '../../../support/hosts/recorded-upstream.ts';
+} from '../../../../support/hosts/recorded-upstream.ts';
 
 let record: Record;
 let upstream: RecordedUpstream;

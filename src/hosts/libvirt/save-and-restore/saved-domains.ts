@@ -5,17 +5,17 @@
 
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LibvirtError } from '../../errors.ts';
-import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
-import { LIFECYCLE } from '../../model/events.ts';
-import { shellCommand } from '../../model/messages/shell-command.ts';
-import type { Phase } from '../../model/phases.ts';
-import type { Interruption, LifecycleEvents } from '../../snapshots/ports.ts';
-import { checkImageOwner } from '../saved-definition.ts';
-import { domainDefinition } from './definition.ts';
-import type { Launcher } from './launch.ts';
-import { imageDefinition, withNameAndImages } from './saved-image.ts';
-import type { Upstream } from './upstream.ts';
+import { LibvirtError } from '../../../errors.ts';
+import { type Domain, type DomainRef, isActive } from '../../../model/domain.ts';
+import { LIFECYCLE } from '../../../model/events.ts';
+import { shellCommand } from '../../../model/messages/shell-command.ts';
+import type { Phase } from '../../../model/phases.ts';
+import type { Interruption, LifecycleEvents } from '../../../snapshots/ports.ts';
+import { checkImageOwner } from '../../saved-definition.ts';
+import { domainDefinition } from '../definition.ts';
+import type { Launcher } from '../launch.ts';
+import { imageDefinition, withNameAndImages } from '../saved-image.ts';
+import type { Upstream } from '../upstream.ts';
 
 /** Phases of a create in which the domain may be off, and its memory image may be all there is of it. */
 const AWAY: ReadonlySet<Phase> = new Set<Phase>(['saving', 'saved', 'restoring']);
