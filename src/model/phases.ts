@@ -26,8 +26,12 @@ export const PHASES = {
    * metadata         the snapshot becomes the current one
    */
   revert: ['begun', 'validate', 'overlays', 'destroy', 'disks', 'restore', 'define', 'boot', 'metadata'],
-  /** `delete` removes data before metadata, children before parents. */
-  delete: ['begun', 'delete'],
+  /*
+   * delete   data goes before metadata, children before parents, and overlays are merged layer by layer:
+   * merged   the layer's data is in its base; the definitions, and whatever else names the layer, follow
+   * moved    nothing names the layer; its file is removed, and `delete` begins again with the next
+   */
+  delete: ['begun', 'delete', 'merged', 'moved'],
   redefine: ['begun', 'metadata'],
 } as const;
 

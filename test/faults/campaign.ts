@@ -70,5 +70,5 @@ async function furnished(): Promise<World> {
 function describe({ pair, hits, outcome, complaints }: Trial): string {
   const answer = outcome.kind === 'failure' ? outcome.error.message : outcome.kind;
   const wrong = complaints.map(({ kind, text }) => `\n    ${kind}: ${text}`).join('');
-  return `${pair.subject.name} | ${pair.phase} | ${pair.fault.name} | ${hits} | ${answer}${wrong}`;
+  return `${pair.subject.name} | ${pair.phase} ${pair.time} | ${pair.fault.name} | ${hits} | ${answer}${wrong}`;
 }

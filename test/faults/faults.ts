@@ -43,7 +43,7 @@ function signalled(pid: (world: World) => Promise<number | undefined>, signal: N
 }
 
 const daemon = async (world: World): Promise<number> => world.daemon.pid;
-const deviceModel = (world: World): Promise<number | undefined> => world.deviceModel();
+const deviceModel = (world: World): Promise<number | undefined> => world.guest.deviceModel();
 
 const names = Object.keys(SNAPSHOTS);
 
@@ -60,7 +60,7 @@ const FILES = {
     join(world.home, 'memory'),
     join(world.home, 'snapshot'),
   ],
-  image: (world: World) => [world.image, ...names.map((name) => world.overlay(name))],
+  image: (world: World) => [...world.images, ...names.flatMap((name) => world.overlays(name))],
 } as const;
 
 /** The calls by which files come, change and go. */
@@ -141,7 +141,7 @@ function touchesIn(line: string, world: World): readonly Omit<Touch, 'by'>[] {
 
 /** The only place at a monitor, taken. */
 async function holdMonitor(world: World): Promise<End> {
-  const monitor = await world.monitor();
+  const monitor = await world.guest.monitor();
   if (monitor === undefined) return async () => 0;
   const socket = createConnection(monitor);
   await once(socket, 'data');

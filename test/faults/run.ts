@@ -17,6 +17,8 @@ const POLL_MS = 20;
 export interface Pair {
   readonly subject: Subject;
   readonly phase: Step['phase'];
+  /** How often the operation has begun this phase when the fault strikes: once, but for the layers of a merge. */
+  readonly time: number;
   readonly fault: Fault;
 }
 
@@ -29,22 +31,22 @@ export interface Trial {
 }
 
 /** A step of a subject as it is without any fault, and what is touched from there to the next. */
-interface SeenStep {
-  readonly phase: Step['phase'];
+interface SeenStep extends Pick<Pair, 'phase' | 'time'> {
   readonly touches: readonly Touch[];
 }
 
 /** Performs a subject, and watches it. */
 export async function stepsOf(world: World, subject: Subject): Promise<readonly SeenStep[]> {
   await subject.prepare(world);
-  const steps: { phase: Step['phase']; touches: readonly Touch[] }[] = [];
+  const steps: (Omit<SeenStep, 'touches'> & { touches: readonly Touch[] })[] = [];
   {
     await using watching = await watch(world);
     world.steps.atStep = async ({ phase }) => {
       const touches = await watching.mark();
       const before = steps.at(-1);
       if (before) before.touches = touches;
-      steps.push({ phase, touches: [] });
+      const time = steps.filter((step) => step.phase === phase).length + 1;
+      steps.push({ phase, time, touches: [] });
     };
     await subject.perform(world);
   }
@@ -55,9 +57,9 @@ export async function stepsOf(world: World, subject: Subject): Promise<readonly 
 
 /** Every step × every fault that can strike there. */
 export function pairsOf(subject: Subject, steps: readonly SeenStep[]): readonly Pair[] {
-  return steps.flatMap(({ phase, touches }) =>
+  return steps.flatMap(({ phase, time, touches }) =>
     FAULTS.filter(({ touch }) => touch === undefined || touches.some((seen) => isDeepStrictEqual(seen, touch))).map(
-      (fault) => ({ subject, phase, fault }),
+      (fault) => ({ subject, phase, time, fault }),
     ),
   );
 }
@@ -73,13 +75,14 @@ export async function tryPair(world: World, pair: Pair): Promise<Trial> {
 }
 
 async function attempt(world: World, pair: Pair): Promise<Trial> {
-  const { subject, phase, fault } = pair;
+  const { subject, phase, time, fault } = pair;
   await subject.prepare(world);
   let end: End = async () => 0;
-  let pending = true;
+  let times = 0;
   world.steps.atStep = async (step) => {
-    if (!pending || step.phase !== phase) return;
-    pending = false;
+    if (step.phase !== phase) return;
+    times += 1;
+    if (times !== time) return;
     end = await fault.begin(world);
   };
   const outcome = await answered(subject.perform(world));

@@ -2,7 +2,8 @@
 
 import type { DomainState } from '../../src/model/domain.ts';
 import { CREATE, DELETE, REVERT } from '../../src/model/flags.ts';
-import type { Contents, World } from './world.ts';
+import type { Contents } from './guest.ts';
+import type { World } from './world.ts';
 
 /** What an operation finds, or leaves. */
 interface Situation {
@@ -32,6 +33,9 @@ const OFF: Situation = { state: 'shutoff', contents: { disk: NOW }, listed: [] }
 const BASE: Situation = { state: 'running', contents: { disk: 1, ram: 1 }, listed: [] };
 const COLD: Situation = { state: 'shutoff', contents: { disk: 2 }, listed: [] };
 
+/** What was written onto the overlays of `disks`, when `upper` was taken. */
+const ABOVE: Situation = { state: 'running', contents: { disk: 5, ram: 5 }, listed: [] };
+
 interface Captured {
   readonly state: DomainState;
   readonly contents: Contents;
@@ -50,34 +54,40 @@ export const SNAPSHOTS: Readonly<Record<string, Captured>> = {
   child: RUNNING,
   disks: { ...OFF, external: true },
   full: { ...RUNNING, external: true },
+  upper: { ...ABOVE, external: true },
 };
 
 /** A world in the state that every subject begins with. */
 export async function furnish(world: World): Promise<void> {
-  await world.mark(1);
+  await world.guest.mark(1);
   await world.create('base');
   await world.destroy();
-  await world.mark(2);
+  await world.guest.mark(2);
   await world.create('cold');
   await world.revert('base');
-  await world.mark(NOW);
+  await world.guest.mark(NOW);
 }
 
 /** The same state again, after whatever has happened. */
 export async function tidy(world: World): Promise<void> {
   for (const name of await world.listed()) if (name !== 'base' && name !== 'cold') await world.deleteAsTold(name);
   await world.revert('base');
-  await world.mark(NOW);
+  await world.guest.mark(NOW);
 }
 
-const EXTERNAL_DISK = "<disks><disk name='xvda' snapshot='external'/></disks>";
-
 const createDisks = (world: World): Promise<void> => world.create('disks', CREATE.DISK_ONLY);
-const createFull = (world: World): Promise<void> =>
-  world.create('full', 0, `<memory snapshot='external' file='${world.externalMemory('full')}'/>${EXTERNAL_DISK}`);
+const createFull = (world: World, name = 'full'): Promise<void> =>
+  world.create(name, 0, `<memory snapshot='external' file='${world.externalMemory(name)}'/>`);
 
 /** Of a domain that has gone on since its external snapshot. */
 const LATER: Situation = { state: 'running', contents: { disk: 4, ram: 4 }, listed: [] };
+
+const bothExternal = async (world: World): Promise<void> => {
+  await createDisks(world);
+  await world.guest.mark(5);
+  await createFull(world, 'upper');
+  await world.guest.mark(4);
+};
 
 const nothing = async (): Promise<void> => {};
 const off = (world: World): Promise<void> => world.destroy();
@@ -193,7 +203,7 @@ export const SUBJECTS: readonly Subject[] = [
     before: RUNNING,
     after: { ...RUNNING, listed: ['full'] },
     prepare: nothing,
-    perform: createFull,
+    perform: (world) => createFull(world),
   },
   {
     name: 'create, external, off',
@@ -208,7 +218,7 @@ export const SUBJECTS: readonly Subject[] = [
     after: { ...RUNNING, listed: ['full'] },
     prepare: async (world) => {
       await createFull(world);
-      await world.mark(4);
+      await world.guest.mark(4);
     },
     perform: (world) => world.revert('full'),
   },
@@ -218,7 +228,7 @@ export const SUBJECTS: readonly Subject[] = [
     after: { ...OFF, listed: ['disks'] },
     prepare: async (world) => {
       await createDisks(world);
-      await world.mark(4);
+      await world.guest.mark(4);
     },
     perform: (world) => world.revert('disks'),
   },
@@ -228,7 +238,7 @@ export const SUBJECTS: readonly Subject[] = [
     after: LATER,
     prepare: async (world) => {
       await createFull(world);
-      await world.mark(4);
+      await world.guest.mark(4);
     },
     perform: (world) => world.delete('full'),
   },
@@ -238,9 +248,24 @@ export const SUBJECTS: readonly Subject[] = [
     after: { ...LATER, state: 'shutoff', contents: { disk: 4 } },
     prepare: async (world) => {
       await createDisks(world);
-      await world.mark(4);
+      await world.guest.mark(4);
       await world.destroy();
     },
+    perform: (world) => world.delete('disks'),
+  },
+  {
+    name: 'delete, external, with children',
+    before: { ...LATER, listed: ['disks', 'upper'] },
+    after: LATER,
+    prepare: bothExternal,
+    perform: (world) => world.delete('disks', DELETE.CHILDREN),
+  },
+  {
+    // The memory of `upper` is tied to an image that is merged into its base.
+    name: 'delete, external, with a child on its overlays',
+    before: { ...LATER, listed: ['disks', 'upper'] },
+    after: { ...LATER, listed: ['upper'] },
+    prepare: bothExternal,
     perform: (world) => world.delete('disks'),
   },
   {

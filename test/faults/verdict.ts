@@ -119,24 +119,33 @@ function tellsOf(outcome: Outcome, name: string): boolean {
 /** The state before, or after, or the one that the error tells of. */
 async function wrongGuest({ world, subject, outcome, restarted, fault }: Case): Promise<readonly string[]> {
   const state = await world.state();
-  if (state === 'running' && !(await world.counts())) return ['the domain is running, and its guest stands still'];
-  if (restarted) return [];
+  if (state === 'running' && !(await world.guest.counts()))
+    return ['the domain is running, and its guest stands still'];
+  if (restarted) return await wrongDisks(world, subject);
   const allowed = outcome.kind === 'success' ? [subject.after] : [subject.before, subject.after];
   const fitting = allowed.filter((situation) => situation.state === state);
   const told = ['is shut off', 'reverted to snapshot', 'is left'].some((words) => says(outcome, words));
   if (fitting.length === 0) return told ? [] : [`the domain is ${state}, and nobody says so`];
   // Nobody can look at the disk of a domain whose device model is dead, or says nothing.
   if (fault.spoils === 'device model') return [];
-  const differences = await Promise.all(fitting.map(({ contents }) => world.differences(contents)));
+  const differences = await Promise.all(fitting.map(({ contents }) => world.guest.differences(contents)));
   return told || differences.some((texts) => texts.length === 0) ? [] : (differences[0] ?? []);
+}
+
+/** Of a domain that was booted again: its disks are as before or after, unless the next daemon says how to finish a revert. */
+async function wrongDisks(world: World, { before, after }: Subject): Promise<readonly string[]> {
+  if (world.daemon.log.includes('to finish it: virsh snapshot-revert')) return [];
+  const allowed = [before, after].map(({ contents: { disk } }) => world.guest.differences({ disk }));
+  const differences = await Promise.all(allowed);
+  return differences.some((texts) => texts.length === 0) ? [] : (differences[0] ?? []);
 }
 
 /** What is there and belongs to no snapshot and no running domain, or is not there and should be. */
 async function leftovers(seen: Case, listed: readonly string[]): Promise<readonly string[]> {
   const { world, subject, outcome, fault } = seen;
-  const inImage = await world.inImage();
+  const inImages = await world.inImages();
   const isHidden = (name: string): boolean =>
-    !listed.includes(name) && (outcome.kind === 'success' || (outcome.kind === 'unknown' && inImage.includes(name)));
+    !listed.includes(name) && (outcome.kind === 'success' || (outcome.kind === 'unknown' && inImages.includes(name)));
   const known = [...listed, ...(subject.after.hidden ?? []).filter(isHidden)];
   const internal = known.filter((name) => !SNAPSHOTS[name]?.external);
   const memory = internal.filter((name) => SNAPSHOTS[name]?.state !== 'shutoff').map((name) => `${name}.save`);
@@ -145,7 +154,7 @@ async function leftovers(seen: Case, listed: readonly string[]): Promise<readonl
     (name.includes('/') && says(outcome, 'left over: ') && says(outcome, `${name}'`)) ||
     (name.endsWith('.json') && world.daemon.log.includes(name));
   const found = [
-    compare('snapshots in the image', inImage, internal, told),
+    compare('snapshots in the images', inImages, internal, told),
     compare('memory images', await world.memoryImages(), memory, told),
     compare(
       'metadata',
@@ -185,5 +194,5 @@ async function wrongContents(world: World, name: string): Promise<readonly strin
   } catch (error) {
     return [`snapshot '${name}' cannot be reverted to: ${(error as Error).message}`];
   }
-  return (await world.differences(contents)).map((text) => `after a revert to '${name}' ${text}`);
+  return (await world.guest.differences(contents)).map((text) => `after a revert to '${name}' ${text}`);
 }

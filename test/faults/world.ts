@@ -1,64 +1,68 @@
 /** What faults happen to: a folder, a daemon on it, a client, and everything that can be seen from outside. */
 
-import { mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Qmp } from '../../src/disks/qemu/qmp.ts';
 import type { DomainRef, DomainState } from '../../src/model/domain.ts';
 import { CREATE, XML } from '../../src/model/flags.ts';
 import { RpcClient } from '../../src/rpc/client/client.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { snapshotsIn } from '../support/disks/images.ts';
-import { hasPattern, nbdUri, writePattern } from '../support/hosts/embedded.ts';
+import { newImage } from '../support/hosts/embedded.ts';
+import { DISKS, Guest } from './guest.ts';
 import { StepListener } from './steps.ts';
 
 const URI = 'test:///default';
 export const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 
-/** Where in a guest's RAM its pattern is; the counter is before it. */
-const RAM_AT = 4096;
-const RAM_BYTES = 4096;
 /** Of a domain that is active, each with its id before it. */
 const RUN_FILES = ['pid', 'log', 'qmp', 'nbd', 'ram'];
 const SETTLE_MS = 10_000;
-const POLL_MS = 10;
-
-/** What lies on the disk and, of a domain that is active, in its RAM. */
-export interface Contents {
-  readonly disk: number;
-  readonly ram?: number;
-}
 
 export class World implements AsyncDisposable {
   readonly home: string;
   readonly steps: StepListener;
+  readonly guest: Guest;
   daemon: Xlsnapd;
   #client: RpcClient | undefined;
 
   private constructor(home: string, steps: StepListener, daemon: Xlsnapd) {
     this.home = home;
+    this.guest = new Guest(join(home, 'state'), async () => (await this.client()).getXMLDesc(await this.domain(), 0));
     this.steps = steps;
     this.daemon = daemon;
   }
 
+  /** The domain runs. It has two disks: an operation can be interrupted between them. */
   static async open(): Promise<World> {
     const home = await mkdtemp(join(tmpdir(), 'xlf-'));
     const steps = await StepListener.listen(join(home, 'steps'));
-    return new World(home, steps, await startDaemon(home));
+    const world = new World(home, steps, await startDaemon(home));
+    const other = await newImage(world.images[1] ?? '');
+    const client = await world.client();
+    const xml = await client.getXMLDesc(await world.domain(), XML.INACTIVE);
+    const disk =
+      `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${other}'/>` +
+      `<target dev='xvdb' bus='xen'/></disk>`;
+    await client.defineXML(xml.replace('</devices>', `${disk}</devices>`));
+    await world.destroy();
+    await world.start();
+    return world;
   }
 
-  get image(): string {
-    return join(this.home, 'state/test.qcow2');
+  /** Of `DISKS`, in their order, when no overlay is on them. */
+  get images(): readonly string[] {
+    return ['test.qcow2', 'test-b.qcow2'].map((name) => join(this.home, 'state', name));
   }
 
   get journal(): string {
     return join(this.home, `state/journal/${UUID}.json`);
   }
 
-  /** The overlay that an external snapshot of this name makes. */
-  overlay(name: string): string {
-    return join(this.home, `state/test.${name}`);
+  /** The overlays that an external snapshot of this name makes. */
+  overlays(name: string): readonly string[] {
+    return this.images.map((image) => image.replace(/qcow2$/, name));
   }
 
   externalMemory(name: string): string {
@@ -140,57 +144,6 @@ export class World implements AsyncDisposable {
     await (await this.client()).destroy(await this.domain());
   }
 
-  /** Both disk and RAM get this pattern. */
-  async mark(pattern: number): Promise<void> {
-    const id = await this.#run();
-    if (id === undefined) {
-      await writePattern(await this.#tip(), 'qcow2', pattern);
-      return;
-    }
-    await writePattern(this.#nbd(id), 'raw', pattern);
-    await using file = await open(join(this.home, `state/${id}.ram`), 'r+');
-    await file.write(Buffer.alloc(RAM_BYTES, pattern), 0, RAM_BYTES, RAM_AT);
-  }
-
-  /** What of the expected contents is not there. */
-  async differences({ disk, ram }: Contents): Promise<readonly string[]> {
-    const found: string[] = [];
-    const id = await this.#run();
-    const onDisk =
-      id === undefined
-        ? await hasPattern(await this.#tip(), 'qcow2', disk)
-        : await hasPattern(this.#nbd(id), 'raw', disk);
-    if (!onDisk) found.push(`the disk does not hold pattern ${disk}`);
-    if (ram !== undefined && id === undefined) found.push('there is no RAM');
-    if (ram !== undefined && id !== undefined && (await this.#ram(id)) !== ram) {
-      found.push(`the RAM holds pattern ${await this.#ram(id)}, not ${ram}`);
-    }
-    return found;
-  }
-
-  /** True when the counter in the guest's RAM goes up. */
-  async counts(): Promise<boolean> {
-    const id = await this.#run();
-    if (id === undefined) return false;
-    const first = await this.#counter(id);
-    for (const end = Date.now() + SETTLE_MS; Date.now() < end; await sleep(POLL_MS)) {
-      if ((await this.#counter(id)) > first) return true;
-    }
-    return false;
-  }
-
-  /** Pid of the domain's device model. */
-  async deviceModel(): Promise<number | undefined> {
-    const id = await this.#run();
-    if (id === undefined) return undefined;
-    return Number(await readFile(join(this.home, `state/${id}.pid`), 'utf8'));
-  }
-
-  async monitor(): Promise<string | undefined> {
-    const id = await this.#run();
-    return id === undefined ? undefined : join(this.home, `state/${id}.qmp`);
-  }
-
   /** How many there are, whatever this daemon or one before it knows of them. */
   async deviceModels(): Promise<number> {
     const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
@@ -216,9 +169,10 @@ export class World implements AsyncDisposable {
     const domain = await this.domain();
     const documents = [await client.getXMLDesc(domain, 0), await client.getXMLDesc(domain, XML.INACTIVE)];
     for (const name of await this.listed()) documents.push(await this.describe(name));
-    const id = await this.#run();
+    const id = await this.guest.run();
     const own = [
       'test.qcow2',
+      'test-b.qcow2',
       'definition.xml',
       'journal',
       '.xlsnapd.lock',
@@ -237,16 +191,18 @@ export class World implements AsyncDisposable {
 
   /** Takes the data of a snapshot away that has no metadata. The domain runs. */
   async forget(name: string): Promise<void> {
-    const socket = (await this.monitor()) ?? '';
+    const socket = (await this.guest.monitor()) ?? '';
     await using qmp = await Qmp.connect(socket, AbortSignal.timeout(SETTLE_MS));
-    if ((await this.inImage()).includes(name)) {
-      await qmp.execute('blockdev-snapshot-delete-internal-sync', { device: 'xvda-qcow2', name }, `'${name}'`);
+    for (const [n, disk] of DISKS.entries()) {
+      if (!(await snapshotsIn(this.images[n] ?? '')).includes(name)) continue;
+      await qmp.execute('blockdev-snapshot-delete-internal-sync', { device: `${disk}-qcow2`, name }, `'${name}'`);
     }
     await rm(this.memoryImage(name), { force: true });
   }
 
-  inImage(): Promise<readonly string[]> {
-    return snapshotsIn(this.image);
+  /** Internal snapshots in any of the images. */
+  async inImages(): Promise<readonly string[]> {
+    return [...new Set((await Promise.all(this.images.map(snapshotsIn))).flat())];
   }
 
   /** Ends the daemon as a crash does, where that has not happened yet, and starts the next one on the same folder. */
@@ -266,34 +222,6 @@ export class World implements AsyncDisposable {
     await this.daemon.stop();
     await this.steps[Symbol.asyncDispose]();
     await rm(this.home, { recursive: true, force: true });
-  }
-
-  /** The image that the domain would write to. */
-  async #tip(): Promise<string> {
-    const xml = await (await this.client()).getXMLDesc(await this.domain(), 0);
-    return /<source file='([^']+)'/.exec(xml)?.[1] ?? this.image;
-  }
-
-  /** The run of the domain whose files are there: its id. */
-  async #run(): Promise<string | undefined> {
-    const names = await readdir(join(this.home, 'state'));
-    return names.find((name) => name.endsWith('.ram'))?.slice(0, -'.ram'.length);
-  }
-
-  #nbd(id: string): string {
-    return nbdUri(join(this.home, `state/${id}.nbd`), 'xvda');
-  }
-
-  async #ram(id: string): Promise<number> {
-    const ram = await readFile(join(this.home, `state/${id}.ram`));
-    const [pattern = -1] = ram.subarray(RAM_AT, RAM_AT + RAM_BYTES);
-    return ram.subarray(RAM_AT, RAM_AT + RAM_BYTES).every((byte) => byte === pattern) ? pattern : Number.NaN;
-  }
-
-  async #counter(id: string): Promise<bigint> {
-    await using file = await open(join(this.home, `state/${id}.ram`), 'r');
-    const { buffer } = await file.read(Buffer.alloc(8), 0, 8, 0);
-    return buffer.readBigUInt64LE(0);
   }
 }
 

@@ -92,13 +92,13 @@ test('so is memory that libvirtd has written', async () => {
 test('so are images that nobody has open', async () => {
   await world.destroy();
   const calls = await callsOf(() => world.create('s2'));
-  expectInOrder(calls, [`fsync ${world.image}`, `rename ${world.metadata('s2')}.new ${world.metadata('s2')}`]);
+  expectInOrder(calls, [`fsync ${world.images[0]}`, `rename ${world.metadata('s2')}.new ${world.metadata('s2')}`]);
 });
 
 test('a delete is, too', async () => {
   const calls = await callsOf(() => world.delete('s1'));
   expectInOrder(calls, [
-    `fsync ${world.image}`,
+    `fsync ${world.images[0]}`,
     `unlink ${world.memoryImage('s1')}`,
     `unlink ${world.metadata('s1')}`,
     `fsync ${join(world.home, 'snapshot/test')}`,
@@ -107,7 +107,7 @@ test('a delete is, too', async () => {
 
 test('a foreign qemu-img on an image in use is refused by its lock', async () => {
   await world.start();
-  const foreign = promisify(execFile)('qemu-img', ['snapshot', '-c', 'foreign', world.image]);
+  const foreign = promisify(execFile)('qemu-img', ['snapshot', '-c', 'foreign', world.images[0] ?? '']);
   await expect(foreign).rejects.toThrow(/lock/);
-  expect(await world.inImage()).toEqual(['s2']);
+  expect(await world.inImages()).toEqual(['s2']);
 });

@@ -30,7 +30,9 @@ export async function undoCreate(
   } else if (internal.length > 0) {
     await images.delete(name, internal);
   }
-  await mergeLayers(context, domain, { layers, open: isActive(domain) }, { ...job, merged: async () => {} });
+  // The journal keeps the phase of the create.
+  const merging = { ...job, phase: async () => {}, merged: async () => {} };
+  await mergeLayers(context, domain, { layers, open: isActive(domain) }, merging);
   if (args.memory_path === memory.path(domain.ref, name)) await memory.remove(domain.ref, name);
   else if (args.memory_path !== undefined) await memory.removeFile(args.memory_path);
 }

@@ -59,7 +59,7 @@ function checkCancelled(
 }
 
 /** The part of the job that work on the disks uses. */
-type Progress = Pick<Job, 'signal' | 'progress'>;
+type DiskJob = Pick<Job, 'signal' | 'phase' | 'progress'>;
 
 interface Discarded {
   readonly domain: Domain;
@@ -77,7 +77,7 @@ async function discardData(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
   { domain, snapshot, merge }: Discarded,
-  job: Progress,
+  job: DiskJob,
 ): Promise<void> {
   const { host, images, memory } = context;
   const captured = capturedDisks(snapshot).filter(({ external }) => !external);

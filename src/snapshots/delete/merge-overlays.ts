@@ -16,13 +16,13 @@ export async function mergeOverlays(
   snapshots: DomainSnapshots,
   domain: Domain,
   { plan, others }: PlannedMerge,
-  { signal, progress }: Pick<Job, 'signal' | 'progress'>,
+  { signal, phase, progress }: Pick<Job, 'signal' | 'phase' | 'progress'>,
 ): Promise<void> {
   let now = others;
   const merged = async (layer: LayerCommit): Promise<void> => {
     now = await followLayer(context, snapshots, domain, now, partOf(plan, layer));
   };
-  const job = { signal, progress, merged };
+  const job = { signal, phase, progress, merged };
   await mergeLayers(context, domain, { layers: plan.own, open: isActive(domain) }, job);
   await mergeLayers(context, domain, { layers: plan.others, open: false }, job);
   await context.images.remove(plan.unused);

@@ -38,16 +38,16 @@ describe.each([
 
   test('comes before the definitions, these before the snapshots above, then the layer goes, and the metadata last', async () => {
     expect(await remove('s2', layered())).toEqual([
-      ...['phase delete', 'write s2, marked', 'commit o2 into o1'],
+      ...['phase delete', 'write s2, marked', 'commit o2 into o1', 'phase merged'],
       ...(state === 'running' ? ['set live o1'] : []),
-      ...['set persistent o1', 'remove o2', 'remove memory of s2', 'forget s2', 'end'],
+      ...['set persistent o1', 'phase moved', 'remove o2', 'phase delete', 'remove memory of s2', 'forget s2', 'end'],
     ]);
   });
 
   test('ties the memory of a snapshot whose state was the merged overlay to the base, before it names the base', async () => {
     expect(await remove('s1', layered())).toEqual([
-      ...['phase delete', 'write s1, marked', 'commit o1 into base'],
-      ...['check memory of s2', 'retie memory of s2 s2 base', 'write s2', 'remove o1'],
+      ...['phase delete', 'write s1, marked', 'commit o1 into base', 'phase merged'],
+      ...['check memory of s2', 'retie memory of s2 s2 base', 'write s2', 'phase moved', 'remove o1', 'phase delete'],
       ...['remove memory of s1', 'write s2', 'forget s1', 'end'],
     ]);
     expect(await world.stateOf('s2')).toBe('base');
