@@ -85,7 +85,9 @@ function wrongAnswer({ outcome, fault }: Case): readonly string[] {
     case 'failure': {
       const { code, message } = outcome.error;
       if (message.trim() === '') return [`an error without a reason: ${code}`];
-      return /undefined|TypeError|\[object|\.js:\d/.test(message) ? [`an error without words: ${message}`] : [];
+      return /undefined|TypeError|\[object|\.js:\d|\bE[A-Z]{3,}: /.test(message)
+        ? [`an error without words: ${message}`]
+        : [];
     }
   }
 }

@@ -2,7 +2,7 @@
 
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { LibvirtError } from '../../errors.ts';
+import { LibvirtError, systemError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { Program } from '../program.ts';
 import { openImage } from './open-image.ts';
@@ -29,8 +29,12 @@ export function imageOptions(image: DiskImage, prefix = ''): string {
 
 /** The file's contents are on stable storage when it returns, and so is its name. */
 export async function syncFile(path: string): Promise<void> {
-  await using file = await openImage(path);
-  await file.sync();
-  await using folder = await open(dirname(path), 'r');
-  await folder.sync();
+  try {
+    await using file = await openImage(path);
+    await file.sync();
+    await using folder = await open(dirname(path), 'r');
+    await folder.sync();
+  } catch (error) {
+    throw error instanceof LibvirtError ? error : systemError(error, `cannot sync image '${path}'`);
+  }
 }
