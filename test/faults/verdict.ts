@@ -50,12 +50,16 @@ export async function complaints(seen: Case): Promise<readonly Complaint[]> {
     ...of('orphan', await leftovers(seen, listed)),
   ];
   const made = listed.filter((name) => !ALWAYS.includes(name));
-  for (const name of made.filter((name) => !inPart(seen, name))) {
-    found.push(...of('lost', await wrongContents(world, name)));
-  }
+  const whole = made.filter((name) => !inPart(seen, name));
+  const remove = async (names: readonly string[]): Promise<void> => {
+    for (const name of names)
+      await world.deleteAsTold(name).catch((error: Error) => found.push({ kind: 'stuck', text: error.message }));
+  };
+  // As the error tells: until then the others' images and memory may be on the way.
+  await remove(made.filter((name) => inPart(seen, name)));
+  for (const name of whole) found.push(...of('lost', await wrongContents(world, name)));
   // Those beneath overlays can only be reverted to when the overlays have gone.
-  for (const name of made)
-    await world.deleteAsTold(name).catch((error: Error) => found.push({ kind: 'stuck', text: error.message }));
+  await remove(whole);
   for (const name of ALWAYS.filter((name) => listed.includes(name))) {
     found.push(...of('lost', await wrongContents(world, name)));
   }

@@ -1,8 +1,9 @@
 /** Refuses reverts before anything is touched. */
 
-import { LibvirtError } from '../../errors.ts';
+import { explained, LibvirtError } from '../../errors.ts';
 import type { Domain } from '../../model/domain.ts';
 import { REVERT } from '../../model/flags.ts';
+import { virshCommand } from '../../model/messages/virsh-command.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 import type { SnapshotContext } from '../context.ts';
 import { checkNeed, needsOf } from './needs.ts';
@@ -36,15 +37,25 @@ export function checkRevert(
   }
 }
 
-/** Refuses a plan that cannot be carried out. Reads only. */
+/**
+ * Refuses a plan that cannot be carried out. Reads only. Until the delete of another snapshot is complete, this one's images
+ * or its memory may still be on the way: the error says so.
+ */
 export async function checkPlan(
   context: SnapshotContext,
   domain: Domain,
   plan: RevertPlan,
   flags: number,
 ): Promise<void> {
-  for (const need of needsOf(plan)) {
-    if (need.kind === 'backing chains' && flags & REVERT.FORCE) continue;
-    await checkNeed(context, domain, plan, need);
+  try {
+    for (const need of needsOf(plan)) {
+      if (need.kind === 'backing chains' && flags & REVERT.FORCE) continue;
+      await checkNeed(context, domain, plan, need);
+    }
+  } catch (error) {
+    const half = plan.others.find(({ disks }) => disks.some(({ deleteInProgress }) => deleteInProgress));
+    if (!half) throw error;
+    const again = virshCommand('delete', { domain: domain.ref, snapshot: half.name, flags: 0 });
+    throw explained(error, `snapshot '${half.name}' is deleted in part; complete that first: ${again}`);
   }
 }

@@ -94,6 +94,15 @@ describe('refused while the old domain still runs', () => {
     expect(world.steps).toEqual(['end']);
   });
 
+  test('what another snapshot’s delete, which is not complete, has yet to change: how to complete it is said', async () => {
+    const { disks, ...other } = world.snapshot('s0', 'base', 'base.o1');
+    const half = { ...other, disks: disks.map((disk) => ({ ...disk, deleteInProgress: true as const })) };
+    world.fail('checkRestore');
+    await expect(revert([half, internal()])).rejects.toThrow(
+      "no checkRestore (snapshot 's0' is deleted in part; complete that first: virsh snapshot-delete g s0)",
+    );
+  });
+
   test('a snapshot of another domain', async () => {
     const domain = world.definition('base.o1', '22222222-2222-2222-2222-222222222222');
     await expect(revert([{ ...internal(), domain }])).rejects.toThrow("not of domain 'g'");
