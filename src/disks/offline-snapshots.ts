@@ -36,6 +36,14 @@ export class OfflineImages {
     await revertEach(await groupByBackend(disks), targets, (group) => group.backend.revert(name, group.disks));
   }
 
+  async undoApply(disks: readonly LibxlDiskSnapshot[]): Promise<boolean> {
+    let undone = false;
+    for (const { backend, disks: group } of await groupByBackend(disks)) {
+      if (await backend.undoRevert?.(group)) undone = true;
+    }
+    return undone;
+  }
+
   async delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
     for (const group of await groupByBackend(disks)) await group.backend.delete(name, group.disks);
   }

@@ -34,6 +34,11 @@ export interface StorageBackend {
   check(name: string, disks: Disks, open: ReadonlySet<string>): Promise<void>;
   /** Puts the disks' contents back; the snapshots stay. After a failure it can be run again. */
   revert(name: string, disks: Disks): Promise<void>;
+  /**
+   * After a revert of several disks that was cut off: puts back what they held before it, and returns true, if some may have
+   * been reverted and others not. Absent if the backend cannot.
+   */
+  undoRevert?(disks: Disks): Promise<boolean>;
   /** Deletes the snapshots; skips those that are already gone. */
   delete(name: string, disks: Disks): Promise<void>;
 

@@ -181,6 +181,11 @@ export interface OfflineDisks {
   checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
   /** Reverts images to internal snapshots. Idempotent: after a failure, run it again. */
   apply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
+  /**
+   * After an `apply` that was cut off between two qcow2 images: all of them hold again what they held before it, and the
+   * result is true. False if there was nothing to put back.
+   */
+  undoApply(disks: readonly LibxlDiskSnapshot[]): Promise<boolean>;
   /** Deletes internal snapshots. Skips those that are already gone. */
   delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
   /**

@@ -7,6 +7,7 @@ import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
 import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { domainCommand, shellCommand } from '../model/messages/shell-command.ts';
 import { virshCommand } from '../model/messages/virsh-command.ts';
+import { capturedDisks } from '../xml/snapshot/libxl-args.ts';
 import { sharedImages } from './chains/shared-images.ts';
 import type { SnapshotContext } from './context.ts';
 import { undoCreate } from './create/undo.ts';
@@ -139,7 +140,15 @@ async function finishRevert(
     return `it was finished; the domain is ${state}`;
   }
   const command = virshCommand('revert', { domain: snapshots.ref, snapshot, flags });
-  return `the domain is ${state}; to finish it: ${command}`;
+  const isUndone = phase === 'disks' && !isActive(domain) && (await undoDisks(context, snapshots, snapshot));
+  return `the domain is ${state}${isUndone ? ', its disks hold again what they held before' : ''}; to finish it: ${command}`;
+}
+
+/** Disks of two moments would be destroyed by a guest that is started on them. */
+async function undoDisks({ images }: SnapshotContext, snapshots: DomainSnapshots, name: string): Promise<boolean> {
+  if (!snapshots.tree.has(name)) return false;
+  const internal = capturedDisks(await snapshots.read(name)).filter(({ external }) => !external);
+  return internal.length > 0 && (await images.undoApply(internal));
 }
 
 /** Neither what the domain or one of its snapshots uses, nor what another domain does. */

@@ -1,14 +1,16 @@
 /** doctor before a real xlsnapd, and before none: what interrupted operations have left, and what --fix may touch. */
 
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { fakeVolumes } from '../support/disks/fake-volumes.ts';
 import { snapshotsIn } from '../support/disks/images.ts';
-import { qemuImg } from '../support/hosts/embedded.ts';
+import { newImage, qemuImg } from '../support/hosts/embedded.ts';
 
 /** Each command is a program of its own, and the machine may be busy. */
 const TEST_TIMEOUT_MS = 60_000;
@@ -16,6 +18,8 @@ jest.setTimeout(TEST_TIMEOUT_MS);
 
 const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 const GONE = '11111111-2222-3333-4444-555555555555';
+
+const run = promisify(execFile);
 
 let home: string;
 let daemon: Xlsnapd;
@@ -117,6 +121,44 @@ test('snapshots in images, and layers over them, that nobody names are reported 
   expect(status).toBe(0);
   expect(await snapshotsIn(image())).toEqual(['s1', 'foreign']);
   expect(await readdir(at('state'))).toContain('layer');
+});
+
+test('the overlay of a snapshot without metadata is reported, and the command that is printed merges it', async () => {
+  const overlay = at('state/test.b1');
+  for (const state of ['running', 'off']) {
+    if (state === 'off') await daemon.ok('destroy', 'test');
+    await daemon.ok('snapshot-create-as', 'test', 'b1', '--disk-only', '--atomic', '--no-metadata');
+    const [found] = JSON.parse((await doctor('--json')).stdout);
+    expect(found.problem).toContain(`disk 'xvda' of domain 'test' is on overlay '${overlay}' (`);
+    expect(found.wayOut).toContain(`to merge it into '${image()}': `);
+    const merge: string = found.wayOut
+      .replace(/^.*?'[^']*': /, '')
+      .replaceAll('virsh ', `virsh -c '${daemon.uri}' `)
+      .replaceAll('xlsnap import', `${XLSNAP.join(' ')} -c '${daemon.uri}' import`);
+    await run('sh', ['-c', merge]);
+    expect(await daemon.ok('domblklist', 'test')).toContain(image());
+    expect(await readdir(at('state'))).not.toContain('test.b1');
+    expect(JSON.parse((await doctor('--json')).stdout)).toEqual([]);
+    expect((await daemon.ok('snapshot-list', 'test', '--name')).trim()).toBe('s1');
+  }
+});
+
+test('memory whose disks were made again is reported with its size, and removed with --orphans, also of a domain that is gone', async () => {
+  await daemon.ok('destroy', 'test');
+  await daemon.ok('undefine', 'test', '--snapshots-metadata');
+  const memory = at('memory', UUID, 's1.save');
+  expect((await doctor('--fix', '--orphans')).stdout).toMatch(
+    /belongs to a domain that does not exist \(\d+\.\d+ MiB\)/,
+  );
+  await rm(image());
+  await newImage(image());
+  const [found] = JSON.parse((await doctor('--fix', '--json')).stdout);
+  expect(found).toMatchObject({ level: 'problem', bytes: expect.any(Number) });
+  expect(found.problem).toMatch(
+    /snapshot 's1', which has no metadata and whose disk images hold other contents now \(.* MiB\)$/,
+  );
+  expect((await doctor('--fix', '--orphans')).stdout).toContain(`Removed file ${memory}`);
+  expect(await readdir(at('memory'))).not.toContain(UUID);
 });
 
 test('snapshot volumes of LVM and ZFS without metadata are reported, and deleted only where that is asked for', async () => {

@@ -7,7 +7,16 @@ export const UUID = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 
 /** An internal snapshot of a running domain, 100 seconds after the epoch, unless `more` says otherwise. */
 export function factsOf(name: string, more: Partial<SnapshotOnDisk> = {}): SnapshotOnDisk {
-  return { name, creationTime: 100n, state: 'running', kind: 'internal', current: false, disks: [], ...more };
+  return {
+    name,
+    creationTime: 100n,
+    state: 'running',
+    kind: 'internal',
+    current: false,
+    disks: [],
+    overlays: [],
+    ...more,
+  };
 }
 
 export function domainOf(

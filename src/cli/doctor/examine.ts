@@ -22,6 +22,8 @@ import {
 } from './file-rules.ts';
 import { storedItems } from './folder-contents.ts';
 import { insideFindings, overlayFindings } from './image-rules.ts';
+import { brokenTies } from './memory-ties.ts';
+import { unnamedOverlayFindings } from './unnamed-overlays.ts';
 import { foundVolumes, volumeFindings } from './volume-rules.ts';
 
 /** Returns the doctor's findings. Rejects if the daemon cannot be asked. */
@@ -36,7 +38,8 @@ export async function examine(
   const volumes = await foundVolumes(client);
   const domains = await allDomains(client, folders);
   const records = await journal.records();
-  const known: Known = { domains, records, working: await working(client, records), now: Date.now() };
+  const broken = await brokenTies(memory, domains, folders);
+  const known: Known = { domains, records, broken, working: await working(client, records), now: Date.now() };
   const ofMemory = memoryFindings(memory, known);
   const images = await allImages(client, domains);
   return [
@@ -49,7 +52,8 @@ export async function examine(
       ofMemory.flatMap(({ orphan }) => orphan ?? []),
     ),
     ...volumeFindings(volumes, known).filter(({ orphan }) => !isOf(orphan, ofMemory)),
-    ...(await overlayFindings(images)),
+    ...(await unnamedOverlayFindings(domains)),
+    ...(await overlayFindings(images, domains)),
   ];
 }
 

@@ -10,6 +10,7 @@ import type { Operation } from '../../model/phases.ts';
 import type { FileJournal } from '../../store/journal.ts';
 import type { DomainFacts } from '../storage/domain-facts.ts';
 import type { Finding } from '../storage/finding.ts';
+import { formatBytes } from '../terminal/quantities.ts';
 import type { StoredItem } from './folder-contents.ts';
 
 /** A record of the journal, readable or not. */
@@ -20,6 +21,8 @@ interface Removal {
   readonly what: 'file' | 'empty folder';
   /** UUID of the owning domain: nothing is removed of a domain that has a record in the journal. */
   readonly uuid: string | undefined;
+  /** Set for the memory of a guest, though nobody can use it any more: `--fix` alone keeps it. */
+  readonly isOrphan?: true;
 }
 
 /** A snapshot whose metadata is gone: its memory with the disks that belong to it, or only snapshot volumes of its disks. */
@@ -34,12 +37,16 @@ export interface DoctorFinding extends Finding {
   readonly level: 'problem' | 'note';
   readonly removal?: Removal;
   readonly orphan?: Orphan;
+  /** What the file takes on its file system. */
+  readonly bytes?: number;
 }
 
 /** The facts that the rules decide by. */
 export interface Known {
   readonly domains: readonly DomainFacts[];
   readonly records: readonly JournalRecord[];
+  /** Memory images whose disk images hold other contents now, by path. */
+  readonly broken: ReadonlySet<string>;
   /** UUIDs of domains with an operation under way. */
   readonly working: ReadonlySet<string>;
   /** Milliseconds since the epoch. */
@@ -110,26 +117,39 @@ function imagesFindings(folder: StoredItem, files: readonly StoredItem[], known:
     if (file.inside || snapshot === undefined) return [foreign(file)];
     // The record of the operation is reported instead.
     if (hasRecord(known, uuid)) return [];
+    if (known.broken.has(file.path)) return [brokenTie(file, snapshot, uuid)];
     return [domain ? orphan(file, domain, snapshot) : ofGoneDomain(file)];
   });
 }
 
-function orphan({ path }: StoredItem, { domain }: DomainFacts, snapshot: string): DoctorFinding {
+function brokenTie({ path, bytes }: StoredItem, snapshot: string, uuid: string): DoctorFinding {
   return {
     level: 'problem',
-    problem: `memory image '${path}' belongs to snapshot '${snapshot}' of domain '${domain.name}', which has no metadata`,
+    problem: `memory image '${path}' belongs to snapshot '${snapshot}', which has no metadata and whose disk images hold other contents now (${formatBytes(bytes)})`,
+    wayOut: 'xlsnap doctor --fix --orphans removes it, and so does the next snapshot of the domain with that UUID',
+    removal: { path, what: 'file', uuid, isOrphan: true },
+    bytes,
+  };
+}
+
+function orphan({ path, bytes }: StoredItem, { domain }: DomainFacts, snapshot: string): DoctorFinding {
+  return {
+    level: 'problem',
+    problem: `memory image '${path}' belongs to snapshot '${snapshot}' of domain '${domain.name}', which has no metadata (${formatBytes(bytes)})`,
     wayOut:
       'define the snapshot again (virsh snapshot-create --redefine, xlsnap import); or xlsnap doctor --fix --orphans ' +
       'deletes it, memory and disks',
     orphan: { uuid: domain.uuid, snapshot, memoryPath: path },
+    bytes,
   };
 }
 
-function ofGoneDomain({ path }: StoredItem): DoctorFinding {
+function ofGoneDomain({ path, bytes }: StoredItem): DoctorFinding {
   return {
     level: 'problem',
-    problem: `memory image '${path}' belongs to a domain that does not exist`,
-    wayOut: `remove the file if nobody needs the domain; to bring it back: ${shellCommand('virsh', 'restore', path)}`,
+    problem: `memory image '${path}' belongs to a domain that does not exist (${formatBytes(bytes)})`,
+    wayOut: `to bring the domain back: ${shellCommand('virsh', 'restore', path)}; if nobody needs it: ${shellCommand('rm', path)}`,
+    bytes,
   };
 }
 

@@ -1,15 +1,18 @@
 /** Lists the daemon's folders as plain data. */
 
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemError } from '../../errors.ts';
 import { isMissing } from '../../store/atomic-file.ts';
 import { LOCK_FILE } from '../../store/folder-lock.ts';
+import { STAT_BLOCK_BYTES } from '../storage/domain-facts.ts';
 
 /** A file or folder. */
 export interface StoredItem {
   readonly path: string;
   readonly name: string;
+  /** Allocated bytes, of the file or folder itself. */
+  readonly bytes: number;
   /** Time of the last change, milliseconds since the epoch. */
   readonly changed: number;
   /** The contents of a folder; undefined for anything else. */
@@ -30,7 +33,13 @@ export async function storedItems(folder: string, depth: number): Promise<readon
       const found = await lstat(path).catch(() => undefined);
       if (!found) return undefined;
       const inside = found.isDirectory() ? (depth > 1 ? await storedItems(path, depth - 1) : []) : undefined;
-      return { path, name, changed: found.mtimeMs, inside };
+      return { path, name, bytes: found.blocks * STAT_BLOCK_BYTES, changed: found.mtimeMs, inside };
     });
   return (await Promise.all(items)).filter((item) => item !== undefined);
+}
+
+/** Of one file, links followed; undefined if it cannot be looked at. */
+export async function allocatedBytes(path: string): Promise<number | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  return found && found.blocks * STAT_BLOCK_BYTES;
 }

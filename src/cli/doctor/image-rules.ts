@@ -4,11 +4,14 @@ import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { backingImage } from '../../disks/chain/chains.ts';
 import { fileKey } from '../../disks/file-key.ts';
+import { BEFORE_REVERT } from '../../disks/qemu/before-revert.ts';
 import { isQcow2Image } from '../../disks/qemu/qcow2-table.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { FoundImage } from '../storage/disk-images.ts';
 import type { DomainFacts } from '../storage/domain-facts.ts';
+import { formatBytes } from '../terminal/quantities.ts';
 import type { DoctorFinding, Orphan } from './file-rules.ts';
+import { allocatedBytes } from './folder-contents.ts';
 
 /** `images`: those of all domains. `orphans`: snapshots that are reported with their memory already. */
 export function insideFindings(
@@ -27,6 +30,7 @@ export function insideFindings(
   return images.flatMap(({ path, info }) =>
     (info?.snapshots ?? []).flatMap(({ name }): DoctorFinding | [] => {
       if (named.has(key(path, name)) || ofOrphans.has(name)) return [];
+      if (name === BEFORE_REVERT) return beforeRevert(path);
       return {
         level: 'note',
         problem: `image '${path}' has an internal snapshot '${name}' that no domain's metadata names`,
@@ -36,14 +40,29 @@ export function insideFindings(
   );
 }
 
+/** Left by a revert that could not put it back, or that was interrupted. */
+function beforeRevert(path: string): DoctorFinding {
+  const putBack = shellCommand('qemu-img', 'snapshot', '-a', BEFORE_REVERT, path);
+  const removal = shellCommand('qemu-img', 'snapshot', '-d', BEFORE_REVERT, path);
+  return {
+    level: 'problem',
+    problem: `image '${path}' has internal snapshot '${BEFORE_REVERT}': what it held before a revert that has not finished`,
+    wayOut: `finish the revert, which removes it; or while the domain is off, to put it back in all images that have it: ${putBack}; to remove it: ${removal}`,
+  };
+}
+
 function key(path: string, snapshot: string): string {
   return `${path}\0${snapshot}`;
 }
 
-/** Finds overlays in the folders of the images that domains use. */
-export async function overlayFindings(images: readonly FoundImage[]): Promise<readonly DoctorFinding[]> {
+/** Finds overlays in the folders of the images that domains use. `images`: those of all domains. */
+export async function overlayFindings(
+  images: readonly FoundImage[],
+  domains: readonly DomainFacts[],
+): Promise<readonly DoctorFinding[]> {
   const known = new Map<string, string>();
-  for (const { path } of images) known.set(await fileKey(path), path);
+  const overlays = domains.flatMap(({ snapshots }) => snapshots.flatMap((snapshot) => snapshot.overlays));
+  for (const { path } of [...images, ...overlays]) known.set(await fileKey(path), path);
   const findings: DoctorFinding[] = [];
   for (const folder of new Set(images.map(({ path }) => dirname(path)))) {
     const names = await readdir(folder, { withFileTypes: true }).catch(() => []);
@@ -54,10 +73,12 @@ export async function overlayFindings(images: readonly FoundImage[]): Promise<re
       const backing = await backingImage({ path, format: 'qcow2' }).catch(() => undefined);
       const base = backing && known.get(await fileKey(backing.path));
       if (base === undefined) continue;
+      const bytes = (await allocatedBytes(path)) ?? 0;
       findings.push({
         level: 'note',
-        problem: `'${path}' is an overlay of '${base}' that no domain or snapshot names`,
-        wayOut: 'leave it; or remove it if nobody needs it: what was written to it is in no other file',
+        problem: `'${path}' is an overlay of '${base}' that no domain or snapshot names (${formatBytes(bytes)})`,
+        wayOut: `leave it; or if nobody needs it, since what was written to it is in no other file: ${shellCommand('rm', path)}`,
+        bytes,
       });
     }
   }

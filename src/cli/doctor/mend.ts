@@ -1,6 +1,7 @@
 /** Removes the file, folder or snapshot that a finding is about, if that is safe. */
 
 import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { storedSnapshots } from '../../disks/backends.ts';
 import { asLibvirtError, LibvirtError } from '../../errors.ts';
 import { libxlDeviceDisk } from '../../model/device-disk.ts';
@@ -31,6 +32,7 @@ export async function mend(
   { removal, orphan }: DoctorFinding,
   { orphans }: { readonly orphans: boolean },
 ): Promise<Mended> {
+  if (removal?.isOrphan && !orphans) return {};
   const target = removal ?? (orphans ? orphan : undefined);
   if (!target) return {};
   if (hasRecord({ records: await journal.records() }, target.uuid)) {
@@ -39,6 +41,7 @@ export async function mend(
   try {
     if (removal) {
       await (removal.what === 'file' ? removeFile(removal.path) : removeEmptyFolder(removal.path));
+      if (removal.isOrphan) await removeEmptyFolder(dirname(removal.path));
       return { done: `Removed ${removal.what} ${removal.path}` };
     }
     return orphan

@@ -13,7 +13,7 @@ import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import { readSnapshot } from '../../xml/snapshot/read.ts';
 
 /** The unit of st_blocks, which does not depend on the file system (stat(2)). */
-const STAT_BLOCK_BYTES = 512;
+export const STAT_BLOCK_BYTES = 512;
 
 /**
  * internal   RAM in the daemon's folder, disks inside their images
@@ -60,6 +60,8 @@ export interface SnapshotOnDisk {
   readonly current: boolean;
   readonly memory?: StoredFile;
   readonly disks: readonly CapturedDisk[];
+  /** All overlays that were made on its images, by it and by reverts to it. */
+  readonly overlays: readonly DiskImage[];
 }
 
 /** A domain with its snapshots and images. */
@@ -102,6 +104,11 @@ async function onDisk(
     kind: kindOf(snapshot),
     ...(path !== undefined && { memory: await storedFile(path) }),
     disks: (await Promise.all(capturedDisks(snapshot).map((part) => captured(snapshot, part)))).flat(),
+    overlays: [...snapshot.disks, ...snapshot.revertDisks].flatMap(({ location, target }) =>
+      location === 'external' && target?.path !== undefined
+        ? [{ path: target.path, format: target.format ?? 'qcow2' }]
+        : [],
+    ),
   };
 }
 

@@ -1,18 +1,26 @@
 /** qcow2 images and the internal snapshots in them, by qemu-img. */
 
 import { open, rm } from 'node:fs/promises';
-import { asLibvirtError, explained, LibvirtError, systemError, undoAll } from '../../errors.ts';
+import { LibvirtError, systemError } from '../../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../../model/libxl.ts';
-import { allOrNothing } from '../all-or-nothing.ts';
 import { requireReadable } from '../chain/require-readable.ts';
 import { runProgram } from '../program.ts';
 import type { StorageBackend } from '../storage-backend.ts';
+import { keepingContents, undoUnfinishedRevert } from './before-revert.ts';
 import { diskContents } from './disk-contents.ts';
 import { imageOf } from './image-info.ts';
 import { QCOW2_IN_QEMU } from './qcow2-in-qemu.ts';
 import { revertRefusal } from './qcow2-refusals.ts';
-import { hasBackingImage, readSnapshotTable, type TableSnapshot } from './qcow2-table.ts';
-import { imageOptions, QEMU_IMG, syncFile } from './qemu-img.ts';
+import {
+  applySnapshot,
+  createSnapshots,
+  deleteSnapshots,
+  findSnapshot,
+  requireSnapshot,
+  snapshotsIn,
+} from './qcow2-snapshots.ts';
+import { hasBackingImage, type TableSnapshot } from './qcow2-table.ts';
+import { QEMU_IMG } from './qemu-img.ts';
 
 /** qemu-img itself refuses an image that another QEMU writes to. */
 export const QCOW2: StorageBackend = {
@@ -37,10 +45,7 @@ export const QCOW2: StorageBackend = {
   },
 
   async create(name, disks) {
-    return await allOrNothing(disks, async ({ disk }) => {
-      await changeSnapshots(disk, '-c', name, `cannot create internal snapshot '${name}'`);
-      return [() => changeSnapshots(disk, '-d', name, `cannot delete internal snapshot '${name}' again`)];
-    });
+    return await createSnapshots(name, disks);
   },
 
   async check(name, disks, open) {
@@ -61,11 +66,10 @@ export const QCOW2: StorageBackend = {
     else await keepingContents(disks, apply);
   },
 
+  undoRevert: undoUnfinishedRevert,
+
   async delete(name, disks) {
-    for (const { disk } of disks) {
-      if (!(await findSnapshot(disk, name))) continue;
-      await changeSnapshots(disk, '-d', name, `cannot delete internal snapshot '${name}'`);
-    }
+    await deleteSnapshots(name, disks);
   },
 
   /** Id and time of its entry in the image's table. */
@@ -83,48 +87,6 @@ export const QCOW2: StorageBackend = {
     return diskContents(imageOf(disk), id);
   },
 };
-
-/** No snapshot of a domain has such a name. One that a crash has left is removed by the next revert. */
-const BEFORE_REVERT = '.xlsnap-before-revert';
-
-/**
- * Reverts one image after the other. Until then their contents are kept in another internal snapshot: making that in every
- * image first also shows that each can be written to.
- */
-async function keepingContents(
-  disks: readonly LibxlDiskSnapshot[],
-  apply: (snapshot: LibxlDiskSnapshot) => Promise<void>,
-): Promise<void> {
-  await QCOW2.delete(BEFORE_REVERT, disks);
-  await QCOW2.create(BEFORE_REVERT, disks, new Set());
-  const changed: LibxlDiskSnapshot[] = [];
-  try {
-    for (const snapshot of disks) {
-      changed.push(snapshot);
-      await apply(snapshot);
-    }
-  } catch (error) {
-    const putBack = changed.map((snapshot) => () => applySnapshot(snapshot, BEFORE_REVERT));
-    const failure = await undoAll(putBack, error);
-    // Contents that could not be put back stay in their snapshot.
-    if (failure !== error)
-      throw explained(failure, `what the images held is in internal snapshot '${BEFORE_REVERT}' of each`);
-    await forgetContents(disks);
-    throw explained(error, 'all images hold what they held before');
-  }
-  await forgetContents(disks);
-}
-
-/** A snapshot that stays only takes space, until the next revert. */
-async function forgetContents(disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-  await QCOW2.delete(BEFORE_REVERT, disks).catch(() => undefined);
-}
-
-async function applySnapshot({ disk }: LibxlDiskSnapshot, name: string): Promise<void> {
-  const { id } = await requireSnapshot(disk, name, 'OPERATION_FAILED');
-  // By id: for a name that is also another snapshot's id, qemu-img would take that other one.
-  await changeSnapshots(disk, '-a', id, `cannot revert to internal snapshot '${name}'`);
-}
 
 /** Refuses an image that no internal snapshot can be put back into, or not this one. */
 async function refuseUnrevertible(
@@ -150,39 +112,4 @@ export async function createQcow2Image(path: string, bytes: number): Promise<voi
     await rm(path, { force: true });
     throw error;
   }
-}
-
-async function snapshotsIn(disk: LibxlDeviceDisk): Promise<readonly TableSnapshot[]> {
-  const { path } = imageOf(disk);
-  return await readSnapshotTable(path, `cannot read image '${path}' of disk '${disk.vdev}'`);
-}
-
-async function findSnapshot(disk: LibxlDeviceDisk, name: string): Promise<TableSnapshot | undefined> {
-  return (await snapshotsIn(disk)).find((snapshot) => snapshot.name === name);
-}
-
-async function requireSnapshot(
-  disk: LibxlDeviceDisk,
-  name: string,
-  code: 'OPERATION_FAILED' | 'OPERATION_INVALID',
-): Promise<TableSnapshot> {
-  const found = await findSnapshot(disk, name).catch((error) => {
-    throw new LibvirtError(code, asLibvirtError(error).detail, { cause: error });
-  });
-  if (found) return found;
-  const text = `image '${disk.pdev_path}' of disk '${disk.vdev}' has no internal snapshot '${name}'`;
-  throw new LibvirtError(code, text, { reason: 'snapshot-gone' });
-}
-
-/** On stable storage when it returns. */
-async function changeSnapshots(
-  disk: LibxlDeviceDisk,
-  option: string,
-  snapshot: string,
-  failure: string,
-): Promise<void> {
-  const image = imageOf(disk);
-  const args = ['snapshot', option, snapshot, '--image-opts', imageOptions(image)];
-  await runProgram(QEMU_IMG, args, `${failure} of disk '${disk.vdev}' in '${image.path}'`);
-  await syncFile(image.path);
 }

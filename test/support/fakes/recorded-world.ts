@@ -170,6 +170,10 @@ export class RecordedWorld implements AsyncDisposable {
         checkFree: (_: string, disks: readonly LibxlDiskSnapshot[]) => this.step(`checkFree${disksOf(disks)}`),
         create: (_: string, disks: readonly LibxlDiskSnapshot[]) => this.step(`create${disksOf(disks)}`),
         apply: (snapshot: string) => this.step(`apply ${snapshot}`),
+        undoApply: async (disks: readonly LibxlDiskSnapshot[]) => {
+          await this.step(`undo apply of ${disks.length}`);
+          return true;
+        },
         delete: (snapshot: string) => this.step(`delete ${snapshot} by qemu-img`),
         commit,
         remove,

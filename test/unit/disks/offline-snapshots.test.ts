@@ -88,6 +88,35 @@ describe('creating', () => {
   });
 });
 
+describe('a revert of two images that was cut off', () => {
+  /** `kept`: the images that have what they held before; the first one is reverted already. */
+  async function cutOff(...kept: readonly ('a' | 'b')[]) {
+    const two = await twoImages();
+    for (const path of [two.a, two.b]) await writePattern(path, 'qcow2', 0x11);
+    await images.create('s1', two.disks, NONE);
+    for (const path of [two.a, two.b]) await writePattern(path, 'qcow2', 0x22);
+    for (const each of kept) await qemuImg('snapshot', '-c', '.xlsnap-before-revert', two[each]);
+    await qemuImg('snapshot', '-a', 's1', two.a);
+    return two;
+  }
+
+  test('is undone: both hold again what they held before', async () => {
+    await using two = await cutOff('a', 'b');
+    expect(await images.undoApply(two.disks)).toBe(true);
+    for (const path of [two.a, two.b]) {
+      expect(await hasPattern(path, 'qcow2', 0x22)).toBe(true);
+      expect(await snapshotsIn(path)).toEqual(['s1']);
+    }
+  });
+
+  test.each(['a', 'b'] as const)('is left as it is if only %s has kept that, which is forgotten', async (kept) => {
+    await using two = await cutOff(kept);
+    expect(await images.undoApply(two.disks)).toBe(false);
+    expect(await hasPattern(two.a, 'qcow2', 0x11)).toBe(true);
+    for (const path of [two.a, two.b]) expect(await snapshotsIn(path)).toEqual(['s1']);
+  });
+});
+
 describe('reverting', () => {
   test('can be repeated', async () => {
     await using two = await twoImages();

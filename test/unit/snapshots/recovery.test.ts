@@ -58,6 +58,24 @@ test('a revert leaves images that the domain or a snapshot still uses, and remov
 });
 
 test.each([
+  ['disks', 'shutoff', true],
+  ['disks', 'running', false],
+  ['restore', 'shutoff', false],
+] as const)(
+  'disks of a revert that was cut off in phase %s of a domain that is %s: put back %p',
+  async (phase, state, isUndone) => {
+    world = await RecordedWorld.open({ chain: ['base'] });
+    world.domain = { ...world.domain, ref: { ...GUEST, id: state === 'running' ? GUEST.id : -1 }, state };
+    const { context } = world;
+    await world.snapshots(world.snapshot('s1', 'base'));
+    const journal = { ...context.journal, pending: async () => [interrupted({ operation: 'revert', phase })] };
+    await recover({ ...context, journal });
+    expect(world.steps.includes('undo apply of 1')).toBe(isUndone);
+    expect(world.log[0]?.includes('its disks hold again what they held before')).toBe(isUndone);
+  },
+);
+
+test.each([
   ['create', 'saving', true],
   ['create', 'saving', false],
   ['revert', 'restore', false],

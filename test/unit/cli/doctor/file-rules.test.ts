@@ -17,7 +17,7 @@ const NOW = 10_000_000;
 const OLD = NOW - 120_000;
 
 const file = (path: string, changed = OLD): StoredItem => ({
-  ...{ path, changed, inside: undefined },
+  ...{ path, changed, bytes: 4096, inside: undefined },
   name: path.slice(path.lastIndexOf('/') + 1),
 });
 const folder = (path: string, ...inside: readonly StoredItem[]): StoredItem => ({ ...file(path), inside });
@@ -29,7 +29,7 @@ const record = (operation: 'create' | 'revert' | 'delete' | 'redefine', flags = 
 
 const known = (more: Partial<Known> = {}, id = 1): Known => ({
   domains: [domainOf([factsOf('s1', { memory: { path: `/m/${UUID}/s1.save`, allocatedBytes: 1 } })], {}, id)],
-  ...{ records: [], working: new Set<string>(), now: NOW },
+  ...{ records: [], broken: new Set<string>(), working: new Set<string>(), now: NOW },
   ...more,
 });
 
@@ -62,7 +62,7 @@ describe('memory images', () => {
 
   test('of a domain that is gone are kept: they may be all that is left of it', () => {
     const findings = memoryFindings([folder(`/m/${OTHER}`, file(`/m/${OTHER}/s.save`))], known());
-    expect(findings[0]?.wayOut).toContain(`to bring it back: virsh restore /m/${OTHER}/s.save`);
+    expect(findings[0]?.wayOut).toContain(`to bring the domain back: virsh restore /m/${OTHER}/s.save`);
     expect(findings[0]?.orphan).toBeUndefined();
     expect(removals(findings)).toEqual([]);
   });

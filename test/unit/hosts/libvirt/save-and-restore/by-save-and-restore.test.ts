@@ -52,6 +52,7 @@ const images: OfflineDisks = {
   create: async (name) => record.write(`create ${name}`),
   checkFree: async (name) => record.write(`checkFree ${name}`),
   apply: async (name) => record.write(`apply ${name}`),
+  undoApply: async () => false,
   delete: async (name) => record.write(`delete ${name}`),
   check: async (name) => record.write(`check ${name}`),
   checkStart: async () => record.write('check files'),
