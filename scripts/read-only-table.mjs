@@ -1,5 +1,5 @@
-// node scripts/read-only-table.mjs FOLDER: writes src/rpc/wire/read-only/{allowed,refused}.ts from libvirt's source
-// (apt-get source libvirt). A procedure is refused if the function of the public API that it dispatches to checks for
+// node scripts/read-only-table.mjs FOLDER: writes src/rpc/wire/read-only/{allowed,refused,functions}.ts from libvirt's
+// source (apt-get source libvirt). A procedure is refused if the function of the public API that it dispatches to checks for
 // read-only connections (virCheckReadOnlyGoto): nothing in the protocol's own files says so.
 
 import { execFileSync } from 'node:child_process';
@@ -88,16 +88,35 @@ type Refused = Partial<Record<ErrorDomain, Readonly<Record<number, string>>>>;
 /** By program. */
 export const REFUSED: Readonly<Record<'REMOTE' | 'QEMU' | 'LXC', Refused>> = {
 ${Object.entries({ REMOTE: remote, ...others })
-  .map(([program, all]) => `  ${program}: {\n${byDomain(all)}\n  },`)
+  .map(([program, all]) => `  ${program}: {\n${byDomain(all.filter(({ rule }) => rule === 'refused'))}\n  },`)
   .join('\n')}
+};
+`,
+  functions: `${HEAD}
+ * The functions of the public API behind the procedures of allowed.ts, by the error domain of their file. The table of
+ * those that a read-only connection may not call names theirs.
+ */
+
+import type { ErrorDomain } from '../../../errors.ts';
+
+/** Of the remote program, by number. */
+export const FUNCTIONS: Partial<Record<ErrorDomain, Readonly<Record<number, string>>>> = {
+${byDomain(allowed.filter(({ name }) => !OWN.test(name)).map(named))}
 };
 `,
 };
 
-function byDomain(all) {
-  const refused = all.filter(({ rule }) => rule === 'refused');
-  const domains = [...new Set(refused.map(({ domain }) => domain))];
-  const rows = (domain) => refused.filter((each) => each.domain === domain);
+/** Some dispatchers call another function first, which finds the object. */
+function named(procedure) {
+  const { name, call } = procedure;
+  const expected = `vir${name.replaceAll('_', '')}`;
+  const own = [...api.keys()].find((each) => each.toLowerCase() === expected.toLowerCase());
+  return { ...procedure, call: own ?? call };
+}
+
+function byDomain(chosen) {
+  const domains = [...new Set(chosen.map(({ domain }) => domain))];
+  const rows = (domain) => chosen.filter((each) => each.domain === domain);
   const row = ({ number, call }) => `      ${number}: '${call}',`;
   return domains.map((domain) => `    ${domain}: {\n${rows(domain).map(row).join('\n')}\n    },`).join('\n');
 }

@@ -60,6 +60,36 @@ test('virsh looks at domains and at the host', async () => {
   expect((await virsh(uri, 'domstate', 'none')).stderr).toBe("error: failed to get domain 'none'");
 });
 
+test('virsh finds none of what the host does not have, and shows stats of its domains', async () => {
+  for (const list of ['net-list', 'pool-list', 'iface-list', 'nodedev-list', 'nwfilter-list', 'secret-list']) {
+    expect((await out(list)).split('\n').slice(2).join('')).toBe('');
+  }
+  expect(await out('domstats', 'test')).toBe(
+    "Domain: 'test'\n  state.state=1\n  state.reason=0\n  balloon.current=32768\n  balloon.maximum=65536\n  vcpu.current=2\n  vcpu.maximum=2",
+  );
+  expect(await out('domstats', '--vcpu', '--list-inactive')).toBe('');
+  expect((await virsh(uri, 'domstats', '--perf', '--enforce')).stderr).toBe(
+    'error: argument unsupported: Stats types bits 0x40 are not supported by this daemon',
+  );
+});
+
+test('a function that the host does not have is refused with its name, as by a driver of libvirt', async () => {
+  const unsupported = async (...args: readonly string[]) => (await virsh(uri, ...args)).stderr.split('\n').at(-1);
+  const text = 'error: this function is not supported by the connection driver: ';
+  expect(await unsupported('net-info', 'default')).toBe(`${text}virNetworkLookupByName`);
+  expect(await unsupported('setmem', 'test', '1024')).toBe(`${text}virDomainSetMemory`);
+  expect(await unsupported('checkpoint-list', 'test')).toBe(`${text}virDomainListAllCheckpoints`);
+  expect(await unsupported('qemu-monitor-command', 'test', '{}')).toBe(`${text}virDomainQemuMonitorCommand`);
+  using client = await RawClient.open(listener.path);
+  const unknown = { number: 289, args: nothing, result: nothing };
+  expect(await client.error(client.send(unknown, undefined))).toMatchObject({
+    code: 3,
+    domain: 20,
+    str1: 'this function is not supported by the connection driver: %s',
+    str2: 'virNodeGetMemoryParameters',
+  });
+});
+
 test('virsh takes a domain through its life', async () => {
   const xml = join(directory, 'two.xml');
   await writeFile(xml, '<domain type="test"><name>two</name></domain>');

@@ -12,6 +12,13 @@ import { inactiveFormat } from '../../xml/domain/formats.ts';
 /** The domain types that an embedded domain may pretend to be. */
 const TYPES: readonly string[] = ['xen', 'test', 'qemu', 'kvm'];
 
+/** The kinds of guests, with the machines of libvirt's xen driver: what a domain pretends to be changes nothing here. */
+export const GUESTS = [
+  { osType: 'hvm', machine: 'xenfv', types: TYPES },
+  { osType: 'xen', machine: 'xenpv', types: ['xen'] },
+  { osType: 'xenpvh', machine: 'xenpvh', types: ['xen'] },
+] as const;
+
 /** The name of the domain in libvirt's own test driver. */
 const DEFAULT_NAME = 'test';
 /** The UUID of the domain in libvirt's own test driver. */

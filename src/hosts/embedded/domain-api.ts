@@ -7,7 +7,7 @@ import { XML } from '../../model/flags.ts';
 import { domainMemoryKib } from '../../xml/domain/domain.ts';
 import { withoutSecrets } from '../../xml/domain/formats.ts';
 import { writeElement } from '../../xml/engine/write.ts';
-import { readDefinition, withId } from './definitions.ts';
+import { GUESTS, readDefinition, withId } from './definitions.ts';
 import type { EmbeddedDomain } from './domain.ts';
 import type { EmbeddedDomains } from './domains.ts';
 
@@ -15,6 +15,7 @@ import type { EmbeddedDomains } from './domains.ts';
 export class EmbeddedDomainApi {
   /** virConnectGetType of libvirt's own driver for `test:///default`. */
   readonly type = 'TEST';
+  readonly guests = GUESTS;
   readonly #domains: EmbeddedDomains;
 
   constructor(domains: EmbeddedDomains) {

@@ -4,11 +4,14 @@
  */
 
 import type { DomainRef, DomainSummary } from '../../model/domain.ts';
+import type { GuestKind } from './node-info.ts';
 
 /** Every function rejects with a LibvirtError. */
 export interface DomainApi {
   /** virConnectGetType: `Xen`, `TEST`. */
   readonly type: string;
+  /** For virConnectGetCapabilities: software asks there whether a domain's type and machine are known. */
+  readonly guests: readonly GuestKind[];
   domains(): readonly DomainSummary[];
   /** Finds a domain by UUID. NO_DOMAIN if there is none. */
   domain(ref: DomainRef): DomainSummary;

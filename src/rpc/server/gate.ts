@@ -7,6 +7,7 @@ import { type ErrorDomain, LibvirtError } from '../../errors.ts';
 import { type FrameHeader, HEADER_BYTES, KEEPALIVE, PROGRAM, STATUS, TYPE, VERSION } from '../wire/frames.ts';
 import { PROCEDURES as P } from '../wire/procedures.ts';
 import { ALLOWED } from '../wire/read-only/allowed.ts';
+import { FUNCTIONS } from '../wire/read-only/functions.ts';
 import { REFUSED } from '../wire/read-only/refused.ts';
 
 /** The state of a connection. */
@@ -77,6 +78,17 @@ export function callRefusal(header: FrameHeader, connection: ConnectionState): L
   return readOnly ? readOnlyRefusal(name, procedure) : undefined;
 }
 
+/**
+ * The refusal of a procedure that is not answered here, as a driver of libvirt without that function words it. Clients fall
+ * back on older functions then.
+ */
+export function notSupported(header: FrameHeader): LibvirtError {
+  const program = PROGRAM_NAMES.get(header.program) ?? 'XLSNAP';
+  const found = program === 'XLSNAP' ? undefined : functionOf(program, header.procedure);
+  if (!found) return unknownProcedure(header);
+  return new LibvirtError('NO_SUPPORT', found.call, { domain: found.domain });
+}
+
 /** The words matter: libvirt's client makes "not supported" of them, which is what its fallbacks look for. */
 export function unknownProcedure({ procedure }: FrameHeader): LibvirtError {
   return rpcError(`unknown procedure: ${procedure}`);
@@ -98,13 +110,28 @@ function readOnlyRefusal(program: ProgramName, procedure: number): LibvirtError 
   if (program === 'REMOTE' && ALLOWED_NUMBERS.has(procedure)) return undefined;
   // xlsnapd's own procedures only read.
   if (program === 'XLSNAP') return undefined;
-  for (const [domain, calls] of Object.entries(REFUSED[program])) {
+  const found = callIn(REFUSED[program], procedure);
+  if (!found) return rpcError(`unknown procedure: ${procedure}`);
+  return new LibvirtError('OPERATION_DENIED', `read only access prevents ${found.call}`, { domain: found.domain });
+}
+
+interface ApiFunction {
+  readonly call: string;
+  readonly domain: ErrorDomain;
+}
+
+/** The function of libvirt's public API behind a procedure; undefined for an event, and for what libvirt does not have. */
+function functionOf(program: Exclude<ProgramName, 'XLSNAP'>, procedure: number): ApiFunction | undefined {
+  const refused = callIn(REFUSED[program], procedure);
+  return refused ?? (program === 'REMOTE' ? callIn(FUNCTIONS, procedure) : undefined);
+}
+
+function callIn(table: typeof FUNCTIONS, procedure: number): ApiFunction | undefined {
+  for (const [domain, calls] of Object.entries(table)) {
     const call = calls[procedure];
-    if (call === undefined) continue;
-    const detail = `read only access prevents ${call}`;
-    return new LibvirtError('OPERATION_DENIED', detail, { domain: domain as ErrorDomain });
+    if (call !== undefined) return { call, domain: domain as ErrorDomain };
   }
-  return rpcError(`unknown procedure: ${procedure}`);
+  return undefined;
 }
 
 function rpcError(detail: string): LibvirtError {

@@ -27,32 +27,44 @@ export function nodeInfo() {
 /** virConnectGetHostname. */
 export { hostname };
 
-/**
- * virConnectGetCapabilities: the host, and the guests of `domainType` that it can run, with the feature of disk
- * snapshots.
- */
-export function capabilities(domainType: string): string {
-  const guest = architecture();
-  const wordsize = guest === 'i686' || guest === 'armv7l' ? 32 : 64;
+/** A kind of guest that a host can run. */
+export interface GuestKind {
+  /** `os/type`: `hvm`. */
+  readonly osType: string;
+  /** `xenfv`; absent: the kind has no machines. */
+  readonly machine?: string;
+  /** Values of `<domain type>`. */
+  readonly types: readonly string[];
+}
+
+/** virConnectGetCapabilities: the machine, and the kinds of guests, each with the feature of disk snapshots. */
+export function capabilities(guests: readonly GuestKind[]): string {
   return `<capabilities>
 
   <host>
     <cpu>
-      <arch>${guest}</arch>
+      <arch>${architecture()}</arch>
     </cpu>
   </host>
 
-  <guest>
-    <os_type>hvm</os_type>
+${guests.map(guestElement).join('\n')}
+</capabilities>
+`;
+}
+
+function guestElement({ osType, machine, types }: GuestKind): string {
+  const guest = architecture();
+  const wordsize = guest === 'i686' || guest === 'armv7l' ? 32 : 64;
+  const machines = machine === undefined ? [] : [`<machine>${machine}</machine>`];
+  const inArch = [`<wordsize>${wordsize}</wordsize>`, ...machines, ...types.map((type) => `<domain type='${type}'/>`)];
+  return `  <guest>
+    <os_type>${osType}</os_type>
     <arch name='${guest}'>
-      <wordsize>${wordsize}</wordsize>
-      <domain type='${domainType}'/>
+${inArch.map((line) => `      ${line}`).join('\n')}
     </arch>
     <features>
       ${DISK_SNAPSHOT}
     </features>
   </guest>
-
-</capabilities>
 `;
 }

@@ -15,11 +15,13 @@ import { CONNECT, FEATURE, PROCEDURES as P } from '../wire/procedures.ts';
 import { Turns } from '../wire/turns.ts';
 import { undecodable } from '../wire/xdr.ts';
 import { type Answers, answer } from './answers.ts';
+import { emptyLists } from './calls/empty-lists.ts';
+import { statsAnswers } from './calls/stats-calls.ts';
 import { daemonAnswers } from './daemon-calls.ts';
 import type { DomainApi } from './domain-api.ts';
 import { domainAnswers } from './domain-calls.ts';
 import { eventAnswers } from './event-calls.ts';
-import { callRefusal, frameKind, isOpenCall, unknownProcedure } from './gate.ts';
+import { callRefusal, frameKind, isOpenCall, notSupported } from './gate.ts';
 import { jobAnswers } from './job-calls.ts';
 import type { EventClient, LifecycleHub } from './lifecycle-hub.ts';
 import { capabilities, hostname, nodeInfo } from './node-info.ts';
@@ -52,6 +54,8 @@ export function standalone(options: StandaloneOptions): ConnectionHandler {
     ...snapshotAnswers(snapshots),
     ...domainAnswers(domains, snapshots),
     ...jobAnswers(domains, snapshots),
+    ...statsAnswers(domains),
+    ...emptyLists,
   ]);
   const turns = new Turns();
   return (accepted, { readOnly, peer }) => {
@@ -120,7 +124,7 @@ class StandaloneConnection {
     });
     if (refusal) return this.#refuse(header, refusal);
     const found = this.#answersOf(header)?.get(header.procedure);
-    if (!found) return this.#refuse(header, unknownProcedure(header));
+    if (!found) return this.#refuse(header, notSupported(header));
     return header.length > found.max ? this.#refuse(header, undecodable()) : 'whole';
   }
 
@@ -171,7 +175,7 @@ class StandaloneConnection {
       answer(P.CONNECT_GET_LIB_VERSION, () => ({ value: LIBVIRT_VERSION })),
       answer(P.CONNECT_GET_HOSTNAME, () => ({ value: hostname() })),
       answer(P.CONNECT_GET_URI, () => ({ value: uri })),
-      answer(P.CONNECT_GET_CAPABILITIES, () => ({ value: capabilities(domains.type.toLowerCase()) })),
+      answer(P.CONNECT_GET_CAPABILITIES, () => ({ value: capabilities(domains.guests) })),
       answer(P.NODE_GET_INFO, () => nodeInfo()),
       // A UNIX socket is both secure and, for libvirt, as good as encrypted.
       answer(P.CONNECT_IS_SECURE, () => ({ value: 1 })),

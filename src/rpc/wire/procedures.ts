@@ -83,6 +83,8 @@ const jobInfo = struct({
 const IDENTITY_PARAMS_MAX = 20;
 /** REMOTE_DOMAIN_JOB_STATS_MAX. */
 const JOB_STATS_MAX = 64;
+/** REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX. */
+const ALL_DOMAIN_STATS_MAX = 4_096;
 const jobStats = struct({ type: int, params: typedParams(JOB_STATS_MAX) });
 const snapshotList = struct({ snapshots, count: int });
 /** char model[32], one word each. */
@@ -214,6 +216,11 @@ export const PROCEDURES = {
     struct({ callbackID: int }),
   ),
   CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: procedure(317, struct({ callbackID: int }), nothing),
+  CONNECT_GET_ALL_DOMAIN_STATS: procedure(
+    344,
+    struct({ domains: list(domain), stats: uint, flags: uint }),
+    struct({ records: list(struct({ domain, params: typedParams(ALL_DOMAIN_STATS_MAX) })) }),
+  ),
   DOMAIN_DEFINE_XML_FLAGS: procedure(350, struct({ xml: string, flags: uint }), oneDomain),
   DOMAIN_RENAME: procedure(358, struct({ domain, newName: optional(name), flags: uint }), number),
   CONNECT_REGISTER_CLOSE_CALLBACK: procedure(360, nothing, nothing),

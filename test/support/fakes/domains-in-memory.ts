@@ -16,6 +16,7 @@ interface Kept {
 
 export class MemoryDomains implements DomainApi {
   readonly type = 'TEST';
+  readonly guests = [{ osType: 'hvm', types: ['test'] }];
   readonly #kept = new Map<string, Kept>();
   readonly #events: LifecycleEvents;
   #lastId = 0;

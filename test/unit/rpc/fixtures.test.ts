@@ -167,6 +167,10 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
   DOMAIN_MIGRATE_PERFORM3_PARAMS: [DOMAIN_FIRST],
   CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY: [{ eventID: 0, domain: test1 }, { callbackID: 7 }],
   CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: [{ callbackID: 7 }],
+  CONNECT_GET_ALL_DOMAIN_STATS: [
+    { domains: [], stats: 5, flags: 1 },
+    { records: [{ domain: test1, params: [{ field: 'state.state', type: 'int', value: 1 }] }] },
+  ],
   DOMAIN_DEFINE_XML_FLAGS: [{ xml: XML, flags: 1 }, { domain: off }],
   DOMAIN_RENAME: [{ domain: off, newName: 'new', flags: 0 }, { value: 0 }],
   CONNECT_REGISTER_CLOSE_CALLBACK: [undefined],
