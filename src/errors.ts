@@ -33,6 +33,7 @@ const CODES = {
   AUTH_CANCELLED: { number: 79, format: 'authentication cancelled: %s' },
   NO_DOMAIN_METADATA: { number: 80, format: 'metadata not found: %s' },
   OVERFLOW: { number: 82, format: 'numerical overflow: %s' },
+  BLOCK_COPY_ACTIVE: { number: 83, format: 'block copy still active: %s' },
   OPERATION_UNSUPPORTED: { number: 84, format: 'Operation not supported: %s' },
   AGENT_UNRESPONSIVE: { number: 86, format: 'Guest agent is not responding: %s' },
   ACCESS_DENIED: { number: 88, format: 'access denied: %s' },

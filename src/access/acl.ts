@@ -7,6 +7,7 @@ import type { Subject } from './caller.ts';
 
 /** virAccessPermDomain, as far as calls are answered here. */
 export type DomainPermission =
+  | 'block-write'
   | 'delete'
   | 'fs-freeze'
   | 'getattr'

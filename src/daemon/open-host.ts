@@ -5,8 +5,10 @@ import { Acl } from '../access/acl.ts';
 import { OfflineImages } from '../disks/offline-snapshots.ts';
 import { qmpSocketOf } from '../disks/qemu/qmp.ts';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
+import { QemuBlockDevices } from '../hosts/block-devices.ts';
 import { EmbeddedHost } from '../hosts/embedded/embedded-host.ts';
 import { type ChosenMechanism, chooseMechanism, openLibvirtHost } from '../hosts/libvirt/choose-mechanism.ts';
+import { checkSameDomain } from '../hosts/libvirt/save-rules.ts';
 import { LibxlHelper } from '../libxl/helper/client.ts';
 import type { Probe } from '../libxl/helper/protocol.ts';
 import { domainHold } from '../libxl/hold.ts';
@@ -21,7 +23,8 @@ import { proxy } from '../rpc/proxy/proxy.ts';
 import type { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
 import type { ConnectionHandler } from '../rpc/server/server.ts';
 import { standalone } from '../rpc/server/standalone.ts';
-import type { SnapshotApi } from '../snapshots/api.ts';
+import type { BlockApi, SnapshotApi } from '../snapshots/api.ts';
+import type { BlockDevices } from '../snapshots/block-jobs/ports.ts';
 import type { Host } from '../snapshots/ports.ts';
 import { LiveDiskFiles } from '../store/live-disks.ts';
 import type { ImageWriter } from '../store/memory-folder.ts';
@@ -39,7 +42,9 @@ interface OpenedHost {
   /** The user that writes memory images, if that is not this process. */
   readonly imageWriter?: ImageWriter;
   /** Makes the handler of clients' connections from the snapshots. */
-  readonly front: (snapshots: SnapshotApi) => ConnectionHandler;
+  readonly front: (snapshots: SnapshotApi, blocks?: BlockApi) => ConnectionHandler;
+  /** Block jobs of active domains; absent: the upstream is asked for them. */
+  readonly blockDevices?: BlockDevices;
   /** The domains for a front that does not pass calls on to the upstream. */
   readonly domains: DomainsOf;
   /** Judges as the upstream does; absent if it does not. */
@@ -70,13 +75,15 @@ async function openEmbeddedHost(options: DaemonOptions, { hub, access, opened }:
     host,
     mechanism: EMBEDDED.mechanism,
     domains: embeddedDomains(host),
-    front: (snapshots) =>
+    blockDevices: host.blockDevices,
+    front: (snapshots, blocks) =>
       standalone({
         uri: options.connect,
         entries: access.entries,
         version: VERSION_NUMBER,
         domains: host.domainApi,
         snapshots,
+        ...(blocks && { blocks }),
         hub,
         status: statusOf(options, EMBEDDED),
       }),
@@ -111,7 +118,8 @@ async function openUpstreamHost(
     ...(driver !== 'Xen' && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
     upstream,
     domains: upstreamDomains(host, upstream),
-    front: (snapshots) =>
+    ...(chosen.mechanism === 'libxl' && { blockDevices: xenBlockDevices(upstream) }),
+    front: (snapshots, blocks) =>
       proxy({
         upstream: path,
         upstreamReadOnly: () => readOnlySocketOf(path),
@@ -120,12 +128,21 @@ async function openUpstreamHost(
         entries: access.entries,
         ...(acl && { acl }),
         snapshots,
+        ...(blocks && { blocks }),
         hub,
         overlaid: host.overlaid,
         reverted: host.reverted,
         status: statusOf(options, chosen),
       }),
   };
+}
+
+/** By the monitor of the domain's device model. The id is asked for again: it may be another domain's by now. */
+function xenBlockDevices(upstream: RpcClient): BlockDevices {
+  return new QemuBlockDevices(async ({ ref }) => {
+    await checkSameDomain(upstream, ref);
+    return await qmpSocketOf(ref.id);
+  });
 }
 
 async function connectUpstream(path: string, uri: string): Promise<RpcClient> {

@@ -11,8 +11,10 @@ import type { SystemCalls } from '../native/system-calls.ts';
 import type { ClientLimit } from '../rpc/server/client-limit.ts';
 import { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
 import { type ConnectionHandler, type ListenOptions, listen, listenAtFd } from '../rpc/server/server.ts';
+import { BlockService } from '../snapshots/block-jobs/service.ts';
 import { Jobs } from '../snapshots/jobs.ts';
 import { SnapshotService } from '../snapshots/service.ts';
+import { BlockJobFiles } from '../store/block-job-files.ts';
 import { lockFolders } from '../store/folder-lock.ts';
 import { FileJournal } from '../store/journal.ts';
 import { MemoryFiles } from '../store/memory-folder.ts';
@@ -56,7 +58,7 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   const hub = new LifecycleHub();
   const bound = sockets.map(({ fd, readOnly }) => ({ path: system.socketPath(fd), readOnly }));
   const access = await openAccess(options, { sockets: bound, log, opened });
-  const { host, mechanism, front, imageWriter, domains, acl, upstream } = await openHost(options, {
+  const { host, mechanism, front, blockDevices, imageWriter, domains, acl, upstream } = await openHost(options, {
     hub,
     log,
     system,
@@ -80,11 +82,15 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
       log: log.warning,
     }),
   );
+  const records = new BlockJobFiles(options.stateDir, log.warning);
+  const blocks =
+    blockDevices &&
+    opened.use(await BlockService.open(snapshots.context, { devices: blockDevices, records, events: hub }));
   const gid = await groupId(options.group);
   const limit = clientLimits(options, system, log);
   await listenAll(
     options,
-    { sockets, entries: access.entries, gid, handler: logged(front(snapshots), log), limit, log },
+    { sockets, entries: access.entries, gid, handler: logged(front(snapshots, blocks), log), limit, log },
     opened,
   );
   if (options.dbus !== undefined) {

@@ -37,6 +37,8 @@ export interface LayerCommit {
   readonly base: DiskImage;
   /** The overlay whose backing image is `top`; absent if `top` is the active image. */
   readonly above?: DiskImage;
+  /** Images between `top` and `base`, from the top, which are merged with it. */
+  readonly between?: readonly DiskImage[];
 }
 
 /** A disk whose active image changes. */

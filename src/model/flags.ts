@@ -1,4 +1,4 @@
-/** Flag bits of libvirt's snapshot calls (include/libvirt/libvirt-domain-snapshot.h), with libvirt's names. */
+/** Flag bits of libvirt's calls (include/libvirt/libvirt-domain-snapshot.h, libvirt-domain.h), with libvirt's names. */
 
 /** virDomainSnapshotCreateFlags. */
 export const CREATE = {
@@ -39,3 +39,16 @@ export const DELETE = { CHILDREN: 0x1, METADATA_ONLY: 0x2, CHILDREN_ONLY: 0x4 } 
 
 /** virDomainXMLFlags; the first bit is also VIR_DOMAIN_SNAPSHOT_XML_SECURE. */
 export const XML = { SECURE: 0x1, INACTIVE: 0x2, MIGRATABLE: 0x8 } as const;
+
+/** virDomainBlockCommitFlags. */
+export const COMMIT = { SHALLOW: 0x1, DELETE: 0x2, ACTIVE: 0x4, RELATIVE: 0x8, BANDWIDTH_BYTES: 0x10 } as const;
+
+/** virDomainBlockPullFlags, and those of virDomainBlockRebaseFlags that mean the same. */
+export const PULL = { RELATIVE: 0x10, BANDWIDTH_BYTES: 0x40 } as const;
+
+/** virDomainBlockJobAbortFlags. */
+export const JOB_ABORT = { ASYNC: 0x1, PIVOT: 0x2 } as const;
+
+/** virDomainBlockJobInfoFlags, virDomainBlockJobSetSpeedFlags. */
+export const JOB_INFO = { BANDWIDTH_BYTES: 0x1 } as const;
+export const JOB_SPEED = { BANDWIDTH_BYTES: 0x1 } as const;

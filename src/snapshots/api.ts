@@ -1,5 +1,6 @@
 /** libvirt's snapshot API as the fronts call it: one function per virDomainSnapshot* call, flags as libvirt's bits. */
 
+import type { BlockInfo, BlockJobKind } from '../model/block-job.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
 
@@ -56,4 +57,38 @@ export interface SnapshotApi {
    * touched.
    */
   forget(uuid: string): Promise<void>;
+}
+
+/** virDomainBlockJobInfo; `cur` and `end` are equal only if all is copied. */
+export interface BlockJobInfo {
+  readonly kind: BlockJobKind;
+  /** MiB or bytes a second, as asked for. */
+  readonly bandwidth: bigint;
+  readonly cur: bigint;
+  readonly end: bigint;
+}
+
+/** libvirt's API of block jobs and block devices, one function per call. `disk`: a target, or the path of an image. */
+export interface BlockApi {
+  commit(
+    domain: DomainRef,
+    request: {
+      readonly disk: string;
+      readonly top: string | undefined;
+      readonly base: string | undefined;
+      readonly flags: number;
+    },
+    bandwidth: bigint,
+  ): Promise<void>;
+  /** virDomainBlockPull, and with `base` virDomainBlockRebase. */
+  pull(
+    domain: DomainRef,
+    request: { readonly disk: string; readonly base?: string | undefined; readonly flags: number },
+    bandwidth: bigint,
+  ): Promise<void>;
+  /** Undefined if the disk has no job. */
+  jobInfo(domain: DomainRef, disk: string, flags: number): Promise<BlockJobInfo | undefined>;
+  abort(domain: DomainRef, disk: string, flags: number): Promise<void>;
+  setSpeed(domain: DomainRef, disk: string, bandwidth: bigint, flags: number): Promise<void>;
+  blockInfo(domain: DomainRef, disk: string, flags: number): Promise<BlockInfo>;
 }

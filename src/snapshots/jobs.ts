@@ -67,6 +67,8 @@ export class Jobs implements AsyncDisposable {
   readonly #completed = new Map<string, CompletedJob>();
   readonly #listeners: ((domain: DomainRef, job: JobReport) => void)[] = [];
   readonly #closing = new AbortController();
+  /** Disks with a block job, by domain: true if the job is one that stays until it is ended. */
+  readonly #busyDisks = new Map<string, Map<string, boolean>>();
 
   /** `waitMs`: how long an operation waits for its turn. */
   constructor(journal: Journal, waitMs = JOB_WAIT_MS) {
@@ -121,6 +123,32 @@ export class Jobs implements AsyncDisposable {
         if (this.#tails.get(domain.uuid) === tail) this.#tails.delete(domain.uuid);
       });
     }
+  }
+
+  /** Keeps other operations from a disk while a block job works on it. `mirror`: the job stays until somebody ends it. */
+  holdDisk(uuid: string, disk: string, mirror: boolean): void {
+    const disks = this.#busyDisks.get(uuid) ?? new Map<string, boolean>();
+    this.#busyDisks.set(uuid, disks.set(disk, mirror));
+  }
+
+  releaseDisk(uuid: string, disk: string): void {
+    const disks = this.#busyDisks.get(uuid);
+    disks?.delete(disk);
+    if (disks?.size === 0) this.#busyDisks.delete(uuid);
+  }
+
+  /** Refuses a disk with a block job, in the qemu driver's words (qemuDomainDiskBlockJobIsActive). */
+  refuseBusyDisks(uuid: string, disks: readonly string[]): void {
+    const busy = this.#busyDisks.get(uuid);
+    const disk = disks.find((each) => busy?.has(each));
+    if (disk === undefined) return;
+    const code = busy?.get(disk) ? 'BLOCK_COPY_ACTIVE' : 'OPERATION_UNSUPPORTED';
+    throw new LibvirtError(code, `disk '${disk}' already in active block job`);
+  }
+
+  /** Refuses a domain of which any disk has a block job. */
+  refuseBlockJobs(uuid: string): void {
+    if (this.#busyDisks.has(uuid)) throw new LibvirtError('OPERATION_INVALID', 'domain has active block job');
   }
 
   /** Cancels running jobs, refuses waiting ones, and resolves when all have ended. */

@@ -50,6 +50,11 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     return service;
   }
 
+  /** The parts that it works with, for services beside it that keep the same domains consistent. */
+  get context(): SnapshotContext {
+    return this.#context;
+  }
+
   /** Calls back with every change of a snapshot, and every report of a job, of all clients. */
   onChange(listener: (change: SnapshotChange) => void): void {
     this.#listeners.push(listener);

@@ -43,10 +43,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** Files of another room that may be imported for their types alone. */
 const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = {
-  store: ['snapshots/ports.ts'],
-  hosts: ['snapshots/ports.ts'],
+  store: ['snapshots/ports.ts', 'snapshots/block-jobs/ports.ts'],
+  hosts: ['snapshots/ports.ts', 'snapshots/block-jobs/ports.ts'],
   access: ['snapshots/api.ts'],
-  rpc: ['snapshots/api.ts', 'snapshots/ports.ts'],
+  rpc: ['snapshots/api.ts', 'snapshots/ports.ts', 'snapshots/block-jobs/ports.ts'],
   dbus: ['snapshots/api.ts', 'snapshots/ports.ts'],
 };
 
@@ -115,6 +115,10 @@ const WINGS_APART: readonly (readonly [from: string, to: string])[] = [
   ['snapshots/chains', 'snapshots/create'],
   ['snapshots/chains', 'snapshots/revert'],
   ['snapshots/chains', 'snapshots/delete'],
+  ['snapshots/chains', 'snapshots/block-jobs'],
+  ['snapshots/block-jobs', 'snapshots/create'],
+  ['snapshots/block-jobs', 'snapshots/revert'],
+  ['snapshots/block-jobs', 'snapshots/delete'],
 ];
 
 test('wings of one room that have nothing to do with each other stay apart', () => {

@@ -30,7 +30,7 @@ export interface Commit {
 type JobWatch = Pick<CommitWatch, 'signal' | 'progress'>;
 
 /** JobInfo of QEMU's qapi/job.json. */
-interface JobInfo {
+export interface JobInfo {
   readonly id: string;
   readonly status: string;
   readonly 'current-progress': number;
@@ -40,16 +40,22 @@ interface JobInfo {
 
 /** Runs the commit until QEMU reads nothing from `top` any more; the job then waits for dismissCommit. */
 export async function runCommit(socket: string, commit: Commit, watch: JobWatch): Promise<void> {
-  const { disk, root, top, base } = commit;
   throwIfCancelled(watch.signal);
+  await startCommit(socket, commit);
+  await followCommit(socket, commit.disk, commit.top.path, watch);
+}
+
+/** Starts the commit. `speed`: bytes a second at most; 0: unlimited. */
+export async function startCommit(socket: string, commit: Commit, speed = 0): Promise<void> {
+  const { disk, root, top, base } = commit;
   await execute(socket, disk, 'block-commit', {
     'job-id': jobId(disk, top.path),
     'auto-dismiss': false,
     device: root,
     'base-node': base.node,
+    ...(speed > 0 && { speed }),
     ...(top.node !== root && { 'top-node': top.node, 'backing-file': base.path }),
   });
-  await followCommit(socket, disk, top.path, watch);
 }
 
 /**
@@ -99,12 +105,13 @@ export async function dismissCommit(socket: string, disk: string, topPath: strin
   await execute(socket, disk, 'job-dismiss', { id: jobId(disk, topPath) });
 }
 
-async function execute(socket: string, disk: string, command: string, args: object): Promise<unknown> {
+/** Runs one command of a disk's block job. */
+export async function execute(socket: string, disk: string, command: string, args: object): Promise<unknown> {
   await using qmp = await Qmp.connect(socket, neverAborted());
   return await qmp.execute(command, args, `disk '${disk}'`);
 }
 
 /** The same for the same image, so that findCommit finds it after a restart. */
-function jobId(disk: string, topPath: string): string {
+export function jobId(disk: string, topPath: string): string {
   return `xlsnap-${disk}-${createHash('sha256').update(topPath).digest('hex').slice(0, 16)}`;
 }

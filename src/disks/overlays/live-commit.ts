@@ -32,7 +32,7 @@ export async function checkLiveLayers(socket: string, layers: readonly LayerComm
 }
 
 async function commitLayer(socket: string, layer: LayerCommit, watch: CommitWatch): Promise<void> {
-  const { disk, top, base, above } = layer;
+  const { disk, top, base, above, between = [] } = layer;
   const isUnderWay = (await findCommit(socket, disk, top.path)) !== undefined;
   const commit = isUnderWay ? undefined : await findLayer(socket, layer);
   if (!isUnderWay && !commit) {
@@ -46,7 +46,7 @@ async function commitLayer(socket: string, layer: LayerCommit, watch: CommitWatc
   for (const { path } of above ? [base, above] : [base]) await syncFile(path);
   // As long as the job is in QEMU it shows that the layer is merged; later the header above does, or an empty overlay.
   if (above) await dismissCommit(socket, disk, top.path);
-  await deleteUnused(socket, disk, top.path);
+  for (const { path } of [top, ...between]) await deleteUnused(socket, disk, path);
   await empty?.takePlace();
   if (!above) await dismissCommit(socket, disk, top.path);
   await watch.merged(layer);
@@ -56,7 +56,10 @@ async function commitLayer(socket: string, layer: LayerCommit, watch: CommitWatc
  * The layer's nodes; undefined if there is nothing to merge. Refuses images that are not as the caller expects, and a merge
  * that would lose data.
  */
-async function findLayer(socket: string, { disk, top, base, above }: LayerCommit): Promise<Commit | undefined> {
+export async function findLayer(
+  socket: string,
+  { disk, top, base, above, between = [] }: LayerCommit,
+): Promise<Commit | undefined> {
   const graph = await graphOf(socket, disk);
   const chains = chainsOf(graph);
   const refuse = (reason: string) =>
@@ -64,7 +67,7 @@ async function findLayer(socket: string, { disk, top, base, above }: LayerCommit
   const [topKey, baseKey] = [await fileKey(top.path), await fileKey(base.path)];
   const chain = chains.find((each) => each.some(({ key }) => key === topKey)) ?? [];
   const at = chain.findIndex(({ key }) => key === topKey);
-  const [root, topNode, baseNode] = [chain[0], chain[at], chain[at + 1]];
+  const [root, topNode, baseNode] = [chain[0], chain[at], chain[at + 1 + between.length]];
   if (!root || !topNode) {
     if (!(await imageExists(top.path))) return undefined;
     // An overlay that was made, but never became the active image.

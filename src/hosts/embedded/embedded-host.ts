@@ -21,6 +21,7 @@ import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } 
 import type { TieState } from '../../model/snapshot.ts';
 import type { Host, Job, LifecycleEvents, MergeJob, SavedMemory } from '../../snapshots/ports.ts';
 import { withDiskImages } from '../../xml/domain/definition.ts';
+import { QemuBlockDevices } from '../block-devices.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import { tieStateOf } from '../memory-of-snapshot.ts';
 import { checkSavedDefinition } from '../saved-definition.ts';
@@ -45,10 +46,13 @@ interface EmbeddedHostOptions {
 export class EmbeddedHost implements Host, AsyncDisposable {
   /** The same domains for ordinary clients. */
   readonly domainApi: EmbeddedDomainApi;
+  /** Block jobs of running domains. */
+  readonly blockDevices: QemuBlockDevices;
   readonly #domains: EmbeddedDomains;
 
   private constructor(domains: EmbeddedDomains) {
     this.domainApi = new EmbeddedDomainApi(domains);
+    this.blockDevices = new QemuBlockDevices(async ({ ref }) => domains.find(ref).run.devices.qmpSocket);
     this.#domains = domains;
   }
 

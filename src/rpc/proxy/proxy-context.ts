@@ -4,7 +4,7 @@ import type { Acl, Judge } from '../../access/acl.ts';
 import type { Authentication, Entries } from '../../access/authentication.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { DomainRef, DomainState } from '../../model/domain.ts';
-import type { SnapshotApi } from '../../snapshots/api.ts';
+import type { BlockApi, SnapshotApi } from '../../snapshots/api.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
 import type { FrameHeader } from '../wire/frames.ts';
 
@@ -23,6 +23,8 @@ export interface ProxyOptions {
   /** Judges the calls that are answered here, if the upstream judges its own; absent: nobody does. */
   readonly acl?: Acl;
   readonly snapshots: SnapshotApi;
+  /** Block jobs, which the xen driver of libvirt does not have; absent: the upstream is asked. */
+  readonly blocks?: BlockApi;
   readonly hub: LifecycleHub;
   /** Running domains whose active images are not those that the upstream knows. */
   readonly overlaid: OverlaidDomains;

@@ -3,10 +3,12 @@
 import type { Judge } from '../../access/acl.ts';
 import { Authentication } from '../../access/authentication.ts';
 import { isTrusted, type PeerCredentials, processSubject } from '../../access/caller.ts';
+import { judgedBlocks } from '../../access/judged-blocks.ts';
 import { judgedSnapshots } from '../../access/judged-snapshots.ts';
 import { LibvirtError, receivedError, systemError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { Answer, Answers } from '../server/answers.ts';
+import { blockAnswers } from '../server/calls/block-calls.ts';
 import { daemonAnswers } from '../server/daemon-calls.ts';
 import { callRefusal, frameKind, isOpenCall, unknownProcedure } from '../server/gate.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
@@ -34,7 +36,14 @@ const SEND_BUFFER_BYTES = 1024 * 1024;
 
 /** Serves connections by an upstream libvirtd, except for the calls about snapshots. */
 export function proxy(options: ProxyOptions): ConnectionHandler {
-  const unjudged = snapshotAnswers(options.snapshots);
+  const answersFor = (judge?: Judge): Answers => {
+    const { snapshots, blocks } = options;
+    return new Map([
+      ...snapshotAnswers(judge ? judgedSnapshots(snapshots, judge) : snapshots),
+      ...(blocks ? blockAnswers(judge ? judgedBlocks(blocks, judge) : blocks) : []),
+    ]);
+  };
+  const unjudged = answersFor();
   const calls = proxyCalls(options);
   const busyPoll = new BusyPoll();
   const turns = new Turns();
@@ -61,7 +70,7 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
       const behalf = entries === undefined || isTrusted(peer?.uid) ? undefined : { peer };
       const subject = behalf && processSubject(behalf.peer);
       const judge = subject && options.acl?.judge(subject, gone.signal);
-      const answers = judge ? snapshotAnswers(judgedSnapshots(options.snapshots, judge)) : unjudged;
+      const answers = judge ? answersFor(judge) : unjudged;
       const shared = { path, calls, hub, status, busyPoll, turns };
       new ProxyConnection(client, upstream, { ...shared, answers, readOnly, authentication, behalf, judge });
     });

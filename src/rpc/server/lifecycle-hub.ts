@@ -1,10 +1,12 @@
-/** Lifecycle events for clients: our own, and the upstream's, some of which are by-products of our work. */
+/** Events for clients: block jobs', and lifecycle events: our own, and the upstream's, some of which are by-products of our work. */
 
 import { LibvirtError } from '../../errors.ts';
+import type { BlockJobEvent } from '../../model/block-job.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
+import type { BlockJobEvents } from '../../snapshots/block-jobs/ports.ts';
 import type { LifecycleEvents } from '../../snapshots/ports.ts';
-import { type CallbackID, type LifecycleMessage, lifecycleFrames } from '../wire/messages.ts';
+import { blockJobFrame, type CallbackID, type LifecycleMessage, lifecycleFrames } from '../wire/messages.ts';
 import { EVENT_ID } from '../wire/procedures.ts';
 
 /**
@@ -19,7 +21,7 @@ const EVENT_GRACE_MS = 2_000;
  */
 const REGISTRATIONS_MAX = 1_024;
 
-/** One registration of a client. Only those for lifecycle events are served from here. */
+/** One registration of a client. Only those for lifecycle events and block jobs are served from here. */
 interface Callback {
   readonly id: CallbackID;
   readonly eventID: number;
@@ -53,7 +55,7 @@ export interface EventClient extends Disposable {
 }
 
 /** All clients' registrations. */
-export class LifecycleHub implements LifecycleEvents {
+export class LifecycleHub implements LifecycleEvents, BlockJobEvents {
   readonly #clients = new Map<Map<CallbackID, Callback>, (frame: Buffer) => void>();
   readonly #expectations = new Set<Expectation>();
   #callbacks = 0;
@@ -87,6 +89,17 @@ export class LifecycleHub implements LifecycleEvents {
     for (const [callbacks, send] of this.#clients) {
       const ids = [...callbacks.values()].filter((each) => concerns(each, ref)).map(({ id }) => id);
       if (ids.length > 0) send(frames(ids));
+    }
+  }
+
+  /** To those that registered for BLOCK_JOB, with the image's path, and for BLOCK_JOB_2, with the disk's target. */
+  emitBlockJob(ref: DomainRef, event: BlockJobEvent): void {
+    for (const [callbacks, send] of this.#clients) {
+      for (const { id, eventID, uuid } of callbacks.values()) {
+        const isAsked = eventID === EVENT_ID.BLOCK_JOB || eventID === EVENT_ID.BLOCK_JOB_2;
+        if (id === 'legacy' || !isAsked || (uuid !== undefined && uuid !== ref.uuid)) continue;
+        send(blockJobFrame(id, ref, event, eventID === EVENT_ID.BLOCK_JOB ? 'path' : 'disk'));
+      }
     }
   }
 

@@ -3,7 +3,7 @@
 import { Authentication, type Entries } from '../../access/authentication.ts';
 import { LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
-import type { SnapshotApi } from '../../snapshots/api.ts';
+import type { BlockApi, SnapshotApi } from '../../snapshots/api.ts';
 import { CallLimit } from '../wire/call-limit.ts';
 import { nothing } from '../wire/codec.ts';
 import { FrameOutlet } from '../wire/frame-outlet.ts';
@@ -15,6 +15,7 @@ import { CONNECT, FEATURE, PROCEDURES as P } from '../wire/procedures.ts';
 import { Turns } from '../wire/turns.ts';
 import { undecodable } from '../wire/xdr.ts';
 import { type Answers, answer } from './answers.ts';
+import { blockAnswers } from './calls/block-calls.ts';
 import { emptyLists } from './calls/empty-lists.ts';
 import { statsAnswers } from './calls/stats-calls.ts';
 import { daemonAnswers } from './daemon-calls.ts';
@@ -37,6 +38,8 @@ interface StandaloneOptions {
   readonly version: bigint;
   readonly domains: DomainApi;
   readonly snapshots: SnapshotApi;
+  /** Absent: block jobs are not supported. */
+  readonly blocks?: BlockApi;
   readonly hub: LifecycleHub;
   readonly status: DaemonStatus;
 }
@@ -56,6 +59,7 @@ export function standalone(options: StandaloneOptions): ConnectionHandler {
     ...jobAnswers(domains, snapshots),
     ...statsAnswers(domains),
     ...emptyLists,
+    ...(options.blocks ? blockAnswers(options.blocks) : []),
   ]);
   const turns = new Turns();
   return (accepted, { readOnly, peer }) => {

@@ -1,6 +1,7 @@
 /** The structs that calls, replies and events share (remote_protocol.x, virnetprotocol.x). */
 
 import { asLibvirtError, type ErrorFields } from '../../errors.ts';
+import { BLOCK_JOB_STATUS, BLOCK_JOB_TYPES, type BlockJobEvent } from '../../model/block-job.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { SnapshotRef } from '../../snapshots/api.ts';
@@ -130,6 +131,24 @@ export function lifecycleFrames(about: DomainRef, event: LifecycleEvent): (ids: 
         return frame;
       }),
     );
+}
+
+/** REMOTE_PROC_DOMAIN_EVENT_CALLBACK_BLOCK_JOB (by the image's path), REMOTE_PROC_DOMAIN_EVENT_BLOCK_JOB_2 (by the target). */
+const BLOCK_JOB_EVENTS = { path: 326, disk: 339 } as const;
+
+/** remote_domain_event_callback_block_job_msg, remote_domain_event_block_job_2_msg: the same members. */
+const blockJobMessage = struct({ callbackID: int, domain, disk: string, type: int, status: int });
+
+/** The event of a block job for one callback. */
+export function blockJobFrame(
+  callbackID: number,
+  about: DomainRef,
+  event: BlockJobEvent,
+  by: keyof typeof BLOCK_JOB_EVENTS,
+): Buffer {
+  const header = { type: TYPE.MESSAGE, serial: EVENT_SERIAL, procedure: BLOCK_JOB_EVENTS[by] };
+  const [type, status] = [BLOCK_JOB_TYPES[event.kind], BLOCK_JOB_STATUS[event.status]];
+  return encodeFrame(header, blockJobMessage, { callbackID, domain: about, disk: event[by], type, status });
 }
 
 /** A reply to `call` with its result. */

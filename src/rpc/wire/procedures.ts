@@ -13,7 +13,7 @@ export const CONNECT = { RO: 0x1 } as const;
 export const FEATURE = { FD_PASSING: 8, PROGRAM_KEEPALIVE: 10, EVENT_CALLBACK: 14, CLOSE_CALLBACK: 15 } as const;
 
 /** virDomainEventID; `LAST` is the first that libvirt 9.0 does not know. */
-export const EVENT_ID = { LIFECYCLE: 0, LAST: 27 } as const;
+export const EVENT_ID = { LIFECYCLE: 0, BLOCK_JOB: 8, BLOCK_JOB_2: 16, LAST: 27 } as const;
 
 /** virDomainUndefineFlagsValues: the one that is about snapshots. */
 export const UNDEFINE = { SNAPSHOTS_METADATA: 0x2 } as const;
@@ -55,6 +55,7 @@ const withSecrets = (
 
 const domainOnly = struct({ domain });
 const domainFlags = struct({ domain, flags: uint });
+const diskFlags = struct({ domain, disk: name, flags: uint });
 const snapshotFlags = struct({ snapshot, flags: uint });
 const eventOnly = struct({ eventID: int });
 const names = struct({ names: list(name) });
@@ -185,6 +186,7 @@ export const PROCEDURES = {
   DOMAIN_SNAPSHOT_CURRENT: procedure(191, domainFlags, oneSnapshot),
   DOMAIN_REVERT_TO_SNAPSHOT: procedure(192, snapshotFlags, nothing),
   DOMAIN_SNAPSHOT_DELETE: procedure(193, snapshotFlags, nothing),
+  DOMAIN_GET_BLOCK_INFO: procedure(194, diskFlags, struct({ allocation: uhyper, capacity: uhyper, physical: uhyper })),
   DOMAIN_CREATE_WITH_FLAGS: procedure(196, domainFlags, oneDomain),
   DOMAIN_IS_UPDATED: procedure(202, domainOnly, number),
   DOMAIN_GET_STATE: procedure(212, domainFlags, struct({ state: int, reason: int })),
@@ -193,11 +195,24 @@ export const PROCEDURES = {
   DOMAIN_UNDEFINE_FLAGS: procedure(231, domainFlags, nothing),
   DOMAIN_SAVE_FLAGS: procedure(232, domainAndRest, nothing),
   DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing),
+  DOMAIN_BLOCK_JOB_ABORT: procedure(237, diskFlags, nothing),
+  DOMAIN_GET_BLOCK_JOB_INFO: procedure(
+    238,
+    diskFlags,
+    struct({ found: int, type: int, bandwidth: uhyper, cur: uhyper, end: uhyper }),
+  ),
+  DOMAIN_BLOCK_JOB_SET_SPEED: procedure(239, struct({ domain, disk: name, bandwidth: uhyper, flags: uint }), nothing),
+  DOMAIN_BLOCK_PULL: procedure(240, struct({ domain, disk: name, bandwidth: uhyper, flags: uint }), nothing),
   DOMAIN_SNAPSHOT_GET_PARENT: procedure(244, snapshotFlags, oneSnapshot),
   DOMAIN_SNAPSHOT_NUM_CHILDREN: procedure(246, snapshotFlags, number),
   DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES: procedure(247, struct({ snapshot, maxnames: int, flags: uint }), names),
   DOMAIN_SHUTDOWN_FLAGS: procedure(258, domainFlags, nothing),
   DOMAIN_GET_METADATA: procedure(265, struct({ domain, type: int, uri: optional(name), flags: uint }), text),
+  DOMAIN_BLOCK_REBASE: procedure(
+    266,
+    struct({ domain, disk: name, base: optional(name), bandwidth: uhyper, flags: uint }),
+    nothing,
+  ),
   DOMAIN_SNAPSHOT_IS_CURRENT: procedure(271, snapshotFlags, number),
   DOMAIN_SNAPSHOT_HAS_METADATA: procedure(272, snapshotFlags, number),
   CONNECT_LIST_ALL_DOMAINS: procedure(
@@ -207,6 +222,11 @@ export const PROCEDURES = {
   ),
   DOMAIN_LIST_ALL_SNAPSHOTS: procedure(274, struct({ domain, needResults: int, flags: uint }), snapshotList),
   DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN: procedure(275, struct({ snapshot, needResults: int, flags: uint }), snapshotList),
+  DOMAIN_BLOCK_COMMIT: procedure(
+    290,
+    struct({ domain, disk: name, base: optional(name), top: optional(name), bandwidth: uhyper, flags: uint }),
+    nothing,
+  ),
   DOMAIN_GET_JOB_STATS: procedure(298, domainFlags, jobStats),
   DOMAIN_MIGRATE_BEGIN3_PARAMS: procedure(302, domainAndRest, nothing),
   DOMAIN_MIGRATE_PERFORM3_PARAMS: procedure(305, domainAndRest, nothing),

@@ -51,6 +51,10 @@ export async function checkCreate(
   const { snapshot, args } = plan;
   const { name } = snapshot;
   checkCapture(snapshot);
+  context.jobs.refuseBusyDisks(
+    domain.ref.uuid,
+    (args.disks ?? []).map(({ disk }) => disk.vdev),
+  );
   await checkTargets(snapshot);
   if (externalDisks(snapshot).length > 0) checkNoManagedSave(domain, 'an external snapshot');
   await checkMemoryFile(context, snapshots, snapshot);

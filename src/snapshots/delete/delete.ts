@@ -1,5 +1,6 @@
 /** virDomainSnapshotDelete: one snapshot, it and all its descendants, or only these. */
 
+import { DELETE } from '../../model/flags.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { OperationJob } from '../jobs.ts';
@@ -34,6 +35,7 @@ export async function deleteUnlocked(
   job: DeleteJob,
 ): Promise<void> {
   const domain = await context.host.lookup(snapshots.ref);
+  if ((asked.flags & DELETE.METADATA_ONLY) === 0) context.jobs.refuseBlockJobs(domain.ref.uuid);
   const plan = await planDelete(context, snapshots, domain, asked);
   await checkDelete(context, domain, plan);
   await carryOutDelete(context, snapshots, domain, plan, job);

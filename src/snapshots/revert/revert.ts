@@ -22,6 +22,7 @@ export async function revertToSnapshot(
     const domain = await context.host.lookup(snapshots.ref);
     const snapshot = await snapshots.read(snapshots.find(name).name);
     checkOwner(snapshots.ref, snapshot);
+    context.jobs.refuseBlockJobs(domain.ref.uuid);
     checkServedHere(snapshot);
     checkRevert(domain, snapshot, flags);
     await job.phase('validate');

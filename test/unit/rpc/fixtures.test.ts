@@ -167,6 +167,19 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
   DOMAIN_MIGRATE_PERFORM3_PARAMS: [DOMAIN_FIRST],
   CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY: [{ eventID: 0, domain: test1 }, { callbackID: 7 }],
   CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: [{ callbackID: 7 }],
+  DOMAIN_GET_BLOCK_INFO: [
+    { domain: test1, disk: 'xvda', flags: 0 },
+    { allocation: 200_704n, capacity: 64n * MIB, physical: 262_144n },
+  ],
+  DOMAIN_BLOCK_JOB_ABORT: [{ domain: test1, disk: 'xvda', flags: 2 }],
+  DOMAIN_GET_BLOCK_JOB_INFO: [
+    { domain: test1, disk: 'xvda', flags: 1 },
+    { found: 1, type: 4, bandwidth: MIB, cur: 65_536n, end: 131_072n },
+  ],
+  DOMAIN_BLOCK_JOB_SET_SPEED: [{ domain: test1, disk: 'xvda', bandwidth: 10n, flags: 0 }],
+  DOMAIN_BLOCK_PULL: [{ domain: test1, disk: 'xvda', bandwidth: 0n, flags: 0 }],
+  DOMAIN_BLOCK_REBASE: [{ domain: test1, disk: 'xvda', base: '/base', bandwidth: 0n, flags: 0 }],
+  DOMAIN_BLOCK_COMMIT: [{ domain: test1, disk: 'xvda', base: null, top: null, bandwidth: 0n, flags: 4 }],
   CONNECT_GET_ALL_DOMAIN_STATS: [
     { domains: [], stats: 5, flags: 1 },
     { records: [{ domain: test1, params: [{ field: 'state.state', type: 'int', value: 1 }] }] },

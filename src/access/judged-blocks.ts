@@ -1,0 +1,34 @@
+/** The calls about block jobs with the permissions that remote_protocol.x declares for each (@acl). */
+
+import type { BlockApi } from '../snapshots/api.ts';
+import type { Judge } from './acl.ts';
+
+/** The same calls, each of which is judged before it is carried out. */
+export function judgedBlocks(api: BlockApi, judge: Judge): BlockApi {
+  return {
+    commit: async (domain, request, bandwidth) => {
+      await judge.domain(domain, 'block-write');
+      await api.commit(domain, request, bandwidth);
+    },
+    pull: async (domain, request, bandwidth) => {
+      await judge.domain(domain, 'block-write');
+      await api.pull(domain, request, bandwidth);
+    },
+    jobInfo: async (domain, disk, flags) => {
+      await judge.domain(domain, 'read');
+      return await api.jobInfo(domain, disk, flags);
+    },
+    abort: async (domain, disk, flags) => {
+      await judge.domain(domain, 'write');
+      await api.abort(domain, disk, flags);
+    },
+    setSpeed: async (domain, disk, bandwidth, flags) => {
+      await judge.domain(domain, 'write');
+      await api.setSpeed(domain, disk, bandwidth, flags);
+    },
+    blockInfo: async (domain, disk, flags) => {
+      await judge.domain(domain, 'read');
+      return await api.blockInfo(domain, disk, flags);
+    },
+  };
+}

@@ -1,0 +1,235 @@
+/** The block jobs that run, each watched until it ends. A job belongs to its disk, not to the client that asked for it. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asLibvirtError, isLibvirtError } from '../../errors.ts';
+import type { BlockJob, BlockJobEvent, BlockJobState } from '../../model/block-job.ts';
+import { movesOff } from '../../model/disk-image.ts';
+import type { Domain, DomainRef } from '../../model/domain.ts';
+import { moveDisks } from '../chains/move-disks.ts';
+import type { SnapshotContext } from '../context.ts';
+import type { BlockDevices, BlockJobEvents, BlockJobRecords } from './ports.ts';
+
+const POLL_MS = 200;
+
+/** The parts of the surroundings that block jobs need. */
+export interface BlockJobParts {
+  readonly devices: BlockDevices;
+  readonly records: BlockJobRecords;
+  readonly events: BlockJobEvents;
+}
+
+interface Ending {
+  readonly outcome: 'completed' | 'failed' | 'canceled';
+  readonly error?: string;
+}
+
+/** A job that runs. */
+export interface RunningJob {
+  readonly domain: Domain;
+  readonly job: BlockJob;
+  /** The last state that the device model has reported. */
+  state: BlockJobState;
+  /** Set once somebody cancels it. */
+  aborting: boolean;
+  /** Set while it is pivoted. */
+  pivoting: Promise<void> | undefined;
+  /** Resolves when it has ended. Never rejects. */
+  readonly ended: Promise<Ending>;
+}
+
+const BEGUN: BlockJobState = { state: 'running', done: 0, total: 0, speed: 0 };
+
+/** All block jobs of all domains: one for each disk at most. */
+export class RunningJobs implements AsyncDisposable {
+  readonly #context: SnapshotContext;
+  readonly #parts: BlockJobParts;
+  readonly #jobs = new Map<string, RunningJob>();
+  readonly #closing = new AbortController();
+
+  constructor(context: SnapshotContext, parts: BlockJobParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  of({ uuid }: DomainRef, disk: string): RunningJob | undefined {
+    return this.#jobs.get(keyOf(uuid, disk));
+  }
+
+  /** Starts a job; it is recorded before. Call it while holding the domain's lock. */
+  async start(domain: Domain, job: BlockJob, speed: number): Promise<void> {
+    await this.#record(domain.ref, [...this.#of(domain.ref), job]);
+    try {
+      await this.#parts.devices.start(domain, job, speed);
+    } catch (error) {
+      await this.#record(domain.ref, this.#of(domain.ref));
+      throw error;
+    }
+    this.#watch(domain, job);
+  }
+
+  /** Watches the jobs of an earlier daemon again. A pivot that it had begun is finished. */
+  async resume(): Promise<void> {
+    for (const { domain: ref, jobs } of await this.#parts.records.load()) {
+      const domain = await this.#context.host.lookup(ref).catch(() => undefined);
+      if (domain?.ref.id === ref.id) for (const job of jobs) await this.#resume(domain, job);
+      await this.#record(ref, this.#of(ref));
+    }
+  }
+
+  /** Ends an active commit that is ready: the guest uses the base from then on. Call it while holding the domain's lock. */
+  async pivot(running: RunningJob): Promise<void> {
+    const { domain, job } = running;
+    if (job.kind !== 'active-commit') return;
+    const others = this.#of(domain.ref).filter((each) => each !== job);
+    const pivot = async (): Promise<void> => {
+      // From here on a daemon that is started again finishes the pivot.
+      await this.#record(domain.ref, [...others, { ...job, pivot: true }]);
+      await this.#finish(running);
+    };
+    running.pivoting = pivot();
+    try {
+      await running.pivoting;
+    } catch (error) {
+      // The job may be as it was: then it can be pivoted again.
+      running.pivoting = undefined;
+      throw error;
+    }
+  }
+
+  /** Has the device model cancel the job. It has ended when `ended` resolves. */
+  async abort(running: RunningJob): Promise<void> {
+    running.aborting = true;
+    await this.#parts.devices.cancel(running.domain, running.job);
+  }
+
+  /** Stops watching; the jobs themselves go on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+  }
+
+  #of({ uuid }: DomainRef): readonly BlockJob[] {
+    return [...this.#jobs.values()].filter(({ domain }) => domain.ref.uuid === uuid).map(({ job }) => job);
+  }
+
+  async #resume(domain: Domain, job: BlockJob): Promise<void> {
+    const { log } = this.#context;
+    const state = await this.#parts.devices.state(domain, job).catch(() => undefined);
+    const isPivoted = job.kind === 'active-commit' && job.pivot === true;
+    if (!state && !isPivoted) {
+      log(`block job on disk '${job.disk}' of domain '${domain.ref.name}' has ended while xlsnapd did not run`);
+      return;
+    }
+    const running = this.#watch(domain, job);
+    if (isPivoted) this.pivot(running).catch((error) => log(aboutJob(running, asLibvirtError(error).detail)));
+  }
+
+  #watch(domain: Domain, job: BlockJob): RunningJob {
+    let resolve: (ending: Ending) => void = () => {};
+    const ended = new Promise<Ending>((done) => {
+      resolve = done;
+    });
+    const running: RunningJob = { domain, job, state: BEGUN, aborting: false, pivoting: undefined, ended };
+    const { uuid } = domain.ref;
+    this.#jobs.set(keyOf(uuid, job.disk), running);
+    this.#context.jobs.holdDisk(uuid, job.disk, isMirror(job));
+    const end = async (ending: Ending): Promise<void> => {
+      this.#jobs.delete(keyOf(uuid, job.disk));
+      this.#context.jobs.releaseDisk(uuid, job.disk);
+      await this.#record(domain.ref, this.#of(domain.ref)).catch((error) =>
+        this.#context.log(asLibvirtError(error).detail),
+      );
+      if (ending.error !== undefined) this.#context.log(aboutJob(running, ending.error));
+      await this.#emit(running, ending.outcome).catch(() => {});
+      resolve(ending);
+    };
+    void this.#follow(running).then(
+      (ending) => ending && end(ending),
+      (error) => end({ outcome: 'failed', error: asLibvirtError(error).detail }),
+    );
+    return running;
+  }
+
+  /** Undefined if the daemon stops first. */
+  async #follow(running: RunningJob): Promise<Ending | undefined> {
+    while (!this.#closing.signal.aborted) {
+      if (running.pivoting && (await isFulfilled(running.pivoting))) return { outcome: 'completed' };
+      const ending = running.pivoting ? undefined : await this.#advance(running);
+      if (ending) return ending;
+      await sleep(POLL_MS, undefined, { signal: this.#closing.signal }).catch(() => {});
+    }
+    return undefined;
+  }
+
+  /** Looks at the job, and finishes it if it has succeeded. Undefined if it goes on. */
+  async #advance(running: RunningJob): Promise<Ending | undefined> {
+    const { domain, job } = running;
+    const failed = running.aborting ? 'canceled' : 'failed';
+    const state = await this.#look(running);
+    // A pivot may have begun since.
+    if (running.pivoting) return undefined;
+    if (state === 'gone') return { outcome: failed };
+    if (state === undefined) return { outcome: failed, error: 'the device model does not have it any more' };
+    const wasReady = running.state.state === 'ready';
+    running.state = state;
+    if (state.state === 'ready' && !wasReady) await this.#emit(running, 'ready');
+    if (state.state !== 'concluded') return undefined;
+    if (state.error === undefined) {
+      await this.#finish(running);
+      return { outcome: 'completed' };
+    }
+    await this.#parts.devices.dismiss(domain, job);
+    return running.aborting ? { outcome: failed } : { outcome: failed, error: state.error };
+  }
+
+  /** A monitor may be busy: then the state is asked for again. `gone`: the run of the domain has ended. */
+  async #look({ domain, job, state }: RunningJob): Promise<BlockJobState | 'gone' | undefined> {
+    try {
+      return await this.#parts.devices.state(domain, job);
+    } catch {
+      const now = await this.#context.host
+        .lookup(domain.ref)
+        .catch((error) => (isLibvirtError(error, 'NO_DOMAIN') ? undefined : domain));
+      return now?.ref.id === domain.ref.id ? state : 'gone';
+    }
+  }
+
+  /** Both definitions follow before the merged images may go. */
+  async #finish({ domain, job }: RunningJob): Promise<void> {
+    const { host, images } = this.#context;
+    await this.#parts.devices.finish(domain, job, async (layer) => {
+      await moveDisks(host, domain, 'live', movesOff([layer]));
+      await moveDisks(host, domain, 'persistent', movesOff([layer]));
+      if (job.kind !== 'pull' && job.remove) await images.remove([layer.top, ...(layer.between ?? [])]);
+    });
+  }
+
+  async #emit({ domain, job }: RunningJob, status: BlockJobEvent['status']): Promise<void> {
+    const { images } = await this.#context.host.definition(domain, 'live');
+    const path = images.get(job.disk)?.path ?? '';
+    this.#parts.events.emitBlockJob(domain.ref, { disk: job.disk, path, kind: job.kind, status });
+  }
+
+  #record(ref: DomainRef, jobs: readonly BlockJob[]): Promise<void> {
+    return this.#parts.records.write(ref, jobs);
+  }
+}
+
+/** libvirt's kind of jobs that keep the base in step with the guest's writes. */
+export function isMirror({ kind }: BlockJob): boolean {
+  return kind === 'active-commit';
+}
+
+function isFulfilled(work: Promise<void>): Promise<boolean> {
+  return work.then(
+    () => true,
+    () => false,
+  );
+}
+
+function aboutJob({ domain, job }: RunningJob, text: string): string {
+  return `block job on disk '${job.disk}' of domain '${domain.ref.name}': ${text}`;
+}
+
+function keyOf(uuid: string, disk: string): string {
+  return `${uuid}/${disk}`;
+}
