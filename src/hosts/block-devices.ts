@@ -10,7 +10,7 @@ import {
   startBlockJob,
 } from '../disks/overlays/block-jobs.ts';
 import { imageInfo } from '../disks/qemu/image-info.ts';
-import type { BlockInfo, BlockJob, BlockJobState } from '../model/block-job.ts';
+import type { BlockInfo, BlockJob, BlockJobState } from '../model/blocks/block-job.ts';
 import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { Domain } from '../model/domain.ts';
 import type { BlockDevices } from '../snapshots/block-jobs/ports.ts';

@@ -1,6 +1,6 @@
 /** libvirt's snapshot API as the fronts call it: one function per virDomainSnapshot* call, flags as libvirt's bits. */
 
-import type { BlockInfo, BlockJobKind } from '../model/block-job.ts';
+import type { BlockInfo, BlockJobKind } from '../model/blocks/block-job.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
 

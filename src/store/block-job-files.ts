@@ -3,7 +3,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asLibvirtError } from '../errors.ts';
-import { BLOCK_JOB_TYPES, type BlockJob } from '../model/block-job.ts';
+import { BLOCK_JOB_TYPES, type BlockJob } from '../model/blocks/block-job.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { BlockJobRecords, RecordedBlockJobs } from '../snapshots/block-jobs/ports.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';

@@ -97,7 +97,8 @@ async function everyCommand(): Promise<readonly Command[]> {
 
 /** Of xlsnap's commands and of those of virsh that the documents speak of. */
 async function everyHelp(): Promise<string> {
-  const theirs = ['undefine', 'list', 'dumpxml', 'domjobinfo', 'snapshot-create-as'].map(virshHelp);
+  const blocks = ['blockcommit', 'blockjob', 'blockpull', 'domblkinfo', 'domstats'];
+  const theirs = ['undefine', 'list', 'dumpxml', 'domjobinfo', 'snapshot-create-as', ...blocks].map(virshHelp);
   return [...(await everyCommand()).map(commandHelp), ...(await Promise.all(theirs))].join('\n');
 }
 

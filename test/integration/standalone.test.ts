@@ -77,7 +77,7 @@ test('a function that the host does not have is refused with its name, as by a d
   const unsupported = async (...args: readonly string[]) => (await virsh(uri, ...args)).stderr.split('\n').at(-1);
   const text = 'error: this function is not supported by the connection driver: ';
   expect(await unsupported('net-info', 'default')).toBe(`${text}virNetworkLookupByName`);
-  expect(await unsupported('setmem', 'test', '1024')).toBe(`${text}virDomainSetMemory`);
+  expect(await unsupported('setmem', 'test', '1024')).toBe(`${text}virDomainSetMemoryFlags`);
   expect(await unsupported('checkpoint-list', 'test')).toBe(`${text}virDomainListAllCheckpoints`);
   expect(await unsupported('qemu-monitor-command', 'test', '{}')).toBe(`${text}virDomainQemuMonitorCommand`);
   using client = await RawClient.open(listener.path);

@@ -1,7 +1,7 @@
 /** Block jobs that clients ask for (virDomainBlockCommit and the like), by the device model of an active domain. */
 
 import { LibvirtError, neverAborted } from '../../errors.ts';
-import type { BlockJob, BlockJobState } from '../../model/block-job.ts';
+import type { BlockJob, BlockJobState } from '../../model/blocks/block-job.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { fileKey } from '../file-key.ts';
 import { chainsOf, deleteUnused, graphOf, hasJob } from '../qemu/block-graph.ts';

@@ -1,7 +1,7 @@
 /** Events for clients: block jobs', and lifecycle events: our own, and the upstream's, some of which are by-products of our work. */
 
 import { LibvirtError } from '../../errors.ts';
-import type { BlockJobEvent } from '../../model/block-job.ts';
+import type { BlockJobEvent } from '../../model/blocks/block-job.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { BlockJobEvents } from '../../snapshots/block-jobs/ports.ts';

@@ -1,7 +1,7 @@
 /** The structs that calls, replies and events share (remote_protocol.x, virnetprotocol.x). */
 
 import { asLibvirtError, type ErrorFields } from '../../errors.ts';
-import { BLOCK_JOB_STATUS, BLOCK_JOB_TYPES, type BlockJobEvent } from '../../model/block-job.ts';
+import { BLOCK_JOB_STATUS, BLOCK_JOB_TYPES, type BlockJobEvent } from '../../model/blocks/block-job.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { SnapshotRef } from '../../snapshots/api.ts';

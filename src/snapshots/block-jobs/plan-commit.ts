@@ -1,7 +1,7 @@
 /** Plans virDomainBlockCommit: which images are merged, and what refuses it. Reads only. */
 
 import { LibvirtError } from '../../errors.ts';
-import type { BlockJob } from '../../model/block-job.ts';
+import type { BlockJob } from '../../model/blocks/block-job.ts';
 import type { ChainLayer, DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import type { Domain } from '../../model/domain.ts';
 import { COMMIT } from '../../model/flags.ts';

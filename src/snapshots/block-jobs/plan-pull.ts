@@ -1,7 +1,7 @@
 /** Plans virDomainBlockPull and virDomainBlockRebase: the data of backing images is copied into the active one. */
 
 import { LibvirtError } from '../../errors.ts';
-import type { BlockJob } from '../../model/block-job.ts';
+import type { BlockJob } from '../../model/blocks/block-job.ts';
 import type { Domain } from '../../model/domain.ts';
 import { PULL } from '../../model/flags.ts';
 import type { SnapshotContext } from '../context.ts';

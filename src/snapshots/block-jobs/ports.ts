@@ -1,6 +1,6 @@
 /** The interfaces that the policy of block jobs needs. Hosts, store and fronts implement them. */
 
-import type { BlockInfo, BlockJob, BlockJobEvent, BlockJobState } from '../../model/block-job.ts';
+import type { BlockInfo, BlockJob, BlockJobEvent, BlockJobState } from '../../model/blocks/block-job.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
 

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asLibvirtError, isLibvirtError } from '../../errors.ts';
-import type { BlockJob, BlockJobEvent, BlockJobState } from '../../model/block-job.ts';
+import type { BlockJob, BlockJobEvent, BlockJobState } from '../../model/blocks/block-job.ts';
 import { movesOff } from '../../model/disk-image.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
 import { moveDisks } from '../chains/move-disks.ts';

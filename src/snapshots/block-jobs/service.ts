@@ -1,7 +1,7 @@
 /** libvirt's calls about block jobs and block devices over one host: virDomainBlockCommit and the like. */
 
 import { LibvirtError } from '../../errors.ts';
-import type { BlockInfo } from '../../model/block-job.ts';
+import type { BlockInfo } from '../../model/blocks/block-job.ts';
 import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
 import { COMMIT, JOB_ABORT, JOB_INFO, JOB_SPEED, PULL } from '../../model/flags.ts';
 import type { BlockApi, BlockJobInfo } from '../api.ts';

@@ -1,7 +1,7 @@
 /** The calls about block jobs and block devices, each one call of the block API. */
 
 import { LibvirtError } from '../../../errors.ts';
-import { BLOCK_JOB_TYPES } from '../../../model/block-job.ts';
+import { BLOCK_JOB_TYPES } from '../../../model/blocks/block-job.ts';
 import { PULL } from '../../../model/flags.ts';
 import type { BlockApi } from '../../../snapshots/api.ts';
 import { PROCEDURES as P } from '../../wire/procedures.ts';

@@ -1,6 +1,6 @@
 /** Block jobs: work that a device model does on a disk's backing chain while the guest runs. */
 
-import type { DiskImage, LayerCommit } from './disk-image.ts';
+import type { DiskImage, LayerCommit } from '../disk-image.ts';
 
 /** virDomainBlockJobType, by the words of QEMU and virsh. */
 export const BLOCK_JOB_TYPES = { pull: 1, commit: 3, 'active-commit': 4 } as const;
