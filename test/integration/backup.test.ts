@@ -21,7 +21,7 @@ beforeAll(async () => {
   await writeFile(
     xml,
     `<domain type='xen'><name>g</name><memory unit='MiB'>1</memory><os><type>hvm</type></os><devices>
-      <disk type='file'><driver name='qemu' type='qcow2'/><source file='${image}'/><target dev='xvda' bus='xen'/></disk>
+      <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${image}'/><target dev='xvda' bus='xen'/></disk>
     </devices></domain>`,
   );
   await host.ok('define', xml);
