@@ -1,0 +1,35 @@
+import { expect, test } from '@jest/globals';
+import type { Judge } from '../../../src/access/acl.ts';
+import { judgedBlocks } from '../../../src/access/judged-blocks.ts';
+import { LibvirtError } from '../../../src/errors.ts';
+import type { BlockApi } from '../../../src/snapshots/api.ts';
+
+const ref = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 4 };
+const commit = { disk: 'xvda', top: undefined, base: undefined, flags: 4 };
+
+/** remote_protocol.x, `@acl`. */
+const CALLS: readonly (readonly [keyof BlockApi, string, (api: BlockApi) => Promise<unknown>])[] = [
+  ['commit', 'block-write', (api) => api.commit(ref, commit, 0n)],
+  ['pull', 'block-write', (api) => api.pull(ref, { disk: 'xvda', flags: 0 }, 0n)],
+  ['jobInfo', 'read', (api) => api.jobInfo(ref, 'xvda', 0)],
+  ['abort', 'write', (api) => api.abort(ref, 'xvda', 0)],
+  ['setSpeed', 'write', (api) => api.setSpeed(ref, 'xvda', 0n, 0)],
+  ['blockInfo', 'read', (api) => api.blockInfo(ref, 'xvda', 0)],
+];
+
+test.each(CALLS)('%s needs domain:%s, and without it nothing is done', async (name, permission, call) => {
+  const done: string[] = [];
+  const api = Object.fromEntries(
+    CALLS.map(([each]) => [each, async () => void done.push(each)]),
+  ) as unknown as BlockApi;
+  const judgeOf = (granted: string): Judge => ({
+    connect: async () => {},
+    domain: async (_ref, ...permissions) => {
+      if (permissions.some((each) => each !== granted)) throw new LibvirtError('ACCESS_DENIED', "'Xen' denied access");
+    },
+  });
+  await expect(call(judgedBlocks(api, judgeOf('none')))).rejects.toThrow("access denied: 'Xen' denied access");
+  expect(done).toEqual([]);
+  await call(judgedBlocks(api, judgeOf(permission)));
+  expect(done).toEqual([name]);
+});

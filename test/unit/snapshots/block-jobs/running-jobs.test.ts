@@ -1,0 +1,125 @@
+/** Block jobs across daemons: the device model has them, a record says what they are. */
+
+import { expect, test } from '@jest/globals';
+import type { BlockJob, BlockJobState } from '../../../../src/model/blocks/block-job.ts';
+import type { Domain } from '../../../../src/model/domain.ts';
+import type { BlockDevices, RecordedBlockJobs } from '../../../../src/snapshots/block-jobs/ports.ts';
+import { RunningJobs } from '../../../../src/snapshots/block-jobs/running-jobs.ts';
+import type { SnapshotContext } from '../../../../src/snapshots/context.ts';
+import { Jobs } from '../../../../src/snapshots/jobs.ts';
+import type { Journal } from '../../../../src/snapshots/ports.ts';
+
+const ref = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 4 };
+const domain: Domain = { ref, state: 'running', persistent: true };
+const top = { path: '/g.b1', format: 'qcow2' };
+const base = { path: '/g.qcow2', format: 'qcow2' };
+const JOB: BlockJob = { kind: 'active-commit', disk: 'xvda', layer: { disk: 'xvda', top, base }, remove: false };
+type Merged = Parameters<BlockDevices['finish']>[2];
+const READY: BlockJobState = { state: 'ready', done: 8, total: 8, speed: 0 };
+
+/** A daemon that starts: a record of an earlier one, and what the device model says of its job. */
+function started(recorded: RecordedBlockJobs, state: BlockJobState | undefined, now: Domain = domain) {
+  const seen = {
+    finished: 0,
+    events: [] as string[],
+    records: [recorded],
+    moved: [] as string[],
+    logged: [] as string[],
+  };
+  let reported = state;
+  const devices = {
+    state: async () => reported,
+    finish: async (_domain: Domain, { layer }: Extract<BlockJob, { layer: unknown }>, merged: Merged) => {
+      seen.finished += 1;
+      reported = undefined;
+      await merged(layer);
+    },
+    cancel: async () => {
+      reported = { ...READY, state: 'concluded', error: 'Operation canceled' };
+    },
+    dismiss: async () => {},
+  } as unknown as BlockDevices;
+  const images = new Map([['xvda', top]]);
+  const host = {
+    lookup: async () => now,
+    definition: async () => ({ images }),
+    setDisks: async (_domain: Domain, to: ReadonlyMap<string, { path: string }>, which: string) =>
+      void seen.moved.push(`${which} ${to.get('xvda')?.path}`),
+  };
+  const jobs = new Jobs({} as Journal);
+  const context = { host, jobs, log: (text: string) => void seen.logged.push(text) } as unknown as SnapshotContext;
+  const records = {
+    load: async () => [recorded],
+    write: async (of: typeof ref, left: readonly BlockJob[]) => void seen.records.push({ domain: of, jobs: left }),
+  };
+  const events = { emitBlockJob: (_ref: unknown, { status }: { status: string }) => void seen.events.push(status) };
+  return { running: new RunningJobs(context, { devices, records, events }), jobs, seen };
+}
+
+test('a daemon that is started again finds a ready job, keeps it ready, and can pivot it', async () => {
+  const { running, jobs, seen } = started({ domain: ref, jobs: [JOB] }, READY);
+  await using _running = running;
+  await running.resume();
+  const found = running.of(ref, 'xvda');
+  if (!found) throw new Error('the job was not found');
+  expect(() => jobs.refuseBusyDisks(ref.uuid, ['xvda'])).toThrow("disk 'xvda' already in active block job");
+  expect(() => jobs.refuseBlockJobs(ref.uuid)).toThrow('domain has active block job');
+  expect(seen.finished).toBe(0);
+  await running.pivot(found);
+  expect((await found.ended).outcome).toBe('completed');
+  // A daemon that dies in the pivot must not take the job for a ready one.
+  expect(seen.records.some(({ jobs: [first] }) => first?.kind === 'active-commit' && first.pivot)).toBe(true);
+  expect(seen.moved).toEqual(['live /g.qcow2', 'persistent /g.qcow2']);
+  expect(seen.events.at(-1)).toBe('completed');
+  expect(seen.records.at(-1)).toEqual({ domain: ref, jobs: [] });
+  expect(() => jobs.refuseBlockJobs(ref.uuid)).not.toThrow();
+});
+
+test('a pivot that a daemon had begun is finished by the next, also if the device model has forgotten the job', async () => {
+  const { running, seen } = started({ domain: ref, jobs: [{ ...JOB, pivot: true }] }, undefined);
+  await using _running = running;
+  await running.resume();
+  const found = running.of(ref, 'xvda');
+  expect((await found?.ended)?.outcome).toBe('completed');
+  expect([seen.finished, seen.moved]).toEqual([1, ['live /g.qcow2', 'persistent /g.qcow2']]);
+});
+
+test('a job that has gone, and one of another run of the domain, are not taken up: nothing is committed unasked', async () => {
+  const gone = started({ domain: ref, jobs: [JOB] }, undefined);
+  await gone.running.resume();
+  const other = started({ domain: ref, jobs: [JOB] }, READY, { ...domain, ref: { ...ref, id: 5 } });
+  await other.running.resume();
+  for (const { running, seen } of [gone, other]) {
+    await using _running = running;
+    expect(running.of(ref, 'xvda')).toBeUndefined();
+    expect([seen.finished, seen.moved]).toEqual([0, []]);
+    expect(seen.records.at(-1)).toEqual({ domain: ref, jobs: [] });
+  }
+});
+
+test('a job that is aborted ends as canceled, one that fails says why', async () => {
+  const { running, seen } = started({ domain: ref, jobs: [JOB] }, READY);
+  await using _running = running;
+  await running.resume();
+  const found = running.of(ref, 'xvda');
+  if (!found) throw new Error('the job was not found');
+  await running.abort(found);
+  expect((await found.ended).outcome).toBe('canceled');
+  expect(seen.moved).toEqual([]);
+  const concluded: BlockJobState = { ...READY, state: 'concluded', error: 'No space left on device' };
+  const failing = started({ domain: ref, jobs: [JOB] }, concluded);
+  await using _failing = failing.running;
+  await failing.running.resume();
+  await failing.running.of(ref, 'xvda')?.ended;
+  expect(failing.seen.events).toEqual(['failed']);
+  expect(failing.seen.logged.join()).toContain("block job on disk 'xvda' of domain 'g': No space left on device");
+});
+
+test('a job that the device model does not start leaves no record', async () => {
+  const { running, seen } = started({ domain: ref, jobs: [] }, undefined);
+  await using _running = running;
+  // The devices of `started` cannot start anything.
+  await expect(running.start(domain, JOB, 0)).rejects.toThrow(Error);
+  expect(seen.records.at(-1)).toEqual({ domain: ref, jobs: [] });
+  expect(running.of(ref, 'xvda')).toBeUndefined();
+});
