@@ -1,6 +1,6 @@
-/** The calls about block jobs with the permissions that remote_protocol.x declares for each (@acl). */
+/** The calls about block jobs and to guests' agents with the permissions that remote_protocol.x declares for each (@acl). */
 
-import type { BlockApi } from '../snapshots/api.ts';
+import type { BlockApi, GuestApi } from '../snapshots/api.ts';
 import type { Judge } from './acl.ts';
 
 /** The same calls, each of which is judged before it is carried out. */
@@ -29,6 +29,20 @@ export function judgedBlocks(api: BlockApi, judge: Judge): BlockApi {
     blockInfo: async (domain, disk, flags) => {
       await judge.domain(domain, 'read');
       return await api.blockInfo(domain, disk, flags);
+    },
+  };
+}
+
+/** The same for calls to a guest's agent. */
+export function judgedGuests(api: GuestApi, judge: Judge): GuestApi {
+  return {
+    freeze: async (domain, mountpoints, flags) => {
+      await judge.domain(domain, 'fs-freeze');
+      return await api.freeze(domain, mountpoints, flags);
+    },
+    thaw: async (domain, mountpoints, flags) => {
+      await judge.domain(domain, 'fs-freeze');
+      return await api.thaw(domain, mountpoints, flags);
     },
   };
 }

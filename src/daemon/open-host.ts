@@ -23,7 +23,7 @@ import { proxy } from '../rpc/proxy/proxy.ts';
 import type { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
 import type { ConnectionHandler } from '../rpc/server/server.ts';
 import { standalone } from '../rpc/server/standalone.ts';
-import type { BlockApi, SnapshotApi } from '../snapshots/api.ts';
+import type { BlockApi, GuestApi, SnapshotApi } from '../snapshots/api.ts';
 import type { BlockDevices } from '../snapshots/block-jobs/ports.ts';
 import type { Host } from '../snapshots/ports.ts';
 import { LiveDiskFiles } from '../store/live-disks.ts';
@@ -35,6 +35,12 @@ import { type DomainsOf, embeddedDomains, upstreamDomains } from './domain-sourc
 import type { Log } from './log.ts';
 import { type DaemonOptions, readOnlySocketOf } from './options.ts';
 
+/** What is answered besides snapshots, if this is not the upstream's. */
+interface Besides {
+  readonly blocks?: BlockApi;
+  readonly guests?: GuestApi;
+}
+
 interface OpenedHost {
   readonly host: Host;
   /** By which it saves guests. */
@@ -42,7 +48,7 @@ interface OpenedHost {
   /** The user that writes memory images, if that is not this process. */
   readonly imageWriter?: ImageWriter;
   /** Makes the handler of clients' connections from the snapshots. */
-  readonly front: (snapshots: SnapshotApi, blocks?: BlockApi) => ConnectionHandler;
+  readonly front: (snapshots: SnapshotApi, besides: Besides) => ConnectionHandler;
   /** Block jobs of active domains; absent: the upstream is asked for them. */
   readonly blockDevices?: BlockDevices;
   /** The domains for a front that does not pass calls on to the upstream. */
@@ -76,14 +82,14 @@ async function openEmbeddedHost(options: DaemonOptions, { hub, access, opened }:
     mechanism: EMBEDDED.mechanism,
     domains: embeddedDomains(host),
     blockDevices: host.blockDevices,
-    front: (snapshots, blocks) =>
+    front: (snapshots, besides) =>
       standalone({
         uri: options.connect,
         entries: access.entries,
         version: VERSION_NUMBER,
         domains: host.domainApi,
         snapshots,
-        ...(blocks && { blocks }),
+        ...besides,
         hub,
         status: statusOf(options, EMBEDDED),
       }),
@@ -119,7 +125,7 @@ async function openUpstreamHost(
     upstream,
     domains: upstreamDomains(host, upstream),
     ...(chosen.mechanism === 'libxl' && { blockDevices: xenBlockDevices(upstream) }),
-    front: (snapshots, blocks) =>
+    front: (snapshots, besides) =>
       proxy({
         upstream: path,
         upstreamReadOnly: () => readOnlySocketOf(path),
@@ -128,7 +134,7 @@ async function openUpstreamHost(
         entries: access.entries,
         ...(acl && { acl }),
         snapshots,
-        ...(blocks && { blocks }),
+        ...besides,
         hub,
         overlaid: host.overlaid,
         reverted: host.reverted,

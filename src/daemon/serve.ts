@@ -7,11 +7,13 @@ import type { Entries, Entry } from '../access/authentication.ts';
 import { Callers } from '../dbus/callers.ts';
 import { OfflineImages } from '../disks/offline-snapshots.ts';
 import { LibvirtError, systemError } from '../errors.ts';
+import { freezeFileSystems, thawFileSystems } from '../hosts/guest-agent.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
 import type { ClientLimit } from '../rpc/server/client-limit.ts';
 import { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
 import { type ConnectionHandler, type ListenOptions, listen, listenAtFd } from '../rpc/server/server.ts';
 import { BlockService } from '../snapshots/block-jobs/service.ts';
+import { GuestService } from '../snapshots/guest-service.ts';
 import { Jobs } from '../snapshots/jobs.ts';
 import { SnapshotService } from '../snapshots/service.ts';
 import { BlockJobFiles } from '../store/block-job-files.ts';
@@ -86,11 +88,19 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   const blocks =
     blockDevices &&
     opened.use(await BlockService.open(snapshots.context, { devices: blockDevices, records, events: hub }));
+  const guests = new GuestService(snapshots.context, { freezeFileSystems, thawFileSystems });
   const gid = await groupId(options.group);
   const limit = clientLimits(options, system, log);
   await listenAll(
     options,
-    { sockets, entries: access.entries, gid, handler: logged(front(snapshots, blocks), log), limit, log },
+    {
+      sockets,
+      entries: access.entries,
+      gid,
+      handler: logged(front(snapshots, { ...(blocks && { blocks, guests }) }), log),
+      limit,
+      log,
+    },
     opened,
   );
   if (options.dbus !== undefined) {

@@ -22,18 +22,49 @@ const FREEZE_TIMEOUT_MS = 60_000;
  * Freezes the guest's file systems until disposed of. ARGUMENT_UNSUPPORTED (74) without a channel, AGENT_UNRESPONSIVE
  * (86) without a reply.
  */
-export async function freezeGuest({ element: live }: DomainDefinition): Promise<AsyncDisposable> {
-  const path = agentSocket(live);
-  if (path === undefined) throw new LibvirtError('ARGUMENT_UNSUPPORTED', 'QEMU guest agent is not configured');
-  const thaw = () => execute(path, 'guest-fsfreeze-thaw');
+export async function freezeGuest(live: DomainDefinition): Promise<AsyncDisposable> {
+  await freezeFileSystems(live, []);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await thawFileSystems(live);
+    },
+  };
+}
+
+/**
+ * Freezes the file systems at these mount points, or all, until thawFileSystems; returns how many. Errors are those of
+ * freezeGuest; after one none is left frozen, if the agent still answers.
+ */
+export async function freezeFileSystems(
+  { element: live }: DomainDefinition,
+  mountpoints: readonly string[],
+): Promise<number> {
+  const path = requireAgent(live);
   try {
-    await execute(path, 'guest-fsfreeze-freeze');
+    return mountpoints.length === 0
+      ? countOf(await execute(path, 'guest-fsfreeze-freeze'))
+      : countOf(await execute(path, 'guest-fsfreeze-freeze-list', { mountpoints }));
   } catch (error) {
     // Some may be frozen already, even if the reply was lost. This opens a new connection.
-    await thaw().catch(() => {});
+    await execute(path, 'guest-fsfreeze-thaw').catch(() => {});
     throw error;
   }
-  return { [Symbol.asyncDispose]: thaw };
+}
+
+/** Thaws all file systems, and returns how many were frozen. */
+export async function thawFileSystems({ element: live }: DomainDefinition): Promise<number> {
+  return countOf(await execute(requireAgent(live), 'guest-fsfreeze-thaw'));
+}
+
+function requireAgent(live: XmlElement): string {
+  const path = agentSocket(live);
+  if (path === undefined) throw new LibvirtError('ARGUMENT_UNSUPPORTED', 'QEMU guest agent is not configured');
+  return path;
+}
+
+/** The guest may answer anything. */
+function countOf(returned: unknown): number {
+  return Number.isInteger(returned) && Number(returned) >= 0 ? Math.min(Number(returned), 2 ** 31 - 1) : 0;
 }
 
 /** The channel's socket on the host. The channel may be a Xen one (`<target type='xen'>`) or virtio. */
@@ -50,17 +81,17 @@ interface Reply {
   readonly error?: { readonly desc?: unknown } | null;
 }
 
-/** Sends one command over a connection of its own. */
-async function execute(path: string, command: string): Promise<void> {
+/** Sends one command over a connection of its own. Returns what the agent does. */
+async function execute(path: string, command: string, args?: object): Promise<unknown> {
   const socket = createConnection({ path });
   try {
     const lines = new SocketLines(socket);
     await ask(socket, path, 'guest-sync-delimited', SYNC_TIMEOUT_MS, () => synchronise(socket, lines));
     const reply = await ask(socket, path, command, FREEZE_TIMEOUT_MS, () => {
-      send(socket, lines, command);
+      send(socket, lines, command, args);
       return replyOf(lines);
     });
-    if (reply.error === undefined) return;
+    if (reply.error === undefined) return reply.return;
     const reason = String(reply.error?.desc);
     throw new LibvirtError('INTERNAL_ERROR', `unable to execute QEMU agent command '${command}': ${reason}`);
   } finally {

@@ -68,6 +68,12 @@ export interface BlockJobInfo {
   readonly end: bigint;
 }
 
+/** virDomainFSFreeze and virDomainFSThaw, by the guest's agent. Both return the number of file systems. */
+export interface GuestApi {
+  freeze(domain: DomainRef, mountpoints: readonly string[], flags: number): Promise<number>;
+  thaw(domain: DomainRef, mountpoints: readonly string[], flags: number): Promise<number>;
+}
+
 /** libvirt's API of block jobs and block devices, one function per call. `disk`: a target, or the path of an image. */
 export interface BlockApi {
   commit(

@@ -97,7 +97,7 @@ async function everyCommand(): Promise<readonly Command[]> {
 
 /** Of xlsnap's commands and of those of virsh that the documents speak of. */
 async function everyHelp(): Promise<string> {
-  const blocks = ['blockcommit', 'blockjob', 'blockpull', 'domblkinfo', 'domstats'];
+  const blocks = ['blockcommit', 'blockjob', 'blockpull', 'domblkinfo', 'domstats', 'domfsfreeze'];
   const theirs = ['undefine', 'list', 'dumpxml', 'domjobinfo', 'snapshot-create-as', ...blocks].map(virshHelp);
   return [...(await everyCommand()).map(commandHelp), ...(await Promise.all(theirs))].join('\n');
 }

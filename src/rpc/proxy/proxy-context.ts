@@ -4,7 +4,7 @@ import type { Acl, Judge } from '../../access/acl.ts';
 import type { Authentication, Entries } from '../../access/authentication.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { DomainRef, DomainState } from '../../model/domain.ts';
-import type { BlockApi, SnapshotApi } from '../../snapshots/api.ts';
+import type { BlockApi, GuestApi, SnapshotApi } from '../../snapshots/api.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
 import type { FrameHeader } from '../wire/frames.ts';
 
@@ -25,6 +25,8 @@ export interface ProxyOptions {
   readonly snapshots: SnapshotApi;
   /** Block jobs, which the xen driver of libvirt does not have; absent: the upstream is asked. */
   readonly blocks?: BlockApi;
+  /** Calls to guests' agents, the same. */
+  readonly guests?: GuestApi;
   readonly hub: LifecycleHub;
   /** Running domains whose active images are not those that the upstream knows. */
   readonly overlaid: OverlaidDomains;

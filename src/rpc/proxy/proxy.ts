@@ -3,12 +3,13 @@
 import type { Judge } from '../../access/acl.ts';
 import { Authentication } from '../../access/authentication.ts';
 import { isTrusted, type PeerCredentials, processSubject } from '../../access/caller.ts';
-import { judgedBlocks } from '../../access/judged-blocks.ts';
+import { judgedBlocks, judgedGuests } from '../../access/judged-blocks.ts';
 import { judgedSnapshots } from '../../access/judged-snapshots.ts';
 import { LibvirtError, receivedError, systemError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { Answer, Answers } from '../server/answers.ts';
 import { blockAnswers } from '../server/calls/block-calls.ts';
+import { guestAnswers } from '../server/calls/guest-calls.ts';
 import { daemonAnswers } from '../server/daemon-calls.ts';
 import { callRefusal, frameKind, isOpenCall, unknownProcedure } from '../server/gate.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
@@ -37,9 +38,10 @@ const SEND_BUFFER_BYTES = 1024 * 1024;
 /** Serves connections by an upstream libvirtd, except for the calls about snapshots. */
 export function proxy(options: ProxyOptions): ConnectionHandler {
   const answersFor = (judge?: Judge): Answers => {
-    const { snapshots, blocks } = options;
+    const { snapshots, blocks, guests } = options;
     return new Map([
       ...snapshotAnswers(judge ? judgedSnapshots(snapshots, judge) : snapshots),
+      ...(guests ? guestAnswers(judge ? judgedGuests(guests, judge) : guests) : []),
       ...(blocks ? blockAnswers(judge ? judgedBlocks(blocks, judge) : blocks) : []),
     ]);
   };

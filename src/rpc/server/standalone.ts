@@ -3,7 +3,7 @@
 import { Authentication, type Entries } from '../../access/authentication.ts';
 import { LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
-import type { BlockApi, SnapshotApi } from '../../snapshots/api.ts';
+import type { BlockApi, GuestApi, SnapshotApi } from '../../snapshots/api.ts';
 import { CallLimit } from '../wire/call-limit.ts';
 import { nothing } from '../wire/codec.ts';
 import { FrameOutlet } from '../wire/frame-outlet.ts';
@@ -17,6 +17,7 @@ import { undecodable } from '../wire/xdr.ts';
 import { type Answers, answer } from './answers.ts';
 import { blockAnswers } from './calls/block-calls.ts';
 import { emptyLists } from './calls/empty-lists.ts';
+import { guestAnswers } from './calls/guest-calls.ts';
 import { statsAnswers } from './calls/stats-calls.ts';
 import { daemonAnswers } from './daemon-calls.ts';
 import type { DomainApi } from './domain-api.ts';
@@ -40,6 +41,8 @@ interface StandaloneOptions {
   readonly snapshots: SnapshotApi;
   /** Absent: block jobs are not supported. */
   readonly blocks?: BlockApi;
+  /** Absent: calls to guests' agents are not supported. */
+  readonly guests?: GuestApi;
   readonly hub: LifecycleHub;
   readonly status: DaemonStatus;
 }
@@ -59,6 +62,7 @@ export function standalone(options: StandaloneOptions): ConnectionHandler {
     ...jobAnswers(domains, snapshots),
     ...statsAnswers(domains),
     ...emptyLists,
+    ...(options.guests ? guestAnswers(options.guests) : []),
     ...(options.blocks ? blockAnswers(options.blocks) : []),
   ]);
   const turns = new Turns();

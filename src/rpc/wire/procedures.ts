@@ -64,6 +64,9 @@ const large = struct({ value: uhyper });
 const text = struct({ value: string });
 const oneDomain = struct({ domain });
 const oneSnapshot = struct({ snapshot });
+/** REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX. */
+const MOUNTPOINTS_MAX = 256;
+const mountpoints = struct({ domain, mountpoints: list(name, MOUNTPOINTS_MAX), flags: uint });
 /** The arguments of saves and migrations all begin with the domain. */
 const domainAndRest = struct({ domain, rest });
 const jobInfo = struct({
@@ -236,6 +239,8 @@ export const PROCEDURES = {
     struct({ callbackID: int }),
   ),
   CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: procedure(317, struct({ callbackID: int }), nothing),
+  DOMAIN_FSFREEZE: procedure(335, mountpoints, number),
+  DOMAIN_FSTHAW: procedure(336, mountpoints, number),
   CONNECT_GET_ALL_DOMAIN_STATS: procedure(
     344,
     struct({ domains: list(domain), stats: uint, flags: uint }),

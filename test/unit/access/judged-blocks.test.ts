@@ -1,8 +1,8 @@
 import { expect, test } from '@jest/globals';
 import type { Judge } from '../../../src/access/acl.ts';
-import { judgedBlocks } from '../../../src/access/judged-blocks.ts';
+import { judgedBlocks, judgedGuests } from '../../../src/access/judged-blocks.ts';
 import { LibvirtError } from '../../../src/errors.ts';
-import type { BlockApi } from '../../../src/snapshots/api.ts';
+import type { BlockApi, GuestApi } from '../../../src/snapshots/api.ts';
 
 const ref = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 4 };
 const commit = { disk: 'xvda', top: undefined, base: undefined, flags: 4 };
@@ -32,4 +32,18 @@ test.each(CALLS)('%s needs domain:%s, and without it nothing is done', async (na
   expect(done).toEqual([]);
   await call(judgedBlocks(api, judgeOf(permission)));
   expect(done).toEqual([name]);
+});
+
+test('freezing and thawing a guest need domain:fs-freeze', async () => {
+  let done = 0;
+  const api: GuestApi = { freeze: async () => ++done, thaw: async () => ++done };
+  const asked: string[] = [];
+  const granting: Judge = { connect: async () => {}, domain: async (_ref, ...of) => void asked.push(...of) };
+  await judgedGuests(api, granting).freeze(ref, [], 0);
+  await judgedGuests(api, granting).thaw(ref, [], 0);
+  expect([asked, done]).toEqual([['fs-freeze', 'fs-freeze'], 2]);
+  const refusing: Judge = { ...granting, domain: () => Promise.reject(new LibvirtError('ACCESS_DENIED', 'no')) };
+  await expect(judgedGuests(api, refusing).freeze(ref, [], 0)).rejects.toThrow('access denied');
+  await expect(judgedGuests(api, refusing).thaw(ref, [], 0)).rejects.toThrow('access denied');
+  expect(done).toBe(2);
 });
