@@ -3,17 +3,14 @@
  * (qemuDomainSnapshotLoad, qemuDomainSnapshotWriteMetadata), so that a libvirt with this driver could read them, too.
  */
 
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
 import type { SnapshotStore, StoredSnapshots } from '../snapshots/ports.ts';
-import { domainUuid } from '../xml/domain/domain.ts';
 import { readSnapshot, readSnapshotEntry } from '../xml/snapshot/read.ts';
 import { writeSnapshot } from '../xml/snapshot/write.ts';
 import {
-  isMissing,
   makeOwnFolder,
   refuseLink,
   removeEmptyFolder,
@@ -24,14 +21,8 @@ import {
 } from './atomic-file.ts';
 import { Documents } from './documents.ts';
 import { LOCK_FILE } from './folder-lock.ts';
-import { readOwnFile } from './own-file.ts';
 import { pathSegment } from './path-segment.ts';
-
-/** libvirt's limit for a stored snapshot. */
-const MAX_FILE_BYTES = 1024 * 1024;
-
-/** Number of files that are read at the same time: each read alone mostly waits. */
-const FILES_AHEAD = 16;
+import { isReplacement, listFolder, MAX_FILE_BYTES, readStored, texts, uuidIn } from './stored-texts.ts';
 
 const FOLDER_MODE = 0o777;
 
@@ -236,11 +227,6 @@ export class SnapshotFiles implements SnapshotStore {
   }
 }
 
-/** True for the file of a write under way, or one that a crash cut off, next to the file that it was to replace. */
-function isReplacement(file: string, names: readonly string[]): boolean {
-  return file.endsWith(UNFINISHED) && names.includes(file.slice(0, -UNFINISHED.length));
-}
-
 function ownFile(name: string): string {
   return pathSegment(`${name}.xml`);
 }
@@ -250,19 +236,6 @@ function documentKey({ uuid }: DomainRef, name: string, secure: boolean): string
   return `${uuid} ${secure} ${name}`;
 }
 
-/** Returns the UUID of the domain in a folder's documents, or undefined if none has one. */
-async function uuidIn(folder: string): Promise<string | undefined> {
-  for (const file of await listFolder(folder).catch(() => [])) {
-    try {
-      const { snapshot } = readSnapshot(await readStored(join(folder, file)), { internal: true });
-      if (snapshot.domain) return domainUuid(snapshot.domain.element);
-    } catch {
-      // load() reports what is wrong with the file.
-    }
-  }
-  return undefined;
-}
-
 /**
  * If a crash left several marked as current: returns the one that is no other's parent; of several, the last. (libvirt
  * takes the last one that it happens to read.)
@@ -270,34 +243,4 @@ async function uuidIn(folder: string): Promise<string | undefined> {
 function newestOf(claimants: readonly SnapshotEntry[]): SnapshotEntry | undefined {
   const parents = new Set(claimants.map(({ parent }) => parent));
   return claimants.findLast(({ name }) => !parents.has(name)) ?? claimants.at(-1);
-}
-
-async function listFolder(folder: string): Promise<readonly string[]> {
-  try {
-    return (await readdir(folder)).sort();
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw systemError(error, `Failed to open snapshot directory ${folder}`);
-  }
-}
-
-/** Yields the text of each file, or the error of reading it, in the order of `names`; reads some files ahead. */
-async function* texts(
-  folder: string,
-  names: readonly string[],
-): AsyncGenerator<readonly [file: string, text: string | LibvirtError]> {
-  for (let at = 0; at < names.length; at += FILES_AHEAD) {
-    const batch = names.slice(at, at + FILES_AHEAD);
-    const read = batch.map(async (file) => [file, await readStored(join(folder, file)).catch(asLibvirtError)] as const);
-    yield* await Promise.all(read);
-  }
-}
-
-/** Reads a whole file, no longer than libvirt reads. Refuses anything but a regular file: a pipe would never end. */
-async function readStored(path: string): Promise<string> {
-  try {
-    return await readOwnFile(path, MAX_FILE_BYTES);
-  } catch (error) {
-    throw systemError(error, `Failed to read snapshot file ${path}`);
-  }
 }
