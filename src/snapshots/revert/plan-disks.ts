@@ -115,17 +115,21 @@ function withEnding(path: string, ending: string): string {
 }
 
 /**
- * `/d/a.qcow2` gives `/d/a`. Files cannot be put next to a block device: then the snapshot's own overlay gives the
- * name.
+ * `/d/a.qcow2` gives `/d/a`. Files cannot be put next to a block device: then an overlay of the snapshot that is a file
+ * gives the name.
  */
 function stem(snapshot: SnapshotDef, disk: string): string {
   const { domain } = snapshot;
   const isFile = domain?.disks.find(({ target }) => target === disk)?.type === 'file';
-  const [overlay] = overlaysOf(snapshot, disk);
-  const path = (isFile ? domain?.images.get(disk) : overlay)?.path;
+  // A new file beside an overlay on a block device would be in /dev: in memory, and gone with the host's next start.
+  const overlay = [...snapshot.disks, ...snapshot.revertDisks].find(
+    ({ name, location, target }) => name === disk && location === 'external' && target?.type !== 'block',
+  )?.target;
+  const path = isFile ? domain?.images.get(disk)?.path : overlay?.path;
   if (path !== undefined) return path.replace(/\.[^./]*$/, '');
   throw new LibvirtError(
     'OPERATION_UNSUPPORTED',
-    `source disk for '${disk}' is not a regular file, reverting to snapshot is not supported`,
+    `source disk for '${disk}' is not a regular file, reverting to snapshot is not supported: its overlay is on a block ` +
+      'device, too; take snapshots of this disk with an overlay in a file, --diskspec DISK,file=/PATH',
   );
 }
