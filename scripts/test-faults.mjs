@@ -9,5 +9,6 @@ const lab = process.argv.includes('--lab');
 setup('test', ...(lab ? ['lab'] : []));
 build();
 jest(['faults'], '--runInBand');
+process.env.XLSNAP_FUZZ_DOCUMENTS ??= '1000000';
 jest(['long'], '--runInBand', 'test/long/mutated');
 if (lab) jest(['lab'], '--runInBand', 'test/lab/faults');

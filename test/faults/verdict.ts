@@ -55,7 +55,8 @@ export async function complaints(seen: Case): Promise<readonly Complaint[]> {
     for (const name of names)
       await world.deleteAsTold(name).catch((error: Error) => found.push({ kind: 'stuck', text: error.message }));
   };
-  // As the error tells: until then the others' images and memory may be on the way.
+  // As the error tells: until then the others' images and memory may be on the way. Without a device model the guest is off first.
+  if (seen.fault.spoils && made.some((name) => inPart(seen, name))) await world.destroy();
   await remove(made.filter((name) => inPart(seen, name)));
   for (const name of whole) found.push(...of('lost', await wrongContents(world, name)));
   // Those beneath overlays can only be reverted to when the overlays have gone.
