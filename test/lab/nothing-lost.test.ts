@@ -61,20 +61,14 @@ describe('a running guest with two disks', () => {
     for (const [n, count] of after.entries()) expect(count).toBeGreaterThan(before[n] ?? 0);
   };
 
-  const attach = (image: string) =>
-    virsh(
-      'attach-disk',
-      name,
-      image,
-      'xvdc',
-      '--driver',
-      'qemu',
-      '--subdriver',
-      'qcow2',
-      '--targetbus',
-      'xen',
-      '--live',
-    );
+  /** Resolves when the guest has it: libxl does not wait for its driver. */
+  const attach = async (image: string) => {
+    const driver = ['--driver', 'qemu', '--subdriver', 'qcow2', '--targetbus', 'xen'];
+    await virsh('attach-disk', name, image, 'xvdc', ...driver, '--live');
+    await lab().must(`
+      connected() { xl block-list ${name} | awk '$1 == 51744 { print $4 }' | grep -qx 4; }
+      until_true 120 connected || fail "$(xl block-list ${name})"`);
+  };
   const detach = () => virsh('detach-disk', name, 'xvdc', '--live');
 
   /** No snapshot is left, and the guest runs, on its own images. */
