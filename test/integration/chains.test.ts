@@ -141,6 +141,22 @@ test('a delete is refused while the chain of another domain cannot be followed, 
   await daemon.ok('snapshot-delete', name, 'e1');
 });
 
+test('case 4: a revert to an internal snapshot does not change the image that another domain is based on', async () => {
+  await daemon.ok('snapshot-create-as', name, 's1');
+  await writePattern(at(`${name}.qcow2`), 'qcow2', 2);
+  const other = `${name}-clone`;
+  const backing = { driver: 'qcow2', file: { driver: 'file', filename: at(`${name}.qcow2`) } };
+  await writeOverlay(at(`${other}.qcow2`), { backing: `json:${JSON.stringify(backing)}` });
+  await define(other, at(`${other}.qcow2`));
+  expect(await daemon.refused('snapshot-revert', name, 's1')).toContain(
+    `would change image '${at(`${name}.qcow2`)}', which domain '${other}' (disk 'xvda') is based on`,
+  );
+  expect(await hasPattern(at(`${other}.qcow2`), 'qcow2', 2)).toBe(true);
+  await daemon.ok('undefine', other);
+  await daemon.ok('snapshot-revert', name, 's1');
+  expect(await hasPattern(at(`${name}.qcow2`), 'qcow2', 1)).toBe(true);
+});
+
 test('case 5: a delete does not merge into the base of another disk of the same domain', async () => {
   await diskOnly('e1');
   await writePattern(at(`${name}.e1`), 'qcow2', 2);

@@ -42,15 +42,22 @@ export async function checkNotShared(context: Looking, domain: Domain, touched: 
 }
 
 /**
- * Returns those of the images that somebody else uses, by path, and who. `as base`: only those that other images are based
- * on. Refuses (55) if that cannot be known, since a chain cannot be followed to its end: only what is missing uses nothing.
+ * anywhere       in any backing chain
+ * as base        below another image
+ * only as base   below another image of a disk that is never on the image itself. Disks of two domains that name one image
+ *                share it by design, as libvirt lets them; a clone's owner does not know that its base may change
+ */
+type Sharing = 'anywhere' | 'as base' | 'only as base';
+
+/**
+ * Returns those of the images that somebody else uses, by path, and who. Refuses (55) if that cannot be known, since a chain cannot be followed to its end: only what is missing uses nothing.
  * Reads only.
  */
 export async function sharedImages(
   context: Looking,
   domain: Domain,
   touched: readonly Touched[],
-  use: 'anywhere' | 'as base' = 'anywhere',
+  sharing: Sharing = 'anywhere',
 ): Promise<ReadonlyMap<string, ImageUser>> {
   const shared = new Map<string, ImageUser>();
   if (touched.length === 0) return shared;
@@ -63,13 +70,15 @@ export async function sharedImages(
   const uses: Use[] = [];
   for (const each of await context.host.list()) uses.push(...(await usesOf(context, each).catch(noneIfGone)));
   const chains = await context.images.chains(uses.map(({ image }) => image));
+  const onItself = new Set(uses.map((user, index) => onImage(user, chains[index]?.layers[0]?.key)));
   for (const [index, user] of uses.entries()) {
     const isOwn = user.domain.ref.uuid === domain.ref.uuid;
     const chain = chains[index] as BackingChain;
-    const layers = use === 'as base' ? chain.layers.slice(1) : chain.layers;
+    const layers = sharing === 'anywhere' ? chain.layers : chain.layers.slice(1);
     for (const key of [...layers.map((layer) => layer.key), ...chain.dataFiles]) {
       const path = paths.get(key);
       if (path === undefined || (isOwn && ownDisks.get(path) === user.disk)) continue;
+      if (sharing === 'only as base' && onItself.has(onImage(user, key))) continue;
       if (!shared.has(path)) shared.set(path, user);
     }
     // What is wrong with the disk itself is said by those who plan to change it.
@@ -78,6 +87,11 @@ export async function sharedImages(
     throw isUnknown(user, chain.broken);
   }
   return shared;
+}
+
+/** A disk of a domain, and the image that it is on. */
+function onImage({ domain, disk }: ImageUser, key: string | undefined): string {
+  return `${domain.ref.uuid} ${disk} ${key}`;
 }
 
 /** For messages: `domain 'a' (disk 'xvdb')`, `domain 'a' (disk 'xvdb' in snapshot 's')`. */
@@ -114,7 +128,7 @@ function isUnknown(user: ImageUser, { image, error }: NonNullable<BackingChain['
   return new LibvirtError(
     'OPERATION_INVALID',
     `${describeUser(user)} may use the same images: its chain cannot be followed beyond image '${image.path}' ` +
-      `(${error.detail}). Mend that, give that disk another image, or keep all images: delete with --metadata`,
+      `(${error.detail}). Mend that, give that disk another image, or, to forget a snapshot and keep all images, delete it with --metadata`,
     { cause: error },
   );
 }

@@ -36,10 +36,19 @@ export async function checkInternalImages(
     for (const [path, base] of found) backing.set(path, base);
   }
   checkNotBase(snapshot, others, { backing });
-  // Not the image that the disk is now: as in libvirt, domains that share it by design are reverted in turn.
-  const left = [...inside].filter(([disk, { path }]) => tips.get(disk)?.path !== path);
-  const changed = left.map(([disk, { path }]) => ({ disk, path }));
-  for (const [path, user] of await sharedImages(context, domain, changed, 'as base')) {
+  const changed = [...inside].map(([disk, { path }]) => ({ disk, path }));
+  const isTip = ({ disk, path }: (typeof changed)[number]): boolean => tips.get(disk)?.path === path;
+  // Of the image that the disk is on now, domains that share it by design are reverted in turn, as in libvirt.
+  const shared = [
+    ...(await sharedImages(context, domain, changed.filter(isTip), 'only as base')),
+    ...(await sharedImages(
+      context,
+      domain,
+      changed.filter((each) => !isTip(each)),
+      'as base',
+    )),
+  ];
+  for (const [path, user] of shared) {
     throw new LibvirtError(
       'OPERATION_INVALID',
       `revert to internal snapshot '${snapshot.name}' of domain '${domain.ref.name}' would change image '${path}', which ` +

@@ -61,7 +61,7 @@ function looking({ domains, definition, snapshot = [], backing = {} }: World): L
   } as unknown as Looking;
 }
 
-const usersOf = async (world: World, use?: 'as base') =>
+const usersOf = async (world: World, use?: 'as base' | 'only as base') =>
   [...(await sharedImages(looking(world), domainOf('own'), TOUCHED, use))].map(([path, { domain, disk, snapshot }]) => [
     ...[path, domain.ref.name, disk],
     ...(snapshot === undefined ? [] : [snapshot]),
@@ -128,6 +128,21 @@ test('a domain on the image itself is not based on it', async () => {
   expect(await usersOf(world, 'as base')).toEqual([]);
   const clone = { definition: ({ ref }: Domain) => withImages(ref.name === 'own' ? BASE : '/d/clone.qcow2') };
   expect(await usersOf({ ...world, ...clone, backing: { '/d/clone.qcow2': BASE } }, 'as base')).toHaveLength(1);
+});
+
+test('an image below another domain’s is shared by design if that domain’s disk was on the image itself, by a definition or a snapshot', async () => {
+  const clone = '/d/clone.qcow2';
+  const world: World = {
+    domains: [domainOf('own'), domainOf('other')],
+    definition: ({ ref }) => withImages(ref.name === 'own' ? BASE : clone),
+    backing: { [clone]: BASE },
+  };
+  expect(await usersOf(world, 'only as base')).toEqual([[BASE, 'other', 'xvda']]);
+  const snapshot = [{ disk: 'xvda', image: { path: BASE, format: 'qcow2' } }];
+  expect(await usersOf({ ...world, snapshot }, 'only as base')).toEqual([]);
+  expect(await usersOf({ ...world, snapshot }, 'as base')).toHaveLength(1);
+  const elsewhere = [{ disk: 'xvdb', image: { path: BASE, format: 'qcow2' } }];
+  expect(await usersOf({ ...world, snapshot: elsewhere }, 'only as base')).toHaveLength(1);
 });
 
 test('a chain of another domain that cannot be followed may hold any image; one whose end is missing holds nothing', async () => {
