@@ -7,10 +7,12 @@ import { readAt } from './open-image.ts';
 /** Reads bytes; those beyond the end of the file are zero. */
 export type ReadAt = (position: number, bytes: number) => Promise<Buffer>;
 
-/** Offsets in the header. Those of the second line are in version 3 alone. */
+/** Offsets in the header. Those of the last line are in version 3 alone. */
 const AT = {
   ...{ version: 4, backing: 8, backingLength: 16, clusterBits: 20, crypt: 32, l1Entries: 36, l1Table: 40 },
-  ...{ snapshots: 60, snapshotTable: 64, incompatible: 72, autoclear: 88, length: 100 },
+  ...{ refcounts: 48, refcountClusters: 56 },
+  ...{ snapshots: 60, snapshotTable: 64 },
+  ...{ incompatible: 72, autoclear: 88, length: 100 },
 } as const;
 /** Where a header of version 2 ends, and how many bytes of version 3 are read. */
 const BYTES = { version2: 72, version3: 104 } as const;
@@ -47,6 +49,8 @@ export interface Qcow2Header {
   readonly clusterBytes: number;
   readonly encrypted: boolean;
   readonly l1: L1Table;
+  /** The table of refcount blocks; entries as in an L1 table. */
+  readonly refcounts: L1Table;
   readonly snapshots: { readonly count: number; readonly position: bigint };
   /** Bits; none in version 2. */
   readonly incompatible: bigint;
@@ -84,6 +88,10 @@ export async function readQcow2Header(read: ReadAt): Promise<Qcow2Header> {
     clusterBytes: 2 ** clusterBits,
     encrypted: header.readUInt32BE(AT.crypt) !== 0,
     l1: { offset: header.readBigUInt64BE(AT.l1Table), entries: header.readUInt32BE(AT.l1Entries) },
+    refcounts: {
+      offset: header.readBigUInt64BE(AT.refcounts),
+      entries: (header.readUInt32BE(AT.refcountClusters) * 2 ** clusterBits) / 8,
+    },
     snapshots: { count: header.readUInt32BE(AT.snapshots), position: header.readBigUInt64BE(AT.snapshotTable) },
     incompatible: version === 2 ? 0n : header.readBigUInt64BE(AT.incompatible),
     autoclear: version === 2 ? 0n : header.readBigUInt64BE(AT.autoclear),

@@ -22,17 +22,23 @@ import type { TableSnapshot } from './qcow2-table.ts';
 
 const KNOWN = Object.values(INCOMPATIBLE).reduce((all, bit) => all | bit);
 
-/** The offset of an L2 table in an entry of an L1 table. */
-const L2_OFFSET = 0x00ff_ffff_ffff_fe00n;
+/** The offset of a table or a cluster in an entry of an L1, a refcount or an L2 table. */
+const OFFSET = 0x00ff_ffff_ffff_fe00n;
+/** In an entry of an L2 table: the cluster is compressed, and need not begin at a cluster's boundary. */
+const COMPRESSED = 1n << 62n;
 /** QCOW_MAX_L1_SIZE */
 const MAX_L1_BYTES = 32 << 20;
+/** QCOW_MAX_REFTABLE_SIZE */
+const MAX_REFCOUNT_TABLE_BYTES = 8 << 20;
+/** Of a table, in one turn of the event loop. */
+const SLICE_BYTES = 128 << 10;
+/** Of a snapshot's L2 tables, so many bytes are read, the table of 512 GiB with clusters of 64 KiB. */
+const MAX_L2_BYTES = 64 << 20;
 
-/** Of the data of the bitmaps' header extension: the number of bitmaps, bytes and offset of their directory. */
-const BITMAPS = { bytes: 24, count: 0, directoryBytes: 8, directory: 16 } as const;
-/** Of an entry of the bitmap directory, before its extra data and its name; entries begin at multiples of 8. */
-const BITMAP = { bytes: 24, nameSize: 18, extraSize: 20, align: 8 } as const;
-/** QCOW2_MAX_BITMAP_DIRECTORY_SIZE: QEMU opens no image that has a larger one. */
-const MAX_DIRECTORY_BYTES = 65_535 * 1024;
+/** Of the data of the bitmaps' header extension: the number of bitmaps, and the offset of their directory. */
+const BITMAPS = { bytes: 24, count: 0, directory: 16 } as const;
+/** Of an entry of the bitmap directory, before its extra data and its name. */
+const BITMAP = { bytes: 24, nameSize: 18, extraSize: 20 } as const;
 
 /**
  * Returns why QEMU would refuse to revert the image to the snapshot, or to any if none is given, with the way out; undefined
@@ -43,10 +49,8 @@ export async function revertRefusal(path: string, snapshot?: TableSnapshot): Pro
     await using file = await openImage(path);
     const header = await readQcow2Header(readerOf(file));
     if (header.encrypted) return `image '${path}' is encrypted: xlsnap has no secret to open it`;
-    for (const table of [header.l1, ...(snapshot ? [snapshot.l1] : [])]) {
-      if (await isWhole(file, table, BigInt(header.clusterBytes))) continue;
-      return `image '${path}' is damaged or was cut short: a table of ${table === header.l1 ? 'the disk' : `snapshot '${snapshot?.name}'`} is not in the file`;
-    }
+    const damage = await damageOf(file, header, snapshot);
+    if (damage !== undefined) return `image '${path}' is damaged or was cut short: ${damage}`;
     return await featureRefusal(file, path, header);
   } catch (error) {
     const failure = `cannot read image '${path}'`;
@@ -64,48 +68,105 @@ async function featureRefusal(file: FileHandle, path: string, header: Qcow2Heade
   if (features & INCOMPATIBLE.dataFile)
     return `image '${path}' has its data in another file, which QEMU does not revert`;
   if (features & ~KNOWN) return `image '${path}' has features that are not known here (0x${features.toString(16)})`;
-  const [bitmap] = await bitmapsOf(file, header);
+  const bitmap = await firstBitmap(file, header);
   if (bitmap === undefined) return undefined;
   const removal = shellCommand('qemu-img', 'bitmap', '--remove', path, bitmap);
   return `image '${path}' has dirty bitmap '${bitmap}', and QEMU reverts no image that has one; to remove it while no guest uses the image: ${removal}`;
 }
 
-/** True if the table, and all L2 tables that it names, are in the file, at the boundaries of clusters. */
-async function isWhole(file: FileHandle, { offset, entries }: L1Table, clusterBytes: bigint): Promise<boolean> {
-  const bytes = entries * 8;
+/** The damage for which QEMU would stop in the middle of a revert, in the tables that it goes through then; for a message. */
+async function damageOf(file: FileHandle, header: Qcow2Header, snapshot?: TableSnapshot): Promise<string | undefined> {
   const { size } = await file.stat({ bigint: true });
   // A block device has no size for stat.
-  const end = size === 0n ? undefined : size;
+  const image = { file, clusterBytes: BigInt(header.clusterBytes), ...(size > 0n && { end: size }) };
+  const lost = (whose: string) => `a table of ${whose} is not in the file`;
+  if (!(await isWhole(image, header.l1, MAX_L1_BYTES))) return lost('the disk');
+  if (!(await isWhole(image, header.refcounts, MAX_REFCOUNT_TABLE_BYTES))) return lost('its refcounts');
+  if (!snapshot) return undefined;
+  if (!(await isWhole(image, snapshot.l1, MAX_L1_BYTES))) return lost(`snapshot '${snapshot.name}'`);
+  const entryBytes = header.incompatible & INCOMPATIBLE.extendedL2 ? 16 : 8;
+  if (await hasAlignedClusters(image, snapshot.l1, entryBytes)) return undefined;
+  return `a cluster of snapshot '${snapshot.name}' is not at a cluster's place`;
+}
+
+/** An open image; `end` is absent if its size is not known. */
+interface OpenImage {
+  readonly file: FileHandle;
+  readonly clusterBytes: bigint;
+  readonly end?: bigint;
+}
+
+/** True if the table, and all tables that it names, are in the file, at the boundaries of clusters. */
+async function isWhole({ file, clusterBytes, end }: OpenImage, table: L1Table, maxBytes: number): Promise<boolean> {
+  const bytes = table.entries * 8;
   const isInFile = (at: bigint, length: bigint) =>
     at % clusterBytes === 0n && (end === undefined || at + length <= end);
-  if (entries === 0) return true;
-  if (bytes > MAX_L1_BYTES || !isInFile(offset, BigInt(bytes))) return false;
-  const table = await readAt(file, Number(offset), bytes);
-  for (let at = 0; at < bytes; at += 8) {
-    const l2 = table.readBigUInt64BE(at) & L2_OFFSET;
+  if (bytes === 0) return true;
+  if (bytes > maxBytes || !isInFile(table.offset, BigInt(bytes))) return false;
+  for await (const slice of slicesOf(file, table)) {
     // QEMU may leave out the zeros at the end of the last cluster.
-    if (l2 !== 0n && !isInFile(l2, 512n)) return false;
+    if (tablesIn(slice).some((named) => !isInFile(named, 512n))) return false;
   }
   return true;
 }
 
-/** Names of the persistent dirty bitmaps. Bitmaps of an image that was changed by who does not know them are lost anyway. */
-async function bitmapsOf(file: FileHandle, header: Qcow2Header): Promise<readonly string[]> {
-  if (!(header.autoclear & AUTOCLEAR_BITMAPS)) return [];
+/** Looks at the clusters that a snapshot's L2 tables name. These tables do not change while it exists. */
+async function hasAlignedClusters(
+  { file, clusterBytes }: OpenImage,
+  l1: L1Table,
+  entryBytes: number,
+): Promise<boolean> {
+  const entries = Number(clusterBytes) / 8;
+  let left = MAX_L2_BYTES / Number(clusterBytes);
+  for await (const slice of slicesOf(file, l1)) {
+    for (const offset of tablesIn(slice)) {
+      left -= 1;
+      if (left < 0) return true;
+      for await (const l2 of slicesOf(file, { offset, entries })) {
+        if (!isAligned(l2, entryBytes, clusterBytes)) return false;
+      }
+    }
+  }
+  return true;
+}
+
+/** Of an extended entry the second half says which parts of the cluster it has. */
+function isAligned(l2: Buffer, entryBytes: number, clusterBytes: bigint): boolean {
+  for (let at = 0; at < l2.length; at += entryBytes) {
+    const entry = l2.readBigUInt64BE(at);
+    if (!(entry & COMPRESSED) && (entry & OFFSET) % clusterBytes !== 0n) return false;
+  }
+  return true;
+}
+
+/** The tables that entries of an L1 or refcount table name. */
+function tablesIn(slice: Buffer): readonly bigint[] {
+  const found: bigint[] = [];
+  for (let at = 0; at < slice.length; at += 8) {
+    const offset = slice.readBigUInt64BE(at) & OFFSET;
+    if (offset !== 0n) found.push(offset);
+  }
+  return found;
+}
+
+/** Reads a table in parts: others have their turns in between. */
+async function* slicesOf(file: FileHandle, { offset, entries }: L1Table): AsyncGenerator<Buffer> {
+  for (let from = 0; from < entries * 8; from += SLICE_BYTES) {
+    yield await readAt(file, Number(offset) + from, Math.min(SLICE_BYTES, entries * 8 - from));
+  }
+}
+
+/** The name of the first persistent dirty bitmap. Bitmaps of an image that was changed by who does not know them are lost anyway. */
+async function firstBitmap(file: FileHandle, header: Qcow2Header): Promise<string | undefined> {
+  if (!(header.autoclear & AUTOCLEAR_BITMAPS)) return undefined;
   const extensions = await readExtensions(readerOf(file), header);
   const extension = extensions.find(({ type }) => type === EXTENSION.bitmaps);
-  if (!extension) return [];
+  if (!extension) return undefined;
   const data = await readAt(file, extension.position, BITMAPS.bytes);
-  const count = data.readUInt32BE(BITMAPS.count);
-  const bytes = Number(data.readBigUInt64BE(BITMAPS.directoryBytes));
-  if (bytes > MAX_DIRECTORY_BYTES) return ['?'];
-  const directory = await readAt(file, Number(data.readBigUInt64BE(BITMAPS.directory)), bytes);
-  const names: string[] = [];
-  for (let at = 0; names.length < count && at + BITMAP.bytes <= bytes; ) {
-    const from = at + BITMAP.bytes + directory.readUInt32BE(at + BITMAP.extraSize);
-    const end = from + directory.readUInt16BE(at + BITMAP.nameSize);
-    names.push(directory.toString('utf8', from, end));
-    at = Math.ceil(end / BITMAP.align) * BITMAP.align;
-  }
-  return names;
+  if (data.readUInt32BE(BITMAPS.count) === 0) return undefined;
+  const directory = Number(data.readBigUInt64BE(BITMAPS.directory));
+  const bitmap = await readAt(file, directory, BITMAP.bytes);
+  const extra = bitmap.readUInt32BE(BITMAP.extraSize);
+  const name = await readAt(file, directory + BITMAP.bytes + extra, bitmap.readUInt16BE(BITMAP.nameSize));
+  return name.toString();
 }

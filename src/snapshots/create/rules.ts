@@ -5,6 +5,7 @@ import { LibvirtError } from '../../errors.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import type { SnapshotDef, SnapshotRequest } from '../../model/snapshot.ts';
+import { startFiles } from '../../xml/domain/start-files.ts';
 import { describeUser, sharedImages } from '../chains/shared-images.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
 import type { SnapshotContext } from '../context.ts';
@@ -40,7 +41,10 @@ export function checkRequest(domain: Domain, { memory }: SnapshotRequest, flags:
   }
 }
 
-/** Refuses a plan that cannot be carried out. Reads only. */
+/**
+ * Refuses a plan that cannot be carried out, and one of a snapshot that could not be reverted to: a file that the guest
+ * would be restored with may be gone while QEMU still has it open. Reads only.
+ */
 export async function checkCreate(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
@@ -70,6 +74,7 @@ export async function checkCreate(
 /** Refuses what the host or the images could not do of the plan: space for the memory, names in the images. Reads only. */
 export async function checkCarriers(context: SnapshotContext, domain: Domain, plan: CreatePlan): Promise<void> {
   const { snapshot, args } = plan;
+  if (args.memory) await context.images.checkStart(startFiles(snapshot.domain, 'restore'));
   if (isActive(domain)) await context.host.checkSave(domain, args);
   else await context.images.checkFree(snapshot.name, args.disks ?? []);
 }

@@ -49,6 +49,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
       list: async () => [],
       definition: async () => definition,
       checkRestore: done('checkRestore'),
+      checkMemory: async () => {},
       destroy: done('destroyed'),
       restore: done('restored'),
       define: done('defined'),
