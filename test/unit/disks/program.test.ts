@@ -1,4 +1,4 @@
-import { access, mkdtemp, rm } from 'node:fs/promises';
+import { access, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -67,14 +67,11 @@ describe.each(Object.entries(STUBBORN))('%s', (_, script) => {
     }
   };
 
-  /** The process may only just have been killed. */
+  /** The process may only just have been killed, and nobody may have asked for its exit code yet (state Z). */
   const isGone = async (pid: number) => {
     for (let tries = 0; tries < 100; tries++, await sleep(20)) {
-      try {
-        process.kill(pid, 0);
-      } catch {
-        return true;
-      }
+      const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+      if (stat === undefined || /\) [ZX] /.test(stat)) return true;
     }
     return false;
   };
