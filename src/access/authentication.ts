@@ -28,6 +28,8 @@ interface Arrived {
   readonly peer: PeerCredentials | undefined;
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
+  /** Called once the client is authenticated. */
+  authenticated(): void;
 }
 
 /** One for each connection. */
@@ -43,6 +45,7 @@ export class Authentication {
     this.#entry = entry;
     this.#client = client;
     this.#done = entry === undefined || entry.scheme === 'none' || isTrusted(client.peer?.uid);
+    if (this.#done) client.authenticated();
   }
 
   /** Until then nothing but authentication is served. */
@@ -75,5 +78,6 @@ export class Authentication {
     const action = readOnly ? 'org.libvirt.unix.monitor' : 'org.libvirt.unix.manage';
     await authenticate(this.#entry.authority, { subject, action, interactive: true, signal });
     this.#done = true;
+    this.#client.authenticated();
   }
 }

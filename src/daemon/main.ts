@@ -17,6 +17,11 @@ function stopped(): Promise<NodeJS.Signals> {
   });
 }
 
+/** Below TimeoutStopSec of the unit: the journal has what is left undone, for the next start. */
+const STOP_TIMEOUT_MS = 270_000;
+/** For the end of the process, once everything is closed. */
+const EXIT_TIMEOUT_MS = 1_000;
+
 async function main(argv: readonly string[]): Promise<void> {
   const options = parseOptions(argv);
   if (options === 'help' || options === 'version') {
@@ -29,11 +34,21 @@ async function main(argv: readonly string[]): Promise<void> {
   process.stderr.on('error', () => {});
   const system = await openSystemCalls();
   const notify = notifier(system.sendDatagram);
-  await using _served = await serve(options, { log, system, sockets: activatedSockets(system.socketPath) });
-  log.info(`serving ${options.connect}`);
-  notify('READY=1');
-  log.info(`stopping on ${await stop}`);
-  notify('STOPPING=1');
+  {
+    await using _served = await serve(options, { log, system, sockets: activatedSockets(system.socketPath) });
+    log.info(`serving ${options.connect}`);
+    notify('READY=1');
+    log.info(`stopping on ${await stop}`);
+    notify('STOPPING=1');
+    setTimeout(() => {
+      log.warning(
+        `not stopped within ${STOP_TIMEOUT_MS / 1_000} seconds: what is under way is recovered at the next start`,
+      );
+      system.exitNow(1);
+    }, STOP_TIMEOUT_MS).unref();
+  }
+  // A question about a file whose storage does not answer cannot be cancelled, and Node would wait for the answer.
+  setTimeout(() => system.exitNow(0), EXIT_TIMEOUT_MS).unref();
 }
 
 main(process.argv.slice(2)).catch((error) => {

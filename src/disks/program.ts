@@ -1,6 +1,6 @@
 /** Runs the programs that make snapshots: no shell, no terminal, a time limit, and the program's own words in every error. */
 
-import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, type StdioOptions, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
@@ -28,6 +28,19 @@ export interface ProgramEnd {
   readonly stderr: string;
   /** Why this module ended it. Then it has failed, whatever its exit status is. */
   readonly stopped?: 'timeout' | 'cancelled' | 'output';
+}
+
+/** The name of `RunOptions.file` in a program's arguments: the open file itself, whatever its path leads to by now. */
+export const OPEN_FILE = '/proc/self/fd/3';
+
+/** runProgram for one that works on a file which this process has open; it is named by its path in the program's words. */
+export async function runOnFile(
+  program: Program,
+  args: readonly string[],
+  failure: string,
+  file: NonNullable<RunOptions['file']>,
+): Promise<string> {
+  return await run(program, args, failure, { timeoutMs: PROGRAM_TIMEOUT_MS, file });
 }
 
 /**
@@ -63,14 +76,18 @@ export async function runLongProgram(
 
 interface RunOptions extends LongRun {
   readonly timeoutMs?: number;
+  readonly file?: { readonly fd: number; readonly path: string };
 }
+
+type RunningProgram = ChildProcessByStdio<null, Readable, Readable>;
 
 async function run(program: Program, args: readonly string[], failure: string, options: RunOptions): Promise<string> {
   if (options.signal) throwIfCancelled(options.signal);
   const fail = (reason: string, cause: unknown) =>
     new LibvirtError('OPERATION_FAILED', `${failure}: ${reason}`, { cause });
   const env = { ...process.env, LC_ALL: 'C', LVM_SUPPRESS_FD_WARNINGS: '1' };
-  const child = spawn(program.name, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', options.file?.fd ?? 'ignore'];
+  const child = spawn(program.name, args, { env, stdio }) as RunningProgram;
   let end: ProgramEnd;
   try {
     end = await endOf(child, options);
@@ -87,10 +104,7 @@ async function run(program: Program, args: readonly string[], failure: string, o
  * Waits until the program is gone, also if it had to be killed: as long as it exists it may change a disk. Rejects if it
  * cannot be started.
  */
-function endOf(
-  child: ChildProcessByStdio<null, Readable, Readable>,
-  { timeoutMs, signal, output }: RunOptions,
-): Promise<ProgramEnd> {
+function endOf(child: RunningProgram, { timeoutMs, signal, output }: RunOptions): Promise<ProgramEnd> {
   const texts = { stdout: '', stderr: '' };
   let bytes = 0;
   let stopped: ProgramEnd['stopped'];
@@ -163,10 +177,10 @@ export function missingProgram({ name, debianPackage }: Program): string {
   return `'${name}' is not installed (Debian package ${debianPackage})`;
 }
 
-function reasonOf(end: ProgramEnd, { name }: Program, { timeoutMs = 0 }: RunOptions): string {
+function reasonOf(end: ProgramEnd, { name }: Program, { timeoutMs = 0, file }: RunOptions): string {
   if (end.stopped === 'output') return `${name} prints more than ${MAX_OUTPUT_BYTES >> 20} MiB`;
   if (end.stopped === 'timeout') return `${name} took longer than ${timeoutMs / 1000} seconds`;
   const words = end.stderr.trim();
-  if (words) return words;
+  if (words) return file ? words.replaceAll(OPEN_FILE, file.path) : words;
   return `${name} ${end.signal ? `was ended by ${end.signal}` : `failed with status ${end.code}`}`;
 }

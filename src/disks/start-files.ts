@@ -3,6 +3,7 @@
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
+import { answering } from '../files/answering.ts';
 import type { StartFile } from '../model/domain.ts';
 import { readChain } from './chain/chains.ts';
 import { imageExists } from './overlays/overlays.ts';
@@ -24,8 +25,8 @@ async function requireFile({ role, path, access: mode, image, unless }: StartFil
   const failure = `cannot open '${path}' (${role}), which the domain would be started with`;
   if (unless !== undefined && (await imageExists(unless))) return;
   try {
-    const found = await stat(path);
-    await access(path, MODES[mode]);
+    const found = await answering(path, () => stat(path));
+    await answering(path, () => access(path, MODES[mode]));
     const isOpenable = found.isFile() || found.isBlockDevice() || (found.isDirectory() && image === undefined);
     if (!isOpenable) throw new LibvirtError('OPERATION_INVALID', `${failure}: it is neither a file nor a block device`);
   } catch (error) {

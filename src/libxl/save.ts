@@ -13,10 +13,9 @@
  * taken in one transaction; that is phase `paused` again.
  */
 
-import { stat } from 'node:fs/promises';
 import { checkLiveSnapshots, LiveSnapshots } from '../disks/live-snapshots.ts';
 import { neverAborted } from '../errors.ts';
-import { PartialMemoryImage } from '../memory/image-file.ts';
+import { PartialMemoryImage } from '../memory/partial-image.ts';
 import { requestedMemoryPath } from '../memory/requested-path.ts';
 import { tieOf } from '../memory/tie.ts';
 import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
@@ -102,7 +101,7 @@ async function saveMemoryAndDisks(save: Save): Promise<Omit<LibxlDomainSnapshot,
     state.image = image;
     state.held = { mayBeSuspended: true, paused: false };
     const started = performance.now();
-    await xen.suspend(domid, image.partialPath, args.live === true, {
+    await xen.suspend(domid, image.file, args.live === true, {
       signal: options.signal,
       progress: () => void reportProgress(save, image),
     });
@@ -167,11 +166,8 @@ async function takeDisks({ disks }: Save): Promise<{
  * reported is always more than what is done.
  */
 async function reportProgress({ savable, options }: Save, image: PartialMemoryImage): Promise<void> {
-  // The last report may come when the image has its final name.
-  const done = await stat(image.partialPath).then(
-    ({ size }) => size,
-    () => 0,
-  );
+  // The last report may come when the image is finished.
+  const done = await image.size().catch(() => 0);
   const ramKib = Math.max(done / 1024, savable.info.current_memkb ?? 0);
   if (done > 0) options.progress({ done, total: memoryImageBytes(ramKib) });
 }

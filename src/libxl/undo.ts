@@ -2,7 +2,7 @@
 
 import type { LiveSnapshots } from '../disks/live-snapshots.ts';
 import { asLibvirtError, type LibvirtError, withLeftovers } from '../errors.ts';
-import type { PartialMemoryImage } from '../memory/image-file.ts';
+import type { PartialMemoryImage } from '../memory/partial-image.ts';
 import type { Held } from './helper/protocol.ts';
 import type { LibxlSession, Toolstack } from './toolstack.ts';
 

@@ -1,8 +1,8 @@
 /** The stream of an embedded guest's memory image, in place of libxl's stream. */
 
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { LibvirtError } from '../errors.ts';
+import { openImage, readAt } from '../files/open-image.ts';
 
 /** The RAM of every embedded guest, whatever its definition says: no program runs in it. */
 export const RAM_BYTES = 4 << 20;
@@ -35,17 +35,15 @@ export async function readMemoryStream(path: string, offset: number): Promise<Bu
   const refuse = (text: string): never => {
     throw new LibvirtError('OPERATION_FAILED', `memory image '${path}' ${text}`);
   };
-  await using file = await open(path, 'r');
+  await using file = await openImage(path);
   const { size } = await file.stat();
-  const head = Buffer.alloc(RAM_AT);
-  const { bytesRead } = await file.read(head, 0, RAM_AT, offset);
-  if (bytesRead < RAM_AT) refuse('is cut short');
+  if (size < offset + RAM_AT) refuse('is cut short');
+  const head = await readAt(file, offset, RAM_AT);
   if (!head.subarray(0, LENGTH_AT).equals(STREAM_MAGIC)) refuse('is not of the embedded host');
   const saved = head.readBigUInt64LE(LENGTH_AT);
   const found = size - offset - RAM_AT;
   if (saved !== BigInt(RAM_BYTES) || found !== RAM_BYTES) refuse(`has ${found} bytes of RAM where ${saved} were saved`);
-  const ram = Buffer.alloc(RAM_BYTES);
-  await file.read(ram, 0, RAM_BYTES, offset + RAM_AT);
+  const ram = await readAt(file, offset + RAM_AT, RAM_BYTES);
   const digest = createHash('sha256').update(ram).digest();
   if (!digest.equals(head.subarray(DIGEST_AT))) refuse('is damaged: the digest of its RAM is wrong');
   return ram;

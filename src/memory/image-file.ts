@@ -5,10 +5,11 @@
  * bytes of domain XML, then the hypervisor's stream to the end of the file.
  */
 
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { endianness } from 'node:os';
-import { dirname } from 'node:path';
-import { LibvirtError, systemError } from '../errors.ts';
+import { isLibvirtError, LibvirtError, systemError } from '../errors.ts';
+import { openImage as openFile, readInto } from '../files/open-image.ts';
 
 const MAGIC = Buffer.from('libvirt-xml\n \0 \r', 'latin1');
 const VERSION = 2;
@@ -58,61 +59,6 @@ export function encodeMemoryImageHeader(domainXml: string): Buffer {
   writeHostUInt32(header, xmlLength, XML_LENGTH_AT);
   xml.copy(header, HEADER_BYTES);
   return header;
-}
-
-/** An image being written, as `<path>.partial` until it is finished: a name without `.partial` is a whole image. */
-export class PartialMemoryImage {
-  readonly path: string;
-  readonly partialPath: string;
-  readonly streamOffset: number;
-  /** The name that the file has now. */
-  #file: string;
-
-  private constructor(path: string, streamOffset: number) {
-    this.path = path;
-    this.partialPath = `${path}.partial`;
-    this.streamOffset = streamOffset;
-    this.#file = this.partialPath;
-  }
-
-  /** Writes the header. The caller then appends the stream to `partialPath`. */
-  static async create(path: string, domainXml: string): Promise<PartialMemoryImage> {
-    const header = encodeMemoryImageHeader(domainXml);
-    const image = new PartialMemoryImage(path, header.length);
-    try {
-      // Does not write to a file that a crash has left there, nor through a link.
-      await rm(image.partialPath, { force: true });
-      await using file = await open(image.partialPath, 'wx', 0o600);
-      await file.chmod(0o600);
-      await file.writeFile(header);
-    } catch (error) {
-      await image.discard().catch(() => undefined);
-      throw systemError(error, `Failed to create domain save file '${path}'`);
-    }
-    return image;
-  }
-
-  /** Makes the image durable under its own name and returns its size. `tie`: from tieOf. */
-  async finish(tie?: string): Promise<number> {
-    try {
-      await using file = await open(this.partialPath, 'r+');
-      if (tie !== undefined) await putTie(file, tie);
-      await file.sync();
-      const { size } = await file.stat();
-      await rename(this.partialPath, this.path);
-      this.#file = this.path;
-      await using folder = await open(dirname(this.path), 'r');
-      await folder.sync();
-      return size;
-    } catch (error) {
-      throw systemError(error, `Failed to finish domain save file '${this.path}'`);
-    }
-  }
-
-  /** Removes the file, under the name that it has now. */
-  async discard(): Promise<void> {
-    await rm(this.#file, { force: true });
-  }
 }
 
 /** Reads and checks the header, with libvirt's refusals. Does not check the stream, which is the hypervisor's. */
@@ -194,7 +140,8 @@ export async function checkLibxlStream(image: MemoryImage): Promise<void> {
   }
 }
 
-async function putTie(file: FileHandle, tie: string): Promise<void> {
+/** Writes the tie (from tieOf) into an image that is open. */
+export async function putTie(file: FileHandle, tie: string): Promise<void> {
   await writeAt(file, TIE_AT, Buffer.concat([TIE_MARK, Buffer.from(tie, 'hex')]));
 }
 
@@ -204,19 +151,19 @@ async function writeAt(file: FileHandle, position: number, bytes: Buffer): Promi
 
 async function change(path: string, edit: (file: FileHandle) => Promise<void>): Promise<void> {
   try {
-    await using file = await open(path, 'r+');
+    await using file = await openFile(path, constants.O_RDWR);
     await edit(file);
     await file.sync();
   } catch (error) {
-    throw systemError(error, `cannot change memory image '${path}'`);
+    throw isLibvirtError(error) ? error : systemError(error, `cannot change memory image '${path}'`);
   }
 }
 
 async function openImage(path: string): Promise<FileHandle> {
   try {
-    return await open(path, 'r');
+    return await openFile(path);
   } catch (error) {
-    throw systemError(error, `Failed to open domain image file '${path}'`);
+    throw isLibvirtError(error) ? error : systemError(error, `Failed to open domain image file '${path}'`);
   }
 }
 
@@ -225,8 +172,8 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
   const buffer = Buffer.alloc(length);
   let filled = 0;
   while (filled < length) {
-    const { bytesRead } = await file.read(buffer, filled, length - filled, position + filled).catch((error) => {
-      throw systemError(error, 'cannot read memory image');
+    const bytesRead = await readInto(buffer, filled, file, position + filled).catch((error) => {
+      throw isLibvirtError(error) ? error : systemError(error, 'cannot read memory image');
     });
     if (bytesRead === 0) break;
     filled += bytesRead;

@@ -4,9 +4,9 @@
  */
 
 import { asLibvirtError, LibvirtError, systemError } from '../../errors.ts';
+import { openImage } from '../../files/open-image.ts';
 import type { BackingChain, ChainLayer, DiskImage } from '../../model/disk-image.ts';
 import { fileKey, keyOf } from '../file-key.ts';
-import { openImage } from '../qemu/open-image.ts';
 import { type BackingName, readBackingName, readDataFileName } from './backing-name.ts';
 import type { ImageHeader } from './header-fields.ts';
 import { readHeader } from './image-header.ts';

@@ -4,8 +4,8 @@
  */
 
 import type { FileHandle } from 'node:fs/promises';
+import { readAt } from '../../files/open-image.ts';
 import { queryImage } from '../qemu/image-info.ts';
-import { readAt } from '../qemu/open-image.ts';
 import { damaged, type ReadAt } from '../qemu/qcow2-header.ts';
 import { type ImageHeader, readName } from './header-fields.ts';
 import { readQcow2Images } from './qcow2-images.ts';

@@ -1,12 +1,14 @@
 /** What a merged overlay's path shows from the merge until nothing names it any more: its base's contents. */
 
 import { createHash } from 'node:crypto';
-import { open, rename, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { systemError } from '../../errors.ts';
+import { isLibvirtError, systemError } from '../../errors.ts';
+import { type MadeFile, removeSame } from '../../files/made-file.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { imageInfo } from '../qemu/image-info.ts';
-import { holdsData, isBlockDevice, makeOverlay } from './overlays.ts';
+import { makeOverlay } from './make-overlay.ts';
+import { holdsData, isBlockDevice } from './overlays.ts';
 
 /** More than the tables of an empty overlay of any size: its extents need not be listed. */
 const EMPTY_BYTES = 16 << 20;
@@ -25,9 +27,11 @@ export class EmptyOverlay implements AsyncDisposable {
   readonly #layer: LayerCommit;
   readonly #bytes: number;
   /** Undefined for an overlay on a block device, which is made in its place. */
-  readonly #prepared: string | undefined;
+  readonly #prepared: MadeFile | undefined;
 
-  private constructor(layer: LayerCommit, bytes: number, prepared: string | undefined) {
+  #inPlace = false;
+
+  private constructor(layer: LayerCommit, bytes: number, prepared: MadeFile | undefined) {
     this.#layer = layer;
     this.#bytes = bytes;
     this.#prepared = prepared;
@@ -40,30 +44,35 @@ export class EmptyOverlay implements AsyncDisposable {
     if (await isBlockDevice(top.path)) return new EmptyOverlay(layer, virtualBytes, undefined);
     const name = createHash('sha256').update(top.path).digest('hex').slice(0, 16);
     const path = join(dirname(top.path), `.xlsnap-merged-${name}`);
-    const prepared = new EmptyOverlay(layer, virtualBytes, path);
     // An earlier merge may have been cut off.
-    await prepared[Symbol.asyncDispose]();
-    await makeOverlay({ ...top, path, disk, reuse: false }, { ...base, bytes: virtualBytes }, top.path);
-    return prepared;
+    await rm(path, { force: true });
+    const overlay = { ...top, path, disk, reuse: false };
+    return new EmptyOverlay(
+      layer,
+      virtualBytes,
+      await makeOverlay(overlay, { ...base, bytes: virtualBytes }, top.path),
+    );
   }
 
   /** To be called when the data is in the base, durably, and nobody has the overlay open. Idempotent, and durable. */
   async takePlace(): Promise<void> {
     const { disk, top, base } = this.#layer;
     if (this.#prepared === undefined) {
-      await makeOverlay({ ...top, disk, reuse: true }, { ...base, bytes: this.#bytes });
+      await using _made = await makeOverlay({ ...top, disk, reuse: true }, { ...base, bytes: this.#bytes });
       return;
     }
     try {
-      await rename(this.#prepared, top.path);
-      await using folder = await open(dirname(top.path), 'r');
-      await folder.sync();
+      await this.#prepared.rename(top.path);
+      this.#inPlace = true;
     } catch (error) {
-      throw systemError(error, `image '${top.path}' of disk '${disk}' is merged and cannot be emptied`);
+      const cause = isLibvirtError(error) ? new Error(error.detail, { cause: error }) : error;
+      throw systemError(cause, `image '${top.path}' of disk '${disk}' is merged and cannot be emptied`);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#prepared !== undefined) await rm(this.#prepared, { force: true });
+    if (this.#prepared === undefined) return;
+    await this.#prepared[Symbol.asyncDispose]();
+    if (!this.#inPlace) await removeSame(this.#prepared.at);
   }
 }

@@ -10,8 +10,9 @@ import { diskContents } from '../qemu/disk-contents.ts';
 import { imageInfo, imageOf } from '../qemu/image-info.ts';
 import { QEMU_IMG } from '../qemu/qemu-img.ts';
 import type { StorageBackend } from '../storage-backend.ts';
+import { createOverlay, removeOverlay } from './make-overlay.ts';
 import { OVERLAY_IN_QEMU } from './overlay-in-qemu.ts';
-import { checkOverlayFree, createOverlay, overlayOf, removeOverlay } from './overlays.ts';
+import { checkOverlayFree, overlayOf } from './overlays.ts';
 
 /** Formats of the image that QEMU can put an overlay above. */
 const BASE_FORMATS: ReadonlySet<string | undefined> = new Set(['qcow2', 'raw']);
@@ -35,8 +36,8 @@ export const OVERLAY: StorageBackend = {
   async create(_name, disks, open) {
     return await allOrNothing(disks, async (snapshot) => {
       const overlay = overlayOf(snapshot);
-      await createOverlay(overlay, await baseOf(snapshot, open));
-      return [() => removeOverlay(overlay)];
+      const created = await createOverlay(overlay, await baseOf(snapshot, open));
+      return [() => removeOverlay(created)];
     });
   },
 

@@ -1,6 +1,7 @@
 /** Overlays that QEMU puts above the active images of a running guest. */
 
 import { asLibvirtError, LibvirtError, neverAborted } from '../../errors.ts';
+import { requireSame } from '../../files/same-file.ts';
 import type { LibxlDiskSnapshotResult } from '../../model/libxl.ts';
 import type { UndoStep } from '../all-or-nothing.ts';
 import { type BlockGraph, type DiskRoot, deleteUnused, freeNodeName, graphOf } from '../qemu/block-graph.ts';
@@ -8,7 +9,8 @@ import { isOpenTwice } from '../qemu/opened-twice.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../storage-backend.ts';
 import { dismissCommit, type NodePath, runCommit } from './commit-job.ts';
-import { checkOverlayFree, createOverlay, isBlockDevice, type Overlay, overlayOf, removeOverlay } from './overlays.ts';
+import { type CreatedOverlay, createOverlay, removeOverlay } from './make-overlay.ts';
+import { checkOverlayFree, isBlockDevice, overlayOf } from './overlays.ts';
 
 /** External snapshots of disks that a running QEMU has open. */
 export const OVERLAY_IN_QEMU: QemuBackend = {
@@ -28,12 +30,16 @@ export const OVERLAY_IN_QEMU: QemuBackend = {
   async delete() {},
 };
 
+interface MadeForDisk extends CreatedOverlay {
+  readonly disk: string;
+}
+
 class OverlayShare implements TransactionShare {
   readonly served: readonly ServedDisk[];
   readonly needsPause = false;
   readonly #live: LiveDisks;
   /** The overlays whose files were made, latest last. */
-  readonly #made: Overlay[] = [];
+  readonly #made: MadeForDisk[] = [];
   /** By disk, once QEMU has it open: the overlay's node, and that of its base. */
   readonly #opened = new Map<string, { readonly node: string; readonly base: DiskRoot }>();
 
@@ -45,8 +51,8 @@ class OverlayShare implements TransactionShare {
   async prepare(): Promise<void> {
     for (const { snapshot, root } of this.served) {
       const overlay = overlayOf(snapshot);
-      await createOverlay(overlay, { path: root.path, format: root.driver, bytes: root.bytes });
-      this.#made.push(overlay);
+      const created = await createOverlay(overlay, { path: root.path, format: root.driver, bytes: root.bytes });
+      this.#made.push({ ...created, disk: overlay.disk });
     }
   }
 
@@ -61,6 +67,9 @@ class OverlayShare implements TransactionShare {
       this.#opened.set(root.disk, { node, base: root });
       const options = { driver: format, 'node-name': node, discard, cache, backing: null, file };
       await qmp.execute('blockdev-add', options, `overlay '${path}'`);
+      // QEMU opens it by its path. The guest does not write to it yet.
+      const made = this.#made.find(({ disk }) => disk === root.disk);
+      if (made) await requireSame(made.file);
       actions.push({ type: 'blockdev-snapshot', data: { node: root.node, overlay: node } });
     }
     return actions;
@@ -80,8 +89,9 @@ class OverlayShare implements TransactionShare {
   /**
    * Closes and removes an overlay. If the guest may have written to it and it cannot be merged back, the file stays.
    */
-  async #remove(overlay: Overlay, mayBeTaken: boolean): Promise<void> {
-    const { disk, path } = overlay;
+  async #remove(overlay: MadeForDisk, mayBeTaken: boolean): Promise<void> {
+    const { disk } = overlay;
+    const { path } = overlay.file;
     const opened = this.#opened.get(disk);
     try {
       if (opened) await removeNode(await this.#live.monitor(), disk, { ...opened, path }, opened.base);

@@ -1,16 +1,14 @@
 /** Overlays: image files that take a disk's further writes, so that the base stays as it is. */
 
-import { constants, type Stats } from 'node:fs';
-import { access, type FileHandle, open, rm, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, open, rm, stat } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
-import { LibvirtError, systemError, undoAll } from '../../errors.ts';
+import { LibvirtError, systemError } from '../../errors.ts';
+import { statIfThere } from '../../files/answering.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
-import { backingImage, headerOf, isOverlayOf, readChain } from '../chain/chains.ts';
-import { fileKey } from '../file-key.ts';
 import { runProgram } from '../program.ts';
-import { imageInfo } from '../qemu/image-info.ts';
 import { QEMU_IMG, syncFile } from '../qemu/qemu-img.ts';
 
 /** libvirt's choice (qemuSnapshotPrepareDiskExternal); the first is the default. */
@@ -20,11 +18,6 @@ const OVERLAY_FORMATS = ['qcow2', 'qed'] as const;
 export interface Overlay extends DiskImage {
   readonly disk: string;
   readonly reuse: boolean;
-}
-
-/** The image below an overlay, and the size of the disk. */
-interface Base extends DiskImage {
-  readonly bytes: number;
 }
 
 /** The overlay that the snapshot asks for. Refuses (67) an unsupported format, and a relative path. */
@@ -41,7 +34,7 @@ export function overlayOf(snapshot: LibxlDiskSnapshot): Overlay {
 
 /** Refuses, with libvirt's code and text, a file that exists, or with `reuse` one that does not. Reads only. */
 export async function checkOverlayFree({ disk, path, reuse }: Overlay): Promise<void> {
-  const found = await statOf(path);
+  const found = await statIfThere(path);
   if (reuse) {
     if (found) return;
     const text = `missing existing file for disk ${disk}: ${path}`;
@@ -58,24 +51,9 @@ export async function checkOverlayFree({ disk, path, reuse }: Overlay): Promise<
   }
 }
 
-/**
- * Makes the overlay, or with `reuse` adopts an empty one, above `base`. Durable when it returns. After an error nothing
- * is left of it.
- */
-export async function createOverlay(overlay: Overlay, base: Base): Promise<void> {
-  await checkOverlayFree(overlay);
-  if (overlay.reuse) await adoptOverlay(overlay, base);
-  else await makeOverlay(overlay, base);
-}
-
-/** Undoes createOverlay. A file that the caller has made stays. */
-export async function removeOverlay({ path, reuse }: Overlay): Promise<void> {
-  if (!reuse) await removeImage(path);
-}
-
 /** Removes the file, durably. A block device keeps its contents; a missing file is not an error. */
 export async function removeImage(path: string): Promise<void> {
-  const found = await statOf(path);
+  const found = await statIfThere(path);
   if (!found || found.isBlockDevice()) return;
   try {
     await rm(path, { force: true });
@@ -84,74 +62,6 @@ export async function removeImage(path: string): Promise<void> {
   } catch (error) {
     throw systemError(error, `cannot remove image '${path}'`);
   }
-}
-
-/**
- * Makes the file, or writes to the block device. A new file can be opened by those who can open `like`. Durable when it
- * returns; after an error a file is gone again.
- */
-export async function makeOverlay(overlay: Overlay, base: Base, like = base.path): Promise<void> {
-  const { disk, path, format } = overlay;
-  const failure = `cannot create external snapshot '${path}' of disk '${disk}'`;
-  const existed = await imageExists(path);
-  // qemu-img would overwrite a file, and make it readable for everyone.
-  const file = await open(path, existed ? 'r+' : 'wx', 0o600).catch((error) => {
-    throw systemError(error, failure);
-  });
-  try {
-    await using made = file;
-    const backing = ['-u', '-b', base.path, '-F', base.format];
-    await runProgram(QEMU_IMG, ['create', '-q', '-f', format, ...backing, '--', path, String(base.bytes)], failure);
-    // Not what existed: it may be a link to a file of another owner's.
-    if (!existed) {
-      await shareAccess(made, like).catch((error) => {
-        throw systemError(error, `${failure}: it cannot have the owner and mode of '${like}'`);
-      });
-    }
-    await syncFile(path);
-  } catch (error) {
-    throw await undoAll([() => removeImage(path)], error);
-  }
-}
-
-/**
- * Gives the file the owner, group and mode of `like`: libvirtd and QEMU may run as other users. Its owner can always write to
- * it, also if `like` has been made read-only. After qemu-img: in a folder like /tmp the kernel lets it write to own files only.
- */
-async function shareAccess(file: FileHandle, like: string): Promise<void> {
-  const { uid, gid, mode } = await stat(like);
-  const made = await file.stat();
-  if (made.uid !== uid || made.gid !== gid) await file.chown(uid, gid);
-  const wanted = (mode & 0o777) | 0o600;
-  if ((made.mode & 0o777) !== wanted) await file.chmod(wanted);
-}
-
-/**
- * Adopts an overlay that the caller has made. The next start of the domain reads its header, so the header must name the
- * base: by any name, which stays, so that folders can be moved. If it names none, or not the base's format, that is
- * written. The overlay must be empty: its data would replace what the guest sees.
- */
-async function adoptOverlay(overlay: Overlay, base: Base): Promise<void> {
-  const { disk, path } = overlay;
-  const failure = `cannot use existing file '${path}' for disk '${disk}'`;
-  const key = await fileKey(path);
-  if ((await readChain(base)).layers.some((layer) => layer.key === key)) {
-    throw unsupported(`${failure}: it is in the disk's own backing chain`);
-  }
-  const { virtualBytes } = await imageInfo(overlay, { share: false, failure });
-  if (virtualBytes !== base.bytes) {
-    throw unsupported(`${failure}: it is a disk of ${virtualBytes} bytes, not of ${base.bytes}`);
-  }
-  const { backing } = await headerOf(overlay);
-  if (backing && !(await isOverlayOf(overlay, base))) {
-    const named = (await backingImage(overlay))?.path ?? backing.name;
-    throw unsupported(`${failure}: its backing image is '${named}', not '${base.path}'`);
-  }
-  if (await holdsData(overlay)) throw unsupported(`${failure}: it is not empty`);
-  if (backing?.format === base.format) return;
-  // A format in front of a list of options would replace the driver among them.
-  const name = backing && !backing.name.startsWith('json:') ? backing.name : base.path;
-  await rebaseHeader(overlay, { path: name, format: base.format }, failure);
 }
 
 /** Refuses (67) to merge an overlay that has internal snapshots, naming them: a merge would lose them. */
@@ -205,7 +115,7 @@ export async function imageExtents(image: DiskImage): Promise<readonly Extent[]>
 
 /** True if something exists at the path; follows links. */
 export async function imageExists(path: string): Promise<boolean> {
-  return (await statOf(path)) !== undefined;
+  return (await statIfThere(path)) !== undefined;
 }
 
 /** The images with what stat finds: which of them are block devices. */
@@ -218,13 +128,10 @@ export async function withKinds(images: ReadonlyMap<string, DiskImage>): Promise
 
 /** True for a block device; follows links. */
 export async function isBlockDevice(path: string): Promise<boolean> {
-  return (await statOf(path))?.isBlockDevice() ?? false;
+  return (await statIfThere(path))?.isBlockDevice() ?? false;
 }
 
-function statOf(path: string): Promise<Stats | undefined> {
-  return stat(path).catch(() => undefined);
-}
-
-function unsupported(text: string): LibvirtError {
+/** CONFIG_UNSUPPORTED (67). */
+export function unsupported(text: string): LibvirtError {
   return new LibvirtError('CONFIG_UNSUPPORTED', text);
 }

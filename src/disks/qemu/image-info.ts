@@ -1,10 +1,10 @@
 /** Describes single images, by qemu-img. Reads only; works while a device model has the image open. */
 
 import { isLibvirtError, LibvirtError, systemError } from '../../errors.ts';
+import { requireImageFile } from '../../files/open-image.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDeviceDisk } from '../../model/libxl.ts';
 import { type ProgramEnd, runProgram } from '../program.ts';
-import { requireImageFile } from './open-image.ts';
 import { imageOptions, QEMU_IMG } from './qemu-img.ts';
 
 /** An internal snapshot in an image's own table. */

@@ -6,8 +6,8 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
+import { openImage, readAt } from '../../files/open-image.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
-import { openImage, readAt } from './open-image.ts';
 import {
   AUTOCLEAR_BITMAPS,
   EXTENSION,

@@ -5,8 +5,8 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
+import { openImage, readAt } from '../../files/open-image.ts';
 import type { ImageSnapshot } from './image-info.ts';
-import { openImage, readAt } from './open-image.ts';
 import { damaged, isQcow2Header, type L1Table, type Qcow2Header, readerOf, readQcow2Header } from './qcow2-header.ts';
 
 /** Of an entry, before its extra data, its id and its name; entries begin at multiples of 8. */

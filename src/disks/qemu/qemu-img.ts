@@ -3,9 +3,9 @@
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { LibvirtError, systemError } from '../../errors.ts';
+import { openImage } from '../../files/open-image.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { Program } from '../program.ts';
-import { openImage } from './open-image.ts';
 
 /** The program, and the package that has it. */
 export const QEMU_IMG: Program = { name: 'qemu-img', debianPackage: 'qemu-utils' };

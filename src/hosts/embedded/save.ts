@@ -1,12 +1,11 @@
 /** Saving an embedded domain, in the order in which a Xen guest is saved. */
 
-import { writeFile } from 'node:fs/promises';
 import { checkLiveSnapshots, LiveSnapshots } from '../../disks/live-snapshots.ts';
 import type { LiveDisks } from '../../disks/storage-backend.ts';
 import { neverAborted, systemError, throwIfCancelled, undoAll } from '../../errors.ts';
 import { encodeMemoryStream, RAM_BYTES } from '../../memory/embedded-stream.ts';
 import { requireFreeSpace } from '../../memory/free-space.ts';
-import { PartialMemoryImage } from '../../memory/image-file.ts';
+import { PartialMemoryImage } from '../../memory/partial-image.ts';
 import { requestedMemoryPath } from '../../memory/requested-path.ts';
 import { tieOf } from '../../memory/tie.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
@@ -92,7 +91,7 @@ async function writeImage(
   job.progress({ done: 0, total: RAM_BYTES });
   try {
     const stream = encodeMemoryStream(await memory.contents());
-    await writeFile(image.partialPath, stream, { flag: 'a', signal: job.signal });
+    await image.append(stream, job.signal);
   } catch (error) {
     await image.discard();
     throwIfCancelled(job.signal);

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LibvirtError } from '../../errors.ts';
+import type { FileAt } from '../../files/same-file.ts';
 import { callError, cancelled, withLog } from './call-error.ts';
 import {
   type DomainConfig,
@@ -126,8 +127,8 @@ export class LibxlHelper implements LibxlOperations, AsyncDisposable {
     return this.#call('domainConfig', [domid]) as Promise<DomainConfig>;
   }
 
-  async suspend(domid: number, path: string, live: boolean, options?: LongOperation): Promise<void> {
-    await this.#call('suspend', [domid, path, live], options);
+  async suspend(domid: number, file: FileAt, live: boolean, options?: LongOperation): Promise<void> {
+    await this.#call('suspend', [domid, file, live], options);
   }
 
   async pause(domid: number): Promise<void> {

@@ -1,8 +1,10 @@
 /** The operations of the helper process on its one libxl context. */
 
-import { closeSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
+import { closeSync, readFileSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { removeSame } from '../../files/made-file.ts';
+import { type FileAt, openToAppend, openToRead } from '../../files/same-file.ts';
 import {
   ERROR_ABORTED,
   ERROR_DOMAIN_NOTFOUND,
@@ -38,7 +40,7 @@ export class LibxlContext implements LibxlOperations {
   readonly #lib: Libxenlight;
   readonly #ctx: Pointer;
   /** The guest that this process has stopped, how, and the unfinished image of it. */
-  #held: (Held & { readonly domid: number; readonly path?: string }) | null = null;
+  #held: (Held & { readonly domid: number; readonly file?: FileAt }) | null = null;
   /** The domain that this process has made and that has not been unpaused yet. */
   #created: number | null = null;
   /** Calls under way that can be aborted. */
@@ -129,11 +131,11 @@ export class LibxlContext implements LibxlOperations {
     });
   }
 
-  async suspend(domid: number, path: string, live: boolean): Promise<void> {
+  async suspend(domid: number, file: FileAt, live: boolean): Promise<void> {
     refuseNonGuest(domid);
-    const fd = openSync(path, 'a');
+    const fd = openToAppend(file);
     try {
-      this.#held = { domid, path, mayBeSuspended: true, paused: false };
+      this.#held = { domid, file, mayBeSuspended: true, paused: false };
       const flags = live ? LIBXL_SUSPEND_LIVE : 0;
       const rc = await this.#abortably(() => this.#lib.domainSuspend(this.#ctx, domid, fd, flags, null));
       check('domain_suspend', rc);
@@ -222,7 +224,7 @@ export class LibxlContext implements LibxlOperations {
     const held = this.#held;
     if (held && (held.mayBeSuspended || held.paused)) {
       await this.release(held.domid, held);
-      if (held.path !== undefined) rmSync(held.path, { force: true });
+      if (held.file) await removeSame(held.file);
     }
     if (this.#created !== null) await this.destroy(this.#created);
   }
@@ -260,7 +262,7 @@ function refuseNonGuest(domid: number): void {
 
 /** libxl reads from the descriptor's position, so the header is skipped by reading it. */
 function openAt(path: string, offset: number): number {
-  const fd = openSync(path, 'r');
+  const fd = openToRead(path);
   const header = Buffer.alloc(offset);
   for (let read = 0; read < offset; ) {
     const bytes = readSync(fd, header, read, offset - read, null);

@@ -1,5 +1,7 @@
 /** The messages between the daemon and its helper process: one operation at a time, by Node's IPC channel. */
 
+import type { FileAt } from '../../files/same-file.ts';
+
 /** Whether libxl can be used here. */
 export type Probe =
   | { readonly state: 'ready'; readonly soname: string }
@@ -60,8 +62,8 @@ export interface LibxlOperations {
   /** The options that Xen was booted with. */
   commandLine(): Promise<string>;
   domainConfig(domid: number): Promise<DomainConfig>;
-  /** Appends the domain's stream to the file `path`. The domain is suspended in memory afterwards. */
-  suspend(domid: number, path: string, live: boolean): Promise<void>;
+  /** Appends the domain's stream to the file. The domain is suspended in memory afterwards. */
+  suspend(domid: number, file: FileAt, live: boolean): Promise<void>;
   pause(domid: number): Promise<void>;
   /** suspend_cancel=1: the guest runs on as if nothing had happened. */
   resume(domid: number): Promise<void>;

@@ -49,7 +49,8 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
   const calls = proxyCalls(options);
   const busyPoll = new BusyPoll();
   const turns = new Turns();
-  return (accepted, { readOnly, peer }) => {
+  return (accepted, arrived) => {
+    const { readOnly, peer } = arrived;
     const client = Inlet.over(accepted);
     const path = readOnly ? options.upstreamReadOnly() : options.upstream;
     const upstream = Inlet.connecting(path);
@@ -68,7 +69,7 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
       const { hub, status, entries } = options;
       const gone = new AbortController();
       client.socket.once('close', () => gone.abort());
-      const authentication = new Authentication(entries, { readOnly, peer, signal: gone.signal });
+      const authentication = new Authentication(entries, { ...arrived, signal: gone.signal });
       const behalf = entries === undefined || isTrusted(peer?.uid) ? undefined : { peer };
       const subject = behalf && processSubject(behalf.peer);
       const judge = subject && options.acl?.judge(subject, gone.signal);

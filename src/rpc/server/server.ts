@@ -70,7 +70,7 @@ export async function listenAtFd(
 function serverOf({ readOnly, clients }: Pick<ListenOptions, 'readOnly' | 'clients'>, handler: ConnectionHandler) {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
-    const client = clients ? clients.admit(socket, readOnly) : { readOnly, peer: undefined };
+    const client = clients ? clients.admit(socket, readOnly) : { readOnly, peer: undefined, authenticated() {} };
     if (!client) {
       socket.destroy();
       return;

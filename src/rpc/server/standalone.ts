@@ -66,10 +66,11 @@ export function standalone(options: StandaloneOptions): ConnectionHandler {
     ...(options.blocks ? blockAnswers(options.blocks) : []),
   ]);
   const turns = new Turns();
-  return (accepted, { readOnly, peer }) => {
+  return (accepted, client) => {
+    const { readOnly } = client;
     const gone = new AbortController();
     accepted.once('close', () => gone.abort());
-    const authentication = new Authentication(options.entries, { readOnly, peer, signal: gone.signal });
+    const authentication = new Authentication(options.entries, { ...client, signal: gone.signal });
     new StandaloneConnection(Inlet.over(accepted), { readOnly, authentication, shared, turns, options });
   };
 }

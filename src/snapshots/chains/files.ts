@@ -1,6 +1,6 @@
 /** The files behind paths. */
 
-import { stat } from 'node:fs/promises';
+import { statIfThere } from '../../files/answering.ts';
 import type { DomainDisk } from '../../model/domain.ts';
 import type { OfflineDisks } from '../ports.ts';
 
@@ -20,6 +20,6 @@ export async function byFileKey(
 /** The paths of the disks that are regular files: names for overlays are derived from those only. */
 export async function regularFiles(disks: readonly DomainDisk[]): Promise<ReadonlySet<string>> {
   const paths = disks.flatMap(({ path }) => path ?? []);
-  const found = await Promise.all(paths.map((path) => stat(path).catch(() => undefined)));
+  const found = await Promise.all(paths.map(statIfThere));
   return new Set(paths.filter((_, index) => found[index]?.isFile()));
 }

@@ -1,7 +1,7 @@
 /** Refuses creates before anything is touched. */
 
-import { stat } from 'node:fs/promises';
 import { LibvirtError } from '../../errors.ts';
+import { statIfThere } from '../../files/answering.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import type { SnapshotDef, SnapshotRequest } from '../../model/snapshot.ts';
@@ -84,7 +84,7 @@ async function checkTargets({ disks }: SnapshotDef): Promise<void> {
   for (const { name, location, target } of disks) {
     const { type, path } = target ?? {};
     if (location !== 'external' || type !== 'block' || path === undefined) continue;
-    const found = await stat(path).catch(() => undefined);
+    const found = await statIfThere(path);
     if (!found) throw new LibvirtError('OPERATION_UNSUPPORTED', `block device snapshot target '${path}' doesn't exist`);
     if (found.isBlockDevice()) continue;
     throw new LibvirtError(

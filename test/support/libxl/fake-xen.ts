@@ -74,7 +74,7 @@ export class FakeXen implements Toolstack {
       physinfo: async () => ({ cap_shadow: this.shadow, free_pages: 100, scrub_pages: 5, outstanding_pages: 10 }),
       commandLine: async () => 'dom0_mem=1G',
       domainConfig: async () => ({ ...CONFIG, ...this.facts }),
-      suspend: (_, path, __, options?: LongOperation) =>
+      suspend: (_, { path }, __, options?: LongOperation) =>
         does('suspend', async () => {
           await appendFile(path, STREAM);
           options?.progress?.();

@@ -20,7 +20,7 @@ function arriving(
   const asked: Entry = entry ?? { scheme: 'polkit', authority };
   const authentication = new Authentication(
     { write: asked, readOnly: asked },
-    { readOnly, peer, signal: neverAborted() },
+    { readOnly, peer, signal: neverAborted(), authenticated() {} },
   );
   return { authentication, requests };
 }

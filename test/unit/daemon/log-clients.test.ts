@@ -20,26 +20,26 @@ function connected(client: Client, level: 'info' | 'debug') {
 }
 
 test('a client that may change something is named', () => {
-  expect(connected({ readOnly: false, peer: PEER }, 'info').said()).toContain(
+  expect(connected({ readOnly: false, peer: PEER, authenticated() {} }, 'info').said()).toContain(
     'info: client connected: pid 11, uid 1000, gid 100\n',
   );
 });
 
 test('one that may only look is named to who wants every detail', () => {
-  expect(connected({ readOnly: true, peer: PEER }, 'info').said()).toBe('');
-  expect(connected({ readOnly: true, peer: PEER }, 'debug').said()).toContain(
+  expect(connected({ readOnly: true, peer: PEER, authenticated() {} }, 'info').said()).toBe('');
+  expect(connected({ readOnly: true, peer: PEER, authenticated() {} }, 'debug').said()).toContain(
     'debug: client connected (read-only): pid 11, uid 1000, gid 100\n',
   );
 });
 
 test('one that cannot be named is served all the same', () => {
-  const unnamed = { readOnly: false, peer: undefined };
+  const unnamed = { readOnly: false, peer: undefined, authenticated() {} };
   expect(connected(unnamed, 'info').said()).toContain('client connected: unknown\n');
 });
 
 describe('a connection that breaks', () => {
   test('by what its client sends is in the log, with who and why', () => {
-    const { socket, said } = connected({ readOnly: true, peer: PEER }, 'info');
+    const { socket, said } = connected({ readOnly: true, peer: PEER, authenticated() {} }, 'info');
     socket.emit('error', new LibvirtError('RPC', 'packet of 3 bytes is too small, want 28', { domain: 'RPC' }));
     expect(said()).toContain(
       'warning: client disconnected: pid 11, uid 1000, gid 100: packet of 3 bytes is too small, want 28\n',
@@ -48,10 +48,10 @@ describe('a connection that breaks', () => {
 
   test('because its client has gone is a detail', () => {
     const reset = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
-    const quiet = connected({ readOnly: true, peer: PEER }, 'info');
+    const quiet = connected({ readOnly: true, peer: PEER, authenticated() {} }, 'info');
     quiet.socket.emit('error', reset);
     expect(quiet.said()).toBe('');
-    const { socket, said } = connected({ readOnly: true, peer: PEER }, 'debug');
+    const { socket, said } = connected({ readOnly: true, peer: PEER, authenticated() {} }, 'debug');
     socket.emit('error', reset);
     expect(said()).toContain('debug: client disconnected: pid 11, uid 1000, gid 100: read ECONNRESET\n');
   });

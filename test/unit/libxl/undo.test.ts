@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import type { LiveSnapshots } from '../../../src/disks/live-snapshots.ts';
 import { LibvirtError } from '../../../src/errors.ts';
 import { undoSave } from '../../../src/libxl/undo.ts';
-import type { PartialMemoryImage } from '../../../src/memory/image-file.ts';
+import type { PartialMemoryImage } from '../../../src/memory/partial-image.ts';
 import { FakeXen } from '../../support/libxl/fake-xen.ts';
 
 test('the guest runs again before its disks are undone, which takes a while, and the image goes last', async () => {

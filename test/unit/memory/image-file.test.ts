@@ -7,12 +7,12 @@ import {
   checkLibxlStream,
   checkRoomFor,
   encodeMemoryImageHeader,
-  PartialMemoryImage,
   readMemoryImage,
   readTie,
   rewriteDomainXml,
   writeTie,
 } from '../../../src/memory/image-file.ts';
+import { PartialMemoryImage } from '../../../src/memory/partial-image.ts';
 import { recordSyncs } from '../../support/syncs.ts';
 
 const SYNTHETIC = resolve(import.meta.dirname, '../../../../shared/corpus/synthetic/libxl-save-header.bin');
@@ -95,6 +95,7 @@ describe('writing', () => {
     const partial = await PartialMemoryImage.create(path, XML);
     expect(statSync(partial.partialPath).size).toBe(64 + 65_536);
     expect(statSync(partial.partialPath).mode & 0o777).toBe(0o600);
+    await partial.discard();
   });
 
   test('discarding removes the image, finished or not, and no other', async () => {

@@ -4,9 +4,10 @@
  * off for as long as that takes, and has a new id afterwards.
  */
 
-import { rm, stat, truncate } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { syncFile } from '../../../disks/qemu/qemu-img.ts';
 import { hasReason, LibvirtError, systemError, throwIfCancelled } from '../../../errors.ts';
+import { MadeFile } from '../../../files/made-file.ts';
 import type { HostMemory } from '../../../libxl/host-memory.ts';
 import { requireFreeSpace } from '../../../memory/free-space.ts';
 import { requestedMemoryPath } from '../../../memory/requested-path.ts';
@@ -204,7 +205,12 @@ export class BySaveAndRestore implements Mechanism {
 }
 
 async function empty(path: string): Promise<void> {
-  await truncate(path).catch((error) => {
-    if (error.code !== 'ENOENT') throw systemError(error, `cannot empty file '${path}'`);
-  });
+  const failure = `cannot empty file '${path}'`;
+  try {
+    await using file = await MadeFile.existing(path);
+    await file.handle.truncate();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw error instanceof LibvirtError ? error : systemError(error, failure);
+  }
 }

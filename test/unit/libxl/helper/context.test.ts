@@ -1,8 +1,9 @@
 /** Each call that the helper makes to libxl, with its arguments and in its order; the lab has the libxl that obeys them. */
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { idOf } from '../../../../src/files/same-file.ts';
 import type { LibxlContext } from '../../../../src/libxl/helper/context.ts';
 import { domainSnapshotRecover } from '../../../../src/libxl/recover.ts';
 import type { LibxlSession } from '../../../../src/libxl/toolstack.ts';
@@ -18,6 +19,12 @@ const RESUME = ['domain_resume', CTX, DOMID, 1, null];
 const PAUSE = ['domain_pause', CTX, DOMID, null];
 const UNPAUSE = ['domain_unpause', CTX, DOMID, null];
 const suspend = (flags: number) => ['domain_suspend', CTX, DOMID, 'image at 0', flags, null];
+
+/** Into a file that exists, as the daemon has made it. */
+function suspendInto(path: string, live = false): Promise<void> {
+  writeFileSync(path, '', { flag: 'a' });
+  return context.suspend(DOMID, { path, id: idOf(statSync(path, { bigint: true })) }, live);
+}
 
 let folder: Awaited<ReturnType<typeof scratchFolder>>;
 let image: string;
@@ -40,7 +47,7 @@ const openFiles = () => readdirSync('/proc/self/fd').length;
 
 /** A guest that a save has suspended, paused and resumed. */
 async function paused(): Promise<void> {
-  await context.suspend(DOMID, image, false);
+  await suspendInto(image);
   await context.pause(DOMID);
   await context.resume(DOMID);
   xen.calls.length = 0;
@@ -49,7 +56,7 @@ async function paused(): Promise<void> {
 test('a save suspends into the image, pauses, resumes with suspend_cancel=1, and unpauses', async () => {
   writeFileSync(image, 'header ');
   const before = openFiles();
-  await context.suspend(DOMID, image, false);
+  await suspendInto(image);
   await context.pause(DOMID);
   await context.resume(DOMID);
   await context.unpause(DOMID);
@@ -60,21 +67,34 @@ test('a save suspends into the image, pauses, resumes with suspend_cancel=1, and
 });
 
 test('a live save asks for LIBXL_SUSPEND_LIVE', async () => {
-  await context.suspend(DOMID, image, true);
+  await suspendInto(image, true);
   expect(xen.calls).toEqual([suspend(2)]);
 });
 
 test.each([0, -1, 0x7ff0, 0xffff_ffff])('domain %i is not a guest: neither suspended nor paused', async (domid) => {
-  await expect(context.suspend(domid, image, false)).rejects.toThrow('is not a guest');
+  await expect(context.suspend(domid, { path: image, id: '0:0' }, false)).rejects.toThrow('is not a guest');
   await expect(context.pause(domid)).rejects.toThrow('is not a guest');
   expect(xen.calls).toEqual([]);
   expect(existsSync(image)).toBe(false);
 });
 
+test('nothing is written to a file, or through a link, that has taken the image’s place', async () => {
+  writeFileSync(image, 'header ');
+  const made = { path: image, id: idOf(statSync(image, { bigint: true })) };
+  renameSync(image, `${image}.away`);
+  writeFileSync(image, 'precious');
+  await expect(context.suspend(DOMID, made, false)).rejects.toThrow('was replaced while it was being written');
+  renameSync(image, `${image}.precious`);
+  symlinkSync(`${image}.precious`, image);
+  await expect(context.suspend(DOMID, made, false)).rejects.toMatchObject({ code: 'ELOOP' });
+  expect(readFileSync(`${image}.precious`, 'utf8')).toBe('precious');
+  expect(xen.calls).toEqual([]);
+});
+
 test('an error of libxl names the call and its number, and the image is closed', async () => {
   const before = openFiles();
   xen.instead.set('domain_suspend', () => -3);
-  await expect(context.suspend(DOMID, image, false)).rejects.toMatchObject({
+  await expect(suspendInto(image)).rejects.toMatchObject({
     message: 'libxl_domain_suspend returned -3',
     rc: -3,
   });
@@ -124,7 +144,7 @@ test('release does not resume a guest that has powered off, and knows none that 
 });
 
 test('abandon in the middle of a save resumes the guest and removes the unfinished image', async () => {
-  await context.suspend(DOMID, image, false);
+  await suspendInto(image);
   xen.calls.length = 0;
   await context.abandon();
   expect(xen.calls).toEqual([RESUME]);
@@ -144,7 +164,7 @@ test('abandon after a failed suspend resumes a guest that has obeyed, and remove
     xen.suspend();
     return -3;
   });
-  await expect(context.suspend(DOMID, image, false)).rejects.toThrow('returned -3');
+  await expect(suspendInto(image)).rejects.toThrow('returned -3');
   await context.abandon();
   expect(xen.calls).toEqual([suspend(0), RESUME]);
   expect(existsSync(image)).toBe(false);
@@ -174,7 +194,7 @@ test('abandon after a save that is over, or was released, does nothing, and the 
   expect(xen.calls).toEqual([]);
   expect(existsSync(image)).toBe(true);
 
-  await context.suspend(DOMID, image, false);
+  await suspendInto(image);
   await context.release(DOMID, SUSPENDED);
   xen.calls.length = 0;
   await context.abandon();
@@ -184,7 +204,7 @@ test('abandon after a save that is over, or was released, does nothing, and the 
 
 test('abandon has nothing to do after the release of a guest that has not obeyed the suspend', async () => {
   xen.instead.set('domain_suspend', () => -3);
-  await expect(context.suspend(DOMID, image, false)).rejects.toThrow('returned -3');
+  await expect(suspendInto(image)).rejects.toThrow('returned -3');
   let now = 0;
   jest.spyOn(Date, 'now').mockImplementation(() => (now += 4_000));
   await context.release(DOMID, SUSPENDED);
@@ -204,7 +224,7 @@ test('an abort is asked again until libxl has begun, and nothing is aborted when
     return 0;
   });
   xen.instead.set('domain_suspend', () => new Promise<number>((resolve) => (end = resolve)));
-  const suspended = context.suspend(DOMID, image, false);
+  const suspended = suspendInto(image);
   await until(() => xen.names.includes('domain_suspend'));
   await context.abort();
   await expect(suspended).rejects.toMatchObject({ rc: -22 });

@@ -77,7 +77,7 @@ test('calls made at once are answered one after the other', async () => {
 
 test('a call that is cancelled beforehand is not made', async () => {
   await using helper = LibxlHelper.start();
-  const suspend = helper.suspend(5, '/nowhere', false, { signal: AbortSignal.abort() });
+  const suspend = helper.suspend(5, { path: '/nowhere', id: '0:0' }, false, { signal: AbortSignal.abort() });
   await expect(suspend).rejects.toMatchObject({ code: 'OPERATION_ABORTED' });
 });
 

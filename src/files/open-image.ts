@@ -2,16 +2,22 @@
 
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { LibvirtError } from '../../errors.ts';
+import { LibvirtError } from '../errors.ts';
+import { answering } from './answering.ts';
 
-/** For reading. Rejects with the error of the system; OPERATION_FAILED for a pipe, a character device or a folder. */
-export async function openImage(path: string): Promise<FileHandle> {
+/** For messages about an open file. */
+const paths = new WeakMap<FileHandle, string>();
+
+/** `access`: O_RDONLY or O_RDWR. Rejects with the error of the system; OPERATION_FAILED for a pipe, a character device or a folder. */
+export async function openImage(path: string, access: number = constants.O_RDONLY): Promise<FileHandle> {
   // Before it is opened: that alone may have an effect on a device.
   await requireImageFile(path);
   // Opening a pipe would wait for its writer, in one of the few threads that this process has for files.
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  const opening = () => open(path, access | constants.O_NONBLOCK | constants.O_NOCTTY);
+  const file = await answering(path, opening, (late) => late.close());
+  paths.set(file, path);
   try {
-    refuseOthers(path, await file.stat());
+    refuseOthers(path, await answering(path, () => file.stat()));
     return file;
   } catch (error) {
     await file.close();
@@ -23,16 +29,23 @@ export async function openImage(path: string): Promise<FileHandle> {
 export async function readAt(file: FileHandle, position: number, bytes: number): Promise<Buffer> {
   const buffer = Buffer.alloc(bytes);
   for (let filled = 0; filled < bytes; ) {
-    const { bytesRead } = await file.read(buffer, filled, bytes - filled, position + filled);
+    const bytesRead = await readInto(buffer, filled, file, position + filled);
     if (bytesRead === 0) break;
     filled += bytesRead;
   }
   return buffer;
 }
 
+/** Reads up to the end of the buffer from `at` on; returns how many bytes came, 0 at the end of the file. */
+export async function readInto(buffer: Buffer, at: number, file: FileHandle, position: number): Promise<number> {
+  const path = paths.get(file) ?? `/proc/self/fd/${file.fd}`;
+  const { bytesRead } = await answering(path, () => file.read(buffer, at, buffer.length - at, position));
+  return bytesRead;
+}
+
 /** Refuses what openImage refuses, and opens nothing: to be asked before a program opens the file. */
 export async function requireImageFile(path: string): Promise<void> {
-  refuseOthers(path, await stat(path));
+  refuseOthers(path, await answering(path, () => stat(path)));
 }
 
 function refuseOthers(path: string, found: Stats): void {

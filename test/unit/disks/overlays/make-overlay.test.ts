@@ -1,8 +1,8 @@
-import { chmod, chown, lstat, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { EmptyOverlay } from '../../../../src/disks/overlays/empty-overlay.ts';
-import { makeOverlay } from '../../../../src/disks/overlays/overlays.ts';
+import { createOverlay, makeOverlay, removeOverlay } from '../../../../src/disks/overlays/make-overlay.ts';
 import { newImage, scratchFolder } from '../../../support/hosts/embedded.ts';
 
 const [UID, GID] = [4321, 1234];
@@ -12,7 +12,10 @@ let base: string;
 const at = (name: string) => join(folder.path, name);
 const image = (path: string) => ({ path, format: 'qcow2' });
 const overlay = (path: string) => ({ disk: 'xvda', ...image(path), reuse: false });
-const make = (path: string) => makeOverlay(overlay(path), { ...image(base), bytes: 1 << 20 });
+const makeAbove = async (path: string, below: string) => {
+  await using _made = await makeOverlay(overlay(path), { ...image(below), bytes: 1 << 20 });
+};
+const make = (path: string) => makeAbove(path, base);
 /** Owner, group and mode. */
 const access = async (path: string) => {
   const { uid, gid, mode } = await stat(path);
@@ -51,7 +54,7 @@ describe('a new overlay can be opened by those who can open its base', () => {
   test('of a base that is named by a link, the file counts', async () => {
     await chown(base, UID, GID);
     await symlink(base, at('link'));
-    await makeOverlay(overlay(at('overlay')), { ...image(at('link')), bytes: 1 << 20 });
+    await makeAbove(at('overlay'), at('link'));
     expect((await stat(at('overlay'))).uid).toBe(UID);
   });
 
@@ -65,7 +68,33 @@ describe('a new overlay can be opened by those who can open its base', () => {
   });
 });
 
-test('a file that exists keeps its owner: the link of a stranger gives nobody the file that it leads to', async () => {
+describe('in a folder of another user', () => {
+  const NOBODY = 65_534;
+  beforeEach(async () => await chown(folder.path, NOBODY, NOBODY));
+
+  test('a link in the place of the overlay is not followed, and stays', async () => {
+    await writeFile(at('root’s'), '', { mode: 0o600 });
+    await symlink(at('root’s'), at('overlay'));
+    await expect(make(at('overlay'))).rejects.toThrow(
+      `'${at('overlay')}' is a symbolic link in a folder that others than root can change: name the file that it leads to`,
+    );
+    expect((await stat(at('root’s'))).size).toBe(0);
+    expect((await lstat(at('overlay'))).isSymbolicLink()).toBe(true);
+  });
+
+  test('what has taken the overlay’s place stays if the overlay is undone', async () => {
+    const created = await createOverlay(overlay(at('overlay')), { ...image(base), bytes: 1 << 20 });
+    await rename(at('overlay'), at('away'));
+    await writeFile(at('overlay'), 'precious');
+    await removeOverlay(created);
+    expect((await readdir(folder.path)).sort()).toEqual(['away', 'base', 'overlay']);
+    await rename(at('away'), at('overlay'));
+    await removeOverlay(created);
+    expect(await readdir(folder.path)).toEqual(['base']);
+  });
+});
+
+test('in a folder of root’s a link is followed to an empty file, which keeps its owner', async () => {
   await chown(base, UID, GID);
   await writeFile(at('root’s'), '', { mode: 0o600 });
   await symlink(at('root’s'), at('overlay'));

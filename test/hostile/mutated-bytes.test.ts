@@ -1,0 +1,89 @@
+/**
+ * Streams of frames, headers and tables of images, and answers of agents and device models, made from a seed: nothing ends the
+ * daemon or keeps it from its work, and libvirtd sees in what is passed on the calls that the proxy has seen.
+ * XLSNAP_FUZZ_STREAMS and XLSNAP_FUZZ_SEED choose a longer run or another one; of the kinds that need a file, there are
+ * fewer.
+ */
+
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { ALLOWED } from '../../src/rpc/wire/read-only/allowed.ts';
+import { PROGRAM } from '../../src/rpc/wire/frames.ts';
+import { frameStream, pass, seenByLibvirtd } from '../support/fuzz/frame-streams.ts';
+import { Mutations, memorySubject, qcow2Subject } from '../support/fuzz/image-files.ts';
+import { answers, readAnswers } from '../support/fuzz/socket-answers.ts';
+import { scratchFolder } from '../support/hosts/embedded.ts';
+import { numbers } from '../support/random.ts';
+
+const STREAMS = Number(process.env.XLSNAP_FUZZ_STREAMS ?? 10_000);
+const SEED = Number(process.env.XLSNAP_FUZZ_SEED ?? 4);
+const STALL_MS = 100;
+const LIMIT_MS = 60_000 + STREAMS;
+
+let folder: Awaited<ReturnType<typeof scratchFolder>>;
+beforeAll(async () => {
+  folder = await scratchFolder();
+});
+afterAll(async () => await folder[Symbol.asyncDispose]());
+
+/** Processor time that this process has had, in milliseconds: a busy machine does not count. */
+const worked = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
+};
+
+/** Runs the cases one after another, each with numbers from a seed of its own, so that one can be run alone. */
+async function campaign(what: string, count: number, run: (random: (limit: number) => number) => Promise<void>) {
+  let slowest = 0;
+  for (let n = 0; n < count; n += 1) {
+    const seed = SEED * 10_000_000 + n;
+    const begun = worked();
+    await run(numbers(seed)).catch((error) => {
+      throw new Error(`${what}, case ${n} of seed ${SEED}`, { cause: error });
+    });
+    slowest = Math.max(slowest, worked() - begun);
+  }
+  process.stdout.write(`${count} ${what}, seed ${SEED}; the slowest took ${slowest.toFixed(1)} ms\n`);
+  expect(slowest).toBeLessThan(STALL_MS);
+}
+
+const ALLOWED_NUMBERS = new Set<number>(Object.values(ALLOWED));
+
+test(
+  'streams of frames: libvirtd sees the calls that were let through, and a read-only client’s are allowed',
+  async () => {
+    let passed = 0;
+    await campaign('streams of frames', STREAMS, async (random) => {
+      const readOnly = random(2) === 0;
+      const { bytes, calls } = await pass(frameStream(random), readOnly);
+      expect([...seenByLibvirtd(bytes)].sort()).toEqual([...calls].sort());
+      passed += calls.length;
+      if (!readOnly) return;
+      for (const each of calls) {
+        const [program, procedure] = (each.split(': ')[1] ?? '').split('/').map(Number);
+        expect([each, program, ALLOWED_NUMBERS.has(procedure ?? -1)]).toEqual([each, PROGRAM.REMOTE, true]);
+      }
+    });
+    expect(passed).toBeGreaterThan(STREAMS / 2);
+  },
+  LIMIT_MS,
+);
+
+test(
+  'answers of agents and device models',
+  async () => {
+    await campaign('conversations', STREAMS / 4, async (random) => await readAnswers(answers(random)));
+  },
+  LIMIT_MS,
+);
+
+test.each([
+  ['headers and tables of qcow2 images', qcow2Subject],
+  ['headers of memory images', memorySubject],
+])(
+  '%s',
+  async (what, subject) => {
+    await using mutations = await Mutations.of(await subject(folder.path));
+    await campaign(what, STREAMS / 20, async (random) => await mutations.next(random));
+  },
+  LIMIT_MS,
+);
