@@ -28,7 +28,9 @@ beforeAll(async () => {
   await daemon.ok('define', join(daemon.home, 'vm.xml'));
   const before = new Set(await readdir(join(daemon.home, 'state')));
   await daemon.ok('start', 'vm');
-  const [name = ''] = (await readdir(join(daemon.home, 'state'))).filter((each) => each.endsWith('.qmp') && !before.has(each));
+  const [name = ''] = (await readdir(join(daemon.home, 'state'))).filter(
+    (each) => each.endsWith('.qmp') && !before.has(each),
+  );
   socket = join(daemon.home, 'state', name);
 });
 

@@ -6,8 +6,8 @@
  */
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { ALLOWED } from '../../src/rpc/wire/read-only/allowed.ts';
 import { PROGRAM } from '../../src/rpc/wire/frames.ts';
+import { ALLOWED } from '../../src/rpc/wire/read-only/allowed.ts';
 import { frameStream, pass, seenByLibvirtd } from '../support/fuzz/frame-streams.ts';
 import { Mutations, memorySubject, qcow2Subject } from '../support/fuzz/image-files.ts';
 import { answers, readAnswers } from '../support/fuzz/socket-answers.ts';

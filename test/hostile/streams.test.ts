@@ -113,36 +113,40 @@ const ALLOWED_NUMBERS = new Set<number>(Object.values(ALLOWED));
 test.each([
   ['write', ''],
   ['read-only', '-ro'],
-])('libvirtd answers each call that was passed, and no other: %s', async (kind, suffix) => {
-  let calls = 0;
-  const property = fc.asyncProperty(
-    fc.array(frame, { minLength: 1, maxLength: 12 }),
-    fc.nat(40),
-    async (frames, cut) => {
-      using client = await RawClient.open(`${xlsnapd.socket}${suffix}`, URI);
-      const [mine, theirs] = [passed, answered];
-      // Each frame has a serial of its own, also one inside of another's bytes.
-      frames.forEach((bytes, n) => {
-        bytes.writeUInt32BE(100 + n, 20);
-      });
-      const stream = Buffer.concat(frames);
-      client.socket.write(stream.subarray(0, cut));
-      client.socket.write(stream.subarray(cut));
-      for (const end = Date.now() + 5_000; Date.now() < end; await delay(SETTLED_MS / 4)) {
-        if (client.socket.closed || mine.length <= theirs.length) break;
-      }
-      if (!client.socket.closed) await delay(SETTLED_MS);
-      // A connection that was ended takes the last replies with it.
-      if (client.socket.closed) expect(mine).toEqual(expect.arrayContaining(theirs));
-      else expect([...theirs].sort()).toEqual([...mine].sort());
-      calls += mine.length;
-      if (kind !== 'read-only') return;
-      for (const each of mine) {
-        const [program, procedure] = (each.split(': ')[1] ?? '').split('/').map(Number);
-        expect([each, program, ALLOWED_NUMBERS.has(procedure ?? -1)]).toEqual([each, PROGRAM.REMOTE, true]);
-      }
-    },
-  );
-  await fc.assert(property, { numRuns: RUNS });
-  expect(calls).toBeGreaterThan(RUNS);
-}, 60_000 + RUNS * 1_000);
+])(
+  'libvirtd answers each call that was passed, and no other: %s',
+  async (kind, suffix) => {
+    let calls = 0;
+    const property = fc.asyncProperty(
+      fc.array(frame, { minLength: 1, maxLength: 12 }),
+      fc.nat(40),
+      async (frames, cut) => {
+        using client = await RawClient.open(`${xlsnapd.socket}${suffix}`, URI);
+        const [mine, theirs] = [passed, answered];
+        // Each frame has a serial of its own, also one inside of another's bytes.
+        frames.forEach((bytes, n) => {
+          bytes.writeUInt32BE(100 + n, 20);
+        });
+        const stream = Buffer.concat(frames);
+        client.socket.write(stream.subarray(0, cut));
+        client.socket.write(stream.subarray(cut));
+        for (const end = Date.now() + 5_000; Date.now() < end; await delay(SETTLED_MS / 4)) {
+          if (client.socket.closed || mine.length <= theirs.length) break;
+        }
+        if (!client.socket.closed) await delay(SETTLED_MS);
+        // A connection that was ended takes the last replies with it.
+        if (client.socket.closed) expect(mine).toEqual(expect.arrayContaining(theirs));
+        else expect([...theirs].sort()).toEqual([...mine].sort());
+        calls += mine.length;
+        if (kind !== 'read-only') return;
+        for (const each of mine) {
+          const [program, procedure] = (each.split(': ')[1] ?? '').split('/').map(Number);
+          expect([each, program, ALLOWED_NUMBERS.has(procedure ?? -1)]).toEqual([each, PROGRAM.REMOTE, true]);
+        }
+      },
+    );
+    await fc.assert(property, { numRuns: RUNS });
+    expect(calls).toBeGreaterThan(RUNS);
+  },
+  60_000 + RUNS * 1_000,
+);

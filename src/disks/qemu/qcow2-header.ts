@@ -2,7 +2,7 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { LibvirtError } from '../../errors.ts';
-import { readAt } from './open-image.ts';
+import { readAt } from '../../files/open-image.ts';
 
 /** Reads bytes; those beyond the end of the file are zero. */
 export type ReadAt = (position: number, bytes: number) => Promise<Buffer>;

@@ -39,7 +39,8 @@ const of = <T>(random: Random, from: readonly T[]): T => from[random(from.length
 
 /** A frame that is hardly one: of another kind, with another frame behind its arguments or in place of some. */
 function frame(random: Random, serial: number): Buffer {
-  const behind = random(3) === 0 ? of(random, [...SEEDS, Buffer.alloc(4), Buffer.from([0]), Buffer.alloc(32, 1)]) : Buffer.alloc(0);
+  const behind =
+    random(3) === 0 ? of(random, [...SEEDS, Buffer.alloc(4), Buffer.from([0]), Buffer.alloc(32, 1)]) : Buffer.alloc(0);
   const bytes = Buffer.concat([of(random, SEEDS), behind]);
   if (random(4) > 0) bytes.writeUInt32BE(bytes.length, 0);
   if (random(12) === 0) bytes.writeUInt32BE(of(random, LENGTHS), 0);

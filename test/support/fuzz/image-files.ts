@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { readChain } from '../../../src/disks/chain/chains.ts';
 import { revertRefusal } from '../../../src/disks/qemu/qcow2-refusals.ts';
 import { hasBackingImage, readSnapshotTable } from '../../../src/disks/qemu/qcow2-table.ts';
+import { isLibvirtError } from '../../../src/errors.ts';
 import { readMemoryStream } from '../../../src/memory/embedded-stream.ts';
 import { checkLibxlStream, encodeMemoryImageHeader, readMemoryImage, readTie } from '../../../src/memory/image-file.ts';
-import { isLibvirtError } from '../../../src/errors.ts';
 import { qemuImg } from '../hosts/embedded.ts';
 
 type Random = (limit: number) => number;
@@ -36,7 +36,8 @@ export async function qcow2Subject(folder: string): Promise<Subject> {
   const read = async (): Promise<void> => {
     await readChain({ path, format: 'qcow2' });
     await hasBackingImage(path);
-    for (const snapshot of (await readSnapshotTable(path, 'cannot read')).slice(0, 4)) await revertRefusal(path, snapshot);
+    for (const snapshot of (await readSnapshotTable(path, 'cannot read')).slice(0, 4))
+      await revertRefusal(path, snapshot);
   };
   return {
     path,

@@ -15,7 +15,23 @@ const ANSWERS = [
   '\xff{"return": 12345}\n',
   '{"return": -1}\n',
 ];
-const PIECES = ['[', '{', '"', '\\', ',', ':', '\0', '\xff', '\n', '\r\n', '1e999', 'null', '{"id":', '__proto__', '\\ud800'];
+const PIECES = [
+  '[',
+  '{',
+  '"',
+  '\\',
+  ',',
+  ':',
+  '\0',
+  '\xff',
+  '\n',
+  '\r\n',
+  '1e999',
+  'null',
+  '{"id":',
+  '__proto__',
+  '\\ud800',
+];
 
 /** A conversation's bytes in pieces. */
 export function answers(random: Random): readonly Buffer[] {

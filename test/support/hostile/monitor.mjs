@@ -1,7 +1,7 @@
 // A device model that was broken into, at its monitor's socket: `node monitor.mjs PATH REAL KIND COMMAND`. It passes everything on to
 // the real monitor, until COMMAND comes ('greeting': at once).
 
-import { createServer, connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 
 const [, , path, real, kind, command] = process.argv;
 
