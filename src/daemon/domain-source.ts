@@ -35,7 +35,7 @@ export function upstreamDomains(host: Host, upstream: RpcClient): DomainsOf {
   return (snapshots) => ({
     lookup: (ref) => host.lookup(ref),
     list: async (flags) => {
-      const domains = await upstream.listAllDomains(flags & ~(SNAPSHOT_BITS.HAS | SNAPSHOT_BITS.NO));
+      const domains = await upstream.listAllDomains((flags & ~(SNAPSHOT_BITS.HAS | SNAPSHOT_BITS.NO)) >>> 0);
       return domains.filter(({ uuid }) => passesSnapshotFilter(flags, snapshots.count(uuid) > 0));
     },
     version: () => upstream.getVersion(),

@@ -148,7 +148,7 @@ function ofGoneDomain({ path, bytes }: StoredItem): DoctorFinding {
   return {
     level: 'problem',
     problem: `memory image '${path}' belongs to a domain that does not exist (${formatBytes(bytes)})`,
-    wayOut: `to bring the domain back: ${shellCommand('virsh', 'restore', path)}; if nobody needs it: ${shellCommand('rm', path)}`,
+    wayOut: `remove it if nobody needs it; to bring the domain back: ${shellCommand('virsh', 'restore', path)}`,
     bytes,
   };
 }

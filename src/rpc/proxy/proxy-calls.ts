@@ -77,7 +77,7 @@ export function proxyCalls({
 
     proxyCall(P.CONNECT_OPEN, (connection, call, _frame, { name, flags }) => {
       const readOnly = connection.readOnly || (flags & CONNECT.RO) !== 0;
-      const args = { name: upstreamUri ?? name, flags: readOnly ? flags | CONNECT.RO : flags };
+      const args = { name: upstreamUri ?? name, flags: readOnly ? (flags | CONNECT.RO) >>> 0 : flags };
       // A second one fails, and libvirtd then closes the first.
       connection.open = false;
       connection.toUpstream(call, encodeFrame(call, P.CONNECT_OPEN.args, args), async (_reply, bytes) => {
@@ -109,7 +109,7 @@ export function proxyCalls({
         return;
       }
       const { args, result } = P.CONNECT_LIST_ALL_DOMAINS;
-      const unfiltered = encodeFrame(call, args, { needResults: 1, flags: flags & ~bits });
+      const unfiltered = encodeFrame(call, args, { needResults: 1, flags: (flags & ~bits) >>> 0 });
       connection.toUpstream(call, unfiltered, (reply, bytes) => {
         const { domains } = decodePayload(result, bytes);
         const passed = domains.filter(({ uuid }) => passesSnapshotFilter(bits, snapshots.count(uuid) > 0));
@@ -239,7 +239,10 @@ function undefineCall<A extends { readonly domain: DomainRef }>(
     await connection.judge?.domain(args.domain, 'delete');
     refuseOverlaid(overlaid, args.domain, 'undefined');
     await snapshots.checkUndefine(args.domain, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
-    const stripped = encodeFrame(call, procedure.args, { ...args, flags: flags & ~UNDEFINE.SNAPSHOTS_METADATA });
+    const stripped = encodeFrame(call, procedure.args, {
+      ...args,
+      flags: (flags & ~UNDEFINE.SNAPSHOTS_METADATA) >>> 0,
+    });
     connection.toUpstream(call, stripped, (reply, bytes) => forgotten(snapshots, args.domain, reply, bytes));
   });
 }

@@ -1,5 +1,6 @@
 /** Streams of frames as a client might send them, what the proxy passes on of them, and what libvirtd would see of that. */
 
+import type { Socket } from 'node:net';
 import { Authentication } from '../../../src/access/authentication.ts';
 import { isLibvirtError, neverAborted } from '../../../src/errors.ts';
 import { proxyCalls } from '../../../src/rpc/proxy/proxy-calls.ts';
@@ -7,6 +8,7 @@ import type { ProxyContext } from '../../../src/rpc/proxy/proxy-context.ts';
 import { callRefusal, frameKind } from '../../../src/rpc/server/gate.ts';
 import { LifecycleHub } from '../../../src/rpc/server/lifecycle-hub.ts';
 import { snapshotAnswers } from '../../../src/rpc/server/snapshot-calls.ts';
+import { FrameOutlet } from '../../../src/rpc/wire/frame-outlet.ts';
 import { FrameSplitter, type Wanted } from '../../../src/rpc/wire/frame-splitter.ts';
 import { encodeFrame, FRAME_MAX, type FrameHeader, HEADER_BYTES, PROGRAM, TYPE } from '../../../src/rpc/wire/frames.ts';
 import { PROCEDURES as P, type Procedure } from '../../../src/rpc/wire/procedures.ts';
@@ -86,27 +88,33 @@ const calls = proxyCalls({ snapshots, ...NOTHING_ELSE });
 export async function pass(pieces: readonly Buffer[], readOnly: boolean): Promise<Passed> {
   const sent: Buffer[] = [];
   const seen: string[] = [];
+  const written = { writable: true, writableLength: 0, write: (bytes: Buffer) => sent.push(Buffer.from(bytes)) };
+  const outlet = new FrameOutlet(written as unknown as Socket);
   const work: Promise<unknown>[] = [];
+  let current: FrameHeader | undefined;
+  let passing = false;
+  const waiting: string[] = [];
   const authentication = new Authentication(undefined, {
     readOnly,
     peer: undefined,
     signal: neverAborted(),
     authenticated() {},
   });
+  using events = new LifecycleHub().attach(() => {});
   const context: ProxyContext = {
     open: true,
     readOnly,
     authentication,
     judge: undefined,
-    events: undefined as never,
+    events,
     forwardIdentity: async () => {},
     toClient: () => {},
     toUpstream: (header, bytes) => {
-      seen.push(name(header));
-      sent.push(bytes);
+      // What waits for the end of a frame that never ends is not sent.
+      (passing ? waiting : seen).push(name(header));
+      outlet.send(bytes);
     },
   };
-  let current: FrameHeader | undefined;
   const splitter = new FrameSplitter({
     begin(header): Wanted {
       current = header;
@@ -126,8 +134,11 @@ export async function pass(pieces: readonly Buffer[], readOnly: boolean): Promis
       work.push(run().catch(refused));
     },
     pass(bytes, last) {
-      sent.push(Buffer.from(bytes));
-      if (last && current?.type === TYPE.CALL) seen.push(name(current));
+      outlet.pass(bytes, last);
+      passing = !last;
+      if (!last) return;
+      if (current?.type === TYPE.CALL) seen.push(name(current));
+      seen.push(...waiting.splice(0));
     },
   });
   try {
