@@ -28,6 +28,7 @@ const PACKAGES = {
     'libvirt-daemon-system-systemd',
     'libvirt-dbus',
     'libxml2-utils',
+    'lintian',
     'man-db',
     'passwd',
     'polkitd',

@@ -48,7 +48,7 @@ export const INSTALL = command({
     const group = hasGroup ? GROUP : 'root';
     const access = await socketAccess(upstream, group, (path) => host.on(path));
     host.say('note:', access.note);
-    const things = await installedOn({ group, upstream, ...access });
+    const things = await installedOn({ group, daemon: daemonCommand(upstream), ...access });
     for (const thing of things) await host.put(thing);
     if (!hasGroup) host.say('note:', `there is no group '${GROUP}' here: only root may use xlsnapd on D-Bus`);
     if (root !== undefined) return;
@@ -69,7 +69,7 @@ export const UNINSTALL = command({
   async run(values, session) {
     using host = new InstalledHost(values, session);
     const { root } = values;
-    const things = (await installedOn({ group: GROUP, mode: '', readOnlyMode: '', upstream: undefined })).toReversed();
+    const things = (await installedOn({ group: GROUP, mode: '', readOnlyMode: '', daemon: [] })).toReversed();
     const isInstalled = (await Promise.all(things.map((thing) => host.has(thing)))).some(Boolean);
     const asks = root === undefined && isBooted() && isInstalled;
     if (asks) await host.systemctl('stop', 'xlsnapd.service', 'xlsnapd.socket', 'xlsnapd-ro.socket');
@@ -123,7 +123,13 @@ class InstalledHost implements Disposable {
     if (this.#json) this.#session.json(this.#json);
   }
 
+  /** Writes the file or link, unless a Debian package brings the same; what an older installation wrote in front of it goes. */
   async put(thing: Installed): Promise<void> {
+    if (await this.#isPackaged(thing)) {
+      if (thing.kind === 'file') await this.remove(thing);
+      this.say('as it is:', thing.packaged ?? thing.path, thing.purpose);
+      return;
+    }
     const path = this.on(thing.path);
     const content = thing.kind === 'file' ? thing.text : thing.target;
     if ((await contentOf(thing, path)) === content) {
@@ -146,6 +152,12 @@ class InstalledHost implements Disposable {
       () => true,
       () => false,
     );
+  }
+
+  async #isPackaged(thing: Installed): Promise<boolean> {
+    if (thing.packaged === undefined) return false;
+    const text = await readFile(this.on(thing.packaged), 'utf8').catch(() => undefined);
+    return thing.kind === 'link' ? text !== undefined : text === thing.text;
   }
 
   async hasGroup(name: string): Promise<boolean> {

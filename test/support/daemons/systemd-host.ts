@@ -1,5 +1,5 @@
 /**
- * A host of its own with a real systemd: this machine's files under an overlay, processes, network, mounts and control
+ * A host of its own with a real systemd: this machine's files, or those of XLSNAP_SYSTEM_ROOT, under an overlay, processes, network, mounts and control
  * groups apart, and nothing of it left afterwards. Needs root.
  */
 
@@ -15,13 +15,19 @@ const BOOT_TIMEOUT_MS = 60_000;
 const COMMAND_TIMEOUT_MS = 60_000;
 const POLL_MS = 100;
 
-/** systemd's first mounts are its own; udev would see the machine's real devices. $1: a scratch folder. $2: the package. */
+/** The root folder of another system (scripts/test-systems.mjs). */
+const SYSTEM = process.env.XLSNAP_SYSTEM_ROOT ?? '/';
+
+/**
+ * systemd's first mounts are its own; udev would see the machine's real devices. $1: a scratch folder. $2: the package.
+ * $3: the system's root folder.
+ */
 const BOOT = `
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=$3,upperdir=$1/upper,workdir=$1/work" "$1/root"
 mkdir -p "$1/root/opt/xlsnap"
 mount --bind "$2" "$1/root/opt/xlsnap"
 cd "$1/root"
@@ -46,7 +52,7 @@ export const PACKAGE_THERE = '/opt/xlsnap';
 export const noSystemdHost: string | undefined =
   process.getuid?.() !== 0
     ? 'a host of its own needs root'
-    : existsSync('/lib/systemd/systemd')
+    : existsSync(join(SYSTEM, 'lib/systemd/systemd'))
       ? undefined
       : 'systemd is not installed';
 
@@ -64,7 +70,7 @@ export class SystemdHost implements AsyncDisposable {
   /** `folder` is the package. Resolves when systemd has bound the sockets that it binds by itself, libvirtd's among them. */
   static async boot(folder: string): Promise<SystemdHost> {
     const scratch = mkdtempSync(join(tmpdir(), 'xlsnap-host-'));
-    const words = ['--kill-child', '-fpmCuin', 'sh', '-c', BOOT, 'boot', scratch, folder];
+    const words = ['--kill-child', '-fpmCuin', 'sh', '-c', BOOT, 'boot', scratch, folder, SYSTEM];
     const unshare = spawn('unshare', words, { stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
     unshare.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -1,0 +1,1 @@
+export function buildDeb(architecture: string, into: string): Promise<string>;
