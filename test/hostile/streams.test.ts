@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { FrameSplitter } from '../../src/rpc/wire/frame-splitter.ts';
-import { encodeFrame, HEADER_BYTES, PROGRAM, TYPE } from '../../src/rpc/wire/frames.ts';
+import { encodeFrame, type FrameHeader, HEADER_BYTES, PROGRAM, TYPE } from '../../src/rpc/wire/frames.ts';
 import { PROCEDURES as P, type Procedure } from '../../src/rpc/wire/procedures.ts';
 import { ALLOWED } from '../../src/rpc/wire/read-only/allowed.ts';
 import { type SystemLibvirtd, startSystemLibvirtd } from '../support/daemons/system-libvirtd.ts';
@@ -39,13 +39,17 @@ async function relay(path: string, target: string): Promise<Server> {
       [from, to, calls, TYPE.CALL],
       [to, from, replies, TYPE.REPLY],
     ] as const) {
+      let current: FrameHeader | undefined;
       const note = new FrameSplitter({
         begin: (header) => {
-          if (header.type === type) seen.push(`${header.serial}: ${header.program}/${header.procedure}`);
-          return 'drop';
+          current = header;
+          return 'pass';
         },
         whole: () => {},
-        pass: () => {},
+        // A frame that never ends is no call: libvirtd waits for the rest.
+        pass: (_bytes, last) => {
+          if (last && current?.type === type) seen.push(`${current.serial}: ${current.program}/${current.procedure}`);
+        },
       });
       source.on('data', (bytes) => {
         note.push(bytes);
