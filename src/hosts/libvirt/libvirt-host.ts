@@ -4,6 +4,8 @@
  */
 
 import { stat } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
+
 import { withKinds } from '../../disks/overlays/overlays.ts';
 import { isLibvirtError } from '../../errors.ts';
 import type { HostMemory } from '../../libxl/host-memory.ts';
@@ -34,6 +36,10 @@ import { RevertedDomains } from './reverted-domains.ts';
 import { imageDefinition } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 import { upstreamIdle } from './wait-until-idle.ts';
+
+/** libvirtd destroys a guest of hundreds of GiB in less. */
+const DESTROY_TIMEOUT_MS = 60_000;
+const DESTROY_POLL_MS = 50;
 
 /** How memory and disks of an active domain get into a snapshot and out of it. */
 export type Mechanism = Pick<
@@ -92,8 +98,15 @@ export class LibvirtHost implements Host {
     this.reverted = new RevertedDomains(upstream);
   }
 
+  /**
+   * libvirtd says `shut off` before it destroys a domain that has shut down, and only then takes its id from it: for a
+   * large guest seconds later. Until then this waits, so that nobody takes the domain for an active one.
+   */
   async lookup({ uuid }: DomainRef): Promise<Domain> {
-    return this.#domain(await this.#upstream.lookupByUUID(uuid));
+    for (const end = performance.now() + DESTROY_TIMEOUT_MS; ; await setTimeout(DESTROY_POLL_MS)) {
+      const domain = await this.#domain(await this.#upstream.lookupByUUID(uuid));
+      if (domain.state !== 'shutoff' || !isActive(domain) || performance.now() > end) return domain;
+    }
   }
 
   async list(): Promise<readonly Domain[]> {

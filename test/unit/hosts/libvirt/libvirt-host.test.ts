@@ -52,6 +52,36 @@ test('a transient domain that is destroyed is expected back; what was known of i
   expect(seen).toEqual(['destroy', forget, 'is to return', 'destroy', forget]);
 });
 
+test('a domain that is shut off but not destroyed yet is waited for', async () => {
+  upstream.state = 'shutoff';
+  let asked = 0;
+  upstream.lookupByUUID = async () => (++asked < 4 ? GUEST : { ...GUEST, id: -1 });
+  expect((await host.lookup(GUEST)).ref.id).toBe(-1);
+  expect(asked).toBe(4);
+});
+
+test('a transient domain that is shut off is gone once it is destroyed', async () => {
+  upstream.state = 'shutoff';
+  let asked = 0;
+  upstream.lookupByUUID = async () => {
+    if (++asked < 3) return GUEST;
+    throw new LibvirtError('NO_DOMAIN', 'gone');
+  };
+  await expect(host.lookup(GUEST)).rejects.toMatchObject({ code: 'NO_DOMAIN' });
+});
+
+test('a domain that is started again while it was waited for is the new one', async () => {
+  upstream.state = 'shutoff';
+  upstream.lookupByUUID = async () => {
+    if (upstream.state === 'running') return { ...GUEST, id: 6 };
+    setImmediate(() => {
+      upstream.state = 'running';
+    });
+    return GUEST;
+  };
+  expect(await host.lookup(GUEST)).toMatchObject({ ref: { id: 6 }, state: 'running' });
+});
+
 test('memory that libvirtd has saved is dropped before a start, which would go on from it', async () => {
   upstream.managedSave = true;
   await host.start(RUNNING, { paused: false, definition: DEFINITION });
