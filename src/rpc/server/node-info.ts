@@ -1,7 +1,7 @@
 /** Describes the machine that the server runs on, if there is no upstream libvirtd. */
 
 import { arch, cpus, hostname, totalmem } from 'node:os';
-import { DISK_SNAPSHOT } from './capabilities.ts';
+import { SNAPSHOT_FEATURES } from './capabilities.ts';
 
 /** libvirt's names of processors, by Node's. */
 const ARCH: Readonly<Record<string, string>> = { x64: 'x86_64', ia32: 'i686', arm64: 'aarch64', arm: 'armv7l' };
@@ -63,7 +63,7 @@ function guestElement({ osType, machine, types }: GuestKind): string {
 ${inArch.map((line) => `      ${line}`).join('\n')}
     </arch>
     <features>
-      ${DISK_SNAPSHOT}
+      ${SNAPSHOT_FEATURES.join('\n      ')}
     </features>
   </guest>
 `;

@@ -236,7 +236,8 @@ describe('what snapshots and their jobs change of other calls', () => {
     const value = '<capabilities>\n  <guest>\n    <os_type>xen</os_type>\n  </guest>\n</capabilities>\n';
     theUpstream.onFrame = ({ header }, socket) => answer(socket, header, result, { value });
     const seen = await client.call(P.CONNECT_GET_CAPABILITIES, undefined);
-    const features = "    <features>\n      <disksnapshot default='on' toggle='no'/>\n    </features>\n";
+    const features =
+      "    <features>\n      <disksnapshot default='on' toggle='no'/>\n      <externalSnapshot/>\n    </features>\n";
     expect(seen.value).toBe(value.replace('  </guest>', `${features}  </guest>`));
   });
 });
