@@ -5,7 +5,6 @@
 
 import { stat } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
-
 import { withKinds } from '../../disks/overlays/overlays.ts';
 import { isLibvirtError } from '../../errors.ts';
 import type { HostMemory } from '../../libxl/host-memory.ts';
