@@ -2,8 +2,8 @@
 
 import type { DomainSource } from '../dbus/objects.ts';
 import type { EmbeddedHost } from '../hosts/embedded/embedded-host.ts';
+import { refuseUnknownFlags } from '../model/flags.ts';
 import type { RpcClient } from '../rpc/client/client.ts';
-import { refuseUnknown } from '../rpc/server/answers.ts';
 import { LIST_KNOWN } from '../rpc/server/domain-calls.ts';
 import { passesDomainFilter, passesSnapshotFilter, SNAPSHOT_BITS } from '../rpc/server/domain-filter.ts';
 import { LIBVIRT_VERSION } from '../rpc/server/standalone.ts';
@@ -19,7 +19,7 @@ export function embeddedDomains(host: EmbeddedHost): DomainsOf {
   return (snapshots) => ({
     lookup: (ref) => host.lookup(ref),
     list: async (flags) => {
-      refuseUnknown(flags, LIST_KNOWN, 'virConnectListAllDomains');
+      refuseUnknownFlags(flags, LIST_KNOWN, 'virConnectListAllDomains');
       const domains = host.domainApi.domains();
       const passes = (domain: (typeof domains)[number]): boolean =>
         passesDomainFilter(flags, { ...domain, hasSnapshots: snapshots.count(domain.ref.uuid) > 0 });

@@ -1,5 +1,7 @@
 /** Flag bits of libvirt's calls (include/libvirt/libvirt-domain-snapshot.h, libvirt-domain.h), with libvirt's names. */
 
+import { LibvirtError } from '../errors.ts';
+
 /** virDomainSnapshotCreateFlags. */
 export const CREATE = {
   REDEFINE: 0x1,
@@ -52,3 +54,17 @@ export const JOB_ABORT = { ASYNC: 0x1, PIVOT: 0x2 } as const;
 /** virDomainBlockJobInfoFlags, virDomainBlockJobSetSpeedFlags. */
 export const JOB_INFO = { BANDWIDTH_BYTES: 0x1 } as const;
 export const JOB_SPEED = { BANDWIDTH_BYTES: 0x1 } as const;
+
+/** Returns all bits of a table. */
+export function allFlags(bits: Readonly<Record<string, number>>): number {
+  return Object.values(bits).reduce((sum, bit) => sum | bit, 0);
+}
+
+/** virCheckFlags: refuses (8) unknown bits, which are never ignored. */
+export function refuseUnknownFlags(flags: number, known: number, call: string): void {
+  const unknown = (flags & ~known) >>> 0;
+  if (unknown === 0) return;
+  throw new LibvirtError('INVALID_ARG', `unsupported flags (0x${unknown.toString(16)}) in function ${call}`, {
+    argument: { function: call, name: 'flags' },
+  });
+}

@@ -4,7 +4,7 @@
  */
 
 import { LibvirtError } from '../errors.ts';
-import { CREATE, DELETE, LIST, REVERT, XML } from '../model/flags.ts';
+import { allFlags, CREATE, DELETE, LIST, REVERT, XML } from '../model/flags.ts';
 
 /** Two flags of one call, `a` first in libvirt's sentence. */
 interface Rule {
@@ -39,12 +39,10 @@ const create = rules('VIR_DOMAIN_SNAPSHOT_CREATE', CREATE);
 const revert = rules('VIR_DOMAIN_SNAPSHOT_REVERT', REVERT);
 const remove = rules('VIR_DOMAIN_SNAPSHOT_DELETE', DELETE);
 
-const all = (bits: Readonly<Record<string, number>>): number => Object.values(bits).reduce((sum, bit) => sum | bit, 0);
-
 /** By the names that a libxl driver's functions would have; errors carry them. */
 const CALLS = {
   libxlDomainSnapshotCreateXML: {
-    known: all(CREATE),
+    known: allFlags(CREATE),
     api: {
       function: 'virDomainSnapshotCreateXML',
       rules: [
@@ -56,12 +54,12 @@ const CALLS = {
     driver: [create('requires', 'QUIESCE', 'DISK_ONLY'), create('excludes', 'LIVE', 'REDEFINE')],
   },
   libxlDomainSnapshotGetXMLDesc: { known: XML.SECURE },
-  libxlDomainSnapshotNum: { known: all(LIST) },
-  libxlDomainSnapshotListNames: { known: all(LIST) },
-  libxlDomainListAllSnapshots: { known: all(LIST) },
-  libxlDomainSnapshotNumChildren: { known: all(LIST) },
-  libxlDomainSnapshotListChildrenNames: { known: all(LIST) },
-  libxlDomainSnapshotListAllChildren: { known: all(LIST) },
+  libxlDomainSnapshotNum: { known: allFlags(LIST) },
+  libxlDomainSnapshotListNames: { known: allFlags(LIST) },
+  libxlDomainListAllSnapshots: { known: allFlags(LIST) },
+  libxlDomainSnapshotNumChildren: { known: allFlags(LIST) },
+  libxlDomainSnapshotListChildrenNames: { known: allFlags(LIST) },
+  libxlDomainSnapshotListAllChildren: { known: allFlags(LIST) },
   libxlDomainSnapshotLookupByName: { known: 0 },
   libxlDomainHasCurrentSnapshot: { known: 0 },
   libxlDomainSnapshotCurrent: { known: 0 },
@@ -72,11 +70,11 @@ const CALLS = {
    * RESET_NVRAM has no effect: the NVRAM of a Xen guest is in its memory, and a booted guest begins with a fresh one.
    */
   libxlDomainRevertToSnapshot: {
-    known: all(REVERT),
+    known: allFlags(REVERT),
     api: { function: 'virDomainRevertToSnapshot', rules: [revert('excludes', 'RUNNING', 'PAUSED')] },
   },
   libxlDomainSnapshotDelete: {
-    known: all(DELETE),
+    known: allFlags(DELETE),
     api: { function: 'virDomainSnapshotDelete', rules: [remove('excludes', 'CHILDREN', 'CHILDREN_ONLY')] },
   },
 } as const satisfies Readonly<Record<string, Call>>;

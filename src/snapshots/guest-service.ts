@@ -2,6 +2,7 @@
 
 import { LibvirtError } from '../errors.ts';
 import { type DomainDefinition, type DomainRef, isActive } from '../model/domain.ts';
+import { refuseUnknownFlags } from '../model/flags.ts';
 import type { GuestApi } from './api.ts';
 import type { SnapshotContext } from './context.ts';
 
@@ -22,13 +23,13 @@ export class GuestService implements GuestApi {
   }
 
   async freeze(domain: DomainRef, mountpoints: readonly string[], flags: number): Promise<number> {
-    refuseFlags(flags, 'libxlDomainFSFreeze');
+    refuseUnknownFlags(flags, 0, 'libxlDomainFSFreeze');
     return await this.#agent.freezeFileSystems(await this.#live(domain), mountpoints);
   }
 
   /** Does not wait for other operations: a guest that is frozen must come out of it. */
   async thaw(domain: DomainRef, mountpoints: readonly string[], flags: number): Promise<number> {
-    refuseFlags(flags, 'libxlDomainFSThaw');
+    refuseUnknownFlags(flags, 0, 'libxlDomainFSThaw');
     if (mountpoints.length > 0) {
       throw new LibvirtError('ARGUMENT_UNSUPPORTED', 'specifying mountpoints is not supported');
     }
@@ -41,11 +42,4 @@ export class GuestService implements GuestApi {
     if (!isActive(domain)) throw new LibvirtError('OPERATION_INVALID', 'domain is not running');
     return await host.definition(domain, 'live');
   }
-}
-
-function refuseFlags(flags: number, call: string): void {
-  if (flags === 0) return;
-  throw new LibvirtError('INVALID_ARG', `unsupported flags (0x${flags.toString(16)}) in function ${call}`, {
-    argument: { function: call, name: 'flags' },
-  });
 }

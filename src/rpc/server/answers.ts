@@ -51,12 +51,3 @@ export function checkArraySize(argument: 'maxnames' | 'maxids', size: number, li
   const detail = size < 0 ? `${argument} must be non-negative` : `${argument} > ${limit}`;
   throw new LibvirtError('RPC', detail, { domain: 'RPC' });
 }
-
-/** virCheckFlags: unknown bits are refused, not ignored. */
-export function refuseUnknown(flags: number, known: number, call: string): void {
-  const unknown = (flags & ~known) >>> 0;
-  if (unknown === 0) return;
-  throw new LibvirtError('INVALID_ARG', `unsupported flags (0x${unknown.toString(16)}) in function ${call}`, {
-    argument: { function: call, name: 'flags' },
-  });
-}

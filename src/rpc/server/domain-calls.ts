@@ -2,9 +2,10 @@
 
 import { LibvirtError } from '../../errors.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainSummary, isActive } from '../../model/domain.ts';
+import { refuseUnknownFlags } from '../../model/flags.ts';
 import type { SnapshotApi } from '../../snapshots/api.ts';
 import { PROCEDURES as P, UNDEFINE } from '../wire/procedures.ts';
-import { type Answers, answer, checkArraySize, refuseUnknown } from './answers.ts';
+import { type Answers, answer, checkArraySize } from './answers.ts';
 import type { DomainApi } from './domain-api.ts';
 import { passesDomainFilter } from './domain-filter.ts';
 
@@ -38,7 +39,7 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
   };
 
   const undefine = async (ref: DomainRef, flags: number): Promise<void> => {
-    refuseUnknown(flags, UNDEFINE_KNOWN, 'virDomainUndefineFlags');
+    refuseUnknownFlags(flags, UNDEFINE_KNOWN, 'virDomainUndefineFlags');
     await snapshots.checkUndefine(ref, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
     await api.undefine(ref);
     await snapshots.forget(ref.uuid);
@@ -46,7 +47,7 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
 
   return new Map([
     answer(P.CONNECT_LIST_ALL_DOMAINS, ({ needResults, flags }) => {
-      refuseUnknown(flags, LIST_KNOWN, 'virConnectListAllDomains');
+      refuseUnknownFlags(flags, LIST_KNOWN, 'virConnectListAllDomains');
       const passed = api
         .domains()
         .filter((domain) =>
@@ -68,7 +69,7 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
     answer(P.DOMAIN_LOOKUP_BY_ID, ({ id }) => find(({ ref }) => id >= 0 && ref.id === id, `id ${id}`)),
 
     answer(P.DOMAIN_GET_STATE, ({ domain, flags }) => {
-      refuseUnknown(flags, 0, 'virDomainGetState');
+      refuseUnknownFlags(flags, 0, 'virDomainGetState');
       const { state, reason } = api.domain(domain);
       return { state: DOMAIN_STATES.indexOf(state), reason };
     }),
@@ -96,13 +97,13 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
 
     answer(P.DOMAIN_DEFINE_XML, async ({ xml }) => ({ domain: await api.define(xml) })),
     answer(P.DOMAIN_DEFINE_XML_FLAGS, async ({ xml, flags }) => {
-      refuseUnknown(flags, 0, 'virDomainDefineXMLFlags');
+      refuseUnknownFlags(flags, 0, 'virDomainDefineXMLFlags');
       return { domain: await api.define(xml) };
     }),
     answer(P.DOMAIN_UNDEFINE, ({ domain }) => undefine(domain, 0)),
     answer(P.DOMAIN_UNDEFINE_FLAGS, ({ domain, flags }) => undefine(domain, flags)),
     answer(P.DOMAIN_RENAME, async ({ domain, newName, flags }) => {
-      refuseUnknown(flags, 0, 'virDomainRename');
+      refuseUnknownFlags(flags, 0, 'virDomainRename');
       await api.rename(domain, newName ?? '');
       return { value: 0 };
     }),
@@ -110,21 +111,21 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
       await api.create(domain, { paused: false });
     }),
     answer(P.DOMAIN_CREATE_WITH_FLAGS, async ({ domain, flags }) => {
-      refuseUnknown(flags, START_PAUSED, 'virDomainCreateWithFlags');
+      refuseUnknownFlags(flags, START_PAUSED, 'virDomainCreateWithFlags');
       return { domain: await api.create(domain, { paused: (flags & START_PAUSED) !== 0 }) };
     }),
     answer(P.DOMAIN_CREATE_XML, async ({ xml, flags }) => {
-      refuseUnknown(flags, 0, 'virDomainCreateXML');
+      refuseUnknownFlags(flags, 0, 'virDomainCreateXML');
       return { domain: await api.createXML(xml) };
     }),
     answer(P.DOMAIN_DESTROY, ({ domain }) => api.destroy(domain)),
     answer(P.DOMAIN_DESTROY_FLAGS, ({ domain, flags }) => {
-      refuseUnknown(flags, DESTROY_KNOWN, 'virDomainDestroyFlags');
+      refuseUnknownFlags(flags, DESTROY_KNOWN, 'virDomainDestroyFlags');
       return api.destroy(domain);
     }),
     answer(P.DOMAIN_SHUTDOWN, ({ domain }) => api.shutdown(domain)),
     answer(P.DOMAIN_SHUTDOWN_FLAGS, ({ domain, flags }) => {
-      refuseUnknown(flags, SHUTDOWN_KNOWN, 'virDomainShutdownFlags');
+      refuseUnknownFlags(flags, SHUTDOWN_KNOWN, 'virDomainShutdownFlags');
       return api.shutdown(domain);
     }),
     answer(P.DOMAIN_SUSPEND, ({ domain }) => api.suspend(domain)),

@@ -2,11 +2,12 @@
 
 import { LibvirtError } from '../../errors.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
+import { refuseUnknownFlags } from '../../model/flags.ts';
 import type { ActiveJob, CompletedJob, SnapshotApi } from '../../snapshots/api.ts';
 import type { Decoded } from '../wire/codec.ts';
 import { PROCEDURES as P } from '../wire/procedures.ts';
 import type { TypedParam } from '../wire/typed-params.ts';
-import { type Answers, answer, refuseUnknown } from './answers.ts';
+import { type Answers, answer } from './answers.ts';
 import type { DomainApi } from './domain-api.ts';
 
 type JobInfo = Decoded<typeof P.DOMAIN_GET_JOB_INFO.result>;
@@ -114,7 +115,7 @@ export function jobAnswers(domains: DomainApi, snapshots: SnapshotApi): Answers 
   return new Map([
     answer(P.DOMAIN_GET_JOB_INFO, ({ domain }) => jobInfo(jobOf(domain))),
     answer(P.DOMAIN_GET_JOB_STATS, ({ domain, flags }) => {
-      refuseUnknown(flags, JOB_STATS.KNOWN, 'virDomainGetJobStats');
+      refuseUnknownFlags(flags, JOB_STATS.KNOWN, 'virDomainGetJobStats');
       domains.domain(domain);
       const known = knownStats(snapshots, domain, flags);
       // Without a job, a domain that is off is refused.

@@ -47,16 +47,16 @@ export async function readDiskChain(
 const INDEX = /^(?<target>[^[\]]+)\[(?<index>\d+)\]$/;
 
 /**
- * Finds an image of the chain (virStorageSourceChainLookup), by its path or as `TARGET[N]`; `beneath`: only below this one.
+ * Finds an image of the chain (virStorageSourceChainLookup), by its path or as `TARGET[N]`; `above`: only below that one.
  * Without a name, the bottom.
  */
 export async function imageInChain(
   { images }: Pick<Looking, 'images'>,
   { disk, layers }: DiskChain,
   name: string | undefined,
-  beneath?: ChainLayer,
+  above?: ChainLayer,
 ): Promise<ChainLayer> {
-  const from = beneath ? layers.indexOf(beneath) + 1 : 0;
+  const from = above ? layers.indexOf(above) + 1 : 0;
   if (name === undefined) {
     const bottom = layers.slice(from).at(-1);
     if (!bottom) throw invalid(`could not find base image in chain for '${disk}'`);
@@ -73,7 +73,8 @@ export async function imageInChain(
   const key = await images.fileKey(name);
   const found = layers.slice(from).find((layer) => layer.path === name || layer.key === key);
   if (found) return found;
-  const where = beneath ? ` beneath '${beneath.path}'` : '';
+  // libvirt's words.
+  const where = above ? ` beneath '${above.path}'` : '';
   throw invalid(`could not find image '${name}'${where} in chain for '${disk}'`);
 }
 

@@ -3,11 +3,11 @@
 import { LibvirtError } from '../../errors.ts';
 import type { BlockInfo } from '../../model/blocks/block-job.ts';
 import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
-import { COMMIT, JOB_ABORT, JOB_INFO, JOB_SPEED, PULL } from '../../model/flags.ts';
+import { allFlags, COMMIT, JOB_ABORT, JOB_INFO, JOB_SPEED, PULL, refuseUnknownFlags } from '../../model/flags.ts';
 import type { BlockApi, BlockJobInfo } from '../api.ts';
 import type { SnapshotContext } from '../context.ts';
+import { bandwidthOf, speedOf } from './bandwidth.ts';
 import { activeImage, diskByName } from './chain.ts';
-import { bandwidthOf, refuseUnknownFlags, speedOf } from './flag-rules.ts';
 import { type CommitRequest, planCommit } from './plan-commit.ts';
 import { planPull } from './plan-pull.ts';
 import { type BlockJobParts, isMirror, type RunningJob, RunningJobs } from './running-jobs.ts';
@@ -33,7 +33,7 @@ export class BlockService implements BlockApi, AsyncDisposable {
 
   async commit(ref: DomainRef, request: CommitRequest, bandwidth: bigint): Promise<void> {
     const { flags } = request;
-    refuseUnknownFlags(flags, COMMIT, 'libxlDomainBlockCommit');
+    refuseUnknownFlags(flags, allFlags(COMMIT), 'libxlDomainBlockCommit');
     const speed = speedOf(bandwidth, (flags & COMMIT.BANDWIDTH_BYTES) !== 0);
     await this.#start(ref, request.disk, speed, (domain) => planCommit(this.#context, domain, request));
   }
@@ -43,14 +43,14 @@ export class BlockService implements BlockApi, AsyncDisposable {
     { disk, base, flags }: { readonly disk: string; readonly base?: string | undefined; readonly flags: number },
     bandwidth: bigint,
   ): Promise<void> {
-    refuseUnknownFlags(flags, PULL, 'libxlDomainBlockPull');
+    refuseUnknownFlags(flags, allFlags(PULL), 'libxlDomainBlockPull');
     const speed = speedOf(bandwidth, (flags & PULL.BANDWIDTH_BYTES) !== 0);
     await this.#start(ref, disk, speed, (domain) => planPull(this.#context, domain, { disk, base, flags }));
   }
 
   async jobInfo(ref: DomainRef, name: string, flags: number): Promise<BlockJobInfo | undefined> {
-    refuseUnknownFlags(flags, JOB_INFO, 'libxlDomainGetBlockJobInfo');
-    const running = await this.#find(ref, name);
+    refuseUnknownFlags(flags, allFlags(JOB_INFO), 'libxlDomainGetBlockJobInfo');
+    const { running } = await this.#find(ref, name);
     if (!running) return undefined;
     const { domain, job } = running;
     const state = (await this.#parts.devices.state(domain, job).catch(() => undefined)) ?? running.state;
@@ -59,7 +59,7 @@ export class BlockService implements BlockApi, AsyncDisposable {
   }
 
   async abort(ref: DomainRef, name: string, flags: number): Promise<void> {
-    refuseUnknownFlags(flags, JOB_ABORT, 'libxlDomainBlockJobAbort');
+    refuseUnknownFlags(flags, allFlags(JOB_ABORT), 'libxlDomainBlockJobAbort');
     const running = await this.#require(ref, name);
     const { job } = running;
     if (running.aborting || running.pivoting) {
@@ -87,14 +87,14 @@ export class BlockService implements BlockApi, AsyncDisposable {
   }
 
   async setSpeed(ref: DomainRef, name: string, bandwidth: bigint, flags: number): Promise<void> {
-    refuseUnknownFlags(flags, JOB_SPEED, 'libxlDomainBlockJobSetSpeed');
+    refuseUnknownFlags(flags, allFlags(JOB_SPEED), 'libxlDomainBlockJobSetSpeed');
     const speed = speedOf(bandwidth, (flags & JOB_SPEED.BANDWIDTH_BYTES) !== 0);
     const { domain, job } = await this.#require(ref, name);
     await this.#parts.devices.setSpeed(domain, job, speed);
   }
 
   async blockInfo(ref: DomainRef, name: string, flags: number): Promise<BlockInfo> {
-    refuseUnknownFlags(flags, {}, 'libxlDomainGetBlockInfo');
+    refuseUnknownFlags(flags, 0, 'libxlDomainGetBlockInfo');
     const domain = await this.#context.host.lookup(ref);
     const definition = await this.#context.host.definition(domain, 'live');
     const disk = diskByName(definition, name);
@@ -128,19 +128,23 @@ export class BlockService implements BlockApi, AsyncDisposable {
     return domain;
   }
 
-  async #find(ref: DomainRef, name: string): Promise<RunningJob | undefined> {
+  async #find(ref: DomainRef, name: string): Promise<FoundDisk> {
     const domain = await this.#active(ref);
     const disk = diskByName(await this.#context.host.definition(domain, 'live'), name);
-    return this.#running.of(ref, disk);
+    return { disk, running: this.#running.of(ref, disk) };
   }
 
   async #require(ref: DomainRef, name: string): Promise<RunningJob> {
-    const found = await this.#find(ref, name);
-    if (found) return found;
-    const domain = await this.#context.host.lookup(ref);
-    const disk = diskByName(await this.#context.host.definition(domain, 'live'), name);
-    throw new LibvirtError('INVALID_ARG', `disk ${disk} does not have an active block job`);
+    const { disk, running } = await this.#find(ref, name);
+    if (!running) throw new LibvirtError('INVALID_ARG', `disk ${disk} does not have an active block job`);
+    return running;
   }
+}
+
+/** A disk of an active domain, and its block job. */
+interface FoundDisk {
+  readonly disk: string;
+  readonly running: RunningJob | undefined;
 }
 
 /** As the qemu driver shows it: `cur` and `end` are equal only if all is copied (qemuBlockJobInfoTranslate). */

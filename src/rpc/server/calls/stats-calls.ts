@@ -2,9 +2,10 @@
 
 import { LibvirtError } from '../../../errors.ts';
 import { DOMAIN_STATES, type DomainSummary } from '../../../model/domain.ts';
+import { refuseUnknownFlags } from '../../../model/flags.ts';
 import { PROCEDURES as P } from '../../wire/procedures.ts';
 import type { TypedParam } from '../../wire/typed-params.ts';
-import { type Answers, answer, refuseUnknown } from '../answers.ts';
+import { type Answers, answer } from '../answers.ts';
 import type { DomainApi } from '../domain-api.ts';
 import { passesDomainFilter } from '../domain-filter.ts';
 
@@ -33,7 +34,7 @@ const GROUPS_KNOWN = [...GROUPS.keys()].reduce((sum, bit) => sum | bit, 0);
 export function statsAnswers(api: DomainApi): Answers {
   return new Map([
     answer(P.CONNECT_GET_ALL_DOMAIN_STATS, ({ domains, stats, flags }) => {
-      refuseUnknown(flags, FLAGS_KNOWN, 'virConnectGetAllDomainStats');
+      refuseUnknownFlags(flags, FLAGS_KNOWN, 'virConnectGetAllDomainStats');
       const unknown = (stats & ~GROUPS_KNOWN) >>> 0;
       if (unknown !== 0 && (flags & FLAGS.ENFORCE_STATS) !== 0) {
         const text = `Stats types bits 0x${unknown.toString(16)} are not supported by this daemon`;

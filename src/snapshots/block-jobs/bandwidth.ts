@@ -1,15 +1,6 @@
-/** The flags and arguments of the calls about blocks: the checks of libvirt's public API and of the qemu driver. */
+/** Bandwidths in the calls about blocks, as libvirt's public API and its qemu driver check them. */
 
 import { LibvirtError } from '../../errors.ts';
-
-/** Refuses bits that the call does not know, as virCheckFlags does. */
-export function refuseUnknownFlags(flags: number, known: Readonly<Record<string, number>>, call: string): void {
-  const unknown = (flags & ~Object.values(known).reduce((sum, bit) => sum | bit, 0)) >>> 0;
-  if (unknown === 0) return;
-  throw new LibvirtError('INVALID_ARG', `unsupported flags (0x${unknown.toString(16)}) in function ${call}`, {
-    argument: { function: call, name: 'flags' },
-  });
-}
 
 const LLONG_MAX = 2n ** 63n - 1n;
 const MIB = 20n;
