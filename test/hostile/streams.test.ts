@@ -9,11 +9,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { FrameSplitter } from '../../src/rpc/wire/frame-splitter.ts';
-import { encodeFrame, type FrameHeader, HEADER_BYTES, PROGRAM, TYPE } from '../../src/rpc/wire/frames.ts';
-import { PROCEDURES as P, type Procedure } from '../../src/rpc/wire/procedures.ts';
+import { type FrameHeader, HEADER_BYTES, PROGRAM, TYPE } from '../../src/rpc/wire/frames.ts';
 import { ALLOWED } from '../../src/rpc/wire/read-only/allowed.ts';
 import { type SystemLibvirtd, startSystemLibvirtd } from '../support/daemons/system-libvirtd.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { CALL_FRAMES } from '../support/fuzz/frame-streams.ts';
 import { RawClient } from '../support/rpc/raw-client.ts';
 
 const URI = 'test:///default';
@@ -75,24 +75,11 @@ afterAll(async () => {
   await libvirtd?.[Symbol.asyncDispose]();
 });
 
-const call = <A>({ number, args }: Procedure<A, unknown>, value: A): Buffer =>
-  encodeFrame({ procedure: number, type: TYPE.CALL, serial: 0 }, args, value);
-const domain = { name: 'test', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 1 };
-const seeds = [
-  call(P.CONNECT_GET_TYPE, undefined),
-  call(P.DOMAIN_LOOKUP_BY_NAME, { name: 'test' }),
-  call(P.DOMAIN_GET_STATE, { domain, flags: 0 }),
-  call(P.DOMAIN_GET_XML_DESC, { domain, flags: 1 }),
-  call(P.DOMAIN_UNDEFINE_FLAGS, { domain, flags: 2 }),
-  call(P.DOMAIN_SUSPEND, { domain }),
-  call(P.DOMAIN_DEFINE_XML, { xml: '<domain/>' }),
-];
-
 /** A frame that is hardly one: of another kind, with another frame behind its arguments or in place of some. */
 const frame = fc
   .record({
-    seed: fc.constantFrom(...seeds),
-    behind: fc.option(fc.constantFrom(...seeds, Buffer.alloc(4), Buffer.from([0]))),
+    seed: fc.constantFrom(...CALL_FRAMES),
+    behind: fc.option(fc.constantFrom(...CALL_FRAMES, Buffer.alloc(4), Buffer.from([0]))),
     type: fc.constantFrom(0, 0, 0, 0, 0, 0, 3, 6, 1, 2, 4, 5, 9),
     program: fc.constantFrom(...Array(8).fill(PROGRAM.REMOTE), ...Object.values(PROGRAM), 1),
     status: fc.constantFrom(0, 0, 0, 0, 1, 2),

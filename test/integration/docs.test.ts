@@ -6,9 +6,9 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, jest, test } from '@jest/globals';
 import { withCommands } from '../../scripts/man.mjs';
-import { type Command, loadCommand } from '../../src/cli/command-line/command.ts';
 import { commandHelp } from '../../src/cli/command-line/help.ts';
 import { COMMANDS, GROUPS } from '../../src/cli/commands.ts';
+import { everyCommand } from '../support/every-command.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 jest.setTimeout(60_000);
@@ -88,12 +88,6 @@ describe.each(DOCUMENTS)('%s', (path) => {
     expect(unknown).toEqual([]);
   });
 });
-
-async function everyCommand(): Promise<readonly Command[]> {
-  const loaded: Command[] = [];
-  for (const entry of COMMANDS) loaded.push(await loadCommand(entry));
-  return loaded;
-}
 
 /** Of xlsnap's commands and of those of virsh that the documents speak of. */
 async function everyHelp(): Promise<string> {

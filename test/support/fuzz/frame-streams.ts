@@ -19,17 +19,22 @@ type Random = (limit: number) => number;
 const call = <A>({ number, args }: Procedure<A, unknown>, value: A): Buffer =>
   encodeFrame({ procedure: number, type: TYPE.CALL, serial: 0 }, args, value);
 const domain = { name: 'test', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 1 };
-const SEEDS: readonly Buffer[] = [
-  call(P.CONNECT_OPEN, { name: 'test:///default', flags: 0 }),
+
+/** Calls that a client makes, for mutation. */
+export const CALL_FRAMES: readonly Buffer[] = [
   call(P.CONNECT_GET_TYPE, undefined),
-  call(P.CONNECT_SUPPORTS_FEATURE, { feature: 15 }),
-  call(P.CONNECT_LIST_ALL_DOMAINS, { needResults: 1, flags: 0xc00 }),
   call(P.DOMAIN_LOOKUP_BY_NAME, { name: 'test' }),
   call(P.DOMAIN_GET_STATE, { domain, flags: 0 }),
   call(P.DOMAIN_GET_XML_DESC, { domain, flags: 1 }),
   call(P.DOMAIN_UNDEFINE_FLAGS, { domain, flags: 2 }),
   call(P.DOMAIN_SUSPEND, { domain }),
   call(P.DOMAIN_DEFINE_XML, { xml: '<domain/>' }),
+];
+const SEEDS: readonly Buffer[] = [
+  ...CALL_FRAMES,
+  call(P.CONNECT_OPEN, { name: 'test:///default', flags: 0 }),
+  call(P.CONNECT_SUPPORTS_FEATURE, { feature: 15 }),
+  call(P.CONNECT_LIST_ALL_DOMAINS, { needResults: 1, flags: 0xc00 }),
   call(P.DOMAIN_SNAPSHOT_CREATE_XML, { domain, xml: '<domainsnapshot/>', flags: 0 }),
   call(P.DOMAIN_SNAPSHOT_LOOKUP_BY_NAME, { domain, name: 's1', flags: 0 }),
 ];

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { type Command, loadCommand } from '../../../../src/cli/command-line/command.ts';
 import { parseCommand, valuesOf } from '../../../../src/cli/command-line/parse.ts';
 import { COMMANDS } from '../../../../src/cli/commands.ts';
+import { everyCommand } from '../../../support/every-command.ts';
 
 const parse = async (...words: readonly string[]) => valuesOf(await parseCommand(COMMANDS, words));
 
@@ -92,12 +92,6 @@ test('with --help nothing is required', async () => {
 });
 
 describe('the table of commands', () => {
-  const everyCommand = async () => {
-    const loaded: Command[] = [];
-    for (const entry of COMMANDS) loaded.push(await loadCommand(entry));
-    return loaded;
-  };
-
   test('has every name once, and options without doubles', async () => {
     const names = COMMANDS.map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
