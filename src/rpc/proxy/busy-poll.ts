@@ -7,6 +7,12 @@ import { availableParallelism } from 'node:os';
 /** libvirtd answers calls from memory within this time, and clients make many of those in a row. */
 const AWAKE_MS = 0.08;
 
+/** If another process took the processor from us while we stayed awake, none is free: we sleep as usual for so long. */
+const BUSY_MS = 1_000;
+
+/** How often that is looked at: it is a system call. */
+const LOOK_MS = 20;
+
 /** If several connections have frames within this time of each other, they keep the processors busy by themselves. */
 const APART_MS = 10;
 
@@ -20,9 +26,14 @@ export class BusyPoll {
   #crowdedUntil = 0;
   #awakeUntil = 0;
   #polling = false;
+  readonly #preemptions: () => number;
+  #preempted = 0;
+  #lookAt = 0;
 
-  constructor(processors: number = availableParallelism()) {
+  /** `preemptions` counts how often another process took the processor from this one. */
+  constructor(processors: number = availableParallelism(), preemptions: () => number = involuntarySwitches) {
     this.#spare = processors > 1;
+    this.#preemptions = preemptions;
   }
 
   /** Call when a frame of `connection` has arrived and another may follow soon. */
@@ -31,6 +42,7 @@ export class BusyPoll {
     const now = performance.now();
     if (this.#last !== connection) this.#crowdedUntil = now + APART_MS;
     this.#last = connection;
+    if (now >= this.#lookAt) this.#look(now);
     if (now < this.#crowdedUntil) return;
     this.#awakeUntil = now + AWAKE_MS;
     if (this.#polling) return;
@@ -38,8 +50,18 @@ export class BusyPoll {
     setImmediate(this.#poll);
   }
 
+  #look(now: number): void {
+    const before = this.#preempted;
+    this.#preempted = this.#preemptions();
+    // Only what happened since the last look a moment ago can be a result of polling.
+    if (this.#preempted > before && now < this.#lookAt + LOOK_MS) this.#crowdedUntil = now + BUSY_MS;
+    this.#lookAt = now + LOOK_MS;
+  }
+
   readonly #poll = (): void => {
     this.#polling = performance.now() < this.#awakeUntil;
     if (this.#polling) setImmediate(this.#poll);
   };
 }
+
+const involuntarySwitches = (): number => process.resourceUsage().involuntaryContextSwitches;

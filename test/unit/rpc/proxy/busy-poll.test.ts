@@ -27,8 +27,8 @@ async function rounds(): Promise<number> {
 }
 
 /** A poll that has known `ONE` for long enough. */
-async function known(processors: number): Promise<BusyPoll> {
-  const poll = new BusyPoll(processors);
+async function known(processors: number, preemptions = () => 0): Promise<BusyPoll> {
+  const poll = new BusyPoll(processors, preemptions);
   poll.expect(ONE);
   await rounds();
   return poll;
@@ -63,5 +63,23 @@ test('clients at work at the same time keep nothing awake, until one is alone ag
 test('on the only processor nothing is kept awake: libvirtd needs it', async () => {
   const poll = await known(1);
   poll.expect(ONE);
+  expect(await rounds()).toBe(0);
+});
+
+test('if other processes want the processor, it is left to them', async () => {
+  let preemptions = 0;
+  const poll = await known(2, () => preemptions);
+  poll.expect(ONE);
+  expect(await rounds()).toBeGreaterThan(0);
+  const now = jest.spyOn(performance, 'now');
+  const looked = performance.now();
+  now.mockReturnValueOnce(looked);
+  poll.expect(ONE);
+  preemptions += 1;
+  now.mockReturnValueOnce(looked + 25);
+  poll.expect(ONE);
+  await rounds();
+  poll.expect(ONE);
+  now.mockRestore();
   expect(await rounds()).toBe(0);
 });
