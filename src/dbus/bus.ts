@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net';
 import dbus from 'dbus-next';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
+import { printableLines } from '../model/messages/printable.ts';
 import type { Credentials } from './access.ts';
 
 /**
@@ -279,6 +280,6 @@ function errorMessage({ serial, sender }: dbus.Message, name: string, text: stri
     destination: sender,
     errorName: name,
     signature: 's',
-    body: [text.replaceAll('\0', '')],
+    body: [printableLines(text)],
   });
 }

@@ -71,6 +71,7 @@ test.each([
   ['the end of the connection', 'greeting', 'the device model closed the connection'],
   ['an answer of another shape', 'query-named-block-nodes', ''],
   ['an error without words', 'query-block', 'query-block of disk'],
+  ['an error with an escape sequence', 'query-block', String.raw`failed: \x1b]0;mine\x07\xe2\x80\xae`],
   ['answers with another id', 'query-block', 'no complete reply in 10485760 bytes'],
   ['one very deep answer', 'query-block-exports', 'a reply of more than 100000 values'],
   ['events', 'transaction', 'no complete reply in 10485760 bytes'],

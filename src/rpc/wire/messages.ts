@@ -4,6 +4,7 @@ import { asLibvirtError, type ErrorFields } from '../../errors.ts';
 import { BLOCK_JOB_STATUS, BLOCK_JOB_TYPES, type BlockJobEvent } from '../../model/blocks/block-job.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
+import { printableLines } from '../../model/messages/printable.ts';
 import type { SnapshotRef } from '../../snapshots/api.ts';
 import { type Codec, int, list, name, optional, string, struct, uuid } from './codec.ts';
 import { decodePayload, encodeFrame, type FrameHeader, HEADER_BYTES, STATUS, TYPE } from './frames.ts';
@@ -55,14 +56,16 @@ const errorStruct = struct({
 
 /** The longest text of an error that is sent: one that quotes a 4 MiB document would fit into no string. */
 const ERROR_TEXT_MAX = 65_536;
-const cut = (text: string | null): string | null => text?.slice(0, ERROR_TEXT_MAX) ?? null;
+
+/** Clients print errors as they come. Parts of them are names, and words of guests' agents and device models. */
+const sent = (text: string | null): string | null => text && printableLines(text.slice(0, ERROR_TEXT_MAX));
 
 /** virNetMessageError, the payload of every reply with status ERROR. */
 export const remoteError: Codec<ErrorFields> = {
   max: errorStruct.max,
   write(writer, fields) {
     const { code, domain, int1, int2 } = fields;
-    const texts = { message: cut(fields.message), str1: cut(fields.str1), str2: cut(fields.str2), str3: null };
+    const texts = { message: sent(fields.message), str1: sent(fields.str1), str2: sent(fields.str2), str3: null };
     errorStruct.write(writer, { code, domain, ...texts, level: LEVEL_ERROR, dom: null, int1, int2, net: null });
   },
   read(reader) {

@@ -14,6 +14,10 @@ const LIES = {
   'what is not JSON': { text: 'HTTP/1.1 200 OK\r\n', ends: true },
   'an answer of another shape': { text: '{"return": {"nodes": null}, "id": ID}\r\n', ends: true },
   'an error without words': { text: '{"error": "no", "id": ID}\r\n', ends: true },
+  'an error with an escape sequence': {
+    text: `{"error": {"desc": "\\u001b]0;mine\\u0007\\u202e"}, "id": ID}\r\n`,
+    ends: true,
+  },
   'the end of the connection': { text: '', closes: true },
 };
 const { text, ends = false, closes = false } = LIES[kind];

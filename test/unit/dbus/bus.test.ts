@@ -72,7 +72,7 @@ test('variants and 64 bits go out whole', async () => {
 
 test('an error has the name and the text that it is given, and nothing of ours', async () => {
   answer = async () => ({ error: 'org.libvirt.Error', text: 'no such\0thing' });
-  expect(await call()).toBe('Error org.libvirt.Error: no suchthing');
+  expect(await call()).toBe('Error org.libvirt.Error: no such\\x00thing');
   answer = () => Promise.reject(new Error('a secret'));
   expect(await call()).toBe('Error org.freedesktop.DBus.Error.Failed: internal error');
   expect(logged).toEqual(['D-Bus call Method of /some/path: internal error: a secret']);
