@@ -1,53 +1,17 @@
 /** Calls that are passed on to the upstream, but are checked or changed before, as are their replies. */
 
-import type { DomainPermission } from '../../access/acl.ts';
-import { LibvirtError } from '../../errors.ts';
-import { DOMAIN_STATES, type DomainRef } from '../../model/domain.ts';
+import { DOMAIN_STATES } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
-import type { ActiveJob, SnapshotApi } from '../../snapshots/api.ts';
-import { longestCall, refuseSecrets } from '../server/answers.ts';
 import { announceSnapshots } from '../server/capabilities.ts';
 import { passesSnapshotFilter, SNAPSHOT_BITS } from '../server/domain-filter.ts';
 import { jobInfo, knownStats } from '../server/job-calls.ts';
 import type { EventClient } from '../server/lifecycle-hub.ts';
-import { decodePayload, encodeFrame, type FrameHeader } from '../wire/frames.ts';
-import { errorFrame, replyFrame } from '../wire/messages.ts';
-import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure, UNDEFINE } from '../wire/procedures.ts';
-import type { OverlaidDomains, ProxyContext, ProxyOptions } from './proxy-context.ts';
-
-/** How the proxy handles one procedure. */
-export interface ProxyCall {
-  /** Bytes of the longest frame that is collected. */
-  readonly max: number;
-  run(connection: ProxyContext, call: FrameHeader, frame: Buffer): void | Promise<void>;
-  /** Returns false if it would change nothing now: then the call passes unread. */
-  isWanted(connection: ProxyContext): boolean;
-}
-
-type Run<A> = (connection: ProxyContext, call: FrameHeader, frame: Buffer, args: A) => void | Promise<void>;
-
-/**
- * `run` gets the arguments and a frame made of them again, so that the upstream sees what was seen here. A call that
- * cannot be decoded is refused: never passed on.
- */
-function proxyCall<A, R>(
-  procedure: Procedure<A, R>,
-  run: Run<A>,
-  isWanted: ProxyCall['isWanted'] = () => true,
-): [number, ProxyCall] {
-  return [
-    procedure.number,
-    {
-      max: longestCall(procedure),
-      isWanted,
-      run(connection, call, frame) {
-        const args = decodePayload(procedure.args, frame);
-        if (connection.readOnly) refuseSecrets(procedure, args);
-        return run(connection, call, encodeFrame(call, procedure.args, args), args);
-      },
-    },
-  ];
-}
+import { decodePayload, encodeFrame } from '../wire/frames.ts';
+import { replyFrame } from '../wire/messages.ts';
+import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure } from '../wire/procedures.ts';
+import { deviceCall, jobCall, migrateCall, overlaidCall, undefineCall } from './domain-calls.ts';
+import { type ProxyCall, proxyCall } from './proxy-call.ts';
+import type { ProxyOptions } from './proxy-context.ts';
 
 /** By procedure number. */
 export function proxyCalls({
@@ -225,108 +189,4 @@ function secretsCall<A>(procedure: Procedure<A, unknown>): [number, ProxyCall] {
     (connection, call, frame) => connection.toUpstream(call, frame),
     ({ readOnly }) => readOnly,
   );
-}
-
-/** The upstream undefines the domain, after its snapshots have been checked here. */
-function undefineCall<A extends { readonly domain: DomainRef }>(
-  snapshots: SnapshotApi,
-  overlaid: OverlaidDomains,
-  procedure: Procedure<A, void>,
-  flagsOf: (args: A) => number,
-): [number, ProxyCall] {
-  return proxyCall(procedure, async (connection, call, _frame, args) => {
-    const flags = flagsOf(args);
-    await connection.judge?.domain(args.domain, 'delete');
-    refuseOverlaid(overlaid, args.domain, 'undefined');
-    await snapshots.checkUndefine(args.domain, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
-    const stripped = encodeFrame(call, procedure.args, {
-      ...args,
-      flags: (flags & ~UNDEFINE.SNAPSHOTS_METADATA) >>> 0,
-    });
-    connection.toUpstream(call, stripped, (reply, bytes) => forgotten(snapshots, args.domain, reply, bytes));
-  });
-}
-
-/** The upstream would save a definition with the base images, and restore the domain on those. */
-function overlaidCall<A extends { readonly domain: DomainRef }>(
-  overlaid: OverlaidDomains,
-  procedure: Procedure<A, void>,
-): [number, ProxyCall] {
-  return proxyCall(procedure, async (connection, call, frame, { domain }) => {
-    await connection.judge?.domain(domain, 'hibernate');
-    refuseOverlaid(overlaid, domain, 'saved');
-    connection.toUpstream(call, frame);
-  });
-}
-
-/** Between a detach and the attach of the same image libvirtd's definition lacks the disk: seen then, or never. */
-function deviceCall<A extends { readonly domain: DomainRef }>(
-  overlaid: OverlaidDomains,
-  procedure: Procedure<A, void>,
-): [number, ProxyCall] {
-  return proxyCall(
-    procedure,
-    (connection, call, frame, { domain }) => {
-      connection.toUpstream(call, frame, async (_reply, bytes) => {
-        // The devices have changed: a failure here is none of the client's.
-        if (overlaid.has(domain.uuid)) await overlaid.devicesChanged(domain).catch(() => {});
-        return bytes;
-      });
-    },
-    () => overlaid.any(),
-  );
-}
-
-function refuseOverlaid(overlaid: OverlaidDomains, { name, uuid }: DomainRef, what: string): void {
-  if (!overlaid.has(uuid)) return;
-  throw new LibvirtError(
-    'OPERATION_INVALID',
-    `domain '${name}' runs on overlays of external snapshots that its own libvirtd does not know, and cannot be ${what} ` +
-      'until it has been shut down once; a snapshot with external memory (--memspec) saves it',
-  );
-}
-
-/** A domain with snapshots is not migrated: they would stay behind (qemuMigrationSrcIsAllowed). */
-function migrateCall<A extends { readonly domain: DomainRef }>(
-  snapshots: SnapshotApi,
-  overlaid: OverlaidDomains,
-  procedure: Procedure<A, unknown>,
-): [number, ProxyCall] {
-  return proxyCall(procedure, async (connection, call, frame, { domain }) => {
-    await connection.judge?.domain(domain, 'migrate');
-    const count = snapshots.count(domain.uuid);
-    if (count > 0) throw new LibvirtError('OPERATION_INVALID', `cannot migrate domain with ${count} snapshots`);
-    refuseOverlaid(overlaid, domain, 'migrated');
-    connection.toUpstream(call, frame);
-  });
-}
-
-/** Answers for a job of ours on the domain; the upstream answers for all other jobs. */
-function jobCall<A extends { readonly domain: DomainRef }, R>(
-  snapshots: SnapshotApi,
-  procedure: Procedure<A, R>,
-  permission: DomainPermission,
-  run: (job: ActiveJob) => R,
-): [number, ProxyCall] {
-  return proxyCall(procedure, async (connection, call, frame, args) => {
-    await connection.judge?.domain(args.domain, permission);
-    const job = snapshots.job(args.domain.uuid);
-    if (!job) connection.toUpstream(call, frame);
-    else connection.toClient(replyFrame(call, procedure.result, run(job)));
-  });
-}
-
-/** Forgets the snapshots of an undefined domain, and returns the upstream's reply. */
-async function forgotten(
-  snapshots: SnapshotApi,
-  { uuid }: DomainRef,
-  reply: FrameHeader,
-  bytes: Buffer,
-): Promise<Buffer> {
-  try {
-    await snapshots.forget(uuid);
-    return bytes;
-  } catch (error) {
-    return errorFrame(reply, error);
-  }
 }

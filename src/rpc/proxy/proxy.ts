@@ -18,16 +18,17 @@ import { snapshotAnswers } from '../server/snapshot-calls.ts';
 import { CallLimit } from '../wire/call-limit.ts';
 import { FrameOutlet } from '../wire/frame-outlet.ts';
 import type { FrameSink, Wanted } from '../wire/frame-splitter.ts';
-import { decodePayload, encodeFrame, type FrameHeader, PROGRAM, STATUS, TYPE } from '../wire/frames.ts';
+import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE } from '../wire/frames.ts';
 import { descriptorOf, Inlet } from '../wire/inlet.ts';
 import { errorFrame, isLifecycle, lifecycleFrame, readLifecycle, remoteError } from '../wire/messages.ts';
-import { PROCEDURES as P } from '../wire/procedures.ts';
 import { Turns } from '../wire/turns.ts';
-import type { TypedParam } from '../wire/typed-params.ts';
 import { undecodable } from '../wire/xdr.ts';
 import { BusyPoll } from './busy-poll.ts';
-import { type ProxyCall, proxyCalls } from './proxy-calls.ts';
+import { identityCall, isIdentityReply } from './identity.ts';
+import type { ProxyCall } from './proxy-call.ts';
+import { proxyCalls } from './proxy-calls.ts';
 import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
+import { refuseFirstCall } from './refused-client.ts';
 
 /**
  * Several frames of a stream, of 256 KiB each, so that passing them on waits less often. The kernel's default is
@@ -187,16 +188,13 @@ class ProxyConnection implements ProxyContext {
     if (!peer || !processSubject(peer)) {
       throw new LibvirtError('ACCESS_DENIED', 'the process that connected cannot be identified', { domain: 'RPC' });
     }
-    const { number: procedure, args } = P.CONNECT_SET_IDENTITY;
     const identified = new Promise<void>((resolve, reject) => {
       this.#identified = ({ status }, frame) => {
         if (status === STATUS.OK) resolve();
         else reject(receivedError(decodePayload(remoteError, frame)));
       };
     });
-    // No serial of the client's is awaited with this procedure: it may not send such calls.
-    const header = { procedure, type: TYPE.CALL, serial: 0 };
-    this.#upstreamOutlet.send(encodeFrame(header, args, { params: identityParams(peer), flags: 0 }));
+    this.#upstreamOutlet.send(identityCall(peer));
     await identified;
   }
 
@@ -306,45 +304,10 @@ class ProxyConnection implements ProxyContext {
   }
 }
 
-const isIdentityReply = ({ type, procedure }: FrameHeader): boolean =>
-  type === TYPE.REPLY && procedure === P.CONNECT_SET_IDENTITY.number;
-
-/** VIR_CONNECT_IDENTITY_*, as far as libvirtd's access drivers look at them. */
-function identityParams({ pid, uid, gid, startTime = 0n }: PeerCredentials): readonly TypedParam[] {
-  return [
-    { field: 'unix-user-id', type: 'ullong', value: BigInt(uid) },
-    { field: 'unix-group-id', type: 'ullong', value: BigInt(gid) },
-    { field: 'process-id', type: 'llong', value: BigInt(pid) },
-    { field: 'process-time', type: 'ullong', value: startTime },
-  ];
-}
-
 /**
  * Node cannot receive file descriptors. Clients ask for the feature first and are denied it; this is for those that do
  * not ask.
  */
 function noFds(): LibvirtError {
   return new LibvirtError('NO_SUPPORT', 'fd passing is not supported by this connection', { domain: 'RPC' });
-}
-
-/**
- * For a client that connects while the upstream is down: its first call is answered with the reason, then the
- * connection ends.
- */
-function refuseFirstCall(client: Inlet, turns: Turns, error: LibvirtError): void {
-  const outlet = new FrameOutlet(client.socket);
-  let refused = false;
-  const sink: FrameSink = {
-    begin(header) {
-      if (header.type === TYPE.CALL && !refused) {
-        refused = true;
-        outlet.send(errorFrame(header, error));
-        outlet.close(error);
-      }
-      return 'drop';
-    },
-    whole: () => {},
-    pass: () => {},
-  };
-  client.start({ sink, regulate: () => {}, takeTurns: (step) => turns.join('read-only', step) });
 }

@@ -1,0 +1,115 @@
+/** Calls about a domain that the upstream carries out, after what is known here of its snapshots and overlays allows it. */
+
+import type { DomainPermission } from '../../access/acl.ts';
+import { LibvirtError } from '../../errors.ts';
+import type { DomainRef } from '../../model/domain.ts';
+import type { ActiveJob, SnapshotApi } from '../../snapshots/api.ts';
+import { encodeFrame, type FrameHeader } from '../wire/frames.ts';
+import { errorFrame, replyFrame } from '../wire/messages.ts';
+import { type Procedure, UNDEFINE } from '../wire/procedures.ts';
+import { type ProxyCall, proxyCall } from './proxy-call.ts';
+import type { OverlaidDomains } from './proxy-context.ts';
+
+/** The upstream undefines the domain, after its snapshots have been checked here. */
+export function undefineCall<A extends { readonly domain: DomainRef }>(
+  snapshots: SnapshotApi,
+  overlaid: OverlaidDomains,
+  procedure: Procedure<A, void>,
+  flagsOf: (args: A) => number,
+): [number, ProxyCall] {
+  return proxyCall(procedure, async (connection, call, _frame, args) => {
+    const flags = flagsOf(args);
+    await connection.judge?.domain(args.domain, 'delete');
+    refuseOverlaid(overlaid, args.domain, 'undefined');
+    await snapshots.checkUndefine(args.domain, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
+    const stripped = encodeFrame(call, procedure.args, {
+      ...args,
+      flags: (flags & ~UNDEFINE.SNAPSHOTS_METADATA) >>> 0,
+    });
+    connection.toUpstream(call, stripped, (reply, bytes) => forgotten(snapshots, args.domain, reply, bytes));
+  });
+}
+
+/** The upstream would save a definition with the base images, and restore the domain on those. */
+export function overlaidCall<A extends { readonly domain: DomainRef }>(
+  overlaid: OverlaidDomains,
+  procedure: Procedure<A, void>,
+): [number, ProxyCall] {
+  return proxyCall(procedure, async (connection, call, frame, { domain }) => {
+    await connection.judge?.domain(domain, 'hibernate');
+    refuseOverlaid(overlaid, domain, 'saved');
+    connection.toUpstream(call, frame);
+  });
+}
+
+/** Between a detach and the attach of the same image libvirtd's definition lacks the disk: seen then, or never. */
+export function deviceCall<A extends { readonly domain: DomainRef }>(
+  overlaid: OverlaidDomains,
+  procedure: Procedure<A, void>,
+): [number, ProxyCall] {
+  return proxyCall(
+    procedure,
+    (connection, call, frame, { domain }) => {
+      connection.toUpstream(call, frame, async (_reply, bytes) => {
+        // The devices have changed: a failure here is none of the client's.
+        if (overlaid.has(domain.uuid)) await overlaid.devicesChanged(domain).catch(() => {});
+        return bytes;
+      });
+    },
+    () => overlaid.any(),
+  );
+}
+
+function refuseOverlaid(overlaid: OverlaidDomains, { name, uuid }: DomainRef, what: string): void {
+  if (!overlaid.has(uuid)) return;
+  throw new LibvirtError(
+    'OPERATION_INVALID',
+    `domain '${name}' runs on overlays of external snapshots that its own libvirtd does not know, and cannot be ${what} ` +
+      'until it has been shut down once; a snapshot with external memory (--memspec) saves it',
+  );
+}
+
+/** A domain with snapshots is not migrated: they would stay behind (qemuMigrationSrcIsAllowed). */
+export function migrateCall<A extends { readonly domain: DomainRef }>(
+  snapshots: SnapshotApi,
+  overlaid: OverlaidDomains,
+  procedure: Procedure<A, unknown>,
+): [number, ProxyCall] {
+  return proxyCall(procedure, async (connection, call, frame, { domain }) => {
+    await connection.judge?.domain(domain, 'migrate');
+    const count = snapshots.count(domain.uuid);
+    if (count > 0) throw new LibvirtError('OPERATION_INVALID', `cannot migrate domain with ${count} snapshots`);
+    refuseOverlaid(overlaid, domain, 'migrated');
+    connection.toUpstream(call, frame);
+  });
+}
+
+/** Answers for a job of ours on the domain; the upstream answers for all other jobs. */
+export function jobCall<A extends { readonly domain: DomainRef }, R>(
+  snapshots: SnapshotApi,
+  procedure: Procedure<A, R>,
+  permission: DomainPermission,
+  run: (job: ActiveJob) => R,
+): [number, ProxyCall] {
+  return proxyCall(procedure, async (connection, call, frame, args) => {
+    await connection.judge?.domain(args.domain, permission);
+    const job = snapshots.job(args.domain.uuid);
+    if (!job) connection.toUpstream(call, frame);
+    else connection.toClient(replyFrame(call, procedure.result, run(job)));
+  });
+}
+
+/** Forgets the snapshots of an undefined domain, and returns the upstream's reply. */
+async function forgotten(
+  snapshots: SnapshotApi,
+  { uuid }: DomainRef,
+  reply: FrameHeader,
+  bytes: Buffer,
+): Promise<Buffer> {
+  try {
+    await snapshots.forget(uuid);
+    return bytes;
+  } catch (error) {
+    return errorFrame(reply, error);
+  }
+}
