@@ -44,7 +44,7 @@ function findDisk(name: string, disks: readonly DomainDisk[]): DomainDisk | unde
 
 /**
  * libvirt's `require_match`: in an internal snapshot a requested disk must be internal, or `no` if the domain says
- * `no`, too.
+ * `no`, too. An empty drive may be `no`: that is what every snapshot says of it, and its document must be accepted again.
  */
 function locate(request: DiskSnapshot, disk: DomainDisk, { location }: AlignOptions): DiskSnapshot['location'] {
   const mustMatch = location === 'internal';
@@ -52,7 +52,7 @@ function locate(request: DiskSnapshot, disk: DomainDisk, { location }: AlignOpti
   if (found === 'default') {
     const domains = disk.snapshot !== 'default' && (!mustMatch || disk.snapshot === 'no');
     found = domains ? disk.snapshot : location;
-  } else if (mustMatch && found !== location && !(found === 'no' && disk.snapshot === 'no')) {
+  } else if (mustMatch && found !== location && !(found === 'no' && (disk.snapshot === 'no' || !disk.hasSource))) {
     throw unsupported(`disk '${request.name}' must use snapshot mode '${location}'`);
   }
   const path = request.target?.path;

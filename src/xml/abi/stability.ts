@@ -3,6 +3,7 @@
  * the guest sees must stay; what only the host sees (paths, bridges, formats) may change. libvirt's checks, order and words.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import { LibvirtError } from '../../errors.ts';
 import type { XmlElement } from '../../model/element.ts';
 import { DEVICES } from './devices.ts';
@@ -16,9 +17,10 @@ interface AbiOptions {
 
 /**
  * Refuses (CONFIG_UNSUPPORTED) a `target` that a guest saved with `source` would notice. Both are inactive definitions
- * as libvirt prints them.
+ * as libvirt prints them. The same definition is never refused, not even for a value that cannot be read.
  */
 export function checkAbiStability(source: XmlElement, target: XmlElement, { balloon }: AbiOptions = {}): void {
+  if (isDeepStrictEqual(source, target)) return;
   for (const check of [...GUEST, ...DEVICES]) {
     if (check !== BALLOON || balloon !== 'may differ') runCheck(check, source, target);
   }

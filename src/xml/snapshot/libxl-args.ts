@@ -71,7 +71,7 @@ export function fromLibxlSnapshot(snapshot: SnapshotDef, result: LibxlDomainSnap
   const disks = snapshot.disks.map((disk): DiskSnapshot => {
     const taken = found.get(disk.name);
     if (!taken) return disk;
-    if (!taken.external) return { name: disk.name, location: 'internal' };
+    if (!taken.external) return { ...disk, location: 'internal' };
     const path = taken.path ?? taken.external_path;
     return { ...disk, location: 'external', target: { type: 'file', ...disk.target, ...(path && { path }) } };
   });

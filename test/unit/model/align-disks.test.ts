@@ -42,6 +42,13 @@ describe('the full list', () => {
     ]);
   });
 
+  test('is accepted again as it was printed, with the empty drives that it leaves out', () => {
+    const emptyFloppy = { ...CDROM, target: 'fda', device: 'floppy', snapshot: 'default' } as const;
+    const printed = align([], [XVDA, emptyFloppy], 'internal');
+    expect(printed[1]).toEqual({ name: 'fda', location: 'no' });
+    expect(align(printed, [XVDA, emptyFloppy], 'internal')).toEqual(printed);
+  });
+
   test('a disk named by its path gets its target name', () => {
     expect(align([{ name: '/d/b.qcow2', location: 'default' }], [XVDA, XVDB], 'internal')[1]).toEqual({
       name: 'xvdb',

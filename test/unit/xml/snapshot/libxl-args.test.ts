@@ -127,6 +127,12 @@ describe('the result', () => {
     ]);
   });
 
+  test('keeps the format that was asked for, of an internal disk, too', () => {
+    const target = { type: 'file', format: 'qcow2' } as const;
+    const named = { ...asked, disks: [{ name: 'xvda', location: 'internal', target }] } as const;
+    expect(fromLibxlSnapshot(named, result).disks).toEqual([{ name: 'xvda', location: 'internal', target }]);
+  });
+
   test('keeps memory internal, though libxl has a path for it', () => {
     expect(fromLibxlSnapshot(asked, result).memory).toEqual({ location: 'internal' });
   });
