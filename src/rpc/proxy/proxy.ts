@@ -7,11 +7,11 @@ import { judgedBlocks, judgedGuests } from '../../access/judged-blocks.ts';
 import { judgedSnapshots } from '../../access/judged-snapshots.ts';
 import { LibvirtError, receivedError, systemError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
-import type { Answer, Answers } from '../server/answers.ts';
+import type { Answers } from '../server/answers.ts';
 import { blockAnswers } from '../server/calls/block-calls.ts';
 import { guestAnswers } from '../server/calls/guest-calls.ts';
 import { daemonAnswers } from '../server/daemon-calls.ts';
-import { callRefusal, frameKind, isOpenCall, unknownProcedure } from '../server/gate.ts';
+import { isOpenCall } from '../server/gate.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
 import type { ConnectionHandler } from '../server/server.ts';
 import { snapshotAnswers } from '../server/snapshot-calls.ts';
@@ -22,8 +22,8 @@ import { decodePayload, type FrameHeader, PROGRAM, STATUS, TYPE } from '../wire/
 import { descriptorOf, Inlet } from '../wire/inlet.ts';
 import { errorFrame, isLifecycle, lifecycleFrame, readLifecycle, remoteError } from '../wire/messages.ts';
 import { Turns } from '../wire/turns.ts';
-import { undecodable } from '../wire/xdr.ts';
 import { BusyPoll } from './busy-poll.ts';
+import { ClientCalls } from './client-calls.ts';
 import { identityCall, isIdentityReply } from './identity.ts';
 import type { ProxyCall } from './proxy-call.ts';
 import { proxyCalls } from './proxy-calls.ts';
@@ -111,9 +111,7 @@ class ProxyConnection implements ProxyContext {
   readonly #behalf: Behind['behalf'];
   readonly #client: Inlet;
   readonly #upstream: Inlet;
-  readonly #answers: Answers;
-  readonly #daemon: Answers;
-  readonly #calls: ReadonlyMap<number, ProxyCall>;
+  readonly #calls: ClientCalls;
   readonly #busyPoll: BusyPoll;
   readonly #clientOutlet: FrameOutlet;
   readonly #upstreamOutlet: FrameOutlet;
@@ -135,9 +133,7 @@ class ProxyConnection implements ProxyContext {
     this.judge = judge;
     this.#client = client;
     this.#upstream = upstream;
-    this.#answers = answers;
-    this.#daemon = daemonAnswers(status);
-    this.#calls = calls;
+    this.#calls = new ClientCalls(answers, daemonAnswers(status), calls);
     this.#busyPoll = busyPoll;
     this.#clientOutlet = new FrameOutlet(client.socket);
     this.#upstreamOutlet = new FrameOutlet(upstream.socket);
@@ -178,10 +174,6 @@ class ProxyConnection implements ProxyContext {
     this.#upstreamOutlet.send(frame);
   }
 
-  get authenticated(): boolean {
-    return this.authentication.done;
-  }
-
   async forwardIdentity(): Promise<void> {
     if (!this.#behalf) return;
     const { peer } = this.#behalf;
@@ -208,17 +200,10 @@ class ProxyConnection implements ProxyContext {
   }
 
   #clientBegins(header: FrameHeader): Wanted {
-    const kind = frameKind(header);
-    // libvirtd ignores what belongs to no stream of its own.
-    if (kind !== 'call') return kind === 'stream' && !this.open ? 'drop' : 'pass';
-    const refusal = callRefusal(header, this);
+    const { wanted, refusal } = this.#calls.decide(this, header);
     if (refusal) return this.#refuse(header, refusal);
-    if (header.program === PROGRAM.QEMU || header.program === PROGRAM.LXC) return 'pass';
-    this.#busyPoll.expect(this);
-    const handled = this.#handled(header);
-    if (!handled && header.program === PROGRAM.XLSNAP) return this.#refuse(header, unknownProcedure(header));
-    if (!handled) return 'pass';
-    return header.length > handled.max ? this.#refuse(header, undecodable()) : 'whole';
+    if (wanted !== 'drop') this.#busyPoll.expect(this);
+    return wanted;
   }
 
   #refuse(header: FrameHeader, error: LibvirtError): Wanted {
@@ -226,25 +211,11 @@ class ProxyConnection implements ProxyContext {
     return 'drop';
   }
 
-  #answersOf({ program }: FrameHeader): Answers {
-    return program === PROGRAM.XLSNAP ? this.#daemon : this.#answers;
-  }
-
-  /** Returns the handling of a call that is answered or checked here; undefined if it passes unread. */
-  #handled(header: FrameHeader): Answer | ProxyCall | undefined {
-    const answer = this.#answersOf(header).get(header.procedure);
-    const call = header.program === PROGRAM.REMOTE ? this.#calls.get(header.procedure) : undefined;
-    return answer ?? (call?.isWanted(this) ? call : undefined);
-  }
-
   #call(header: FrameHeader, frame: Buffer): void {
     this.#opening ||= isOpenCall(header);
-    const answer = this.#answersOf(header).get(header.procedure);
-    const call = this.#calls.get(header.procedure);
     this.#limit.run(async () => {
       try {
-        if (answer) this.toClient(await answer.reply(header, frame, this.readOnly));
-        else await call?.run(this, header, frame);
+        await this.#calls.run(this, header, frame);
       } catch (error) {
         this.toClient(errorFrame(header, error));
         this.#answered(header);

@@ -3,16 +3,17 @@
 import type { Socket } from 'node:net';
 import { Authentication } from '../../../src/access/authentication.ts';
 import { isLibvirtError, neverAborted } from '../../../src/errors.ts';
+import { ClientCalls } from '../../../src/rpc/proxy/client-calls.ts';
 import { proxyCalls } from '../../../src/rpc/proxy/proxy-calls.ts';
 import type { ProxyContext } from '../../../src/rpc/proxy/proxy-context.ts';
-import { callRefusal, frameKind } from '../../../src/rpc/server/gate.ts';
+import { daemonAnswers } from '../../../src/rpc/server/daemon-calls.ts';
 import { LifecycleHub } from '../../../src/rpc/server/lifecycle-hub.ts';
 import { snapshotAnswers } from '../../../src/rpc/server/snapshot-calls.ts';
 import { FrameOutlet } from '../../../src/rpc/wire/frame-outlet.ts';
 import { FrameSplitter, type Wanted } from '../../../src/rpc/wire/frame-splitter.ts';
 import { encodeFrame, FRAME_MAX, type FrameHeader, HEADER_BYTES, PROGRAM, TYPE } from '../../../src/rpc/wire/frames.ts';
 import { PROCEDURES as P, type Procedure } from '../../../src/rpc/wire/procedures.ts';
-import { MemorySnapshots, NOTHING_ELSE } from '../fakes/snapshots-in-memory.ts';
+import { FAKE_STATUS, MemorySnapshots, NOTHING_ELSE } from '../fakes/snapshots-in-memory.ts';
 
 type Random = (limit: number) => number;
 
@@ -86,8 +87,11 @@ interface Passed {
 }
 
 const snapshots = new MemorySnapshots(new LifecycleHub());
-const answers = snapshotAnswers(snapshots);
-const calls = proxyCalls({ snapshots, ...NOTHING_ELSE });
+const clientCalls = new ClientCalls(
+  snapshotAnswers(snapshots),
+  daemonAnswers(FAKE_STATUS),
+  proxyCalls({ snapshots, ...NOTHING_ELSE }),
+);
 
 /** The proxy's rules for what a client sends, without its sockets. Rejects for what would end the daemon. */
 export async function pass(pieces: readonly Buffer[], readOnly: boolean): Promise<Passed> {
@@ -123,20 +127,10 @@ export async function pass(pieces: readonly Buffer[], readOnly: boolean): Promis
   const splitter = new FrameSplitter({
     begin(header): Wanted {
       current = header;
-      const kind = frameKind(header);
-      if (kind !== 'call') return 'pass';
-      if (callRefusal(header, { authenticated: true, open: context.open, readOnly })) return 'drop';
-      if (header.program === PROGRAM.QEMU || header.program === PROGRAM.LXC) return 'pass';
-      if (header.program === PROGRAM.XLSNAP) return 'drop';
-      const handled = answers.get(header.procedure) ?? calls.get(header.procedure);
-      if (!handled || ('isWanted' in handled && !handled.isWanted(context))) return 'pass';
-      return header.length > handled.max ? 'drop' : 'whole';
+      return clientCalls.decide(context, header).wanted;
     },
     whole(header, bytes) {
-      const answer = answers.get(header.procedure);
-      const run = async (): Promise<unknown> =>
-        answer ? answer.reply(header, bytes, readOnly) : calls.get(header.procedure)?.run(context, header, bytes);
-      work.push(run().catch(refused));
+      work.push(clientCalls.run(context, header, bytes).catch(refused));
     },
     pass(bytes, last) {
       outlet.pass(bytes, last);
