@@ -1,5 +1,6 @@
 /** A domain as far as snapshots are concerned: its handle, its state, its disks. */
 
+import { arch } from 'node:os';
 import type { DiskImage } from './disk-image.ts';
 import type { XmlElement } from './element.ts';
 
@@ -12,6 +13,16 @@ export interface DomainRef {
   readonly uuid: string;
   readonly id: number;
 }
+
+const ARCHITECTURES: Readonly<Record<string, string>> = {
+  x64: 'x86_64',
+  ia32: 'i686',
+  arm64: 'aarch64',
+  arm: 'armv7l',
+};
+
+/** libvirt's name of this machine's architecture. */
+export const HOST_ARCH = ARCHITECTURES[arch()] ?? arch();
 
 /** virDomainState, in the order of its numbers (libvirt-domain.h). */
 export const DOMAIN_STATES = [

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { LibvirtError } from '../../errors.ts';
-import type { DomainDefinition } from '../../model/domain.ts';
+import { type DomainDefinition, HOST_ARCH } from '../../model/domain.ts';
 import { childElements, element, type XmlElement } from '../../model/element.ts';
 import { withDefaults } from '../../xml/domain/defaults.ts';
 import { definitionOf } from '../../xml/domain/definition.ts';
@@ -49,7 +49,7 @@ export function defaultDefinition(image: string): DomainDefinition {
     text('memory', '4096', { unit: 'KiB' }),
     text('currentMemory', '4096', { unit: 'KiB' }),
     text('vcpu', '1', { placement: 'static' }),
-    element('os', {}, [text('type', 'hvm', { arch: 'x86_64', machine: 'xenfv' }), element('boot', { dev: 'hd' })]),
+    element('os', {}, [text('type', 'hvm', { arch: HOST_ARCH, machine: 'xenfv' }), element('boot', { dev: 'hd' })]),
     element('clock', { offset: 'utc' }),
     text('on_poweroff', 'destroy'),
     text('on_reboot', 'restart'),

@@ -20,7 +20,7 @@ import type { DeathWatch } from './death-watch.ts';
 import { domainDefinition, liveDefinition } from './definition.ts';
 import type { Mechanism } from './libvirt-host.ts';
 import type { SavedDomains } from './save-and-restore/saved-domains.ts';
-import { checkSameDomain, checkSavable } from './save-rules.ts';
+import { checkHostSaves, checkSameDomain, checkSavable } from './save-rules.ts';
 import { checkSavedImage } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -64,7 +64,10 @@ export class ByLibxl implements Mechanism {
 
   async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
     checkPersistent(domain, args);
-    checkSavable(domain, requestedMemoryPath(args) === undefined ? ['running', 'paused'] : ['running']);
+    const savesMemory = requestedMemoryPath(args) !== undefined;
+    checkSavable(domain, savesMemory ? ['running'] : ['running', 'paused']);
+    if (savesMemory)
+      await checkHostSaves(this.#upstream, domain.ref, 'take the snapshot with --disk-only, or while it is shut off');
     await this.#libxl.checkDomainSnapshotSave(domain.ref.id, args);
   }
 

@@ -25,6 +25,18 @@ export function checkSavable({ ref, state }: Domain, savable: readonly DomainSta
   throw new LibvirtError('OPERATION_INVALID', `domain '${name}' cannot be saved in state '${state}'`);
 }
 
+/**
+ * Refuses (84) a Xen host that cannot save guests, as on Arm: libvirt built for such a libxl (LIBXL_HAVE_NO_SUSPEND_RESUME)
+ * leaves `<migration_features>` out of its capabilities. `instead`: what the user can do.
+ */
+export async function checkHostSaves(upstream: Upstream, { name }: DomainRef, instead: string): Promise<void> {
+  if ((await upstream.getCapabilities()).includes('<migration_features>')) return;
+  throw new LibvirtError(
+    'OPERATION_UNSUPPORTED',
+    `Xen on this host cannot save the memory of domain '${name}': ${instead}`,
+  );
+}
+
 /** Refuses a domain that has ended, or has been started again, since it was looked up. */
 export async function checkSameDomain(upstream: Upstream, ref: DomainRef): Promise<void> {
   if (await isSameDomain(upstream, ref)) return;

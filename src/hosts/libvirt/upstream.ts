@@ -10,6 +10,8 @@ import type { LifecycleEvent } from '../../model/events.ts';
 export interface Upstream {
   /** `Xen`, `QEMU`, `TEST`. */
   getType(): Promise<string>;
+  /** The document. */
+  getCapabilities(): Promise<string>;
   listAllDomains(): Promise<readonly DomainRef[]>;
   lookupByUUID(uuid: string): Promise<DomainRef>;
   getState(domain: DomainRef): Promise<DomainState>;

@@ -28,6 +28,7 @@ export const CALLS = {
   supportsFeature: call('virConnectOpen', P.CONNECT_SUPPORTS_FEATURE),
   registerAny: call('virConnectDomainEventRegisterAny', P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY),
   getType: call('virConnectGetType', P.CONNECT_GET_TYPE),
+  getCapabilities: call('virConnectGetCapabilities', P.CONNECT_GET_CAPABILITIES),
   getVersion: call('virConnectGetVersion', P.CONNECT_GET_VERSION),
   getLibVersion: call('virConnectGetLibVersion', P.CONNECT_GET_LIB_VERSION),
   listAllDomains: call('virConnectListAllDomains', P.CONNECT_LIST_ALL_DOMAINS),

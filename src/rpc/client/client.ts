@@ -99,6 +99,10 @@ export class RpcClient implements Disposable {
     return (await this.#call(CALLS.getType, undefined)).value;
   }
 
+  async getCapabilities(): Promise<string> {
+    return (await this.#call(CALLS.getCapabilities, undefined)).value;
+  }
+
   async getVersion(): Promise<bigint> {
     return (await this.#call(CALLS.getVersion, undefined)).value;
   }

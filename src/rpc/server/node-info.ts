@@ -1,19 +1,16 @@
 /** Describes the machine that the server runs on, if there is no upstream libvirtd. */
 
-import { arch, cpus, hostname, totalmem } from 'node:os';
+import { cpus, hostname, totalmem } from 'node:os';
+import { HOST_ARCH } from '../../model/domain.ts';
 import { SNAPSHOT_FEATURES } from './capabilities.ts';
 
-/** libvirt's names of processors, by Node's. */
-const ARCH: Readonly<Record<string, string>> = { x64: 'x86_64', ia32: 'i686', arm64: 'aarch64', arm: 'armv7l' };
 const KIB = 1024n;
-
-const architecture = (): string => ARCH[arch()] ?? arch();
 
 /** virNodeInfo: one node and one socket, since Node knows no more. */
 export function nodeInfo() {
   const processors = cpus();
   return {
-    model: [...Buffer.from(architecture())],
+    model: [...Buffer.from(HOST_ARCH)],
     memory: BigInt(totalmem()) / KIB,
     cpus: processors.length,
     mhz: processors[0]?.speed ?? 0,
@@ -43,7 +40,7 @@ export function capabilities(guests: readonly GuestKind[]): string {
 
   <host>
     <cpu>
-      <arch>${architecture()}</arch>
+      <arch>${HOST_ARCH}</arch>
     </cpu>
   </host>
 
@@ -53,7 +50,7 @@ ${guests.map(guestElement).join('\n')}
 }
 
 function guestElement({ osType, machine, types }: GuestKind): string {
-  const guest = architecture();
+  const guest = HOST_ARCH;
   const wordsize = guest === 'i686' || guest === 'armv7l' ? 32 : 64;
   const machines = machine === undefined ? [] : [`<machine>${machine}</machine>`];
   const inArch = [`<wordsize>${wordsize}</wordsize>`, ...machines, ...types.map((type) => `<domain type='${type}'/>`)];

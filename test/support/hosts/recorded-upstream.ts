@@ -64,6 +64,7 @@ export class RecordedUpstream implements Upstream {
   ref: DomainRef | undefined = GUEST;
   state: DomainState = 'running';
   type = 'Xen';
+  capabilities = '<capabilities><host><migration_features><live/></migration_features></host></capabilities>';
   /** The live definition, and the one in a saved image. */
   xml = LIVE_XML;
   /** Definitions that were written into a saved image. */
@@ -82,6 +83,10 @@ export class RecordedUpstream implements Upstream {
   constructor(record: Record, failures: Failures = {}) {
     this.#record = record;
     this.failures = failures;
+  }
+
+  async getCapabilities(): Promise<string> {
+    return this.capabilities;
   }
 
   async getType(): Promise<string> {

@@ -23,7 +23,7 @@ import { freezeGuest } from '../../guest-agent.ts';
 import { domainDefinition } from '../definition.ts';
 import { memoryByLibvirt } from '../host-memory.ts';
 import type { Mechanism } from '../libvirt-host.ts';
-import { checkSavable } from '../save-rules.ts';
+import { checkHostSaves, checkSavable } from '../save-rules.ts';
 import { checkSavedImage } from '../saved-image.ts';
 import type { Upstream } from '../upstream.ts';
 import { type Absence, Absences, type AbsencesOptions, outcome } from './absence.ts';
@@ -64,6 +64,7 @@ export class BySaveAndRestore implements Mechanism {
   async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
     const { name } = domain.ref;
     this.#checkSavable(domain);
+    if (this.#driver === XEN) await checkHostSaves(this.#upstream, domain.ref, 'shut it off before the snapshot');
     if (args.live === true) {
       const text = `domain '${name}' cannot be saved live through libvirt: take the snapshot without the live flag`;
       throw new LibvirtError('OPERATION_UNSUPPORTED', text);

@@ -242,6 +242,14 @@ describe('recover', () => {
 });
 
 describe('checkSave', () => {
+  test('a Xen that cannot save guests, as on Arm: refused with memory, and not without', async () => {
+    upstream.capabilities = '<capabilities><host><cpu><arch>aarch64</arch></cpu></host></capabilities>';
+    const { code, message } = await refusal(mechanism().checkSave(RUNNING, ARGS));
+    expect(code).toBe('OPERATION_UNSUPPORTED');
+    expect(message).toContain("cannot save the memory of domain 'g': take the snapshot with --disk-only");
+    await mechanism().checkSave(RUNNING, { memory: false });
+  });
+
   const inState = (state: DomainState): Domain => ({ ...RUNNING, state });
 
   test('a running domain is libxl’s to judge', async () => {

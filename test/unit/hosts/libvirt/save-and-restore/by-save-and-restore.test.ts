@@ -219,6 +219,14 @@ test('libvirt’s xen driver cannot save a paused domain: refused before anythin
   await expect(check('QEMU')).resolves.toBeUndefined();
 });
 
+test('a Xen that cannot save guests, as on Arm: refused with disks alone, too, which would need the save', async () => {
+  upstream.capabilities = '<capabilities/>';
+  await expect(mechanism('Xen').checkSave(RUNNING, {})).rejects.toThrow(
+    "cannot save the memory of domain 'g': shut it off before the snapshot",
+  );
+  await expect(mechanism('QEMU').checkSave(RUNNING, {})).resolves.toBeUndefined();
+});
+
 describe('what drivers tell of a save', () => {
   test.each([
     ['QEMU', 'running', ['expect STOPPED_SAVED', 'expect SUSPENDED_PAUSED']],
