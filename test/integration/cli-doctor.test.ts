@@ -123,6 +123,15 @@ test('snapshots in images, and layers over them, that nobody names are reported 
   expect(await readdir(at('state'))).toContain('layer');
 });
 
+/** Runs the command at the end of a way out. */
+async function pasted(wayOut: string): Promise<void> {
+  const command = wayOut
+    .replace(/^.*?'[^']*': /, '')
+    .replaceAll('virsh ', `virsh -c '${daemon.uri}' `)
+    .replaceAll('xlsnap import', `${XLSNAP.join(' ')} -c '${daemon.uri}' import`);
+  await run('sh', ['-c', command]);
+}
+
 test('the overlay of a snapshot without metadata is reported, and the command that is printed merges it', async () => {
   const overlay = at('state/test.b1');
   for (const state of ['running', 'off']) {
@@ -130,17 +139,26 @@ test('the overlay of a snapshot without metadata is reported, and the command th
     await daemon.ok('snapshot-create-as', 'test', 'b1', '--disk-only', '--atomic', '--no-metadata');
     const [found] = JSON.parse((await doctor('--json')).stdout);
     expect(found.problem).toContain(`disk 'xvda' of domain 'test' is on overlay '${overlay}' (`);
-    expect(found.wayOut).toContain(`to merge it into '${image()}': `);
-    const merge: string = found.wayOut
-      .replace(/^.*?'[^']*': /, '')
-      .replaceAll('virsh ', `virsh -c '${daemon.uri}' `)
-      .replaceAll('xlsnap import', `${XLSNAP.join(' ')} -c '${daemon.uri}' import`);
-    await run('sh', ['-c', merge]);
+    const merging = state === 'running' ? 'virsh blockcommit test xvda --active --pivot --delete' : 'printf ';
+    expect(found.wayOut).toContain(`to merge it into '${image()}': ${merging}`);
+    await pasted(found.wayOut);
     expect(await daemon.ok('domblklist', 'test')).toContain(image());
     expect(await readdir(at('state'))).not.toContain('test.b1');
     expect(JSON.parse((await doctor('--json')).stdout)).toEqual([]);
     expect((await daemon.ok('snapshot-list', 'test', '--name')).trim()).toBe('s1');
   }
+});
+
+test('an overlay above that of a snapshot is merged into that one alone, and the snapshot stays', async () => {
+  await daemon.ok('snapshot-create-as', 'test', 'e1', '--disk-only');
+  await daemon.ok('snapshot-create-as', 'test', 'b1', '--disk-only', '--no-metadata');
+  const [found] = JSON.parse((await doctor('--json')).stdout);
+  expect(found.wayOut).toContain('virsh blockcommit test xvda --active --pivot --shallow --delete');
+  await pasted(found.wayOut);
+  expect(await daemon.ok('domblklist', 'test')).toContain(at('state/test.e1'));
+  expect(JSON.parse((await doctor('--json')).stdout)).toEqual([]);
+  await daemon.ok('snapshot-delete', 'test', 'e1');
+  expect(await daemon.ok('domblklist', 'test')).toContain(image());
 });
 
 test('memory whose disks were made again is reported with its size, and removed with --orphans, also of a domain that is gone', async () => {

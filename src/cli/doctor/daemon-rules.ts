@@ -26,3 +26,8 @@ export function daemonFindings(status: DaemonStatus | undefined, driver: string)
     },
   ];
 }
+
+/** True if the daemon itself carries out block commits. libvirt's xen driver has none. */
+export function servesCommit(status: DaemonStatus | undefined): boolean {
+  return status !== undefined && status.mechanism !== 'libvirt';
+}

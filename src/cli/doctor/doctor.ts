@@ -18,11 +18,15 @@ import { type Mended, mend } from './mend.ts';
 /** `xlsnap doctor`. */
 export const DOCTOR = command({
   description:
-    'Says how the daemon takes snapshots of running domains, and why that way. Lists operations that were interrupted and ' +
-    'not recovered, and files, images and snapshots that belong to nothing. Fails if it finds a problem. --fix removes ' +
-    'what is certainly left over: unfinished files and empty folders. With --orphans it also deletes snapshots whose ' +
-    'metadata is gone: those whose memory exists, and those on volumes of LVM and ZFS. Removes nothing of a domain while ' +
-    'an operation runs on it. Locks end with their process: none can be left.',
+    'Says how the daemon takes snapshots of running domains, and why that way. Lists, each with the way out: operations ' +
+    'that were interrupted and not recovered; files and folders of the daemon that belong to nothing, memory images with ' +
+    'their size, also those whose disks hold other contents now; snapshots inside images and on volumes of LVM and ZFS, ' +
+    'and overlays, that no metadata names; overlays that a domain writes to and no snapshot names, with the command that ' +
+    'merges each, which is virsh blockcommit for a running domain; and what a revert of several images that was cut off ' +
+    'has left in them. Fails if it finds a problem; notes are none. --fix removes what is certainly left over: unfinished ' +
+    'files and empty folders. With --orphans it also deletes snapshots whose metadata is gone: those whose memory exists, ' +
+    'and those on volumes of LVM and ZFS. Removes nothing of a domain while an operation runs on it. Locks end with their ' +
+    'process: none can be left.',
   options: [
     { name: 'fix', type: 'bool', help: 'remove what is certainly left over' },
     { name: 'orphans', type: 'bool', help: 'with --fix: delete snapshots without metadata, too' },
@@ -38,7 +42,10 @@ export const DOCTOR = command({
     const journal = journalIn(folders, session);
     const status = await client.daemonStatus();
     if (status && !values.json) session.extra(daemonLine(status));
-    const findings = [...daemonFindings(status, await client.getType()), ...(await examine(client, folders, journal))];
+    const findings = [
+      ...daemonFindings(status, await client.getType()),
+      ...(await examine(client, status, folders, journal)),
+    ];
     const reported: (DoctorFinding & Mended)[] = [];
     for (const finding of findings) {
       const mended = values.fix ? await mend(client, journal, folders, finding, values) : {};

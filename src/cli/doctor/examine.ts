@@ -1,6 +1,7 @@
 /** Gathers the facts and applies the doctor's rules to them. Reads only. */
 
 import { lstatSync, readFileSync } from 'node:fs';
+import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import { XML } from '../../model/flags.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
@@ -11,6 +12,7 @@ import { readSnapshotEntry } from '../../xml/snapshot/read.ts';
 import { orNone } from '../session.ts';
 import { type FoundImage, imagesOfDisks } from '../storage/disk-images.ts';
 import { type DomainFacts, domainFacts } from '../storage/domain-facts.ts';
+import { servesCommit } from './daemon-rules.ts';
 import {
   type DoctorFinding,
   type JournalRecord,
@@ -26,9 +28,10 @@ import { brokenTies } from './memory-ties.ts';
 import { unnamedOverlayFindings } from './unnamed-overlays.ts';
 import { foundVolumes, volumeFindings } from './volume-rules.ts';
 
-/** Returns the doctor's findings. Rejects if the daemon cannot be asked. */
+/** Returns the doctor's findings. Rejects if the daemon cannot be asked. `status`: what the daemon says of itself. */
 export async function examine(
   client: RpcClient,
+  status: DaemonStatus | undefined,
   folders: Folders,
   journal: FileJournal,
 ): Promise<readonly DoctorFinding[]> {
@@ -52,7 +55,7 @@ export async function examine(
       ofMemory.flatMap(({ orphan }) => orphan ?? []),
     ),
     ...volumeFindings(volumes, known).filter(({ orphan }) => !isOf(orphan, ofMemory)),
-    ...(await unnamedOverlayFindings(domains)),
+    ...(await unnamedOverlayFindings(domains, servesCommit(status))),
     ...(await overlayFindings(images, domains)),
   ];
 }

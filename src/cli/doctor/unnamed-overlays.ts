@@ -7,7 +7,7 @@ import { readChain } from '../../disks/chain/chains.ts';
 import { fileKey } from '../../disks/file-key.ts';
 import { libxlDiskFormat } from '../../model/device-disk.ts';
 import type { ChainLayer } from '../../model/disk-image.ts';
-import type { DomainRef } from '../../model/domain.ts';
+import { type DomainRef, isActive } from '../../model/domain.ts';
 import { domainCommand } from '../../model/messages/shell-command.ts';
 import { importCommand } from '../libxl-json/import-command.ts';
 import type { DomainFacts } from '../storage/domain-facts.ts';
@@ -22,7 +22,11 @@ interface Active {
   readonly layers: readonly ChainLayer[];
 }
 
-export async function unnamedOverlayFindings(domains: readonly DomainFacts[]): Promise<readonly DoctorFinding[]> {
+/** `servesCommit`: a block commit of a running domain can be asked for. */
+export async function unnamedOverlayFindings(
+  domains: readonly DomainFacts[],
+  servesCommit: boolean,
+): Promise<readonly DoctorFinding[]> {
   const all: Active[] = [];
   const named = new Set<string>();
   for (const { domain, images, snapshots } of domains) {
@@ -34,24 +38,38 @@ export async function unnamedOverlayFindings(domains: readonly DomainFacts[]): P
     const [top, base] = active.layers;
     if (!top || !base || named.has(top.key)) continue;
     const users = all.filter(({ layers }) => layers.some(({ key }) => key === base.key));
-    if (users.length === 1) findings.push(await finding(active, top, base));
+    if (users.length > 1) continue;
+    const commits = servesCommit && isActive({ ref: active.domain });
+    const merge = commits ? commitCommand(active) : deleteCommand(active, top, base);
+    findings.push(await finding(active, top, base, merge));
   }
   return findings;
 }
 
-async function finding({ domain, disk }: Active, top: ChainLayer, base: ChainLayer): Promise<DoctorFinding> {
+async function finding(
+  { domain, disk }: Active,
+  top: ChainLayer,
+  base: ChainLayer,
+  merge: string,
+): Promise<DoctorFinding> {
   const bytes = await allocatedBytes(top.path);
   const size = bytes === undefined ? '' : ` (${formatBytes(bytes)})`;
   return {
     level: 'note',
     problem: `disk '${disk}' of domain '${domain.name}' is on overlay '${top.path}'${size} of '${base.path}', and no snapshot names it`,
-    wayOut: `leave it if it is meant to be a clone; to merge it into '${base.path}': ${mergeCommand(domain, disk, top, base)}`,
+    wayOut: `leave it if it is meant to be a clone; to merge it into '${base.path}': ${merge}`,
     ...(bytes !== undefined && { bytes }),
   };
 }
 
-/** Defines the snapshot that made the overlay, and deletes it: the daemon merges the overlay, whether the domain runs or not. */
-function mergeCommand(domain: DomainRef, disk: string, { path, format }: ChainLayer, base: ChainLayer): string {
+/** Of a running domain, as everybody merges the overlay of a backup. By default libvirt merges into the last image of all. */
+function commitCommand({ domain, disk, layers }: Active): string {
+  const options = ['--active', '--pivot', ...(layers.length > 2 ? ['--shallow'] : []), '--delete'];
+  return domainCommand({ program: 'virsh', command: 'blockcommit', domain, args: [disk], options });
+}
+
+/** Defines the snapshot that made the overlay, and deletes it: the daemon merges the overlay. */
+function deleteCommand({ domain, disk }: Active, { path, format }: ChainLayer, base: ChainLayer): string {
   const name = `merge-${disk}`;
   const snapshot = {
     name,
