@@ -84,6 +84,12 @@ export type SnapshotLocation = (typeof SNAPSHOT_LOCATIONS)[number];
 /** The values of virStorageType that occur in snapshots. */
 export type StorageType = 'none' | 'file' | 'block' | 'dir' | 'network' | 'volume' | 'nvme' | 'vhostuser';
 
+/** A volume of a storage pool, by the names that a definition has. */
+export interface StorageVolume {
+  readonly pool: string;
+  readonly name: string;
+}
+
 /** A disk of a domain definition, in libvirt's order of disks (which is not always the document's). */
 export interface DomainDisk {
   /** Target name, `xvda`. */
@@ -93,6 +99,8 @@ export interface DomainDisk {
   readonly type: StorageType;
   /** Source file or block device; absent for an empty drive and for network sources. */
   readonly path?: string;
+  /** The source of type `volume`. */
+  readonly volume?: StorageVolume;
   /** True if there is a medium: a path, or a network or volume source. */
   readonly hasSource: boolean;
   /** Format in libvirt's words (`raw`, `qcow2`); absent if the definition does not say. */
@@ -111,6 +119,14 @@ export interface DomainDisk {
   readonly snapshot: SnapshotLocation;
 }
 
+/** A disk whose image only the storage driver of libvirt knows. */
+export interface DiskOnVolume {
+  /** Its target. */
+  readonly disk: string;
+  readonly volume: StorageVolume;
+  readonly format: string;
+}
+
 /** A domain's definition: its document, and its disks, derived once when the document is read. */
 export interface DomainDefinition {
   /** The whole `<domain>`, in inactive format, passwords included unless somebody says otherwise. */
@@ -119,6 +135,8 @@ export interface DomainDefinition {
   readonly disks: readonly DomainDisk[];
   /** The images of the disks that have a local file or block device, by target (`xvda`). */
   readonly images: ReadonlyMap<string, DiskImage>;
+  /** The disks whose images are volumes of storage pools. */
+  readonly volumes: readonly DiskOnVolume[];
 }
 
 /** A file or block device that a definition names, and that is opened if a domain is started from it. */

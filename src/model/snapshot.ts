@@ -1,7 +1,7 @@
 /** The snapshot as libvirt describes it (virDomainSnapshotDef), in the form that is read, written and stored. */
 
 import type { DiskImage } from './disk-image.ts';
-import type { DomainDefinition, DomainState, SnapshotLocation, StorageType } from './domain.ts';
+import type { DiskOnVolume, DomainDefinition, DomainState, SnapshotLocation, StorageType } from './domain.ts';
 import type { XmlElement } from './element.ts';
 
 /** A domain's state when the snapshot was taken; `disk-snapshot`: only the disks of an active domain. */
@@ -88,6 +88,8 @@ export interface SnapshotEntry {
   readonly disks: SnapshotDef['disks'];
   /** The images that it needs: those of its definitions, and the overlays that were made on them. */
   readonly images: readonly DiskOfSnapshot[];
+  /** The disks of its definitions whose images are volumes of storage pools. */
+  readonly volumes: readonly DiskOnVolume[];
 }
 
 /** `disk` is the target, `xvda`. */
@@ -98,9 +100,10 @@ export interface DiskOfSnapshot {
 
 /** Returns the part that is kept in memory. */
 export function entryOf(snapshot: SnapshotDef): SnapshotEntry {
-  const { name, parent, state, creationTime, memory, disks } = snapshot;
+  const { name, parent, state, creationTime, memory, disks, domain, inactiveDomain } = snapshot;
   const images = imagesOf(snapshot);
-  return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks, images };
+  const volumes = [domain, inactiveDomain].flatMap((definition) => definition?.volumes ?? []);
+  return { name, ...(parent !== undefined && { parent }), state, creationTime, memory, disks, images, volumes };
 }
 
 function imagesOf({ disks, revertDisks, domain, inactiveDomain }: SnapshotDef): readonly DiskOfSnapshot[] {

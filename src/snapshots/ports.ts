@@ -6,7 +6,7 @@
 import type { LibvirtError } from '../errors.ts';
 import type { MechanismName } from '../model/daemon-status.ts';
 import type { BackingChain, DiskImage, LayerCommit } from '../model/disk-image.ts';
-import type { Domain, DomainDefinition, DomainDisk, DomainRef, StartFile } from '../model/domain.ts';
+import type { Domain, DomainDefinition, DomainDisk, DomainRef, StartFile, StorageVolume } from '../model/domain.ts';
 import type { LifecycleEvent } from '../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import type { Operation, Phase } from '../model/phases.ts';
@@ -50,6 +50,9 @@ export interface Host {
    * it would start next. For an inactive domain both are the same.
    */
   definition(domain: Domain, which: 'live' | 'persistent'): Promise<DomainDefinition>;
+
+  /** Returns the path of a volume; a name that is no absolute path if it is not on this host. Rejects if nobody knows it. */
+  volumePath(volume: StorageVolume): Promise<string>;
 
   /**
    * Refuses, with code and reason, everything that `save` could not do, also if space for the memory image is missing.
@@ -335,8 +338,8 @@ export interface LiveDisks {
   of(ref: DomainRef, shown: readonly DomainDisk[]): ReadonlyMap<string, DiskImage>;
   /** A disk whose image is the one shown needs no record. Durable when the promise resolves. */
   set(ref: DomainRef, images: ReadonlyMap<string, DiskImage>, shown: readonly DomainDisk[]): Promise<void>;
-  /** Forgets disks that are not among these any more. */
-  keepDisks(ref: DomainRef, shown: readonly DomainDisk[]): Promise<void>;
+  /** Forgets disks that are not among these any more, and returns their targets. */
+  keepDisks(ref: DomainRef, shown: readonly DomainDisk[]): Promise<readonly string[]>;
   /** Call when the run has ended. */
   forget(uuid: string): Promise<void>;
   /** Forgets all runs except these. */

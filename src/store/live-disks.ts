@@ -98,10 +98,11 @@ export class LiveDiskFiles implements LiveDisks {
     await this.#record(ref, disks);
   }
 
-  async keepDisks(ref: DomainRef, shown: Shown): Promise<void> {
+  async keepDisks(ref: DomainRef, shown: Shown): Promise<readonly string[]> {
     const known = this.#disksOf(ref);
     const current = new Map([...known].filter(([target, disk]) => isShown(target, disk, shown)));
     if (current.size < known.size) await this.#record(ref, current);
+    return [...known.keys()].filter((target) => !current.has(target));
   }
 
   async forget(uuid: string): Promise<void> {

@@ -45,6 +45,35 @@ test('metadata that cannot be written takes the whole snapshot back', async () =
   await daemon.ok('snapshot-revert', 'test', 's2');
 });
 
+test.each(['running', 'off'])(
+  'the overlay of a create that failed stays if another domain uses it by now, and so does the domain on it (%s)',
+  async (state) => {
+    if (state === 'off') await daemon.ok('destroy', 'test');
+    const overlay = join(home, 'state/test.s1');
+    const other = join(home, 'other.xml');
+    await writeFile(
+      other,
+      `<domain type='xen'><name>other</name><memory>32768</memory><os><type>hvm</type></os><devices><disk type='file' ` +
+        `device='disk'><driver name='qemu' type='qcow2'/><source file='${overlay}'/><target dev='xvda'/></disk></devices></domain>`,
+    );
+    await daemon.ok('define', other);
+    await mkdir(join(metadata(), 's1.xml'), { recursive: true });
+    const refused = await daemon.refused('snapshot-create-as', 'test', 's1', '--disk-only');
+    expect(refused).toContain("unable to save metadata for snapshot s1 of domain 'test'");
+    expect(refused).toContain(
+      `image '${overlay}' of domain 'test' is neither merged nor removed, since domain 'other' (disk 'xvda') uses it`,
+    );
+    for (const domain of ['test', 'other']) expect(await daemon.ok('domblklist', domain)).toContain(overlay);
+    expect(await list(join(home, 'state'))).toContain('test.s1');
+    await rm(join(metadata(), 's1.xml'), { recursive: true });
+    if (state === 'off') await daemon.ok('start', 'test');
+    await daemon.ok('undefine', 'other');
+    await daemon.ok('blockcommit', 'test', 'xvda', '--active', '--pivot', '--delete');
+    expect(await daemon.ok('domblklist', 'test')).toContain(image());
+    await daemon.ok('snapshot-create-as', 'test', 's1', '--disk-only');
+  },
+);
+
 test('a snapshot whose file is written stands, though the one before could not be told', async () => {
   await daemon.ok('snapshot-create-as', 'test', 's1');
   await mkdir(join(metadata(), 's1.xml.new'));

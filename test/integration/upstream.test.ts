@@ -73,6 +73,35 @@ test('a running domain is snapshot, reverted to, and its snapshot deleted', asyn
   expect(await daemon.ok('snapshot-list', 'one', '--name')).toBe('');
 });
 
+test('an image below a volume of a storage pool is shared; a volume that cannot be looked up may be above any image', async () => {
+  const base = join(home, 'below.qcow2');
+  const volume = join(home, 'volume.qcow2');
+  const make = promisify(execFile);
+  await make('qemu-img', ['create', '-q', '-f', 'qcow2', base, '8M']);
+  const disk = (type: string, source: string) =>
+    `<disk type='${type}' device='disk'><driver name='qemu' type='qcow2'/><source ${source}/><target dev='vda' bus='virtio'/></disk>`;
+  await define('below', '11111111-2222-3333-4444-888888888888', disk('file', `file='${base}'`));
+  await daemon.ok('snapshot-create-as', 'below', 'e1', '--disk-only');
+  await make('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', volume]);
+  await daemon.ok('pool-define-as', "it's", 'dir', '--target', home);
+  await daemon.ok('pool-start', "it's");
+  await daemon.ok('vol-create-as', "it's", 'volume.qcow2', '8M', '--format', 'qcow2');
+  await define(
+    'on-volume',
+    '11111111-2222-3333-4444-999999999999',
+    disk('volume', `pool="it's" volume='volume.qcow2'`),
+  );
+  expect(await daemon.refused('snapshot-delete', 'below', 'e1')).toContain(
+    `image '${base}' of domain 'below' is also used by domain 'on-volume' (disk 'vda'), and merging`,
+  );
+  await daemon.ok('pool-destroy', "it's");
+  expect(await daemon.refused('snapshot-delete', 'below', 'e1')).toMatch(
+    /domain 'on-volume' \(disk 'vda'\) may use the same images: volume 'volume.qcow2' of storage pool 'it's' cannot be looked up \(.*not active\), which 'virsh pool-start 'it'\\''s''/,
+  );
+  await daemon.ok('undefine', 'on-volume');
+  await daemon.ok('snapshot-delete', 'below', 'e1');
+});
+
 test('an active domain that is undefined keeps its snapshots until it ends', async () => {
   const metadata = join(home, 'snapshot/lives');
   await define('lives', '11111111-2222-3333-4444-555555555555');

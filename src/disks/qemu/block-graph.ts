@@ -115,6 +115,23 @@ export async function deleteUnused(socket: string, disk: string, path: string): 
   }
 }
 
+/**
+ * Removes the nodes of a disk that was detached: its images are closed, and another disk can be attached in its place. QEMU
+ * removes only the node that it made for the disk, and not even that if an overlay is above it (xen_block_drive_destroy).
+ */
+export async function deleteDetached(socket: string, disk: string): Promise<void> {
+  const graph = await graphOf(socket, disk);
+  const left = graph.nodes.filter(({ node }) => isNamedAfter(node, disk));
+  if (graph.attached.some(({ node }) => left.some((each) => each.node === node))) return;
+  await using qmp = await Qmp.connect(socket, neverAborted());
+  while (left.length > 0) {
+    // An overlay goes before its base.
+    const top = left.findIndex(({ key }) => !left.some(({ backingKey }) => backingKey === key));
+    const [{ node } = { node: '' }] = left.splice(Math.max(top, 0), 1);
+    await qmp.execute('blockdev-del', { 'node-name': node }, `node '${node}' of disk '${disk}'`);
+  }
+}
+
 /** For messages: `disk 'xvda', disk 'xvdb'`. */
 export function listOf(disks: readonly LibxlDiskSnapshot[]): string {
   return disks.map(({ disk }) => `disk '${disk.vdev}'`).join(', ');

@@ -10,7 +10,7 @@ import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
 import { checkLiveLayers, commitLiveLayers } from '../../disks/overlays/live-commit.ts';
 import { imageExists, withKinds } from '../../disks/overlays/overlays.ts';
 import { createQcow2Image } from '../../disks/qemu/qcow2.ts';
-import { neverAborted, systemError } from '../../errors.ts';
+import { LibvirtError, neverAborted, systemError } from '../../errors.ts';
 import { readMemoryStream } from '../../memory/embedded-stream.ts';
 import { readMemoryImage } from '../../memory/image-file.ts';
 import { checkTie, retie } from '../../memory/tie.ts';
@@ -115,6 +115,10 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     const domain = this.#domains.find(ref);
     const socket = domain.run.devices.qmpSocket;
     await domain.exclusive(() => commitLiveLayers({ socket, layers, ...job }));
+  }
+
+  async volumePath(): Promise<string> {
+    throw new LibvirtError('NO_SUPPORT', 'virStoragePoolLookupByName');
   }
 
   async setDisks({ ref }: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {

@@ -2,7 +2,8 @@
 
 import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
 import { checkLiveLayers, commitLiveLayers } from '../../disks/overlays/live-commit.ts';
-import { LibvirtError, neverAborted } from '../../errors.ts';
+import { deleteDetached } from '../../disks/qemu/block-graph.ts';
+import { asLibvirtError, LibvirtError, neverAborted } from '../../errors.ts';
 import type { domainHold } from '../../libxl/hold.ts';
 import type { HostMemory, hostMemory } from '../../libxl/host-memory.ts';
 import type { domainSnapshotRecover } from '../../libxl/recover.ts';
@@ -18,7 +19,7 @@ import { writeElement } from '../../xml/engine/write.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import type { DeathWatch } from './death-watch.ts';
 import { domainDefinition, liveDefinition } from './definition.ts';
-import type { Mechanism } from './libvirt-host.ts';
+import type { Mechanism } from './mechanism.ts';
 import type { SavedDomains } from './save-and-restore/saved-domains.ts';
 import { checkHostSaves, checkSameDomain, checkSavable } from './save-rules.ts';
 import { checkSavedImage } from './saved-image.ts';
@@ -41,6 +42,7 @@ interface ByLibxlOptions {
   /** Overlays that domains use and that libvirtd does not know. */
   readonly liveDisks: LiveDisks;
   readonly savedDomains: SavedDomains;
+  readonly log: (text: string) => void;
 }
 
 /** Phases in which the guest may be stopped, or in which libvirtd does not watch it yet. */
@@ -53,13 +55,15 @@ export class ByLibxl implements Mechanism {
   readonly #deathWatch: DeathWatch;
   readonly #liveDisks: LiveDisks;
   readonly #savedDomains: SavedDomains;
+  readonly #log: (text: string) => void;
 
-  constructor({ upstream, libxl, deathWatch, liveDisks, savedDomains }: ByLibxlOptions) {
+  constructor({ upstream, libxl, deathWatch, liveDisks, savedDomains, log }: ByLibxlOptions) {
     this.#upstream = upstream;
     this.#libxl = libxl;
     this.#deathWatch = deathWatch;
     this.#liveDisks = liveDisks;
     this.#savedDomains = savedDomains;
+    this.#log = log;
   }
 
   async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
@@ -118,6 +122,16 @@ export class ByLibxl implements Mechanism {
     if (layers.length === 0) return;
     await checkSameDomain(this.#upstream, ref);
     await commitLiveLayers({ socket: await this.#libxl.qmpSocketOf(ref.id), layers, ...job });
+  }
+
+  async closeDetached({ ref }: Domain, disks: readonly string[]): Promise<void> {
+    try {
+      const socket = await this.#libxl.qmpSocketOf(ref.id);
+      for (const disk of disks) await deleteDetached(socket, disk);
+    } catch (error) {
+      const left = `images of disks that were detached from domain '${ref.name}' may still be open in its device model`;
+      this.#log(`${left}: ${asLibvirtError(error).detail}`);
+    }
   }
 
   async freeze(domain: Domain): Promise<AsyncDisposable> {

@@ -70,6 +70,7 @@ export async function openLibvirtHost(options: OpenLibvirtHostOptions): Promise<
         libxl,
         liveDisks,
         savedDomains,
+        log,
         deathWatch: new DeathWatch({ upstream, events, log }),
       })
     : new BySaveAndRestore({ ...options, driver: await upstream.getType(), launcher, departures, savedDomains });

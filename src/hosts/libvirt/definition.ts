@@ -1,6 +1,6 @@
 /** Reads a domain's definition from libvirtd, in inactive format. */
 
-import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
+import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
 import type { LiveDisks } from '../../snapshots/ports.ts';
 import { definitionOf, parseDefinition, withDiskImages } from '../../xml/domain/definition.ts';
@@ -27,13 +27,20 @@ export async function domainDefinition(
   return parseDefinition(await upstream.getXMLDesc(domain.ref, XML.SECURE | XML.INACTIVE));
 }
 
-/** The live definition with the active images. What was recorded of disks that libvirtd does not show any more is forgotten. */
+/** The live definition with the active images. */
 export async function liveDefinition(
   upstream: Upstream,
-  liveDisks: Pick<LiveDisks, 'of' | 'keepDisks'>,
+  liveDisks: Pick<LiveDisks, 'of'>,
   domain: Domain,
 ): Promise<DomainDefinition> {
-  const definition = await domainDefinition(upstream, domain, 'live');
-  await liveDisks.keepDisks(domain.ref, definition.disks);
-  return withDiskImages(definition, liveDisks.of(domain.ref, definition.disks));
+  return onActiveImages(await domainDefinition(upstream, domain, 'live'), domain.ref, liveDisks);
+}
+
+/** The same for a definition as libvirtd shows it. */
+export function onActiveImages(
+  shown: DomainDefinition,
+  ref: DomainRef,
+  liveDisks: Pick<LiveDisks, 'of'>,
+): DomainDefinition {
+  return withDiskImages(shown, liveDisks.of(ref, shown.disks));
 }

@@ -7,9 +7,14 @@ import { stat } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { withKinds } from '../../disks/overlays/overlays.ts';
 import { isLibvirtError } from '../../errors.ts';
-import type { HostMemory } from '../../libxl/host-memory.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
-import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
+import {
+  type Domain,
+  type DomainDefinition,
+  type DomainRef,
+  isActive,
+  type StorageVolume,
+} from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { TieState } from '../../model/snapshot.ts';
@@ -26,11 +31,12 @@ import { parseDefinition, withDiskImages } from '../../xml/domain/definition.ts'
 import { domainName, domainUuid } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { tieStateOf } from '../memory-of-snapshot.ts';
-import { domainDefinition, liveDefinition } from './definition.ts';
+import { domainDefinition, onActiveImages } from './definition.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
 import { checkHostMemory } from './host-memory.ts';
 import type { Launcher } from './launch.ts';
+import type { Mechanism } from './mechanism.ts';
 import { RevertedDomains } from './reverted-domains.ts';
 import { imageDefinition } from './saved-image.ts';
 import type { Upstream } from './upstream.ts';
@@ -39,23 +45,6 @@ import { upstreamIdle } from './wait-until-idle.ts';
 /** libvirtd destroys a guest of hundreds of GiB in less. */
 const DESTROY_TIMEOUT_MS = 60_000;
 const DESTROY_POLL_MS = 50;
-
-/** How memory and disks of an active domain get into a snapshot and out of it. */
-export type Mechanism = Pick<
-  Host,
-  | 'checkSave'
-  | 'save'
-  | 'recover'
-  | 'deleteDiskSnapshots'
-  | 'checkCommit'
-  | 'commit'
-  | 'freeze'
-  | 'checkRestore'
-  | 'retie'
-> & {
-  /** Undefined if the memory of the host's domains is not the hypervisor's alone, or nobody can say. */
-  hostMemory(): Promise<HostMemory | undefined>;
-};
 
 /** The parts of a LibvirtHost. */
 export interface LibvirtHostOptions {
@@ -114,10 +103,17 @@ export class LibvirtHost implements Host {
     return domains.filter((domain) => domain !== undefined);
   }
 
+  /** What was recorded of disks that libvirtd does not show any more is forgotten, and their images are closed. */
   async definition(domain: Domain, which: 'live' | 'persistent'): Promise<DomainDefinition> {
-    return which === 'live'
-      ? await liveDefinition(this.#upstream, this.#liveDisks, domain)
-      : await domainDefinition(this.#upstream, domain, which);
+    if (which === 'persistent') return await domainDefinition(this.#upstream, domain, which);
+    const shown = await domainDefinition(this.#upstream, domain, which);
+    const detached = await this.#liveDisks.keepDisks(domain.ref, shown.disks);
+    if (detached.length > 0) await this.#mechanism.closeDetached(domain, detached);
+    return onActiveImages(shown, domain.ref, this.#liveDisks);
+  }
+
+  volumePath(volume: StorageVolume): Promise<string> {
+    return this.#upstream.volumePath(volume);
   }
 
   checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {

@@ -3,7 +3,7 @@
  * LibvirtError. The RPC client is one such connection; the daemon passes it to the host.
  */
 
-import type { DomainRef, DomainState } from '../../model/domain.ts';
+import type { DomainRef, DomainState, StorageVolume } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 
 /** A connection to the libvirtd that owns the domains. */
@@ -31,6 +31,8 @@ export interface Upstream {
   restoreFlags(from: string, flags: number): Promise<void>;
   saveImageGetXMLDesc(file: string, flags: number): Promise<string>;
   saveImageDefineXML(file: string, xml: string, flags: number): Promise<void>;
+  /** Of a volume of a pool that is not on this host, a name that is no absolute path. */
+  volumePath(volume: StorageVolume): Promise<string>;
   hasManagedSaveImage(domain: DomainRef): Promise<boolean>;
   managedSaveRemove(domain: DomainRef): Promise<void>;
   /** The type is virDomainJobType's number; 0 if no job runs. */

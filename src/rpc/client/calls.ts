@@ -1,6 +1,6 @@
 /** The calls that the client sends, with the names that libvirt's API has for them. */
 
-import { type Codec, int, nothing, optional, string, struct, uhyper, uint } from '../wire/codec.ts';
+import { type Codec, int, nothing, optional, string, struct, uhyper, uint, uuid } from '../wire/codec.ts';
 import { DAEMON_STATUS } from '../wire/daemon-program.ts';
 import { domain } from '../wire/messages.ts';
 import { PROCEDURES as P, type Procedure } from '../wire/procedures.ts';
@@ -17,6 +17,10 @@ function foreign<A, R>(name: string, number: number, args: Codec<A>, result: Cod
 
 const saveArgs = struct({ domain, to: string, dxml: optional(string), flags: uint });
 const restoreArgs = struct({ from: string, dxml: optional(string), flags: uint });
+/** remote_nonnull_storage_pool. */
+const pool = struct({ name: string, uuid });
+/** remote_nonnull_storage_vol. */
+const volume = struct({ pool: string, name: string, key: string });
 const pmSuspendArgs = struct({ domain, target: uint, duration: uhyper, flags: uint });
 
 /** The procedures by the names of libvirt's API. */
@@ -61,6 +65,9 @@ export const CALLS = {
     struct({ file: string, dxml: string, flags: uint }),
     nothing,
   ),
+  storagePoolLookupByName: foreign('virStoragePoolLookupByName', 84, struct({ name: string }), struct({ pool })),
+  storageVolLookupByName: foreign('virStorageVolLookupByName', 95, struct({ pool, name: string }), struct({ volume })),
+  storageVolGetPath: foreign('virStorageVolGetPath', 100, struct({ volume }), struct({ name: string })),
   hasManagedSaveImage: call('virDomainHasManagedSaveImage', P.DOMAIN_HAS_MANAGED_SAVE_IMAGE),
   managedSaveRemove: foreign('virDomainManagedSaveRemove', 184, struct({ domain, flags: uint }), nothing),
   pmSuspendForDuration: foreign('virDomainPMSuspendForDuration', 261, pmSuspendArgs, nothing),

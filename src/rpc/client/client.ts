@@ -13,6 +13,7 @@ import { CONNECT, EVENT_ID, FEATURE } from '../wire/procedures.ts';
 import { CALLS } from './calls.ts';
 import { ClientConnection, type RemoteCall } from './connection.ts';
 import { type SnapshotCalls, snapshotCalls } from './snapshots.ts';
+import { volumePathCall } from './volumes.ts';
 
 /** Interval at which a lost connection is tried again, so that events are received from libvirtd's restart on. */
 const RECONNECT_INTERVAL_MS = 1_000;
@@ -47,6 +48,8 @@ export class RpcClient implements Disposable {
   readonly #listeners = new Set<LifecycleListener>();
   /** virDomainSnapshot*. */
   readonly snapshots: SnapshotCalls = snapshotCalls((call, args) => this.#call(call, args));
+  /** virStorageVolGetPath of a volume, by its names. */
+  readonly volumePath = volumePathCall((call, args) => this.#call(call, args));
   #connection: Promise<ClientConnection> | undefined;
   #reconnect: NodeJS.Timeout | undefined;
 

@@ -27,6 +27,9 @@ export interface RemoteCall<A, R> {
   readonly result: Codec<R>;
 }
 
+/** Sends one call and waits for its reply. */
+export type Send = <A, R>(call: RemoteCall<A, R>, args: A) => Promise<R>;
+
 /** Receives events and the end of the connection. Called from inside the socket's own events. */
 interface ClientConnectionListener {
   lifecycle(message: LifecycleMessage): void;

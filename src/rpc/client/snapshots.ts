@@ -3,15 +3,12 @@
 import type { SnapshotApi } from '../../snapshots/api.ts';
 import { LIST_MAX } from '../wire/xdr.ts';
 import { CALLS } from './calls.ts';
-import type { RemoteCall } from './connection.ts';
+import type { Send } from './connection.ts';
 
 export type { SnapshotRef } from '../../snapshots/api.ts';
 
 /** The part of the snapshot API that libvirt's protocol has. */
 export type SnapshotCalls = Omit<SnapshotApi, 'count' | 'job' | 'completedJob' | 'checkUndefine' | 'forget'>;
-
-/** Sends one call and waits for its reply. */
-type Send = <A, R>(call: RemoteCall<A, R>, args: A) => Promise<R>;
 
 /** Returns the snapshot calls of a connection. */
 export function snapshotCalls(send: Send): SnapshotCalls {

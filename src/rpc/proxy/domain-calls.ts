@@ -50,9 +50,10 @@ export function deviceCall<A extends { readonly domain: DomainRef }>(
   return proxyCall(
     procedure,
     (connection, call, frame, { domain }) => {
+      const isOverlaid = overlaid.has(domain.uuid);
       connection.toUpstream(call, frame, async (_reply, bytes) => {
         // The devices have changed: a failure here is none of the client's.
-        if (overlaid.has(domain.uuid)) await overlaid.devicesChanged(domain).catch(() => {});
+        if (isOverlaid) await overlaid.devicesChanged(domain).catch(() => {});
         return bytes;
       });
     },

@@ -3,12 +3,13 @@
  * is written to or removed. QEMU locks only what running domains have open.
  */
 
-import { hasReason, isLibvirtError, LibvirtError } from '../../errors.ts';
+import { asLibvirtError, hasReason, isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { BackingChain, DiskImage } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
 import type { DiskOfSnapshot } from '../../model/snapshot.ts';
 import type { Looking } from '../context.ts';
 import { byFileKey } from './files.ts';
+import { volumeImage } from './volume-images.ts';
 
 /** An image that is to be written to or removed. `disk`: the disk of the domain that may use it; absent: none may. */
 export interface Touched {
@@ -37,6 +38,17 @@ export async function checkNotShared(context: Looking, domain: Domain, touched: 
       'OPERATION_INVALID',
       `image '${path}' of domain '${domain.ref.name}' is also used by ${describeUser(user)}, and merging overlays would ` +
         'change it: give that one an image of its own first, or forget the snapshot with --metadata',
+    );
+  }
+}
+
+/** Refuses (55) to undo what has made an image that somebody else uses by now, running or off. Reads only. */
+export async function checkUndo(context: Looking, domain: Domain, made: readonly Touched[]): Promise<void> {
+  for (const [path, user] of await sharedImages(context, domain, made)) {
+    throw new LibvirtError(
+      'OPERATION_INVALID',
+      `image '${path}' of domain '${domain.ref.name}' is neither merged nor removed, since ${describeUser(user)} uses it: give ` +
+        "that one an image of its own; then 'xlsnap doctor' says what to do with this one",
     );
   }
 }
@@ -84,7 +96,8 @@ export async function sharedImages(
     // What is wrong with the disk itself is said by those who plan to change it.
     if (!chain.broken || hasReason(chain.broken.error, 'image-missing') || (isOwn && touchedDisks.has(user.disk)))
       continue;
-    throw isUnknown(user, chain.broken);
+    const { image, error } = chain.broken;
+    throw isUnknown(user, `its chain cannot be followed beyond image '${image.path}' (${error.detail})`, error);
   }
   return shared;
 }
@@ -103,11 +116,23 @@ export function describeUser({ domain: { ref }, disk, snapshot }: ImageUser): st
 async function usesOf({ host, snapshotsOf }: Looking, domain: Domain): Promise<readonly Use[]> {
   const live = await host.definition(domain, 'live');
   const next = domain.persistent && isActive(domain) ? [await host.definition(domain, 'persistent')] : [];
-  const snapshots = await snapshotsOf(domain.ref);
-  return [
+  const snapshots = (await snapshotsOf(domain.ref)).tree.all();
+  const uses: Use[] = [
     ...[live, ...next].flatMap((definition) => disksOf(definition).map((each) => ({ ...each, domain }))),
-    ...snapshots.tree.all().flatMap(({ name, images }) => images.map((each) => ({ ...each, domain, snapshot: name }))),
+    ...snapshots.flatMap(({ name, images }) => images.map((each) => ({ ...each, domain, snapshot: name }))),
   ];
+  const onVolumes = [
+    ...[live, ...next].flatMap(({ volumes }) => volumes.map((each) => ({ ...each, domain }))),
+    ...snapshots.flatMap(({ name, volumes }) => volumes.map((each) => ({ ...each, domain, snapshot: name }))),
+  ];
+  for (const { volume, format, ...user } of onVolumes) {
+    const image = await volumeImage(host, { volume, format }).catch((error) => {
+      const cause = asLibvirtError(error);
+      throw isUnknown(user, cause.detail, cause);
+    });
+    if (image) uses.push({ ...user, image });
+  }
+  return uses;
 }
 
 function disksOf({ disks, images }: DomainDefinition): readonly DiskOfSnapshot[] {
@@ -124,11 +149,12 @@ function noneIfGone(error: unknown): readonly Use[] {
   return [];
 }
 
-function isUnknown(user: ImageUser, { image, error }: NonNullable<BackingChain['broken']>): LibvirtError {
+/** `reason`: why nobody knows which images it uses. */
+function isUnknown(user: ImageUser, reason: string, cause: LibvirtError): LibvirtError {
   return new LibvirtError(
     'OPERATION_INVALID',
-    `${describeUser(user)} may use the same images: its chain cannot be followed beyond image '${image.path}' ` +
-      `(${error.detail}). Mend that, give that disk another image, or, to forget a snapshot and keep all images, delete it with --metadata`,
-    { cause: error },
+    `${describeUser(user)} may use the same images: ${reason}. Mend that, give that disk another image, or, to forget a ` +
+      'snapshot and keep all images, delete it with --metadata',
+    { cause },
   );
 }

@@ -5,13 +5,14 @@ import { movesOnto } from '../../model/disk-image.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { mergeLayers } from '../chains/merge-layers.ts';
+import { checkUndo } from '../chains/shared-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { Job } from '../ports.ts';
 
 /**
  * Idempotent, and right for a domain that runs on its new overlays, still on its old images, or no longer at all: an
  * overlay that was written to is merged into its base. The name was free when the create began, so everything of that
- * name belongs to the create.
+ * name belongs to the create. Overlays that others use by now stay (55), and with them the domain.
  */
 export async function undoCreate(
   context: SnapshotContext,
@@ -30,11 +31,13 @@ export async function undoCreate(
   } else if (internal.length > 0) {
     await images.delete(name, internal);
   }
+  if (args.memory_path === memory.path(domain.ref, name)) await memory.remove(domain.ref, name);
+  else if (args.memory_path !== undefined) await memory.removeFile(args.memory_path);
+  const made = moves.map(({ disk, to }) => ({ disk, path: to.path }));
+  await checkUndo(context, domain, made);
   // The journal keeps the phase of the create.
   const merging = { ...job, phase: async () => {}, merged: async () => {} };
   await mergeLayers(context, domain, { layers, open: isActive(domain) }, merging);
-  if (args.memory_path === memory.path(domain.ref, name)) await memory.remove(domain.ref, name);
-  else if (args.memory_path !== undefined) await memory.removeFile(args.memory_path);
 }
 
 /** Names what may be left over if undoing fails: the new overlays, or the data of a snapshot that has none. */

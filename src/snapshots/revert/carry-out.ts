@@ -6,6 +6,7 @@ import { type Domain, isActive } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import type { Phase } from '../../model/phases.ts';
 import { undoAfterFailure } from '../after-failure.ts';
+import { checkUndo } from '../chains/shared-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { OperationJob } from '../jobs.ts';
@@ -28,9 +29,12 @@ export async function carryOutRevert(
     await putDisksBack(images, snapshots, domain, plan, job);
   } catch (error) {
     // Nobody has written to the new overlays yet.
-    const made = movesOnto(disks.overlays).map(({ to }) => to);
+    const made = movesOnto(disks.overlays).map(({ disk, to }) => ({ ...to, disk }));
     const paths = made.map(({ path }) => `'${path}'`).join(', ');
-    throw await undoAfterFailure(context, error, paths, () => images.remove(made));
+    throw await undoAfterFailure(context, error, paths, async () => {
+      await checkUndo(context, domain, made);
+      await images.remove(made);
+    });
   }
   let lost: unknown;
   if (target.kind === 'restore') {

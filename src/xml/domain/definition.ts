@@ -1,7 +1,7 @@
 /** A domain's definition with the disks in it, and the same definition with other images or another name. */
 
 import type { DiskImage } from '../../model/disk-image.ts';
-import type { DomainDefinition, DomainDisk } from '../../model/domain.ts';
+import type { DiskOnVolume, DomainDefinition, DomainDisk } from '../../model/domain.ts';
 import { childElements, element, type XmlElement, type XmlNode } from '../../model/element.ts';
 import { pickAttributes } from '../engine/values.ts';
 import { domainDisks } from './disks.ts';
@@ -10,7 +10,7 @@ import { parseDomain } from './domain.ts';
 /** The definition whose document is `domain`. */
 export function definitionOf(domain: XmlElement): DomainDefinition {
   const disks = domainDisks(domain);
-  return { element: domain, disks, images: diskImages(disks) };
+  return { element: domain, disks, images: diskImages(disks), volumes: disksOnVolumes(disks) };
 }
 
 /** Reads a `<domain>` document. */
@@ -24,11 +24,23 @@ export function parseDefinition(text: string): DomainDefinition {
  */
 export function diskImages(disks: readonly DomainDisk[], only?: DomainDisk['device']): ReadonlyMap<string, DiskImage> {
   return new Map(
-    disks.flatMap(({ target, device, type, path, driver, format = 'raw' }) => {
+    disks.flatMap((disk) => {
+      const { target, device, type, path } = disk;
       if (path === undefined || (only !== undefined && device !== only)) return [];
-      const image = { path, format: driver === undefined ? 'raw' : format };
+      const image = { path, format: imageFormat(disk) };
       return [[target, type === 'block' ? { ...image, block: true } : image] as const];
     }),
+  );
+}
+
+/** The format as which the disk's image is opened. */
+function imageFormat({ driver, format = 'raw' }: DomainDisk): string {
+  return driver === undefined ? 'raw' : format;
+}
+
+function disksOnVolumes(disks: readonly DomainDisk[]): readonly DiskOnVolume[] {
+  return disks.flatMap((disk) =>
+    disk.volume ? [{ disk: disk.target, volume: disk.volume, format: imageFormat(disk) }] : [],
   );
 }
 

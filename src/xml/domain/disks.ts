@@ -77,6 +77,7 @@ function toDisk(disk: XmlElement): DomainDisk {
   const pathAttribute = PATH_ATTRIBUTES[type];
   const unreadable = UNREADABLE.filter((names) => childAt(disk, ...names)).map((names) => names.at(-1) ?? '');
   const backendDomain = childAt(disk, 'backenddomain')?.attributes.name;
+  const { pool, volume } = source?.attributes ?? {};
   const path = (pathAttribute && source?.attributes[pathAttribute]) || undefined;
   return {
     target: targetOf(disk),
@@ -84,6 +85,7 @@ function toDisk(disk: XmlElement): DomainDisk {
     device,
     type,
     ...(path !== undefined && { path }),
+    ...(type === 'volume' && pool !== undefined && volume !== undefined && { volume: { pool, name: volume } }),
     hasSource: pathAttribute ? path !== undefined : source !== undefined,
     ...(driver.type !== undefined && { format: driver.type }),
     ...(driver.name !== undefined && { driver: driver.name }),

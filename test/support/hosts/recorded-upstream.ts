@@ -3,7 +3,7 @@
 import { LibvirtError } from '../../../src/errors.ts';
 import type { LibvirtHostOptions } from '../../../src/hosts/libvirt/libvirt-host.ts';
 import type { Upstream } from '../../../src/hosts/libvirt/upstream.ts';
-import type { Domain, DomainRef, DomainState } from '../../../src/model/domain.ts';
+import type { Domain, DomainRef, DomainState, StorageVolume } from '../../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../../src/model/events.ts';
 import type { LifecycleEvents, LiveDisks } from '../../../src/snapshots/ports.ts';
 import { parseDefinition } from '../../../src/xml/domain/definition.ts';
@@ -193,6 +193,11 @@ export class RecordedUpstream implements Upstream {
     this.state = 'pmsuspended';
   }
 
+  async volumePath({ pool, name }: StorageVolume): Promise<string> {
+    this.#enter('volumePath', pool, name);
+    return `/pools/${pool}/${name}`;
+  }
+
   async pmWakeup(): Promise<void> {
     this.#enter('pmWakeup');
     this.state = 'running';
@@ -218,6 +223,7 @@ export const NO_MECHANISM: LibvirtHostOptions['mechanism'] = {
   deleteDiskSnapshots: () => Promise.reject(new Error('not to be called')),
   checkCommit: () => Promise.reject(new Error('not to be called')),
   commit: () => Promise.reject(new Error('not to be called')),
+  closeDetached: () => Promise.reject(new Error('not to be called')),
   freeze: () => Promise.reject(new Error('not to be called')),
   checkRestore: () => Promise.reject(new Error('not to be called')),
   retie: () => Promise.reject(new Error('not to be called')),
@@ -230,7 +236,7 @@ export const NO_LIVE_DISKS: LiveDisks = {
   has: () => false,
   of: () => new Map(),
   set: async () => {},
-  keepDisks: async () => {},
+  keepDisks: async () => [],
   forget: async () => {},
   keep: async () => {},
 };

@@ -54,7 +54,8 @@ test.each([
   const shown = [...now, disk('xvdb')] as typeof SHOWN;
   expect([...disks.of(RUN, shown).keys()]).toEqual(['xvdb']);
   expect([...disks.of(RUN, SHOWN).keys()]).toEqual(['xvda', 'xvdb']);
-  await disks.keepDisks(RUN, shown);
+  expect(await disks.keepDisks(RUN, shown)).toEqual(['xvda']);
+  expect(await disks.keepDisks(RUN, shown)).toEqual([]);
   expect([...disks.of(RUN, SHOWN).keys()]).toEqual(['xvdb']);
   expect([...(await open()).of(RUN, SHOWN).keys()]).toEqual(['xvdb']);
 });

@@ -22,7 +22,7 @@ import { domainMemoryKib } from '../../../xml/domain/domain.ts';
 import { freezeGuest } from '../../guest-agent.ts';
 import { domainDefinition } from '../definition.ts';
 import { memoryByLibvirt } from '../host-memory.ts';
-import type { Mechanism } from '../libvirt-host.ts';
+import type { Mechanism } from '../mechanism.ts';
 import { checkHostSaves, checkSavable } from '../save-rules.ts';
 import { checkSavedImage } from '../saved-image.ts';
 import type { Upstream } from '../upstream.ts';
@@ -151,6 +151,9 @@ export class BySaveAndRestore implements Mechanism {
     for (const layer of done) await job.merged(layer);
     if (failure) throw failure;
   }
+
+  /** Nothing: overlays are made while no device model runs, which opens each disk by itself then. */
+  async closeDetached(): Promise<void> {}
 
   async freeze(domain: Domain): Promise<AsyncDisposable> {
     return await freezeGuest(await domainDefinition(this.#upstream, domain, 'live'));

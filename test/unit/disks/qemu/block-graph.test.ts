@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { deleteLiveSnapshots } from '../../../../src/disks/live-delete.ts';
 import { checkLiveSnapshots, LiveSnapshots } from '../../../../src/disks/live-snapshots.ts';
-import { diskNode, graphOf, requireRoot } from '../../../../src/disks/qemu/block-graph.ts';
+import { deleteDetached, diskNode, graphOf, requireRoot } from '../../../../src/disks/qemu/block-graph.ts';
 import { Qmp } from '../../../../src/disks/qemu/qmp.ts';
-import { overlay } from '../../../support/disks/device-model.ts';
+import { deviceModel, overlay } from '../../../support/disks/device-model.ts';
 import { snapshotsIn } from '../../../support/disks/images.ts';
 import { imagesInUse } from '../../../support/disks/images-in-use.ts';
 import { disk, newImage, scratchFolder } from '../../../support/hosts/embedded.ts';
@@ -18,6 +18,29 @@ test('node names are those of xen-block', () => {
   expect(diskNode({ vdev: 'xvda', format: 'qcow2' })).toEqual({ disk: 'xvda', node: 'xvda-qcow2' });
   expect(diskNode({ vdev: 'hdb', format: 'vhd' })).toEqual({ disk: 'hdb', node: 'hdb-vpc' });
   expect(diskNode({ vdev: 'xvdc' })).toEqual({ disk: 'xvdc', node: 'xvdc-raw' });
+});
+
+test('a disk that was detached while on overlays leaves no image open; one that is attached is left alone', async () => {
+  await using model = await deviceModel();
+  const { socket, monitor, file, disks } = model;
+  const [, xvdb] = disks;
+  for (const name of ['s1', 's2']) {
+    const on = name === 's1' ? xvdb : disk('xvdb', file('s1'));
+    const snapshots = await LiveSnapshots.prepare({ name, disks: [overlay(on, file(name))], monitor, signal });
+    await snapshots.take();
+  }
+  const nodes = async () => (await graphOf(socket, 'xvdb')).nodes.map(({ node }) => node).sort();
+  const all = ['xvda-qcow2', 'xvdb-qcow2', 'xvdb-snap1', 'xvdb-snap2', 'xvdc-raw'];
+  await deleteDetached(socket, 'xvdb');
+  expect(await nodes()).toEqual(all);
+  {
+    await using qmp = await Qmp.connect(socket, signal);
+    await qmp.execute('block-export-del', { id: 'xvdb-qcow2', mode: 'hard' }, 'test');
+  }
+  await until(async () => (await graphOf(socket, 'xvdb')).attached.length === 2);
+  expect(await nodes()).toEqual(all);
+  await deleteDetached(socket, 'xvdb');
+  expect(await nodes()).toEqual(['xvda-qcow2', 'xvdc-raw']);
 });
 
 /**

@@ -103,6 +103,7 @@ function mechanism(domainSnapshotSave: Save = saves, refuse?: LibvirtError): ByL
     deathWatch,
     liveDisks: { ...NO_LIVE_DISKS, of: () => overlays },
     savedDomains,
+    log: (text) => record.write(`log ${text}`),
   });
 }
 
@@ -418,6 +419,16 @@ describe('deleteDiskSnapshots', () => {
     expect(error.fields.code).toBe(55);
     expect(record.lines).toEqual(['lookupByUUID']);
   });
+});
+
+test('images of a detached disk that cannot be closed are logged', async () => {
+  await mechanism().closeDetached(RUNNING, ['xvdb']);
+  expect(record.lines).toEqual([
+    `qmpSocketOf ${RUNNING.ref.id}`,
+    expect.stringMatching(
+      /^log images of disks that were detached from domain '.*' may still be open in its device model: ./,
+    ),
+  ]);
 });
 
 describe('after a daemon that went through libvirt', () => {

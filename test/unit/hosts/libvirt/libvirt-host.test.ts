@@ -3,6 +3,7 @@ import { LibvirtError } from '../../../../src/errors.ts';
 import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
 import { LibvirtHost } from '../../../../src/hosts/libvirt/libvirt-host.ts';
+import type { LiveDisks } from '../../../../src/snapshots/ports.ts';
 import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 import {
   DEFINITION,
@@ -50,6 +51,37 @@ test('a transient domain that is destroyed is expected back; what was known of i
   const seen = record.lines.filter((line) => !/^(expect|emit)/.test(line));
   const forget = `forget disks of ${GUEST.uuid}`;
   expect(seen).toEqual(['destroy', forget, 'is to return', 'destroy', forget]);
+});
+
+test('case C: a disk that libvirtd does not show any more is forgotten, and its images are closed', async () => {
+  const closed: (readonly string[])[] = [];
+  const mechanism = {
+    ...NO_MECHANISM,
+    closeDetached: async (_: unknown, disks: readonly string[]) => void closed.push(disks),
+  };
+  upstream.xml = LIVE_XML.replace(
+    '</devices>',
+    `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/d/a'/><target dev='xvda'/></disk></devices>`,
+  );
+  const { disks } = await host.definition(RUNNING, 'live');
+  const overlay = { path: '/d/a.s1', format: 'qcow2' };
+  const detached = ['xvdb'];
+  const liveDisks: LiveDisks = {
+    ...NO_LIVE_DISKS,
+    of: () => new Map([['xvda', overlay]]),
+    keepDisks: async (_, shown) => {
+      expect(shown).toEqual(disks);
+      return detached.splice(0);
+    },
+  };
+  const launcher = new Launcher(upstream, events);
+  const departures = new Departures(upstream);
+  const now = new LibvirtHost({ upstream, events, launcher, departures, mechanism, liveDisks });
+  for (let n = 0; n < 2; n += 1) {
+    const { images } = await now.definition(RUNNING, 'live');
+    expect(images.get('xvda')).toEqual(overlay);
+  }
+  expect(closed).toEqual([['xvdb']]);
 });
 
 test('a domain that is shut off but not destroyed yet is waited for', async () => {

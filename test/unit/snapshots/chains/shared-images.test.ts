@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../../src/errors.ts';
 import type { BackingChain, DiskImage } from '../../../../src/model/disk-image.ts';
-import type { Domain } from '../../../../src/model/domain.ts';
+import type { DiskOnVolume, Domain, StorageVolume } from '../../../../src/model/domain.ts';
 import type { DiskOfSnapshot } from '../../../../src/model/snapshot.ts';
 import { checkNotShared, sharedImages } from '../../../../src/snapshots/chains/shared-images.ts';
 import type { Looking } from '../../../../src/snapshots/context.ts';
@@ -33,11 +33,13 @@ interface World {
   definition(domain: Domain, which: string): ReturnType<typeof withImages>;
   /** Of domain `other`. */
   readonly snapshot?: readonly DiskOfSnapshot[];
+  /** The same of its disks on volumes. */
+  readonly volumes?: readonly DiskOnVolume[];
   /** What an image is based on; or why its chain ends there. */
   readonly backing?: Readonly<Record<string, string | LibvirtError>>;
 }
 
-function looking({ domains, definition, snapshot = [], backing = {} }: World): Looking {
+function looking({ domains, definition, snapshot = [], volumes = [], backing = {} }: World): Looking {
   const chainOf = (image: DiskImage): BackingChain => {
     const base = backing[image.path];
     const layer = { ...image, key: image.path };
@@ -50,13 +52,14 @@ function looking({ domains, definition, snapshot = [], backing = {} }: World): L
     host: {
       list: async () => domains,
       definition: async (domain: Domain, which: string) => definition(domain, which),
+      volumePath: async ({ pool, name }: StorageVolume) => `${pool === 'remote' ? '' : '/d/'}${name}`,
     },
     images: {
       chains: async (images: readonly DiskImage[]) => images.map(chainOf),
       fileKey: async (path: string) => path,
     },
     snapshotsOf: async ({ name }: Domain['ref']) => ({
-      tree: { all: () => (name === 'other' ? [{ name: 's1', images: snapshot }] : []) },
+      tree: { all: () => (name === 'other' ? [{ name: 's1', images: snapshot, volumes }] : []) },
     }),
   } as unknown as Looking;
 }
@@ -160,4 +163,15 @@ test('a chain of another domain that cannot be followed may hold any image; one 
   });
   const missing = new LibvirtError('OPERATION_FAILED', 'no such file', { reason: 'image-missing' });
   expect(await usersOf(world(missing))).toEqual([]);
+});
+
+test('an image is shared by a volume of a pool, also of a snapshot; a volume on another host uses none', async () => {
+  const onVolume = (pool: string) => ({ disk: 'xvdb', volume: { pool, name: 'base.qcow2' }, format: 'qcow2' });
+  const world = (pool: string): World => ({
+    domains: [domainOf('own'), domainOf('other')],
+    definition: ({ ref }) => withImages(ref.name === 'own' ? BASE : '/d/other.qcow2'),
+    volumes: [onVolume(pool)],
+  });
+  expect(await usersOf(world('p'))).toEqual([[BASE, 'other', 'xvdb', 's1']]);
+  expect(await usersOf(world('remote'))).toEqual([]);
 });

@@ -39,6 +39,7 @@ const check = ({ state = 'running', memory = INTERNAL, disks }: Case) => {
       element: element('domain', { type: 'xen' }),
       disks: disks.map(([domainDisk]) => domainDisk),
       images: new Map(),
+      volumes: [],
     },
   });
 };

@@ -118,8 +118,9 @@ describe('an external snapshot of a domain that is off, and is started meanwhile
         setDisks: async () => {},
         commit: async (_: Domain, layers: readonly LayerCommit[]) =>
           void merged.push(...layers.map(({ top }) => top.path)),
+        list: async () => [],
       },
-      images: { create: async () => {} },
+      images: { create: async () => {}, fileKey: async (path: string) => path, chains: async () => [] },
       memory: { tidy: async () => {}, path: () => '/memory' },
     } as unknown as SnapshotContext;
     const args = { memory: false, disks: [overlay] };
