@@ -52,12 +52,26 @@ export class Acl {
         for (const permission of permissions) await demand('domain', permission, details);
       },
       connect: (permission) => demand('connect', permission, { connect_driver: driver }),
+      async sees({ name, uuid }) {
+        const details = { connect_driver: driver, domain_name: name, domain_uuid: uuid };
+        return await demand('domain', 'getattr', details).then(
+          () => true,
+          () => false,
+        );
+      },
     };
   }
 }
 
-/** Rejects with ACCESS_DENIED, in libvirt's words, unless every permission is granted. */
+/** Judges one caller. */
 export interface Judge {
+  /** Rejects with ACCESS_DENIED, in libvirt's words, unless every permission is granted. */
   domain(ref: DomainRef, ...permissions: readonly DomainPermission[]): Promise<void>;
+  /** The same for the connection. */
   connect(permission: 'getattr'): Promise<void>;
+  /**
+   * True if the caller gets events about the domain, as libvirtd decides it (remoteRelayDomainEventCheckACL). The name is that of
+   * the event: the domain itself may have gone by now. Never rejects.
+   */
+  sees(ref: DomainRef): Promise<boolean>;
 }

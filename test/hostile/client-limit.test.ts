@@ -8,6 +8,7 @@ import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { PROCEDURES as P } from '../../src/rpc/wire/procedures.ts';
+import { startLibvirtd } from '../support/daemons/libvirtd.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { RawClient } from '../support/rpc/raw-client.ts';
 
@@ -50,4 +51,19 @@ test('two users who connect and never authenticate keep out nobody', async () =>
   } finally {
     for (const user of users) user.kill('SIGKILL');
   }
+});
+
+/** max_anonymous_clients of libvirtd.conf. */
+const ANONYMOUS_MAX = 20;
+
+test('clients who connect and say nothing do not use up the places of libvirtd for clients that it has not let in', async () => {
+  await using libvirtd = await startLibvirtd({ auth: 'polkit' });
+  const args = ['--upstream', libvirtd.socket, '--upstream-uri', 'test:///default'];
+  await using xlsnapd = await Xlsnapd.start({ connect: 'xen:///system', args: [...args, '--auth', 'none'] });
+  const silent = Array.from({ length: ANONYMOUS_MAX + 5 }, () => connect(xlsnapd.socket).on('error', () => {}));
+  await Promise.all(silent.map((socket) => once(socket, 'connect')));
+  // The last of them is accepted before this one.
+  using client = await RawClient.open(xlsnapd.socket);
+  expect(await client.call(P.CONNECT_GET_TYPE, undefined)).toEqual({ value: 'TEST' });
+  for (const socket of silent) socket.destroy();
 });

@@ -25,6 +25,7 @@ import { Turns } from '../wire/turns.ts';
 import { BusyPoll } from './busy-poll.ts';
 import { ClientCalls } from './client-calls.ts';
 import { identityCall, isIdentityReply } from './identity.ts';
+import { isOwnAuthReply, OWN_AUTH_LIST } from './own-authentication.ts';
 import type { ProxyCall } from './proxy-call.ts';
 import { proxyCalls } from './proxy-calls.ts';
 import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
@@ -137,7 +138,7 @@ class ProxyConnection implements ProxyContext {
     this.#busyPoll = busyPoll;
     this.#clientOutlet = new FrameOutlet(client.socket);
     this.#upstreamOutlet = new FrameOutlet(upstream.socket);
-    this.events = hub.attach((frames) => this.toClient(frames));
+    this.events = hub.attach((frames) => this.toClient(frames), judge && ((ref) => judge.sees(ref)));
     client.socket.once('close', () => this.events[Symbol.dispose]());
     let failure: Error | undefined;
     upstream.socket.on('error', (error) => {
@@ -160,6 +161,7 @@ class ProxyConnection implements ProxyContext {
     };
     client.start({ sink: fromClient, regulate, takeTurns, into: upstream.socket });
     upstream.start({ sink: fromUpstream, regulate, takeTurns, into: client.socket });
+    this.#upstreamOutlet.send(OWN_AUTH_LIST);
   }
 
   toClient(frames: Buffer): void {
@@ -233,6 +235,7 @@ class ProxyConnection implements ProxyContext {
     if (header.program !== PROGRAM.REMOTE) return 'pass';
     if (header.type === TYPE.REPLY_WITH_FDS) return this.#refuse(header, noFds());
     if (header.type === TYPE.MESSAGE) return isLifecycle(header) ? 'whole' : 'pass';
+    if (isOwnAuthReply(header)) return 'drop';
     if (header.type === TYPE.REPLY) this.#busyPoll.expect(this);
     if (this.#identified && isIdentityReply(header)) return 'whole';
     const awaited = header.type === TYPE.REPLY ? this.#awaited.get(header.serial) : undefined;

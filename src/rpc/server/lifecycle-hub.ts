@@ -54,16 +54,24 @@ export interface EventClient extends Disposable {
   translate(message: LifecycleMessage): LifecycleEvent | undefined;
 }
 
+type Send = (frames: Buffer) => void;
+
+/** Has events that the client may see sent to it, in their order. */
+type Deliver = (ref: DomainRef, frames: Buffer) => void;
+
 /** All clients' registrations. */
 export class LifecycleHub implements LifecycleEvents, BlockJobEvents {
-  readonly #clients = new Map<Map<CallbackID, Callback>, (frame: Buffer) => void>();
+  readonly #clients = new Map<Map<CallbackID, Callback>, Deliver>();
   readonly #expectations = new Set<Expectation>();
   #callbacks = 0;
 
-  /** `send` gets whole frames: of one event, one for each callback. */
-  attach(send: (frame: Buffer) => void): EventClient {
+  /**
+   * `send` gets whole frames: of one event, one for each callback. `sees` decides which domains the client gets events of;
+   * absent: all. It never rejects.
+   */
+  attach(send: Send, sees?: (ref: DomainRef) => Promise<boolean>): EventClient {
     const callbacks = new Map<CallbackID, Callback>();
-    this.#clients.set(callbacks, send);
+    this.#clients.set(callbacks, sees ? judged(send, sees) : (_ref, frames) => send(frames));
     return {
       checkRoom: () => {
         if (callbacks.size < REGISTRATIONS_MAX) return;
@@ -86,19 +94,19 @@ export class LifecycleHub implements LifecycleEvents, BlockJobEvents {
 
   emit(ref: DomainRef, event: LifecycleEvent): void {
     const frames = lifecycleFrames(ref, event);
-    for (const [callbacks, send] of this.#clients) {
+    for (const [callbacks, deliver] of this.#clients) {
       const ids = [...callbacks.values()].filter((each) => concerns(each, ref)).map(({ id }) => id);
-      if (ids.length > 0) send(frames(ids));
+      if (ids.length > 0) deliver(ref, frames(ids));
     }
   }
 
   /** To those that registered for BLOCK_JOB, with the image's path, and for BLOCK_JOB_2, with the disk's target. */
   emitBlockJob(ref: DomainRef, event: BlockJobEvent): void {
-    for (const [callbacks, send] of this.#clients) {
+    for (const [callbacks, deliver] of this.#clients) {
       for (const { id, eventID, uuid } of callbacks.values()) {
         const isAsked = eventID === EVENT_ID.BLOCK_JOB || eventID === EVENT_ID.BLOCK_JOB_2;
         if (id === 'legacy' || !isAsked || (uuid !== undefined && uuid !== ref.uuid)) continue;
-        send(blockJobFrame(id, ref, event, eventID === EVENT_ID.BLOCK_JOB ? 'path' : 'disk'));
+        deliver(ref, blockJobFrame(id, ref, event, eventID === EVENT_ID.BLOCK_JOB ? 'path' : 'disk'));
       }
     }
   }
@@ -137,6 +145,16 @@ export class LifecycleHub implements LifecycleEvents, BlockJobEvents {
     const now = performance.now();
     for (const expectation of this.#expectations) if (expectation.ends < now) this.#expectations.delete(expectation);
   }
+}
+
+/** One event is decided about after the other. */
+function judged(send: Send, sees: (ref: DomainRef) => Promise<boolean>): Deliver {
+  let last = Promise.resolve();
+  return (ref, frames) => {
+    last = last.then(async () => {
+      if (await sees(ref)) send(frames);
+    });
+  };
 }
 
 const concerns = ({ eventID, uuid }: Callback, ref: DomainRef): boolean =>

@@ -34,6 +34,8 @@ export interface Libvirtd extends AsyncDisposable {
 interface LibvirtdOptions {
   /** The test driver's domains live as long as somebody is connected to them; a connection of its own is held (default). */
   readonly keep?: boolean;
+  /** auth_unix_rw; with polkit only root can connect, because no polkit answers. Default: none. */
+  readonly auth?: 'none' | 'polkit';
   /** Of the qemu driver, by file name. */
   readonly config?: Readonly<Record<string, string>>;
   /** Scripts that are found before the machine's programs. */
@@ -42,7 +44,7 @@ interface LibvirtdOptions {
 
 /** With the defaults, domains outlast the commands of a test. */
 export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libvirtd> {
-  const { keep = true, config: settings = {}, programs = {} } = options;
+  const { keep = true, auth = 'none', config: settings = {}, programs = {} } = options;
   const directory = await mkdtemp(join(tmpdir(), 'xlsnap-libvirtd-'));
   const sockets = join(directory, 'sock');
   const config = join(directory, 'libvirtd.conf');
@@ -55,7 +57,7 @@ export async function startLibvirtd(options: LibvirtdOptions = {}): Promise<Libv
     [
       `unix_sock_dir = "${sockets}"`,
       'unix_sock_rw_perms = "0777"',
-      'auth_unix_rw = "none"',
+      `auth_unix_rw = "${auth}"`,
       `log_outputs = "3:file:${log}"`,
       '',
     ].join('\n'),

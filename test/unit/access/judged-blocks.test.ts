@@ -24,6 +24,7 @@ test.each(CALLS)('%s needs domain:%s, and without it nothing is done', async (na
   ) as unknown as BlockApi;
   const judgeOf = (granted: string): Judge => ({
     connect: async () => {},
+    sees: async () => true,
     domain: async (_ref, ...permissions) => {
       if (permissions.some((each) => each !== granted)) throw new LibvirtError('ACCESS_DENIED', "'Xen' denied access");
     },
@@ -38,7 +39,11 @@ test('freezing and thawing a guest need domain:fs-freeze', async () => {
   let done = 0;
   const api: GuestApi = { freeze: async () => ++done, thaw: async () => ++done };
   const asked: string[] = [];
-  const granting: Judge = { connect: async () => {}, domain: async (_ref, ...of) => void asked.push(...of) };
+  const granting: Judge = {
+    connect: async () => {},
+    sees: async () => true,
+    domain: async (_ref, ...of) => void asked.push(...of),
+  };
   await judgedGuests(api, granting).freeze(ref, [], 0);
   await judgedGuests(api, granting).thaw(ref, [], 0);
   expect([asked, done]).toEqual([['fs-freeze', 'fs-freeze'], 2]);

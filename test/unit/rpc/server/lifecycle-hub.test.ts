@@ -2,7 +2,8 @@ import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { LIFECYCLE, type LifecycleEvent } from '../../../../src/model/events.ts';
 import { type EventClient, LifecycleHub } from '../../../../src/rpc/server/lifecycle-hub.ts';
 import { decodeHeader } from '../../../../src/rpc/wire/frames.ts';
-import { type CallbackID, readLifecycle } from '../../../../src/rpc/wire/messages.ts';
+import { type CallbackID, LIFECYCLE_EVENT, readLifecycle } from '../../../../src/rpc/wire/messages.ts';
+import { EVENT_ID } from '../../../../src/rpc/wire/procedures.ts';
 import { framesOf } from '../../../support/rpc/frames-of.ts';
 
 const A = { name: 'a', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 1 };
@@ -48,6 +49,27 @@ test('an event of ours goes once to each registration it is about', () => {
   hub.emit(B, LIFECYCLE.RESUMED_FROM_SNAPSHOT);
   expect(first.seen).toEqual(['1: a 5/6', '2: a 5/6', '1: b 4/2', '3: b 4/2']);
   expect(second.seen).toEqual(['1: a 5/6']);
+});
+
+test('a client gets no event of ours about a domain that it may not see; the others come in their order', async () => {
+  const seen: string[] = [];
+  const maySee = async ({ name }: { readonly name: string }) => {
+    await Promise.resolve();
+    return name === 'a';
+  };
+  const client = hub.attach((frames) => {
+    for (const frame of framesOf(frames))
+      seen.push(decodeHeader(frame).procedure === LIFECYCLE_EVENT ? 'lifecycle' : 'block job');
+  }, maySee);
+  client.register(1, undefined);
+  client.register(2, undefined, EVENT_ID.BLOCK_JOB);
+  const job = { disk: 'xvda', path: '/a.qcow2', kind: 'commit', status: 'completed' } as const;
+  for (const ref of [B, A]) {
+    hub.emit(ref, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
+    hub.emitBlockJob(ref, job);
+  }
+  for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
+  expect(seen).toEqual(['lifecycle', 'block job']);
 });
 
 test('a client from before 1.2.1 is told once, and its upstream events are rewritten and hidden as all are', () => {
