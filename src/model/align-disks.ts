@@ -2,6 +2,7 @@
 
 import { LibvirtError } from '../errors.ts';
 import type { DomainDisk } from './domain.ts';
+import { shellWord } from './messages/shell-command.ts';
 import type { DiskSnapshot } from './snapshot.ts';
 
 interface AlignOptions {
@@ -102,9 +103,10 @@ function generatedPath(snapshot: DiskSnapshot, disk: DomainDisk, { name, regular
   if (type !== 'file') throw unsupported(`${cannot} on a '${type}' device`);
   if (disk.path === undefined) throw unsupported(`${cannot} without source`);
   if (!regularFiles.has(disk.path)) {
-    throw unsupported(
-      `source for disk '${disk.target}' is not a regular file; refusing to generate external snapshot name`,
-    );
+    const refusal = `source for disk '${disk.target}' is not a regular file; refusing to generate external snapshot name`;
+    // Software that takes external snapshots unless it is told otherwise ends here with LVM and ZFS volumes.
+    const instead = `; for a snapshot of the volume itself: --diskspec ${shellWord(disk.target)},snapshot=internal`;
+    throw unsupported(disk.type === 'block' ? refusal + instead : refusal);
   }
   return `${disk.path.replace(/\.[^./]*$/, '')}.${name.replace(NOT_IN_PATHS, encodeURIComponent)}`;
 }

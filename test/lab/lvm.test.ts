@@ -204,7 +204,8 @@ describe('what is refused, with nothing changed', () => {
     async () => {
       await lab().startGuest(name);
       await refusedLive(
-        "unsupported configuration: source for disk 'xvda' is not a regular file; refusing to generate external snapshot name",
+        "unsupported configuration: source for disk 'xvda' is not a regular file; refusing to generate external snapshot name; " +
+          'for a snapshot of the volume itself: --diskspec xvda,snapshot=internal',
         ...['snapshot-create-as', name, 's1', '--disk-only'],
       );
       await refusedLive(

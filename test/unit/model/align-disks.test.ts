@@ -159,7 +159,11 @@ describe('refusals', () => {
 
   test('a generated name beside what is no regular file', () => {
     expect(() => alignDisks([], [XVDA], { name: 's1', location: 'external', regularFiles: new Set() })).toThrow(
-      "source for disk 'xvda' is not a regular file; refusing to generate external snapshot name",
+      /source for disk 'xvda' is not a regular file; refusing to generate external snapshot name$/,
+    );
+    const volume = { ...XVDA, type: 'block' as const, path: '/dev/vg/g' };
+    expect(() => alignDisks([], [volume], { name: 's1', location: 'external', regularFiles: new Set() })).toThrow(
+      'external snapshot name; for a snapshot of the volume itself: --diskspec xvda,snapshot=internal',
     );
   });
 });
