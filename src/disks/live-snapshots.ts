@@ -93,10 +93,11 @@ export class LiveSnapshots {
     await using qmp = await Qmp.connect(await monitor(), signal);
     const graph = await queryBlockGraph(qmp, listOf(disks));
     // Asked again: an HVM guest may have changed from the emulated drive to its PV disk since.
-    const shares = this.#found.inQemu.map(({ qemu, share }) => ({
-      share,
-      served: share.served.map(({ snapshot }) => requireServable(graph, qemu, snapshot, name)),
-    }));
+    const shares: { readonly share: TransactionShare; readonly served: readonly ServedDisk[] }[] = [];
+    for (const { qemu, share } of this.#found.inQemu) {
+      const snapshots = share.served.map(({ snapshot }) => snapshot);
+      shares.push({ share, served: await allServable(graph, qemu, snapshots, name) });
+    }
     throwIfCancelled(signal);
     const actions: object[] = [];
     for (const { share, served } of shares) actions.push(...(await share.actions(qmp, graph, served)));
@@ -127,22 +128,38 @@ async function findDisks(live: LiveDisks): Promise<FoundDisks> {
   if (ofQemu.length === 0) return { others, inQemu: [] };
   await using qmp = await Qmp.connect(await monitor(), signal);
   const graph = await queryBlockGraph(qmp, listOf(ofQemu.flatMap(({ disks }) => disks)));
-  const inQemu = ofQemu.map(({ qemu, disks }) => {
-    const served = disks.map((snapshot) => requireServable(graph, qemu, snapshot, name));
-    return { qemu, share: qemu.share(graph, served, live) };
-  });
+  const inQemu: { readonly qemu: QemuBackend; readonly share: TransactionShare }[] = [];
+  for (const { qemu, disks } of ofQemu) {
+    inQemu.push({ qemu, share: qemu.share(await allServable(graph, qemu, disks, name), live) });
+  }
   return { others, inQemu };
 }
 
-/** The disk as QEMU has it, if it can take a snapshot of this name of it. */
-function requireServable(graph: BlockGraph, qemu: QemuBackend, snapshot: LibxlDiskSnapshot, name: string): ServedDisk {
+/** The disks as QEMU has them, if it can take a snapshot of this name of each. */
+async function allServable(
+  graph: BlockGraph,
+  qemu: QemuBackend,
+  disks: readonly LibxlDiskSnapshot[],
+  name: string,
+): Promise<readonly ServedDisk[]> {
+  const served: ServedDisk[] = [];
+  for (const snapshot of disks) served.push(await requireServable(graph, qemu, snapshot, name));
+  return served;
+}
+
+async function requireServable(
+  graph: BlockGraph,
+  qemu: QemuBackend,
+  snapshot: LibxlDiskSnapshot,
+  name: string,
+): Promise<ServedDisk> {
   const { disk } = snapshot;
-  const root = requireRoot(graph, disk);
+  const root = await requireRoot(graph, disk);
   if (hasJob(root)) throw new LibvirtError('OPERATION_INVALID', `domain has active block job on disk '${disk.vdev}'`);
-  if (root.path !== disk.pdev_path) {
+  if (!root.isExpected) {
     const text = `disk '${disk.vdev}' is '${root.path}' in the device model, but '${disk.pdev_path}' in the domain's definition: shut the guest off and start it again`;
     throw new LibvirtError('OPERATION_INVALID', text);
   }
-  qemu.check(graph, { snapshot, root }, name);
+  qemu.check({ snapshot, root }, name);
   return { snapshot, root };
 }

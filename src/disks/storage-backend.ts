@@ -90,8 +90,8 @@ export interface QemuBackend {
   /** Refuses a file to be made that is in the way. Reads only. */
   checkFiles(disks: Disks): Promise<void>;
   /** Refuses a disk of which QEMU can take no snapshot of this name. */
-  check(graph: BlockGraph, served: ServedDisk, name: string): void;
-  share(graph: BlockGraph, served: readonly ServedDisk[], live: LiveDisks): TransactionShare;
+  check(served: ServedDisk, name: string): void;
+  share(served: readonly ServedDisk[], live: LiveDisks): TransactionShare;
   delete(live: LiveDisks, disks: Disks): Promise<void>;
 }
 

@@ -5,7 +5,6 @@ import { requireSame } from '../../files/same-file.ts';
 import type { LibxlDiskSnapshotResult } from '../../model/libxl.ts';
 import type { UndoStep } from '../all-or-nothing.ts';
 import { type BlockGraph, type DiskRoot, deleteUnused, freeNodeName, graphOf } from '../qemu/block-graph.ts';
-import { isOpenTwice } from '../qemu/opened-twice.ts';
 import type { Qmp } from '../qemu/qmp.ts';
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../storage-backend.ts';
 import { dismissCommit, type NodePath, runCommit } from './commit-job.ts';
@@ -18,13 +17,13 @@ export const OVERLAY_IN_QEMU: QemuBackend = {
     for (const snapshot of disks) await checkOverlayFree(overlayOf(snapshot));
   },
 
-  check(graph, { snapshot: { disk }, root }) {
-    if (!isOpenTwice(graph, disk)) return;
+  check({ snapshot: { disk }, root }) {
+    if (!root.isOpenTwice) return;
     const text = `disk '${disk.vdev}' is still used as emulated drive '${root.emulated}' beside its PV disk, and an overlay would be above one of the two only: wait until the guest has loaded its PV drivers, or take an internal snapshot`;
     throw new LibvirtError('OPERATION_INVALID', text);
   },
 
-  share: (_graph, served, live) => new OverlayShare(served, live),
+  share: (served, live) => new OverlayShare(served, live),
 
   /** Nothing: an overlay is merged, not deleted (live-commit.ts). */
   async delete() {},

@@ -43,7 +43,13 @@ export interface DiskRoot extends ImageNode {
   readonly disk: string;
   /** The emulated drive (`ide0-hd0`) that an HVM guest still uses in place of its PV disk. */
   readonly emulated?: string;
+  /** The guest may still change from the emulated drive to the PV disk: see opened-twice.ts. */
+  readonly isOpenTwice: boolean;
+  /** The image is the one that the disk is said to have, by whatever name. */
+  readonly isExpected: boolean;
 }
+
+type FoundRoot = Omit<DiskRoot, 'isOpenTwice' | 'isExpected'>;
 
 /** An entry of query-named-block-nodes (BlockDeviceInfo of QEMU's qapi/block-core.json). */
 interface BlockDeviceInfo {
@@ -145,26 +151,30 @@ export function chainsOf(graph: BlockGraph): readonly (readonly ImageNode[])[] {
 }
 
 /** The disk as its guest uses it. Refuses a disk that QEMU does not serve. */
-export function requireRoot(graph: BlockGraph, disk: LibxlDeviceDisk): DiskRoot {
-  const root = rootsOf(graph, disk.vdev, disk.pdev_path)[0];
-  if (root) return root;
+export async function requireRoot(graph: BlockGraph, disk: LibxlDeviceDisk): Promise<DiskRoot> {
+  const key = disk.pdev_path === undefined ? undefined : await fileKey(disk.pdev_path);
+  const [root, ...others] = rootsOf(graph, disk.vdev, key);
+  if (root) {
+    return { ...root, isOpenTwice: root.emulated !== undefined && others.length > 0, isExpected: root.key === key };
+  }
   const text = `the device model serves no disk '${disk.vdev}' (image '${disk.pdev_path}')`;
   throw new LibvirtError('OPERATION_FAILED', text);
 }
 
 /**
  * The roots that may be a disk's, the one in use first. An HVM guest has an emulated drive and a PV disk on the same
- * image until its PV drivers unplug the former: as long as QEMU lists the drive, that is the one in use.
+ * image until its PV drivers unplug the former: as long as QEMU lists the drive, that is the one in use. `key`: of the image
+ * that the disk is said to have.
  */
-export function rootsOf({ nodes, attached }: BlockGraph, vdev: string, path: string | undefined): readonly DiskRoot[] {
-  const rank = (root: DiskRoot) =>
-    (root.emulated === undefined ? 0 : 4) + (root.path === path ? 2 : 0) + (isNamedAfter(root.node, vdev) ? 1 : 0);
+function rootsOf({ nodes, attached }: BlockGraph, vdev: string, key: string | undefined): readonly FoundRoot[] {
+  const rank = (root: FoundRoot) =>
+    (root.emulated === undefined ? 0 : 4) + (root.key === key ? 2 : 0) + (isNamedAfter(root.node, vdev) ? 1 : 0);
   return attached
     .flatMap(({ node, device }) => {
       const found = nodes.find((each) => each.node === node);
       return found ? { ...found, disk: vdev, ...(device !== '' && { emulated: device }) } : [];
     })
-    .filter((root) => root.path === path || isNamedAfter(root.node, vdev))
+    .filter((root) => root.key === key || isNamedAfter(root.node, vdev))
     .sort((a, b) => rank(b) - rank(a));
 }
 

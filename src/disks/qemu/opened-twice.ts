@@ -3,15 +3,7 @@
  * Each of the two has the image's tables in memory, and would overwrite a snapshot that only the other knows of.
  */
 
-import type { LibxlDeviceDisk } from '../../model/libxl.ts';
-import { type BlockGraph, rootsOf } from './block-graph.ts';
 import type { Qmp } from './qmp.ts';
-
-/** True as long as the guest may still change from the emulated drive to the PV disk. */
-export function isOpenTwice(graph: BlockGraph, { vdev, pdev_path: path }: LibxlDeviceDisk): boolean {
-  const [root, ...others] = rootsOf(graph, vdev, path);
-  return root?.emulated !== undefined && others.length > 0;
-}
 
 /**
  * Makes QEMU read all its images again, as it does when a guest continues after a failed migration: the images are

@@ -4,7 +4,7 @@ import { asLibvirtError, LibvirtError, neverAborted } from '../../errors.ts';
 import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../../model/libxl.ts';
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../storage-backend.ts';
 import { type BlockGraph, listOf, queryBlockGraph, requireRoot } from './block-graph.ts';
-import { isOpenTwice, rereadImages } from './opened-twice.ts';
+import { rereadImages } from './opened-twice.ts';
 import { revertRefusal } from './qcow2-refusals.ts';
 import { Qmp } from './qmp.ts';
 
@@ -18,7 +18,7 @@ export const QCOW2_IN_QEMU: QemuBackend = {
     }
   },
 
-  check(_graph, { snapshot: { disk }, root }, name) {
+  check({ snapshot: { disk }, root }, name) {
     if (root.driver !== 'qcow2') {
       const text = `internal snapshot for disk ${disk.vdev} unsupported for storage type ${root.driver}`;
       throw new LibvirtError('CONFIG_UNSUPPORTED', text);
@@ -29,7 +29,7 @@ export const QCOW2_IN_QEMU: QemuBackend = {
     }
   },
 
-  share: (graph, served, live) => new Qcow2Share(graph, served, live),
+  share: (served, live) => new Qcow2Share(served, live),
   delete: deleteInternal,
 };
 
@@ -39,9 +39,9 @@ class Qcow2Share implements TransactionShare {
   readonly needsPause: boolean;
   readonly #live: LiveDisks;
 
-  constructor(graph: BlockGraph, served: readonly ServedDisk[], live: LiveDisks) {
+  constructor(served: readonly ServedDisk[], live: LiveDisks) {
     this.served = served;
-    this.needsPause = served.some(({ snapshot }) => isOpenTwice(graph, snapshot.disk));
+    this.needsPause = served.some(({ root }) => root.isOpenTwice);
     this.#live = live;
   }
 
@@ -86,7 +86,8 @@ async function deleteInternal(
 ): Promise<void> {
   await using qmp = await Qmp.connect(await monitor(), signal);
   const graph = await queryBlockGraph(qmp, listOf(disks));
-  if (!disks.some(({ disk }) => isOpenTwice(graph, disk))) return await deleteFrom(qmp, graph, name, disks);
+  const roots = await Promise.all(disks.map(({ disk }) => requireRoot(graph, disk)));
+  if (!roots.some(({ isOpenTwice }) => isOpenTwice)) return await deleteFrom(qmp, graph, name, disks);
   await using _held = await hold?.();
   try {
     await deleteFrom(qmp, await queryBlockGraph(qmp, listOf(disks)), name, disks);
@@ -102,8 +103,8 @@ async function deleteFrom(
   disks: readonly LibxlDiskSnapshot[],
 ): Promise<void> {
   for (const { disk } of disks) {
-    const { node, snapshots, path } = requireRoot(graph, disk);
-    if (path !== disk.pdev_path) {
+    const { node, snapshots, isExpected } = await requireRoot(graph, disk);
+    if (!isExpected) {
       // libvirt's words; QEMU itself deletes only from the active image.
       const text = `disk image '${disk.pdev_path}' for internal snapshot '${name}' is not the same as disk image currently used by VM`;
       throw new LibvirtError('OPERATION_UNSUPPORTED', text);

@@ -8,10 +8,10 @@ export async function imagesInUse(
   disks: readonly LibxlDeviceDisk[],
 ): Promise<ReadonlyMap<string, DiskImage>> {
   const graph = await graphOf(socket, disks.map(({ vdev }) => vdev).join(', '));
-  return new Map(
-    disks.map((disk) => {
-      const { path, driver } = requireRoot(graph, disk);
-      return [disk.vdev, { path, format: driver }];
-    }),
-  );
+  const images = new Map<string, DiskImage>();
+  for (const disk of disks) {
+    const { path, driver } = await requireRoot(graph, disk);
+    images.set(disk.vdev, { path, format: driver });
+  }
+  return images;
 }

@@ -1,4 +1,4 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { deleteLiveSnapshots } from '../../../src/disks/live-delete.ts';
@@ -81,6 +81,23 @@ describe('internal snapshots', () => {
       detail: `disk image '${model.a}' for internal snapshot 's1' is not the same as disk image currently used by VM`,
     });
     expect(await snapshotsIn(model.a)).toEqual(['s1']);
+  });
+
+  test('a definition may name an image by a link: a snapshot of it is taken and deleted; another file is refused', async () => {
+    await using model = await deviceModel();
+    const { a, file, disks } = model;
+    await symlink(a, file('link'));
+    const linked = on(disks[0], file('link'));
+    await take(model, [linked]);
+    expect(await snapshotsIn(a)).toEqual(['s1']);
+    await deleteLiveSnapshots(options(model, [linked]));
+    expect(await snapshotsIn(a)).toEqual([]);
+    await take(model, [overlay(linked, file('a.e1'))], 'e1');
+    expect(await model.holds('xvda', 0)).toBe(true);
+    await newImage(file('other.qcow2'));
+    await expect(checkLiveSnapshots(options(model, [on(disks[0], file('other.qcow2'))]))).rejects.toThrow(
+      `disk 'xvda' is '${file('a.e1')}' in the device model, but '${file('other.qcow2')}' in the domain's definition`,
+    );
   });
 
   test('no disks is no work, not even a connection', async () => {
