@@ -32,9 +32,8 @@ const MAINTAINER_SCRIPTS = ['postinst', 'prerm', 'postrm'];
 
 /** The service on a host with Debian's defaults: group libvirt, and polkit judges. `xlsnap install` adapts it to others. */
 const SERVICE = {
-  group: 'libvirt',
-  mode: '0666',
-  readOnlyMode: '0666',
+  write: { group: 'libvirt', mode: '0666' },
+  readOnly: { group: 'libvirt', mode: '0666' },
   daemon: ['/usr/bin/node', `/${HOME}/dist/daemon/main.js`],
 };
 

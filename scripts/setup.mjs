@@ -15,7 +15,7 @@ export const NODE_VERSIONS = ['22.23.3', '24.21.0'];
 const DIST = join(ROOT, 'dist');
 
 /** Debian packages, by the command that needs them. */
-const PACKAGES = {
+export const PACKAGES = {
   demo: ['libvirt-clients', 'qemu-system-common', 'qemu-utils'],
   test: [
     'dbus-daemon',
@@ -41,6 +41,7 @@ const PACKAGES = {
     'systemd',
   ],
   lab: [...LAB_PACKAGES, 'procps'],
+  systems: ['debian-archive-keyring', 'mmdebstrap'],
 };
 
 /**

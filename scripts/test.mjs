@@ -1,7 +1,7 @@
 // npm test: installs missing packages, checks, builds, runs the tests, names the skipped ones, and ends with one line:
 // N passed, N failed.
-// --fast leaves out the tests that take long, the other versions of Node, and the lab (real Xen under QEMU). Of the lab's
-// matrix only a part is run.
+// --fast leaves out the tests that take long, the other versions of Node, the other systems, and the lab (real Xen under QEMU).
+// Of the lab's matrix only a part is run.
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JEST, JEST_ENVIRONMENT, WORKERS } from './jest.mjs';
 import { build, NODE_VERSIONS, onNode, run, setup } from './setup.mjs';
+import { SYSTEMS, systemRoot } from './systems.mjs';
 
 const fast = process.argv.includes('--fast');
 
@@ -26,13 +27,16 @@ const EVERY_NODE_PART = [
   ...['integration/standalone', 'integration/dbus.test'],
 ].map((path) => `test/${path}`);
 
+/** The tests of what differs between systems most: who may enter. `npm run test:systems` runs all that can be run there. */
+const EVERY_SYSTEM_PART = ['test/long/polkit', 'test/long/cockpit'];
+
 /** Runs jest and returns its counts. A run that gave no counts has failed as a whole. */
-function jest(name, args, program = [process.execPath, JEST]) {
+function jest(name, args, program = [process.execPath, JEST], environment = {}) {
   const report = join(scratch, `${name}.json`);
   const [file, ...before] = program;
   const { status } = spawnSync(file, [...before, ...args, '--json', `--outputFile=${report}`], {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, ...JEST_ENVIRONMENT },
+    env: { ...process.env, ...JEST_ENVIRONMENT, ...environment },
   });
   try {
     const counts = JSON.parse(readFileSync(report, 'utf8'));
@@ -46,6 +50,17 @@ function jest(name, args, program = [process.execPath, JEST]) {
   }
 }
 
+/** On hosts of another system. */
+function jestOn(system) {
+  try {
+    const environment = { XLSNAP_SYSTEM_ROOT: systemRoot(system) };
+    return jest(system, ['--selectProjects', 'long', ...EVERY_SYSTEM_PART], [process.execPath, JEST], environment);
+  } catch (error) {
+    process.stderr.write(`${error.message}\n`);
+    return { passed: 0, failed: 1 };
+  }
+}
+
 /** A skipped test is reported: its name gives the reason. */
 function reportSkipped({ testResults }) {
   const tests = testResults.flatMap(({ assertionResults }) => assertionResults);
@@ -54,7 +69,7 @@ function reportSkipped({ testResults }) {
   }
 }
 
-setup('test', ...(fast ? [] : ['lab']));
+setup('test', ...(fast ? [] : ['systems', 'lab']));
 run('npm', ['run', '--silent', 'check']);
 build();
 const scratch = mkdtempSync(join(tmpdir(), 'xlsnap-test-'));
@@ -65,6 +80,7 @@ if (!fast) {
     const args = ['--selectProjects', 'unit', 'property', 'integration', WORKERS, ...EVERY_NODE_PART];
     runs.push(jest(`node-${version}`, args, onNode(version, JEST)));
   }
+  for (const system of SYSTEMS) runs.push(jestOn(system));
   const lab = ['--selectProjects', 'lab', '--runInBand'];
   runs.push(jest('lab', [...lab, 'test/lab/host', 'test/lab/install', 'test/lab/snapshots']));
   runs.push(jest('matrix', [...lab, '-t', MATRIX_PART, 'test/lab/matrix']));

@@ -40,11 +40,14 @@ export async function openAccess(
   const entryOf = (readOnly: boolean): Entry => {
     const asked = readOnly ? settings.readOnly : settings.write;
     if (auth !== 'auto' || host === undefined) return byScheme(auth === 'auto' ? asked : auth, authority);
-    const own = sockets.find((socket) => socket.readOnly === readOnly)?.path;
+    if (asked === 'sasl') return byScheme(asked, authority);
     const its = readOnly ? readOnlySocketOf(host) : host;
-    const wider = asked === 'none' && own !== undefined && isWider(statOf(own), statOf(its));
+    const wider = sockets.find((own) => own.readOnly === readOnly && isWider(statOf(own.path), statOf(its)));
     return wider
-      ? { scheme: 'closed', reason: `socket '${own}' admits users whom '${its}' does not` }
+      ? {
+          scheme: 'closed',
+          reason: `socket '${wider.path}' admits users whom '${its}' does not (xlsnap install sets it right)`,
+        }
       : byScheme(asked, authority);
   };
   const entries = { write: entryOf(false), readOnly: entryOf(true) };
@@ -64,9 +67,10 @@ function isRoots(socket: string): boolean {
   return process.geteuid?.() === 0 && (statOf(socket)?.uid ?? 0) === 0;
 }
 
-const statOf = (path: string): Stats | undefined => statSync(path, { throwIfNoEntry: false });
+const statOf = (path: string | undefined): Stats | undefined =>
+  path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
 
-/** True if somebody may write to the first socket who may not write to the second: then its mode alone must not decide. */
+/** True if somebody may write to the first socket who may not write to the second: polkit is not asked about those. */
 function isWider(own: Stats | undefined, its: Stats | undefined): boolean {
   if (!own || !its || (its.mode & 0o002) !== 0) return false;
   const sameGroup = own.gid === its.gid && (its.mode & 0o020) !== 0;

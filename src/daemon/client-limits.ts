@@ -10,21 +10,22 @@ import { bounded } from './rate-limited-log.ts';
 /** Descriptors for files, programs, device models and the bus: far more than one job has open. */
 const RESERVED = 256;
 
-const SOCKETS = 2;
+/** Those that the daemon binds itself: write and read-only. */
+const OWN_SOCKETS = 2;
 
-/** The limit of each socket, write and read-only. */
+/** The limit of each socket; `sockets` of them are systemd's. */
 export function clientLimits(
   { maxClients, upstream }: Pick<DaemonOptions, 'maxClients' | 'upstream'>,
-  { peerCredentials }: Pick<SystemCalls, 'peerCredentials'>,
-  log: Log,
+  { sockets, system, log }: { sockets: number; system: Pick<SystemCalls, 'peerCredentials'>; log: Log },
 ): () => ClientLimit {
   // Each client of a proxy has a connection of its own to the upstream.
   const descriptors = upstream === undefined ? 1 : 2;
-  const max = Math.max(1, Math.min(maxClients, Math.floor((openFilesMax() - RESERVED) / (SOCKETS * descriptors))));
+  const places = Math.max(sockets, OWN_SOCKETS) * descriptors;
+  const max = Math.max(1, Math.min(maxClients, Math.floor((openFilesMax() - RESERVED) / places)));
   if (max < maxClients)
     log.warning(`at most ${max} clients a socket: the limit of open files (LimitNOFILE) allows no more`);
   const dropped = bounded(log.warning);
-  return () => new ClientLimit({ max, peerOf: peerCredentials, dropped });
+  return () => new ClientLimit({ max, peerOf: system.peerCredentials, dropped });
 }
 
 /** RLIMIT_NOFILE of this process. */

@@ -12,6 +12,7 @@ import type { SystemCalls } from '../native/system-calls.ts';
 import type { ClientLimit } from '../rpc/server/client-limit.ts';
 import { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
 import { type ConnectionHandler, type ListenOptions, listen, listenAtFd } from '../rpc/server/server.ts';
+import { isQemuSocket } from '../rpc/sockets.ts';
 import { BlockService } from '../snapshots/block-jobs/service.ts';
 import { GuestService } from '../snapshots/guest-service.ts';
 import { Jobs } from '../snapshots/jobs.ts';
@@ -58,7 +59,7 @@ export async function serve(options: DaemonOptions, given: Given): Promise<Async
 async function openAll(options: DaemonOptions, { log, system, sockets }: Given, opened: Opened): Promise<void> {
   opened.use(await lockFolders([options.stateDir, options.snapshotDir, options.memoryDir], system.lockFile));
   const hub = new LifecycleHub();
-  const bound = sockets.map(({ fd, readOnly }) => ({ path: system.socketPath(fd), readOnly }));
+  const bound = sockets.map((socket) => withPath(socket, system.socketPath(socket.fd)));
   const access = await openAccess(options, { sockets: bound, log, opened });
   const { host, mechanism, front, blockDevices, imageWriter, domains, acl, upstream } = await openHost(options, {
     hub,
@@ -90,11 +91,11 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
     opened.use(await BlockService.open(snapshots.context, { devices: blockDevices, records, events: hub }));
   const guests = new GuestService(snapshots.context, { freezeFileSystems, thawFileSystems });
   const gid = await groupId(options.group);
-  const limit = clientLimits(options, system, log);
+  const limit = clientLimits(options, { sockets: bound.length, system, log });
   await listenAll(
     options,
     {
-      sockets,
+      sockets: bound,
       entries: access.entries,
       gid,
       handler: logged(front(snapshots, { ...(blocks && { blocks, guests }) }), log),
@@ -104,7 +105,8 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
     opened,
   );
   if (options.dbus !== undefined) {
-    const path = sockets.length > 0 ? bound.find(({ readOnly }) => !readOnly)?.path : options.listen;
+    const path =
+      sockets.length > 0 ? bound.find(({ readOnly, forQemu }) => !readOnly && !forQemu)?.path : options.listen;
     const socket = path === undefined ? ROOT_ONLY : await stat(path);
     const served = { domains: domains(snapshots), snapshots, hub, ...(upstream && { upstream }) };
     await openDbus(
@@ -130,8 +132,22 @@ async function endJobs(snapshots: AsyncDisposable): Promise<void> {
 /** For D-Bus without a socket: callers other than root are refused. */
 const ROOT_ONLY = { uid: 0, gid: 0, mode: 0 };
 
+/** A socket that systemd has bound. */
+interface BoundSocket extends ActivatedSocket {
+  readonly path: string | undefined;
+  /** Its clients ask for qemu:///system. */
+  readonly forQemu: boolean;
+}
+
+const withPath = (socket: ActivatedSocket, path: string | undefined): BoundSocket => ({
+  ...socket,
+  path,
+  forQemu: path !== undefined && isQemuSocket(path),
+});
+
 /** How clients connect. */
-interface Entrance extends Pick<Given, 'sockets' | 'log'> {
+interface Entrance extends Pick<Given, 'log'> {
+  readonly sockets: readonly BoundSocket[];
   readonly entries: Entries;
   readonly gid: number | undefined;
   readonly handler: ConnectionHandler;
@@ -144,8 +160,9 @@ async function listenAll(
   { sockets, entries, gid, handler, limit, log }: Entrance,
   opened: Opened,
 ): Promise<void> {
-  for (const { fd, readOnly } of sockets) {
-    const { path } = opened.use(await listenAtFd(fd, { readOnly, clients: limit() }, handler));
+  for (const { fd, readOnly, forQemu } of sockets) {
+    const served = { readOnly, clients: limit(), ...(forQemu && { qemuSystem: options.connect }) };
+    const { path } = opened.use(await listenAtFd(fd, served, handler));
     log.info(`listening at ${path}${readOnly ? ' (read-only)' : ''}, as systemd has bound it`);
   }
   if (sockets.length > 0) return;

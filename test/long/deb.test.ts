@@ -7,22 +7,15 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { buildDeb } from '../../scripts/deb.mjs';
-import { noSystemdHost, PACKAGE_THERE, SystemdHost } from '../support/daemons/systemd-host.ts';
+import { asOnXen, noSystemdHost, PACKAGE_THERE, SystemdHost } from '../support/daemons/systemd-host.ts';
 import { describeUnless } from '../support/describe-unless.ts';
 import { until } from '../support/until.ts';
 
 const run = promisify(execFile);
 jest.setTimeout(240_000);
 
-/** Conditions that ask for Xen are met, and the embedded host has its part. */
-const AS_ON_XEN = `
-  cd /etc/systemd/system
-  for unit in xlsnapd.service xlsnapd.socket xlsnapd-ro.socket; do
-    mkdir -p $unit.d && printf '[Unit]\nConditionPathExists=\n' > $unit.d/test.conf
-  done
-  line=$(grep -h ^ExecStart= /usr/lib/systemd/system/xlsnapd.service)
-  printf '[Service]\nExecStart=\n%s\n' "$line --connect test:///default" >> xlsnapd.service.d/test.conf
-  systemctl daemon-reload`;
+/** The embedded host has Xen's part. */
+const AS_ON_XEN = `${asOnXen('--connect test:///default')}; systemctl daemon-reload`;
 
 const VIRSH = 'virsh -q -c test+unix:///default?socket=/run/libvirt/virtxend-sock';
 const UNITS = 'xlsnapd.service xlsnapd.socket xlsnapd-ro.socket';
@@ -99,9 +92,9 @@ describeUnless(noSystemdHost, 'apt', () => {
     await host.must(`systemctl enable --now ${UNITS}`);
   });
 
-  test('sockets of a host whose libvirtd does not ask polkit have the modes that its own have', async () => {
+  test('sockets of a host whose libvirtd does not ask polkit have the modes and groups that its own have', async () => {
     await host.must(
-      `printf 'auth_unix_rw = "none"\n' >> /etc/libvirt/libvirtd.conf; chmod 0660 /run/libvirt/libvirt-sock`,
+      `printf 'auth_unix_rw = "none"\n' >> /etc/libvirt/libvirtd.conf; chmod 0660 /run/libvirt/libvirt-sock; chgrp libvirt /run/libvirt/libvirt-sock`,
     );
     await apt('install', '--reinstall', `${PACKAGE_THERE}/new.deb`);
     expect(await host.must('stat -c "%a %G" /run/libvirt/virtxend-sock')).toBe('660 libvirt');

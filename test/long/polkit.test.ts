@@ -2,23 +2,16 @@
 
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { noSystemdHost, PACKAGE_THERE, SystemdHost } from '../support/daemons/systemd-host.ts';
+import { asOnXen, noSystemdHost, PACKAGE_THERE, SystemdHost } from '../support/daemons/systemd-host.ts';
 import { describeUnless } from '../support/describe-unless.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const TEST_MS = 240_000;
 
-/** Conditions that ask for Xen are met, and qemu:///system has its part. */
-const AS_ON_XEN = `
-  node ${PACKAGE_THERE}/dist/cli/main.js --quiet install > /dev/null
-  cd /etc/systemd/system
-  for unit in xlsnapd.service xlsnapd.socket xlsnapd-ro.socket; do
-    mkdir -p $unit.d && printf '[Unit]\nConditionPathExists=\n' > $unit.d/test.conf
-  done
-  line=$(grep ^ExecStart= xlsnapd.service)
-  printf '[Service]\nExecStart=\n%s\n' "$line --mechanism libvirt --upstream-uri qemu:///system" >> xlsnapd.service.d/test.conf`;
-
 const INSTALL = `node ${PACKAGE_THERE}/dist/cli/main.js --quiet install`;
+
+/** qemu:///system has Xen's part. */
+const AS_ON_XEN = `${INSTALL} > /dev/null; ${asOnXen('--mechanism libvirt --upstream-uri qemu:///system')}`;
 
 /** alice is in no group, bob in libvirt's. */
 const USERS = `
@@ -40,6 +33,12 @@ RULE`;
 const GUEST = `<domain type='qemu'><name>guest</name><memory>65536</memory><os><type>hvm</type></os><devices>
   <disk type='file'><driver name='qemu' type='qcow2'/><source file='/run/guest.qcow2'/><target dev='hda'/></disk></devices></domain>`;
 
+const DENIED_AT_SOCKET = "error: Failed to connect socket to 'SOCKET': Permission denied";
+
+const socketDropIn = (unit: string, ...lines: readonly string[]) => `
+  mkdir -p /etc/systemd/system/${unit}.socket.d
+  printf '[Socket]\n${lines.join('\n')}\n' > /etc/systemd/system/${unit}.socket.d/admin.conf`;
+
 const WHO = ['root', 'bob', 'alice', 'libvirtdbus'] as const;
 type Who = (typeof WHO)[number];
 
@@ -55,19 +54,10 @@ describeUnless(noSystemdHost, 'a host with polkit', () => {
   afterAll(async () => await host?.[Symbol.asyncDispose]());
 
   /** virsh's output, or its error. */
-  const as = async (who: Who, words: string): Promise<string> => {
-    const { stdout, stderr } = await host.run(
-      'setpriv',
-      '--reuid',
-      who,
-      '--regid',
-      who,
-      '--init-groups',
-      'sh',
-      '-c',
-      `virsh -q ${words} < /dev/null`,
-    );
-    return (stdout || stderr.replace(/^error: failed to connect[^\n]*\n/, '')).trim();
+  const as = async (who: Who | 'carol', words: string): Promise<string> => {
+    const { stdout, stderr } = await host.run(...SystemdHost.as(who), 'sh', '-c', `virsh -q ${words} < /dev/null`);
+    const said = stderr.replace(/^error: failed to connect[^\n]*\n/, '').replace(/'\/\S*-sock(-ro)?'/, "'SOCKET'");
+    return (stdout || said).trim();
   };
   const table = async (uri: string, words: string) =>
     Object.fromEntries(await Promise.all(WHO.map(async (who) => [who, await as(who, `-c ${uri} ${words}`)] as const)));
@@ -88,6 +78,56 @@ describeUnless(noSystemdHost, 'a host with polkit', () => {
       expect(await table('xen:///system -r', 'list --all --name')).toEqual(readOnly);
       expect(await as('bob', '-c xen:///system snapshot-create-as guest s1')).toBe('');
       expect(await as('alice', '-r -c xen:///system snapshot-list guest --name')).toBe('s1');
+    },
+    TEST_MS,
+  );
+
+  test(
+    "admits those whom the administrator's drop-ins of libvirtd's sockets admit, whatever polkit would say of others",
+    async () => {
+      await host.must('groupadd xenadmins; useradd --system --no-create-home --groups libvirt,xenadmins carol');
+      await host.must(socketDropIn('libvirtd', 'SocketMode=0660', 'SocketGroup=xenadmins'));
+      await host.must(socketDropIn('libvirtd-ro', 'SocketMode=0600'));
+      await host.must(`systemctl daemon-reload; systemctl stop libvirtd.service
+        systemctl restart libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket`);
+      // Narrower than xlsnapd's sockets: nobody is let in until they are the same again.
+      await host.must('systemctl restart xlsnapd.service');
+      expect(await as('bob', '-c xen:///system list --all --name')).toContain('only root may connect to xlsnapd');
+      expect(await as('alice', '-r -c xen:///system list --all --name')).toContain('only root may connect to xlsnapd');
+      await host.must(INSTALL);
+      for (const [who, said] of [
+        ['root', 'guest'],
+        ['carol', 'guest'],
+        ['bob', DENIED_AT_SOCKET],
+        ['alice', DENIED_AT_SOCKET],
+      ] as const) {
+        for (const uri of ['qemu:///system', 'xen:///system']) {
+          expect([who, uri, await as(who, `-c ${uri} list --all --name`)]).toEqual([who, uri, said]);
+          const readOnly = who === 'root' ? said : DENIED_AT_SOCKET;
+          expect([who, uri, await as(who, `-r -c ${uri} list --all --name`)]).toEqual([who, uri, readOnly]);
+        }
+      }
+      await host.must(`rm -r /etc/systemd/system/libvirtd.socket.d /etc/systemd/system/libvirtd-ro.socket.d
+        systemctl daemon-reload; systemctl stop libvirtd.service
+        systemctl restart libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket; ${INSTALL}`);
+      expect(await as('bob', '-c xen:///system list --all --name')).toBe('guest');
+    },
+    TEST_MS,
+  );
+
+  test(
+    "admits those whom the administrator's drop-ins of its own sockets admit, on D-Bus too, also after an update",
+    async () => {
+      await host.must(socketDropIn('xlsnapd', 'SocketMode=0660', 'SocketGroup=xenadmins'));
+      await host.must(INSTALL);
+      expect(await host.must('stat -c "%a %G" /run/libvirt/virtxend-sock')).toBe('660 xenadmins');
+      expect(await as('carol', '-c xen:///system list --all --name')).toBe('guest');
+      expect(await as('bob', '-c xen:///system list --all --name')).toBe(DENIED_AT_SOCKET);
+      const list = ['org.xlsnap', '/org/libvirt/Xen', 'org.libvirt.Connect', 'ListDomains', 'u', '0'];
+      expect((await host.run(...SystemdHost.as('carol'), 'busctl', 'call', ...list)).stderr).toBe('');
+      expect((await host.run(...SystemdHost.as('bob'), 'busctl', 'call', ...list)).stderr).toMatch(/denied/i);
+      await host.must(`rm -r /etc/systemd/system/xlsnapd.socket.d/admin.conf; ${INSTALL}`);
+      expect(await as('bob', '-c xen:///system list --all --name')).toBe('guest');
     },
     TEST_MS,
   );
@@ -121,12 +161,7 @@ describeUnless(noSystemdHost, 'a host with polkit', () => {
 
       const onBus = (who: Who, member: string, ...words: readonly string[]) =>
         host.run(
-          'setpriv',
-          '--reuid',
-          who,
-          '--regid',
-          who,
-          '--init-groups',
+          ...SystemdHost.as(who),
           'busctl',
           'call',
           'org.xlsnap',

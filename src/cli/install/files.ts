@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { LibvirtError } from '../../errors.ts';
+import type { SocketAccess } from './socket-access.ts';
 
 /** A file or link that `xlsnap install` makes. */
 export type Installed = InstalledFile | InstalledLink;
@@ -20,20 +21,15 @@ interface InstalledFile {
 interface InstalledLink {
   readonly kind: 'link';
   readonly path: string;
-  /** The unit of a Debian package, which systemd's own tools enable. */
-  readonly packaged: string;
+  /** The unit of a Debian package, which systemd's own tools enable; undefined: it never brings it. */
+  readonly packaged: string | undefined;
   readonly target: string;
   readonly purpose: string;
 }
 
-/** The settings that differ between hosts. */
-interface HostFacts {
-  /** Group of the sockets. */
-  readonly group: string;
-  /** SocketMode= of the write and of the read-only socket. */
-  readonly mode: string;
-  readonly readOnlyMode: string;
-  /** The daemon with its arguments. */
+/** The settings that differ between hosts: those of the sockets, and the daemon. */
+interface HostFacts extends Pick<SocketAccess, 'write' | 'readOnly'> {
+  /** With its arguments. */
   readonly daemon: readonly string[];
 }
 
@@ -51,6 +47,13 @@ interface Template {
   readonly to: string;
   readonly packaged?: string;
   readonly purpose: string;
+}
+
+/** A link that `systemctl enable` would make from a unit's [Install] section. */
+interface Enabled {
+  readonly unit: string;
+  readonly by: string;
+  readonly packaged?: string;
 }
 
 /** Files by their place in packaging/, in the order in which they are written. */
@@ -86,11 +89,20 @@ const FILES: readonly Template[] = [
   },
 ];
 
-/** The links that `systemctl enable` would make from the units' [Install] sections. */
-const ENABLED: readonly { readonly unit: string; readonly by: string }[] = [
-  { unit: 'xlsnapd.service', by: 'multi-user.target' },
-  { unit: 'xlsnapd.socket', by: 'sockets.target' },
-  { unit: 'xlsnapd-ro.socket', by: 'sockets.target' },
+const ENABLED: readonly Enabled[] = [
+  { unit: 'xlsnapd.service', by: 'multi-user.target', packaged: PACKAGED_UNITS },
+  { unit: 'xlsnapd.socket', by: 'sockets.target', packaged: PACKAGED_UNITS },
+  { unit: 'xlsnapd-ro.socket', by: 'sockets.target', packaged: PACKAGED_UNITS },
+];
+
+/** With --cockpit: the socket of qemu:///system, the only one that cockpit's clients ask. */
+const COCKPIT: readonly Template[] = [
+  { from: 'systemd/xlsnapd-cockpit.socket', to: UNITS, purpose: 'where clients of qemu:///system connect' },
+  { from: 'systemd/xlsnapd-cockpit-ro.socket', to: UNITS, purpose: 'where their read-only clients connect' },
+];
+const COCKPIT_ENABLED: readonly Enabled[] = [
+  { unit: 'xlsnapd-cockpit.socket', by: 'sockets.target' },
+  { unit: 'xlsnapd-cockpit-ro.socket', by: 'sockets.target' },
 ];
 
 /** Returns the command of this package's daemon, run by this Node: neither is searched in PATH. */
@@ -99,27 +111,41 @@ export function daemonCommand(upstream: string | undefined): readonly string[] {
   return [process.execPath, daemon, ...(upstream === undefined ? [] : ['--upstream', upstream])];
 }
 
-/** Returns everything in the order of writing; it is removed in the opposite order. */
-export async function installedOn({ group, mode, readOnlyMode, daemon }: HostFacts): Promise<readonly Installed[]> {
+/** Returns what every host gets, in the order of writing; it is removed in the opposite order. */
+export async function installedOn(facts: HostFacts): Promise<readonly Installed[]> {
+  return await filled(FILES, ENABLED, facts);
+}
+
+/** Returns what a host gets besides if its clients of qemu:///system are served, too. */
+export async function installedForCockpit(facts: HostFacts): Promise<readonly Installed[]> {
+  return await filled(COCKPIT, COCKPIT_ENABLED, facts);
+}
+
+async function filled(
+  templates: readonly Template[],
+  enabled: readonly Enabled[],
+  { write, readOnly, daemon }: HostFacts,
+): Promise<readonly Installed[]> {
   const values: Readonly<Record<string, string>> = {
     '@XLSNAPD@': daemon.map(unitWord).join(' '),
-    '@GROUP@': group,
-    '@MODE@': mode,
-    '@ROMODE@': readOnlyMode,
+    '@GROUP@': write.group,
+    '@MODE@': write.mode,
+    '@ROGROUP@': readOnly.group,
+    '@ROMODE@': readOnly.mode,
   };
   const files = await Promise.all(
-    FILES.map(async ({ from, to, packaged, purpose }): Promise<Installed> => {
+    templates.map(async ({ from, to, packaged, purpose }): Promise<Installed> => {
       const template = await readFile(join(PACKAGING, from), 'utf8');
       const text = template.replaceAll(/@[A-Z]+@/g, (name) => values[name] ?? name);
       const name = basename(from);
       return { kind: 'file', path: join(to, name), packaged: packaged && join(packaged, name), text, purpose };
     }),
   );
-  const links = ENABLED.map(
-    ({ unit, by }): Installed => ({
+  const links = enabled.map(
+    ({ unit, by, packaged }): Installed => ({
       kind: 'link',
       path: `${UNITS}/${by}.wants/${unit}`,
-      packaged: `${PACKAGED_UNITS}/${unit}`,
+      packaged: packaged && join(packaged, unit),
       target: `${UNITS}/${unit}`,
       purpose: `${unit} starts with the host`,
     }),

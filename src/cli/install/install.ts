@@ -2,20 +2,19 @@
 
 import { existsSync } from 'node:fs';
 import { chmod, lstat, readFile, readlink, symlink } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { LibvirtError, systemError } from '../../errors.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '../../store/atomic-file.ts';
 import { defaultFolders } from '../../store/default-folders.ts';
 import { command, JSON_OPTION, type Values } from '../command-line/command.ts';
 import type { Session } from '../session.ts';
-import { daemonCommand, type Installed, installedOn, PACKAGE_FOLDER } from './files.ts';
+import { daemonCommand, type Installed, installedForCockpit, installedOn, PACKAGE_FOLDER } from './files.ts';
+import { libvirtDbusProcess } from './libvirt-dbus.ts';
+import { requireQemuDriverUnused } from './qemu-driver.ts';
 import { requireRootOnly } from './root-only.ts';
 import { socketAccess } from './socket-access.ts';
 import { isBooted, reload, type Systemctl, startUnits, systemctl } from './units.ts';
-
-/** The group that may use libvirt on this host, if it exists. */
-const GROUP = 'libvirt';
 
 const ROOT = { name: 'root', type: 'string', named: true, help: 'the host is in this folder (for packages)' } as const;
 const DRY_RUN = { name: 'dry-run', type: 'bool', help: 'only say what would be done' } as const;
@@ -33,32 +32,51 @@ export const INSTALL = command({
       named: true,
       help: 'socket of the libvirt daemon behind xlsnapd (default: it finds the socket itself)',
     },
+    {
+      name: 'cockpit',
+      type: 'bool',
+      help: 'serve clients of qemu:///system, too, the only URI that cockpit knows; not if the qemu driver has domains',
+    },
     ROOT,
     JSON_OPTION,
   ],
   async run(values, session) {
     using host = new InstalledHost(values, session);
-    const { root, upstream } = values;
+    const { root, upstream, cockpit } = values;
     if (upstream !== undefined && !upstream.startsWith('/')) {
       throw new LibvirtError('INVALID_ARG', `--upstream takes the absolute path of a socket, not '${upstream}'`);
     }
     if (root === undefined || process.getuid?.() === 0) await requireRootOnly(process.execPath, PACKAGE_FOLDER);
     else host.say('note:', 'it was not looked at whether others than root can change Node and this package');
-    const hasGroup = await host.hasGroup(GROUP);
-    const group = hasGroup ? GROUP : 'root';
-    const access = await socketAccess(upstream, group, (path) => host.on(path));
+    const access = await socketAccess(upstream, (path) => host.on(path));
+    const facts = { daemon: daemonCommand(upstream), ...access };
+    const forCockpit = await installedForCockpit(facts);
+    // An update keeps what --cockpit has installed, and what an administrator has disabled of it.
+    const installed = await host.those(forCockpit);
+    if (cockpit) await requireQemuDriverUnused((path) => host.on(path), installed.length > 0);
     host.say('note:', access.note);
-    const things = await installedOn({ group, daemon: daemonCommand(upstream), ...access });
+    if (cockpit) host.say('note:', COCKPIT_NOTE);
+    const things = [...(await installedOn(facts)), ...(cockpit ? forCockpit : installed)];
     for (const thing of things) await host.put(thing);
-    if (!hasGroup) host.say('note:', `there is no group '${GROUP}' here: only root may use xlsnapd on D-Bus`);
+    if (access.write.group === 'root')
+      host.say('note:', 'no group may use libvirt here: only root may use xlsnapd on D-Bus');
     if (root !== undefined) return;
-    if (isBooted()) await startUnits(host.systemctl);
-    else {
+    if (isBooted()) {
+      if (await startUnits(host.systemctl, socketsOf(things))) await host.endLibvirtDbus();
+    } else {
       const line = shellCommand(...daemonCommand(upstream));
       host.say('note:', `systemd does not run here: nothing was started. Without systemd, start as root: ${line}`);
     }
   },
 });
+
+const COCKPIT_NOTE =
+  'clients of qemu:///system reach the Xen host from now on; the qemu driver of libvirtd is at ' +
+  'qemu+unix:///system?socket=/run/libvirt/libvirt-sock';
+
+/** The socket units that start with the host. */
+const socketsOf = (things: readonly Installed[]): readonly string[] =>
+  things.filter(({ kind, path }) => kind === 'link' && path.endsWith('.socket')).map(({ path }) => basename(path));
 
 /** `xlsnap uninstall`. */
 export const UNINSTALL = command({
@@ -69,9 +87,13 @@ export const UNINSTALL = command({
   async run(values, session) {
     using host = new InstalledHost(values, session);
     const { root } = values;
-    const things = (await installedOn({ group: GROUP, mode: '', readOnlyMode: '', daemon: [] })).toReversed();
-    const isInstalled = (await Promise.all(things.map((thing) => host.has(thing)))).some(Boolean);
-    const asks = root === undefined && isBooted() && isInstalled;
+    const settings = { group: '', mode: '' };
+    const facts = { write: settings, readOnly: settings, daemon: [] };
+    const things = await host.those(
+      [...(await installedOn(facts)), ...(await installedForCockpit(facts))].toReversed(),
+    );
+    const asks = root === undefined && isBooted() && things.length > 0;
+    // The sockets of --cockpit are bound to the first one.
     if (asks) await host.systemctl('stop', 'xlsnapd.service', 'xlsnapd.socket', 'xlsnapd-ro.socket');
     for (const thing of things) await host.remove(thing);
     if (asks) await reload(host.systemctl);
@@ -147,6 +169,12 @@ class InstalledHost implements Disposable {
     this.say('removed', thing.path);
   }
 
+  /** Those that are there. */
+  async those(things: readonly Installed[]): Promise<readonly Installed[]> {
+    const there = await Promise.all(things.map((thing) => this.has(thing)));
+    return things.filter((_, index) => there[index]);
+  }
+
   async has({ path }: Installed): Promise<boolean> {
     return await lstat(this.on(path)).then(
       () => true,
@@ -160,9 +188,12 @@ class InstalledHost implements Disposable {
     return thing.kind === 'link' ? text !== undefined : text === thing.text;
   }
 
-  async hasGroup(name: string): Promise<boolean> {
-    const groups = await readFile(this.on('/etc/group'), 'utf8').catch(() => '');
-    return groups.split('\n').some((line) => line.startsWith(`${name}:`));
+  /** Its connections lead to libvirtd, past xlsnapd. The bus starts it again with the next call. */
+  async endLibvirtDbus(): Promise<void> {
+    const pid = await libvirtDbusProcess();
+    if (pid === undefined) return;
+    if (!this.#dry) process.kill(pid);
+    this.say('ran', `kill ${pid}`, 'libvirt-dbus, which connects to xlsnapd with its next call');
   }
 
   async sayWhatStays(): Promise<void> {

@@ -33,13 +33,19 @@ function failed(words: readonly string[], reason: string, cause: Error): Libvirt
 /** Those of the modular xen daemon. */
 const VIRTXEND_SOCKETS = ['virtxend.socket', 'virtxend-ro.socket', 'virtxend-admin.socket'];
 
-/** Starts units that were just written. Restarts a daemon that runs already. */
-export async function startUnits(run: Systemctl): Promise<void> {
+/**
+ * Starts units that were just written, with these sockets. Restarts a daemon that runs already. Returns true if a socket is
+ * new: who is connected to libvirtd stays there until the next connection.
+ */
+export async function startUnits(run: Systemctl, sockets: readonly string[]): Promise<boolean> {
+  const inactive: string[] = [];
+  for (const socket of sockets) if (!(await isActive(socket))) inactive.push(socket);
   await reload(run);
   // Sockets of a running service cannot be bound again.
   await run('stop', 'xlsnapd.service');
-  await run('restart', 'xlsnapd.socket', 'xlsnapd-ro.socket');
+  await run('restart', ...sockets);
   await run('start', 'xlsnapd.service');
+  return (await Promise.all(inactive.map(isActive))).includes(true);
 }
 
 /**

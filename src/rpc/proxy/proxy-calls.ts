@@ -41,7 +41,8 @@ export function proxyCalls({
 
     proxyCall(P.CONNECT_OPEN, (connection, call, _frame, { name, flags }) => {
       const readOnly = connection.readOnly || (flags & CONNECT.RO) !== 0;
-      const args = { name: upstreamUri ?? name, flags: readOnly ? (flags | CONNECT.RO) >>> 0 : flags };
+      const asked = name === 'qemu:///system' ? (connection.qemuSystem ?? name) : name;
+      const args = { name: upstreamUri ?? asked, flags: readOnly ? (flags | CONNECT.RO) >>> 0 : flags };
       // A second one fails, and libvirtd then closes the first.
       connection.open = false;
       connection.toUpstream(call, encodeFrame(call, P.CONNECT_OPEN.args, args), async (_reply, bytes) => {

@@ -61,6 +61,8 @@ export interface ProxyContext {
   /** True on a read-only socket, or once opened with VIR_CONNECT_RO. */
   readOnly: boolean;
   readonly authentication: Authentication;
+  /** What `qemu:///system` means on its socket; undefined: itself. */
+  readonly qemuSystem: string | undefined;
   /** Absent if this client may do all that its socket allows. */
   readonly judge: Judge | undefined;
   readonly events: EventClient;

@@ -52,7 +52,7 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
   const busyPoll = new BusyPoll();
   const turns = new Turns();
   return (accepted, arrived) => {
-    const { readOnly, peer } = arrived;
+    const { readOnly, peer, qemuSystem } = arrived;
     const client = Inlet.over(accepted);
     const path = readOnly ? options.upstreamReadOnly() : options.upstream;
     const upstream = Inlet.connecting(path);
@@ -76,7 +76,7 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
       const subject = behalf && processSubject(behalf.peer);
       const judge = subject && options.acl?.judge(subject, gone.signal);
       const answers = judge ? answersFor(judge) : unjudged;
-      const shared = { path, calls, hub, status, busyPoll, turns };
+      const shared = { path, calls, hub, status, busyPoll, turns, qemuSystem };
       new ProxyConnection(client, upstream, { ...shared, answers, readOnly, authentication, behalf, judge });
     });
   };
@@ -91,6 +91,7 @@ interface Behind {
   readonly busyPoll: BusyPoll;
   readonly turns: Turns;
   readonly readOnly: boolean;
+  readonly qemuSystem: string | undefined;
   readonly authentication: Authentication;
   readonly judge: Judge | undefined;
   /** For whom the upstream is asked; undefined: it is asked as ourselves. */
@@ -107,6 +108,7 @@ class ProxyConnection implements ProxyContext {
   open = false;
   readOnly: boolean;
   readonly authentication: Authentication;
+  readonly qemuSystem: string | undefined;
   readonly judge: Judge | undefined;
   readonly events: EventClient;
   readonly #behalf: Behind['behalf'];
@@ -126,10 +128,11 @@ class ProxyConnection implements ProxyContext {
   constructor(
     client: Inlet,
     upstream: Inlet,
-    { path, answers, calls, hub, status, busyPoll, turns, readOnly, authentication, behalf, judge }: Behind,
+    { path, answers, calls, hub, status, busyPoll, turns, readOnly, qemuSystem, authentication, behalf, judge }: Behind,
   ) {
     this.readOnly = readOnly;
     this.authentication = authentication;
+    this.qemuSystem = qemuSystem;
     this.#behalf = behalf;
     this.judge = judge;
     this.#client = client;

@@ -16,6 +16,8 @@ export interface Client {
   readonly readOnly: boolean;
   /** Undefined if the kernel does not report it. */
   readonly peer: PeerCredentials | undefined;
+  /** The URI that is opened for a client of this socket that names `qemu:///system`; absent: the one that it names. */
+  readonly qemuSystem?: string;
   /** To be called once the client is authenticated: from then on its place is not given to another. */
   authenticated(): void;
 }

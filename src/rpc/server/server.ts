@@ -20,6 +20,8 @@ export interface ListenOptions {
   readonly gid?: number;
   /** Absent: no limit. */
   readonly clients?: ClientLimit;
+  /** That of its clients. */
+  readonly qemuSystem?: Client['qemuSystem'];
 }
 
 /** Serves a connection. It owns the socket from then on, errors included. */
@@ -53,11 +55,7 @@ export async function listen(options: ListenOptions, handler: ConnectionHandler)
 }
 
 /** Listens at a socket that another process (systemd) has bound and keeps. */
-export async function listenAtFd(
-  fd: number,
-  options: Pick<ListenOptions, 'readOnly' | 'clients'>,
-  handler: ConnectionHandler,
-): Promise<Listener> {
+export async function listenAtFd(fd: number, options: Served, handler: ConnectionHandler): Promise<Listener> {
   const { server, close } = serverOf(options, handler);
   try {
     await started(server, () => server.listen({ fd }));
@@ -67,7 +65,9 @@ export async function listenAtFd(
   return { path: `file descriptor ${fd}`, [Symbol.asyncDispose]: close };
 }
 
-function serverOf({ readOnly, clients }: Pick<ListenOptions, 'readOnly' | 'clients'>, handler: ConnectionHandler) {
+type Served = Pick<ListenOptions, 'readOnly' | 'clients' | 'qemuSystem'>;
+
+function serverOf({ readOnly, clients, qemuSystem }: Served, handler: ConnectionHandler) {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     const client = clients ? clients.admit(socket, readOnly) : { readOnly, peer: undefined, authenticated() {} };
@@ -78,7 +78,7 @@ function serverOf({ readOnly, clients }: Pick<ListenOptions, 'readOnly' | 'clien
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
-    handler(socket, client);
+    handler(socket, qemuSystem === undefined ? client : { ...client, qemuSystem });
   });
   const close = async (): Promise<void> => {
     const closed = new Promise((resolve) => server.close(resolve));

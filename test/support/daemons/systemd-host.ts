@@ -48,6 +48,20 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 container=lab \
 /** Where the package lies in every such host. */
 export const PACKAGE_THERE = '/opt/xlsnap';
 
+const SOCKET_UNITS = ['xlsnapd.socket', 'xlsnapd-ro.socket', 'xlsnapd-cockpit.socket', 'xlsnapd-cockpit-ro.socket'];
+
+/**
+ * A script for a host without Xen, after the first `xlsnap install` there and before the next: the units' conditions are
+ * met, and the daemon has these further arguments.
+ */
+export const asOnXen = (args: string): string => `
+  cd /etc/systemd/system
+  for unit in xlsnapd.service ${SOCKET_UNITS.join(' ')}; do
+    mkdir -p $unit.d && printf '[Unit]\nConditionPathExists=\n' > $unit.d/test.conf
+  done
+  line=$(grep -h ^ExecStart= xlsnapd.service /usr/lib/systemd/system/xlsnapd.service 2> /dev/null | head -n 1)
+  printf '[Service]\nExecStart=\n%s\n' "$line ${args}" >> xlsnapd.service.d/test.conf`;
+
 /** Why there can be none here; undefined where there can. */
 export const noSystemdHost: string | undefined =
   process.getuid?.() !== 0
@@ -105,6 +119,11 @@ export class SystemdHost implements AsyncDisposable {
     const { status, stdout, stderr } = await this.run('sh', '-ec', script);
     if (status !== 0) throw new Error(`status ${status} from: ${script}\n${stdout}\n${stderr}`);
     return stdout;
+  }
+
+  /** The words that run a program as this user of the host's, with the user's groups. */
+  static as(user: string): readonly string[] {
+    return ['setpriv', '--reuid', user, '--regid', user, '--init-groups'];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -114,6 +114,7 @@ export async function pass(pieces: readonly Buffer[], readOnly: boolean): Promis
     open: true,
     readOnly,
     authentication,
+    qemuSystem: undefined,
     judge: undefined,
     events,
     forwardIdentity: async () => {},

@@ -122,6 +122,25 @@ test('nothing is put into a frame that is half-way through', async () => {
   expect(client.frames[0]?.bytes.equals(big)).toBe(true);
 });
 
+test.each([
+  ['qemu:///system', 'xen:///system', 'xen:///system'],
+  ['qemu:///session', 'xen:///system', 'qemu:///session'],
+  ['qemu:///system', undefined, 'qemu:///system'],
+])('%s on a socket where qemu:///system means %p is opened upstream as %s', async (asked, qemuSystem, opened) => {
+  const path = join(directory, 'upstream');
+  const handler = proxy({ upstream: path, upstreamReadOnly: () => path, snapshots, hub, ...NOTHING_ELSE });
+  const options = { path: join(directory, 'qemu'), readOnly: false, mode: 0o600, ...(qemuSystem && { qemuSystem }) };
+  await using served = await listen(options, handler);
+  const names: unknown[] = [];
+  theUpstream.onFrame = (frame, socket) => {
+    if (frame.header.procedure === P.CONNECT_OPEN.number)
+      names.push(decodePayload(P.CONNECT_OPEN.args, frame.bytes).name);
+    hospitable(frame, socket);
+  };
+  using _client = await RawClient.open(served.path, asked, 0);
+  expect(names).toEqual([opened]);
+});
+
 describe('a read-only client', () => {
   test('is opened read-only upstream, on the socket that is looked up when it connects', async () => {
     const sockets = ['first-ro', 'second-ro'].map((name) => join(directory, name));
