@@ -72,7 +72,8 @@ describeUnless(noSystemdHost, 'apt', () => {
     const create = host.run('sh', '-c', `${VIRSH} snapshot-create-as test s2`);
     await until(async () => (await host.must(`${VIRSH} domjobinfo test`)).includes('Unbounded'));
     const upgrade = apt('install', `${PACKAGE_THERE}/new.deb`);
-    await until(async () => (await host.run('systemctl', 'is-active', 'xlsnapd.service')).stdout !== 'active');
+    const stopped = async () => (await host.run('systemctl', 'is-active', 'xlsnapd.service')).stdout !== 'active';
+    await until(stopped, 120_000);
     await host.must(`kill -CONT ${device}`);
     await upgrade;
     const { status } = await create;

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Ran } from '../virsh.ts';
 
 const BOOT_TIMEOUT_MS = 60_000;
-const COMMAND_TIMEOUT_MS = 60_000;
+const COMMAND_TIMEOUT_MS = 180_000;
 const POLL_MS = 100;
 
 /** The root folder of another system (scripts/test-systems.mjs). */
