@@ -22,6 +22,7 @@ const CODES = {
   SYSTEM_ERROR: { number: 38, format: '%s' },
   RPC: { number: 39, format: '%s' },
   NO_DOMAIN: { number: 42, format: 'Domain not found: %s' },
+  NO_NETWORK: { number: 43, format: 'Network not found: %s' },
   AUTH_FAILED: { number: 45, format: 'authentication failed: %s' },
   OPERATION_INVALID: { number: 55, format: 'Requested operation is not valid: %s' },
   CONFIG_UNSUPPORTED: { number: 67, format: 'unsupported configuration: %s' },
@@ -71,7 +72,7 @@ export type ErrorCode = keyof typeof CODES;
 export type ErrorDomain = keyof typeof DOMAINS;
 
 /** For callers that decide by more than the code. Not sent to clients. */
-export type ErrorReason = 'image-in-use' | 'image-missing' | 'snapshot-gone' | 'not-restored';
+export type ErrorReason = 'image-in-use' | 'image-missing' | 'snapshot-gone' | 'not-restored' | 'device-model-gone';
 
 interface LibvirtErrorOptions {
   /** Default `LIBXL`, as every error of libvirt's xen driver. */

@@ -1,4 +1,4 @@
-import { explained, undoAll } from '../errors.ts';
+import { undoAll } from '../errors.ts';
 
 /** Undoes one thing that was made. */
 export type UndoStep = () => Promise<void>;
@@ -17,22 +17,5 @@ export async function allOrNothing<T>(
     return made;
   } catch (error) {
     throw await undoAll(made, error);
-  }
-}
-
-/** Reverts each item in turn, for storage that cannot undo that. An error says which disks are reverted already. */
-export async function revertEach<T>(
-  items: readonly T[],
-  disksOf: (item: T) => readonly string[],
-  revert: (item: T) => Promise<void>,
-): Promise<void> {
-  const reverted: string[] = [];
-  for (const item of items) {
-    try {
-      await revert(item);
-    } catch (error) {
-      throw reverted.length === 0 ? error : explained(error, `reverted already: disk ${reverted.join(', ')}`);
-    }
-    reverted.push(...disksOf(item).map((disk) => `'${disk}'`));
   }
 }

@@ -10,7 +10,7 @@ import type { StorageBackend, StoredSnapshot } from './storage-backend.ts';
 import { LVM } from './volumes/lvm.ts';
 import { ZFS } from './volumes/zfs.ts';
 
-/** The first one that does not refuse a disk takes it. Operations on several disks go in this order, too. */
+/** The first one that does not refuse a disk takes it. Snapshots of several disks are made in this order, too. */
 const BACKENDS: readonly StorageBackend[] = [ZFS, LVM, QCOW2, OVERLAY];
 
 /** Disks on one storage backend. */

@@ -4,8 +4,8 @@ import { hasReason } from '../errors.ts';
 import type { BackingChain, DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { StartFile } from '../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
-import { allOrNothing, revertEach } from './all-or-nothing.ts';
-import { type DiskGroup, groupByBackend, usableGroups } from './backends.ts';
+import { allOrNothing } from './all-or-nothing.ts';
+import { groupByBackend, usableGroups } from './backends.ts';
 import { readChains } from './chain/chains.ts';
 import { fileKey } from './file-key.ts';
 import { forEachLayer, type LayersWatch } from './overlays/commit-progress.ts';
@@ -14,6 +14,7 @@ import { checkMerge } from './overlays/merge-rules.ts';
 import { commitOffline } from './overlays/offline-commit.ts';
 import { imageExists, rebaseHeader, removeImage } from './overlays/overlays.ts';
 import { imageInfo } from './qemu/image-info.ts';
+import { checkRoomBefore, revertDisks, type SettledRevert, settleRevert } from './revert-disks.ts';
 import { requireStartFiles } from './start-files.ts';
 
 /** The policy's OfflineDisks. */
@@ -32,16 +33,11 @@ export class OfflineImages {
   }
 
   async apply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-    const targets = (group: DiskGroup) => group.disks.map(({ disk }) => disk.vdev);
-    await revertEach(await groupByBackend(disks), targets, (group) => group.backend.revert(name, group.disks));
+    await revertDisks(name, await groupByBackend(disks));
   }
 
-  async undoApply(disks: readonly LibxlDiskSnapshot[]): Promise<boolean> {
-    let undone = false;
-    for (const { backend, disks: group } of await groupByBackend(disks)) {
-      if (await backend.undoRevert?.(group)) undone = true;
-    }
-    return undone;
+  async settleApply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<SettledRevert | undefined> {
+    return await settleRevert(name, await groupByBackend(disks));
   }
 
   async delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
@@ -50,6 +46,10 @@ export class OfflineImages {
 
   async check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
     for (const group of await usableGroups(disks)) await group.backend.check(name, group.disks, open);
+  }
+
+  async checkApply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
+    await checkRoomBefore(name, await groupByBackend(disks));
   }
 
   async checkStart(files: readonly StartFile[]): Promise<void> {

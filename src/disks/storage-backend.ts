@@ -2,6 +2,7 @@
 
 import type { LibxlDeviceDisk, LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
 import type { UndoStep } from './all-or-nothing.ts';
+import type { ContentsBefore } from './contents-before.ts';
 import type { Program } from './program.ts';
 import type { BlockGraph, DiskRoot } from './qemu/block-graph.ts';
 import type { Qmp } from './qemu/qmp.ts';
@@ -32,13 +33,10 @@ export interface StorageBackend {
    * only.
    */
   check(name: string, disks: Disks, open: ReadonlySet<string>): Promise<void>;
-  /** Puts the disks' contents back; the snapshots stay. After a failure it can be run again. */
+  /** Puts the disks' contents back, one after the other; the snapshots stay. After a failure it can be run again. */
   revert(name: string, disks: Disks): Promise<void>;
-  /**
-   * After a revert of several disks that was cut off: puts back what they held before it, and returns true, if some may have
-   * been reverted and others not. Absent if the backend cannot.
-   */
-  undoRevert?(disks: Disks): Promise<boolean>;
+  /** How what the disks hold is kept while several are reverted. Absent if the storage cannot. */
+  readonly before?: ContentsBefore;
   /** Deletes the snapshots; skips those that are already gone. */
   delete(name: string, disks: Disks): Promise<void>;
 

@@ -14,6 +14,12 @@ export interface DomainRef {
   readonly id: number;
 }
 
+/** A virtual network as libvirt's wire names it. */
+export interface NetworkRef {
+  readonly name: string;
+  readonly uuid: string;
+}
+
 const ARCHITECTURES: Readonly<Record<string, string>> = {
   x64: 'x86_64',
   ia32: 'i686',

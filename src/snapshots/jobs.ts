@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import { LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { Operation } from '../model/phases.ts';
+import { withWayOut } from './after-failure.ts';
 import type { Job, JobProgress, Journal, Task } from './ports.ts';
 
 /** How long an operation waits for the one before it: libvirt's own limit (QEMU_JOB_WAIT_TIME). */
@@ -228,7 +229,7 @@ export class Jobs implements AsyncDisposable {
       return result;
     } catch (error) {
       running.phase = 'failed';
-      throw error;
+      throw withWayOut(error, domain);
     } finally {
       this.#running.delete(domain.uuid);
       await entry.end();

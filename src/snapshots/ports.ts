@@ -107,6 +107,12 @@ export interface Host {
    */
   checkMemory(domain: Domain, definition: DomainDefinition, memoryPath?: string): Promise<void>;
 
+  /**
+   * Refuses (OPERATION_INVALID, with the way out) a definition of which the host lacks something besides files and memory:
+   * bridges, networks, devices, the kind of guest. Accepts what cannot be known.
+   */
+  checkParts(definition: DomainDefinition): Promise<void>;
+
   /** Renews the tie of a memory image after the contents of its disks have moved, unchanged, to other images. */
   retie(memory: SavedMemory): Promise<void>;
 
@@ -182,13 +188,16 @@ export interface OfflineDisks {
    * and text, an overlay's file that exists already, or that is missing with `external_reuse`. Reads only.
    */
   checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
-  /** Reverts images to internal snapshots. Idempotent: after a failure, run it again. */
+  /**
+   * Reverts disks to internal snapshots: after an error all of them hold what they held before, or the message says which are
+   * reverted. Idempotent.
+   */
   apply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
   /**
-   * After an `apply` that was cut off between two qcow2 images: all of them hold again what they held before it, and the
-   * result is true. False if there was nothing to put back.
+   * After an `apply` that was cut off between several disks: all of them hold again what they held before it, or if that
+   * cannot be, all are reverted. Undefined if they are at one moment already.
    */
-  undoApply(disks: readonly LibxlDiskSnapshot[]): Promise<boolean>;
+  settleApply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<'undone' | 'completed' | undefined>;
   /** Deletes internal snapshots. Skips those that are already gone. */
   delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
   /**
@@ -197,6 +206,8 @@ export interface OfflineDisks {
    * only.
    */
   check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void>;
+  /** Refuses (55, naming disk and file system or group) if there is no room for what `apply` makes. Reads only. */
+  checkApply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
   /** Refuses (55, naming the file and its device) files that a start of the domain could not open. Reads only. */
   checkStart(files: readonly StartFile[]): Promise<void>;
   /**

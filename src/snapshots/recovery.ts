@@ -8,6 +8,7 @@ import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { domainCommand, shellCommand } from '../model/messages/shell-command.ts';
 import { virshCommand } from '../model/messages/virsh-command.ts';
 import { capturedDisks } from '../xml/snapshot/libxl-args.ts';
+import { withWayOut } from './after-failure.ts';
 import { sharedImages } from './chains/shared-images.ts';
 import type { SnapshotContext } from './context.ts';
 import { undoCreate } from './create/undo.ts';
@@ -140,15 +141,22 @@ async function finishRevert(
     return `it was finished; the domain is ${state}`;
   }
   const command = virshCommand('revert', { domain: snapshots.ref, snapshot, flags });
-  const isUndone = phase === 'disks' && !isActive(domain) && (await undoDisks(context, snapshots, snapshot));
-  return `the domain is ${state}${isUndone ? ', its disks hold again what they held before' : ''}; to finish it: ${command}`;
+  const settled = phase === 'disks' && !isActive(domain) ? await settleDisks(context, snapshots, snapshot) : '';
+  return `the domain is ${state}${settled}; to finish it: ${command}`;
 }
 
-/** Disks of two moments would be destroyed by a guest that is started on them. */
-async function undoDisks({ images }: SnapshotContext, snapshots: DomainSnapshots, name: string): Promise<boolean> {
-  if (!snapshots.tree.has(name)) return false;
+/** Disks of two moments would be destroyed by a guest that is started on them. Returns the words for the log. */
+async function settleDisks({ images }: SnapshotContext, snapshots: DomainSnapshots, name: string): Promise<string> {
+  if (!snapshots.tree.has(name)) return '';
   const internal = capturedDisks(await snapshots.read(name)).filter(({ external }) => !external);
-  return internal.length > 0 && (await images.undoApply(internal));
+  switch (internal.length === 0 ? undefined : await images.settleApply(name, internal)) {
+    case 'undone':
+      return ', its disks hold again what they held before';
+    case 'completed':
+      return ', all of its disks are reverted';
+    default:
+      return '';
+  }
 }
 
 /** Neither what the domain or one of its snapshots uses, nor what another domain does. */
@@ -177,6 +185,7 @@ async function finishDelete(
     return 'it was finished';
   } catch (error) {
     const command = virshCommand('delete', { domain: snapshots.ref, snapshot, flags });
-    return `it could not be finished: ${asLibvirtError(error).message}; then run: ${command}`;
+    const reason = asLibvirtError(withWayOut(error, snapshots.ref)).message;
+    return `it could not be finished: ${reason}; then run: ${command}`;
   }
 }

@@ -177,7 +177,7 @@ test('case 2: a revert that fails in the second image gives the first one back w
   daemon = await Xlsnapd.start({ home, env: { PATH: `${file('bin')}:${process.env.PATH}` } });
   await defineGuest(daemon, TWO_DISKS);
   expect(await daemon.refused('snapshot-revert', 'g', 's1')).toContain(
-    "no space (all images hold what they held before) (domain 'g' is shut off; mend the cause",
+    "no space (all disks hold what they held before) (domain 'g' is shut off; mend the cause",
   );
   expect(await contents(file('t1.qcow2'))).toBe(before);
   expect(await snapshotsIn(file('t1.qcow2'))).toEqual(['s1']);

@@ -1,53 +1,49 @@
-/** Reverts of several images: a failure, or a crash, leaves none of them at another moment than the others. */
+/** What qcow2 images held before a revert of several disks: another internal snapshot in each. */
 
-import { explained, undoAll } from '../../errors.ts';
-import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { stat, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { LibvirtError } from '../../errors.ts';
+import type { ContentsBefore } from '../contents-before.ts';
+import { imageOf } from './image-info.ts';
 import { applySnapshot, createSnapshots, deleteSnapshots, findSnapshot } from './qcow2-snapshots.ts';
 
-/** What each image held before. No snapshot of a domain has such a name. */
+/** No snapshot of a domain has such a name. */
 export const BEFORE_REVERT = '.xlsnap-before-revert';
 
-/**
- * Reverts one image after the other. Until then their contents are kept in another internal snapshot: making that in every
- * image first also shows that each can be written to.
- */
-export async function keepingContents(
-  disks: readonly LibxlDiskSnapshot[],
-  apply: (snapshot: LibxlDiskSnapshot) => Promise<void>,
-): Promise<void> {
-  await deleteSnapshots(BEFORE_REVERT, disks);
-  await createSnapshots(BEFORE_REVERT, disks);
-  const changed: LibxlDiskSnapshot[] = [];
-  try {
-    for (const snapshot of disks) {
-      changed.push(snapshot);
-      await apply(snapshot);
+/** What an internal snapshot takes: no data, but its tables, and clusters whose reference counts have to be written. */
+const SNAPSHOT_BYTES = 4 << 20;
+
+export const QCOW2_BEFORE_REVERT: ContentsBefore = {
+  async checkRoom(_name, disks) {
+    const needed = new Map<number, number>();
+    for (const { disk } of disks) {
+      const { path } = imageOf(disk);
+      const found = await stat(path);
+      if (!found.isFile()) continue;
+      const bytes = (needed.get(found.dev) ?? 0) + SNAPSHOT_BYTES;
+      needed.set(found.dev, bytes);
+      const { bavail, bsize } = await statfs(path);
+      if (bavail * bsize >= bytes) continue;
+      const text = `no space to keep what image '${path}' of disk '${disk.vdev}' holds until all disks are reverted: ${bytes >> 20} MiB are needed, and ${Math.floor((bavail * bsize) / 2 ** 20)} MiB are free in '${dirname(path)}'`;
+      throw new LibvirtError('OPERATION_INVALID', text);
     }
-  } catch (error) {
-    const putBack = changed.map((snapshot) => () => applySnapshot(snapshot, BEFORE_REVERT));
-    const failure = await undoAll(putBack, error);
-    // Contents that could not be put back stay in their snapshot.
-    if (failure !== error)
-      throw explained(failure, `what the images held is in internal snapshot '${BEFORE_REVERT}' of each`);
-    await forgetContents(disks);
-    throw explained(error, 'all images hold what they held before');
-  }
-  await forgetContents(disks);
-}
+  },
 
-/** A snapshot that stays only takes space, until the next revert. */
-async function forgetContents(disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-  await deleteSnapshots(BEFORE_REVERT, disks).catch(() => undefined);
-}
+  async keep(_name, disks) {
+    await deleteSnapshots(BEFORE_REVERT, disks);
+    await createSnapshots(BEFORE_REVERT, disks);
+  },
 
-/**
- * After a crash. If all images still have what they held before, some may have been reverted: all get it back, and the result
- * is true. If some do not have it, then either nothing had been reverted yet or everything was.
- */
-export async function undoUnfinishedRevert(disks: readonly LibxlDiskSnapshot[]): Promise<boolean> {
-  const kept = await Promise.all(disks.map(({ disk }) => findSnapshot(disk, BEFORE_REVERT)));
-  const isUnfinished = disks.length > 1 && kept.every((snapshot) => snapshot !== undefined);
-  if (isUnfinished) for (const snapshot of disks) await applySnapshot(snapshot, BEFORE_REVERT);
-  await deleteSnapshots(BEFORE_REVERT, disks);
-  return isUnfinished;
-}
+  async find(snapshot) {
+    const found = await findSnapshot(snapshot.disk, BEFORE_REVERT);
+    return found && `internal snapshot '${BEFORE_REVERT}' of '${imageOf(snapshot.disk).path}'`;
+  },
+
+  async putBack(disks) {
+    for (const snapshot of disks) await applySnapshot(snapshot, BEFORE_REVERT);
+  },
+
+  async forget(disks) {
+    await deleteSnapshots(BEFORE_REVERT, disks);
+  },
+};

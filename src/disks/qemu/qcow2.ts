@@ -2,11 +2,11 @@
 
 import { open, rm } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
-import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../../model/libxl.ts';
+import type { LibxlDeviceDisk } from '../../model/libxl.ts';
 import { requireReadable } from '../chain/require-readable.ts';
 import { runProgram } from '../program.ts';
 import type { StorageBackend } from '../storage-backend.ts';
-import { keepingContents, undoUnfinishedRevert } from './before-revert.ts';
+import { QCOW2_BEFORE_REVERT } from './before-revert.ts';
 import { diskContents } from './disk-contents.ts';
 import { imageOf } from './image-info.ts';
 import { QCOW2_IN_QEMU } from './qcow2-in-qemu.ts';
@@ -59,14 +59,11 @@ export const QCOW2: StorageBackend = {
     }
   },
 
-  /** Of several images all or none: if one fails, those before it get back what they held. */
   async revert(name, disks) {
-    const apply = (snapshot: LibxlDiskSnapshot) => applySnapshot(snapshot, name);
-    if (disks.length === 1) await Promise.all(disks.map(apply));
-    else await keepingContents(disks, apply);
+    for (const snapshot of disks) await applySnapshot(snapshot, name);
   },
 
-  undoRevert: undoUnfinishedRevert,
+  before: QCOW2_BEFORE_REVERT,
 
   async delete(name, disks) {
     await deleteSnapshots(name, disks);

@@ -7,7 +7,7 @@
 import { access } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LibvirtError, throwIfCancelled } from '../../errors.ts';
+import { hasReason, LibvirtError, throwIfCancelled } from '../../errors.ts';
 import { deadline } from '../deadline.ts';
 import { parseReply, SocketLines } from './socket-lines.ts';
 
@@ -35,6 +35,18 @@ interface QmpMessage {
 /** QEMU's answer to bytes that it cannot read as a command: it has no id, and only one command is under way. */
 const isUnread = ({ error, id }: QmpMessage): boolean => error !== undefined && id === undefined;
 
+/** Codes of a connection at whose other end is no process, or none any more. */
+const GONE: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'EPIPE']);
+
+/** The device model has closed the connection, as its end does. */
+class ConnectionClosed extends Error {}
+
+/** The reason for callers to say what becomes of the guest. */
+function reasonOf(error: unknown): { readonly reason?: 'device-model-gone' } {
+  const isGone = error instanceof ConnectionClosed || GONE.has((error as NodeJS.ErrnoException).code);
+  return isGone || hasReason(error, 'device-model-gone') ? { reason: 'device-model-gone' } : {};
+}
+
 /** The command was sent, but no reply came: QEMU may or may not have run it. */
 export class QmpReplyLost extends LibvirtError {}
 
@@ -51,6 +63,7 @@ export async function qmpSocketOf(domid: number, folder = XEN_RUN_DIR): Promise<
   throw new LibvirtError(
     'OPERATION_FAILED',
     `no device model serves the disks of domain ${domid}: neither ${sockets.join(' nor ')} exists`,
+    { reason: 'device-model-gone' },
   );
 }
 
@@ -85,7 +98,7 @@ export class Qmp implements AsyncDisposable {
         }
         const reason = error instanceof LibvirtError ? error.detail : (error as Error).message;
         const text = `cannot talk to the device model at '${path}': ${reason}`;
-        throw new LibvirtError('OPERATION_FAILED', text, { cause: error });
+        throw new LibvirtError('OPERATION_FAILED', text, { cause: error, ...reasonOf(error) });
       }
     }
   }
@@ -106,7 +119,7 @@ export class Qmp implements AsyncDisposable {
       while (reply.id !== id && !isUnread(reply));
     } catch (error) {
       const text = `${(error as Error).message} (device model at '${this.#path}')`;
-      throw new QmpReplyLost('OPERATION_FAILED', failure(text), { cause: error });
+      throw new QmpReplyLost('OPERATION_FAILED', failure(text), { cause: error, ...reasonOf(error) });
     }
     if (reply.error) throw new LibvirtError('OPERATION_FAILED', failure(reply.error.desc));
     return reply.return;
@@ -138,7 +151,7 @@ export class Qmp implements AsyncDisposable {
 
   async #next(): Promise<QmpMessage> {
     const line = await this.#lines.next();
-    if (line === undefined) throw new Error('the device model closed the connection');
+    if (line === undefined) throw new ConnectionClosed('the device model closed the connection');
     return parseReply(line) as QmpMessage;
   }
 }

@@ -22,6 +22,9 @@ export const LVM_PROGRAMS: readonly Program[] = [
 /** The device mapper's names have 127 characters; LVM adds up to five of its own (`-real`). */
 const MAX_DEVICE_NAME = 122;
 
+/** A thick snapshot that holds nothing, with room for LVM's tables. */
+export const EMPTY_SNAPSHOT_BYTES = 1 << 20;
+
 /** `vm.xlsnap.before+20upgrade` */
 const INFIX = '.xlsnap.';
 const PLAIN = /[A-Za-z0-9.-]/;
@@ -42,6 +45,13 @@ export interface Volume {
   /** Of its device; `-1` if it is not active. */
   readonly lv_kernel_major: string;
   readonly lv_kernel_minor: string;
+  /** Bytes; of a snapshot, of what it can hold. */
+  readonly lv_size: string;
+  /** How much of a snapshot is used, in percent with two decimals; empty for other volumes. */
+  readonly data_percent: string;
+  /** Of its group: bytes. */
+  readonly vg_free: string;
+  readonly vg_extent_size: string;
 }
 
 type Flag = '1' | '0' | '-1';
@@ -55,6 +65,10 @@ const REPORTED: readonly (keyof Volume)[] = [
   'lv_merging',
   'lv_kernel_major',
   'lv_kernel_minor',
+  'lv_size',
+  'data_percent',
+  'vg_free',
+  'vg_extent_size',
 ];
 
 /** A disk's volume. */
@@ -109,9 +123,15 @@ export function replacedName(lv: string): string {
   return `${lv}.xlsnap-old`;
 }
 
+/** The snapshot that holds, during a revert of several disks, what the volume held before. */
+export function beforeName(lv: string): string {
+  return `${lv}.xlsnap-pre`;
+}
+
 /** Reads the volumes of the volume's group. */
 export async function groupOf({ disk, vg }: LogicalVolume): Promise<Group> {
-  const args = ['--reportformat', 'json', '--binary', '-o', REPORTED.join(','), '--', vg];
+  const units = ['--units', 'b', '--nosuffix'];
+  const args = ['--reportformat', 'json', '--binary', ...units, '-o', REPORTED.join(','), '--', vg];
   const json = await lvm('lvs', args, `cannot read volume group '${vg}' of disk '${disk}'`);
   const { report } = JSON.parse(json) as { report: readonly { lv: readonly Volume[] }[] };
   return new Map(report.flatMap(({ lv }) => lv).map((volume) => [volume.lv_name, volume]));
@@ -148,15 +168,17 @@ export function requireSnapshot(
 
 /**
  * A thick snapshot has the size of its origin, with LVM's own tables: one that overflows is lost, and what a guest will
- * write cannot be known. A thin one takes its space from the pool.
+ * write cannot be known. `bytes`: its size if that is known. A thin one takes its space from the pool.
  */
 export async function createSnapshot(
   { vg, lv }: LogicalVolume,
   { pool_lv }: Volume,
   snapshot: string,
   failure: string,
+  bytes?: number,
 ): Promise<void> {
-  const size = pool_lv === '' ? ['-l', '100%ORIGIN'] : [];
+  const thick = bytes === undefined ? ['-l', '100%ORIGIN'] : ['-L', `${bytes}b`];
+  const size = pool_lv === '' ? thick : [];
   await lvm('lvcreate', ['-y', '-s', ...size, '-n', snapshot, '--', `${vg}/${lv}`], failure);
 }
 

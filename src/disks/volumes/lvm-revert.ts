@@ -4,7 +4,9 @@ import { setTimeout } from 'node:timers/promises';
 import { LibvirtError } from '../../errors.ts';
 import { runLongProgram } from '../program.ts';
 import {
+  beforeName,
   createSnapshot,
+  EMPTY_SNAPSHOT_BYTES,
   type Group,
   groupOf,
   type LogicalVolume,
@@ -66,19 +68,49 @@ export async function requireClosed(volume: LogicalVolume, name: string): Promis
   }
 }
 
-/**
- * Replaces the volume by a new snapshot of the snapshot, by two renames; the tags are kept. First removes what an
- * interrupted attempt has left.
- */
-export async function revertThin(volume: LogicalVolume, name: string): Promise<void> {
-  const { disk, vg, lv } = volume;
-  const [replaced, fresh] = [replacedName(lv), `${lv}.xlsnap-new`];
+/** Puts the contents of its snapshot back into a volume. */
+export async function revertVolume(volume: LogicalVolume, name: string): Promise<void> {
   const group = await groupOf(volume);
-  const snapshot = requireSnapshot(group, volume, name, 'OPERATION_FAILED');
-  const tags = tagsOf(requireOne(group, volume)).flatMap((tag) => ['--addtag', tag]);
+  const snapshot = snapshotName(volume, name);
+  if (!unfinished(group, volume).includes(snapshot)) requireSnapshot(group, volume, name, 'OPERATION_FAILED');
+  await putBack(volume, group, snapshot, `cannot revert disk '${volume.disk}' to snapshot '${name}'`);
+}
+
+/** The same for any snapshot volume. First completes what an interrupted revert has begun. `group`: as it is now. */
+export async function putBack(volume: LogicalVolume, group: Group, snapshot: string, failure: string): Promise<void> {
+  const isThick = requireOne(group, volume).pool_lv === '';
+  const isBegun = unfinished(group, volume).includes(snapshot);
+  const whole = await completeRevert(volume, group, failure);
+  if (isThick && !isBegun) await merge(volume, whole, snapshot, failure);
+  if (!isThick) await replace(volume, whole, snapshot, failure);
+}
+
+/**
+ * Leaves the volume under its own name, with what an interrupted revert was to give it, if that cannot be undone. Returns
+ * the group as it is then.
+ */
+export async function completeRevert(volume: LogicalVolume, group: Group, failure: string): Promise<Group> {
+  const { lv } = volume;
+  const [replaced, fresh] = [replacedName(lv), freshName(lv)];
+  if (requireOne(group, volume).pool_lv === '') {
+    const begun = unfinished(group, volume);
+    for (const snapshot of begun) await merge(volume, await groupOf(volume), snapshot, failure);
+    return begun.length > 0 ? await groupOf(volume) : group;
+  }
   if (group.has(replaced)) await (group.has(lv) ? remove(volume, replaced) : rename(volume, replaced, lv));
   if (group.has(fresh)) await remove(volume, fresh);
-  const failure = `cannot revert disk '${disk}' to snapshot '${name}'`;
+  return group.has(replaced) || group.has(fresh) ? await groupOf(volume) : group;
+}
+
+function freshName(lv: string): string {
+  return `${lv}.xlsnap-new`;
+}
+
+/** Replaces a thin volume by a new snapshot of the snapshot, by two renames; the tags are kept. */
+async function replace(volume: LogicalVolume, group: Group, snapshot: string, failure: string): Promise<void> {
+  const { vg, lv } = volume;
+  const [replaced, fresh] = [replacedName(lv), freshName(lv)];
+  const tags = tagsOf(requireOne(group, volume)).flatMap((tag) => ['--addtag', tag]);
   // -kn: it is activated as any volume, which snapshots are not.
   await lvm('lvcreate', ['-y', '-s', '-kn', ...tags, '-n', fresh, '--', `${vg}/${snapshot}`], failure);
   await rename(volume, lv, replaced);
@@ -91,23 +123,10 @@ export async function revertThin(volume: LogicalVolume, name: string): Promise<v
   await remove(volume, replaced);
 }
 
-/**
- * Merges the snapshot into its origin, which uses it up, and takes it again. First takes one again that an earlier attempt
- * has merged.
- */
-export async function revertThick(volume: LogicalVolume, name: string): Promise<void> {
-  const failure = `cannot revert disk '${volume.disk}' to snapshot '${name}'`;
-  const group = await groupOf(volume);
-  const begun = unfinished(group, volume);
-  const wanted = snapshotName(volume, name);
-  if (!begun.includes(wanted)) requireSnapshot(group, volume, name, 'OPERATION_FAILED');
-  for (const snapshot of begun) await merge(volume, snapshot, failure);
-  if (!begun.includes(wanted)) await merge(volume, wanted, failure);
-}
-
-async function merge(volume: LogicalVolume, snapshot: string, failure: string): Promise<void> {
+/** Merges a snapshot into its thick origin, which uses it up, and takes it again. */
+async function merge(volume: LogicalVolume, group: Group, snapshot: string, failure: string): Promise<void> {
   const { vg, lv } = volume;
-  const [group, away, tag] = [await groupOf(volume), replacedName(lv), `${TAG}${snapshot}`];
+  const [away, tag] = [replacedName(lv), `${TAG}${snapshot}`];
   const origin = group.get(lv);
   if (origin) {
     const stale = revertTags(origin).flatMap((each) => (each === tag ? [] : ['--deltag', each]));
@@ -116,7 +135,9 @@ async function merge(volume: LogicalVolume, snapshot: string, failure: string): 
   }
   if (group.has(snapshot)) await mergeBegun(volume, snapshot, failure);
   const merged = await requireMerged(volume, failure);
-  await createSnapshot({ ...volume, lv: away }, merged, snapshot, failure);
+  // What was kept before a revert is not kept while a guest runs: nothing will be written.
+  const bytes = snapshot === beforeName(lv) ? EMPTY_SNAPSHOT_BYTES : undefined;
+  await createSnapshot({ ...volume, lv: away }, merged, snapshot, failure, bytes);
   await rename(volume, away, lv);
   await lvm('lvchange', ['--deltag', tag, '--', `${vg}/${lv}`], failure);
 }

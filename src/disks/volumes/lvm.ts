@@ -5,7 +5,7 @@
 
 import { readdir } from 'node:fs/promises';
 import { asLibvirtError, LibvirtError } from '../../errors.ts';
-import { allOrNothing, revertEach } from '../all-or-nothing.ts';
+import { allOrNothing } from '../all-or-nothing.ts';
 import type { StorageBackend } from '../storage-backend.ts';
 import {
   createSnapshot,
@@ -20,15 +20,8 @@ import {
   type Volume,
   volumeOf,
 } from './logical-volumes.ts';
-import {
-  giveUp,
-  refuseInactive,
-  refuseMerging,
-  requireClosed,
-  revertThick,
-  revertThin,
-  unfinished,
-} from './lvm-revert.ts';
+import { LVM_BEFORE_REVERT } from './lvm-before-revert.ts';
+import { giveUp, refuseInactive, refuseMerging, requireClosed, revertVolume, unfinished } from './lvm-revert.ts';
 
 /** Internal snapshots of logical volumes, thick or thin. */
 export const LVM: StorageBackend = {
@@ -85,15 +78,10 @@ export const LVM: StorageBackend = {
   async revert(name, disks) {
     const volumes = disks.map(volumeOf);
     for (const volume of volumes) await requireClosed(volume, name);
-    await revertEach(
-      volumes,
-      ({ disk }) => [disk],
-      async (volume) => {
-        const { pool_lv } = requireOne(await groupOf(volume), volume);
-        await (pool_lv === '' ? revertThick(volume, name) : revertThin(volume, name));
-      },
-    );
+    for (const volume of volumes) await revertVolume(volume, name);
   },
+
+  before: LVM_BEFORE_REVERT,
 
   async delete(name, disks) {
     const volumes = disks.map(volumeOf);

@@ -2,7 +2,7 @@
 
 import { LibvirtError } from '../../errors.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
-import { allOrNothing, revertEach } from '../all-or-nothing.ts';
+import { allOrNothing } from '../all-or-nothing.ts';
 import { type Program, runProgram } from '../program.ts';
 import type { StorageBackend } from '../storage-backend.ts';
 import { escapeName, unescapeName } from './escape-name.ts';
@@ -60,12 +60,10 @@ export const ZFS: StorageBackend = {
   },
 
   async revert(name, disks) {
-    for (const zvol of disks.map(zvolOf)) await requireLatest(zvol, name, 'OPERATION_FAILED');
-    await revertEach(
-      disks.map(zvolOf),
-      ({ disk }) => [disk],
-      async (zvol) => void (await zfs(['rollback', snapshotName(zvol, name)], `cannot revert ${listOf(name, [zvol])}`)),
-    );
+    const zvols = disks.map(zvolOf);
+    for (const zvol of zvols) await requireLatest(zvol, name, 'OPERATION_FAILED');
+    for (const zvol of zvols)
+      await zfs(['rollback', snapshotName(zvol, name)], `cannot revert ${listOf(name, [zvol])}`);
   },
 
   async delete(name, disks) {
@@ -111,25 +109,38 @@ function snapshotName({ disk, dataset }: Zvol, name: string): string {
   throw new LibvirtError('CONFIG_UNSUPPORTED', text);
 }
 
-/** Oldest first. */
-async function snapshotsOf({ disk, dataset }: Zvol): Promise<readonly string[]> {
-  const args = ['list', '-H', '-t', 'snapshot', '-d', '1', '-o', 'name', '-s', 'createtxg', dataset];
-  const names = await zfs(args, `cannot read the snapshots of volume '${dataset}' of disk '${disk}'`);
-  return names.split('\n').filter((name) => name !== '');
+/** A snapshot or a bookmark, and the transaction that made it. */
+interface Mark {
+  readonly name: string;
+  readonly txg: number;
 }
 
-/** A rollback destroys every newer snapshot, so there must be none: they may be somebody else's. */
+/** Oldest first. A bookmark has the transaction of its snapshot. */
+async function marksOf({ disk, dataset }: Zvol): Promise<readonly Mark[]> {
+  const args = ['-H', '-t', 'snapshot,bookmark', '-d', '1', '-o', 'createtxg,name', '-s', 'createtxg', dataset];
+  const lines = await zfs(['list', ...args], `cannot read the snapshots of volume '${dataset}' of disk '${disk}'`);
+  return lines.split('\n').flatMap((line) => {
+    const [txg, name] = line.split('\t');
+    return name === undefined ? [] : [{ name, txg: Number(txg) }];
+  });
+}
+
+async function snapshotsOf(zvol: Zvol): Promise<readonly string[]> {
+  return (await marksOf(zvol)).map(({ name }) => name).filter((name) => name.includes('@'));
+}
+
+/** A rollback destroys every newer snapshot and bookmark, so there must be none: they may be somebody else's. */
 async function requireLatest(zvol: Zvol, name: string, code: 'OPERATION_FAILED' | 'OPERATION_INVALID'): Promise<void> {
   const { disk, dataset } = zvol;
-  const snapshots = await snapshotsOf(zvol);
-  const at = snapshots.indexOf(snapshotName(zvol, name));
-  if (at < 0) {
+  const marks = await marksOf(zvol);
+  const snapshot = marks.find((mark) => mark.name === snapshotName(zvol, name));
+  if (!snapshot) {
     const text = `volume '${dataset}' of disk '${disk}' has no snapshot '${name}'`;
     throw new LibvirtError(code, text, { reason: 'snapshot-gone' });
   }
-  const newer = snapshots.slice(at + 1);
+  const newer = marks.filter(({ txg }) => txg > snapshot.txg);
   if (newer.length === 0) return;
-  const text = `volume '${dataset}' of disk '${disk}' cannot be reverted to snapshot '${name}': ZFS would destroy the newer ${newer.map((each) => `'${each}'`).join(', ')}; delete them first`;
+  const text = `volume '${dataset}' of disk '${disk}' cannot be reverted to snapshot '${name}': ZFS would destroy the newer ${newer.map((each) => `'${each.name}'`).join(', ')}; delete them first`;
   throw new LibvirtError(code, text);
 }
 

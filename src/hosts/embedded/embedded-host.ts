@@ -140,6 +140,9 @@ export class EmbeddedHost implements Host, AsyncDisposable {
   /** A guest's memory is a file. */
   async checkMemory(): Promise<void> {}
 
+  /** A domain has nothing here but its images. */
+  async checkParts(): Promise<void> {}
+
   retie({ path, name, disks }: SavedMemory): Promise<void> {
     return retie(path, name, disks);
   }

@@ -35,6 +35,7 @@ import { domainDefinition, onActiveImages } from './definition.ts';
 import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
 import { checkHostMemory } from './host-memory.ts';
+import { checkHostParts } from './host-parts.ts';
 import type { Launcher } from './launch.ts';
 import type { Mechanism } from './mechanism.ts';
 import { RevertedDomains } from './reverted-domains.ts';
@@ -171,6 +172,10 @@ export class LibvirtHost implements Host {
     const image = memoryPath === undefined ? undefined : await stat(memoryPath).catch(() => undefined);
     const wanted = { definition, ...(image && { imageBytes: image.size }), ...(live && { live }) };
     await checkHostMemory(host, domain.ref, wanted);
+  }
+
+  checkParts(definition: DomainDefinition): Promise<void> {
+    return checkHostParts(this.#upstream, definition);
   }
 
   retie(memory: SavedMemory): Promise<void> {

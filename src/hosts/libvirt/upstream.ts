@@ -3,7 +3,7 @@
  * LibvirtError. The RPC client is one such connection; the daemon passes it to the host.
  */
 
-import type { DomainRef, DomainState, StorageVolume } from '../../model/domain.ts';
+import type { DomainRef, DomainState, NetworkRef, StorageVolume } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 
 /** A connection to the libvirtd that owns the domains. */
@@ -19,6 +19,10 @@ export interface Upstream {
   getInfo(domain: DomainRef): Promise<{ readonly memory: bigint }>;
   /** Of the host, bytes. */
   getFreeMemory(): Promise<bigint>;
+  getCapabilities(): Promise<string>;
+  /** NO_NETWORK if there is none. */
+  networkLookupByName(name: string): Promise<NetworkRef>;
+  networkIsActive(network: NetworkRef): Promise<boolean>;
   isPersistent(domain: DomainRef): Promise<boolean>;
   getXMLDesc(domain: DomainRef, flags: number): Promise<string>;
   defineXML(xml: string): Promise<DomainRef>;

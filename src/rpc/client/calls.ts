@@ -15,6 +15,8 @@ function foreign<A, R>(name: string, number: number, args: Codec<A>, result: Cod
   return { name, number, args, result };
 }
 
+/** remote_nonnull_network. */
+const network = struct({ name: string, uuid });
 const saveArgs = struct({ domain, to: string, dxml: optional(string), flags: uint });
 const restoreArgs = struct({ from: string, dxml: optional(string), flags: uint });
 /** remote_nonnull_storage_pool. */
@@ -42,6 +44,9 @@ export const CALLS = {
   getState: call('virDomainGetState', P.DOMAIN_GET_STATE),
   getInfo: call('virDomainGetInfo', P.DOMAIN_GET_INFO),
   getFreeMemory: foreign('virNodeGetFreeMemory', 102, nothing, struct({ value: uhyper })),
+  getCapabilities: call('virConnectGetCapabilities', P.CONNECT_GET_CAPABILITIES),
+  networkLookupByName: foreign('virNetworkLookupByName', 46, struct({ name: string }), struct({ network })),
+  networkIsActive: foreign('virNetworkIsActive', 152, struct({ network }), struct({ active: int })),
   isPersistent: call('virDomainIsPersistent', P.DOMAIN_IS_PERSISTENT),
   getXMLDesc: call('virDomainGetXMLDesc', P.DOMAIN_GET_XML_DESC),
   defineXML: call('virDomainDefineXML', P.DOMAIN_DEFINE_XML),

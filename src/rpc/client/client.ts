@@ -5,7 +5,7 @@
 
 import { isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
-import { DOMAIN_STATES, type DomainRef, type DomainState } from '../../model/domain.ts';
+import { DOMAIN_STATES, type DomainRef, type DomainState, type NetworkRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { Decoded } from '../wire/codec.ts';
 import type { LifecycleMessage } from '../wire/messages.ts';
@@ -145,6 +145,18 @@ export class RpcClient implements Disposable {
   /** Of the host, bytes. */
   async getFreeMemory(): Promise<bigint> {
     return (await this.#call(CALLS.getFreeMemory, undefined)).value;
+  }
+
+  async getCapabilities(): Promise<string> {
+    return (await this.#call(CALLS.getCapabilities, undefined)).value;
+  }
+
+  async networkLookupByName(name: string): Promise<NetworkRef> {
+    return (await this.#call(CALLS.networkLookupByName, { name })).network;
+  }
+
+  async networkIsActive(network: NetworkRef): Promise<boolean> {
+    return (await this.#call(CALLS.networkIsActive, { network })).active !== 0;
   }
 
   async isPersistent(domain: DomainRef): Promise<boolean> {

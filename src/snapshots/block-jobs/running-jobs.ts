@@ -5,6 +5,7 @@ import { asLibvirtError, isLibvirtError } from '../../errors.ts';
 import type { BlockJob, BlockJobEvent, BlockJobState } from '../../model/blocks/block-job.ts';
 import { movesOff } from '../../model/disk-image.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
+import { withWayOut } from '../after-failure.ts';
 import { moveDisks } from '../chains/move-disks.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { BlockDevices, BlockJobEvents, BlockJobRecords } from './ports.ts';
@@ -62,7 +63,7 @@ export class RunningJobs implements AsyncDisposable {
       await this.#parts.devices.start(domain, job, speed);
     } catch (error) {
       await this.#record(domain.ref, this.#of(domain.ref));
-      throw error;
+      throw withWayOut(error, domain.ref);
     }
     this.#watch(domain, job);
   }
@@ -99,7 +100,10 @@ export class RunningJobs implements AsyncDisposable {
   /** Has the device model cancel the job. It has ended when `ended` resolves. */
   async abort(running: RunningJob): Promise<void> {
     running.aborting = true;
-    await this.#parts.devices.cancel(running.domain, running.job);
+    const { domain, job } = running;
+    await this.#parts.devices.cancel(domain, job).catch((error) => {
+      throw withWayOut(error, domain.ref);
+    });
   }
 
   /** Stops watching; the jobs themselves go on. */

@@ -74,7 +74,10 @@ export async function checkCreate(
 /** Refuses what the host or the images could not do of the plan: space for the memory, names in the images. Reads only. */
 export async function checkCarriers(context: SnapshotContext, domain: Domain, plan: CreatePlan): Promise<void> {
   const { snapshot, args } = plan;
-  if (args.memory) await context.images.checkStart(startFiles(snapshot.domain, 'restore'));
+  if (args.memory) {
+    await context.images.checkStart(startFiles(snapshot.domain, 'restore'));
+    await context.host.checkParts(snapshot.domain);
+  }
   if (isActive(domain)) await context.host.checkSave(domain, args);
   else await context.images.checkFree(snapshot.name, args.disks ?? []);
 }

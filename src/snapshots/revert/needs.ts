@@ -16,10 +16,14 @@ import type { RevertPlan } from './plan.ts';
 export type Need =
   /** The images and volumes that were captured: there, free, and in a state in which their contents can be put back. */
   | { readonly kind: 'captured disks'; readonly disks: readonly LibxlDiskSnapshot[] }
+  /** Space for what these disks hold until all of them are reverted. */
+  | { readonly kind: 'room'; readonly disks: readonly LibxlDiskSnapshot[] }
   /** The names of the new overlays. */
   | { readonly kind: 'new overlays'; readonly overlays: readonly LibxlDiskSnapshot[] }
   /** Other files that the new domain opens: disks that were not captured, media, kernel, firmware, emulator. */
   | { readonly kind: 'files'; readonly files: readonly StartFile[] }
+  /** What the host gives the new domain besides: bridges, networks, devices, the kind of guest. */
+  | { readonly kind: 'host'; readonly definition: DomainDefinition }
   /** The memory image, which belongs to this domain and to these disks, and is whole. */
   | { readonly kind: 'memory image'; readonly memory: SavedMemory; readonly definition: DomainDefinition }
   /** Memory of the host for the new domain. */
@@ -30,15 +34,17 @@ export type Need =
 /** All kinds, in the order in which they are asked. */
 export const NEED_KINDS = [
   'captured disks',
+  'room',
   'new overlays',
   'files',
+  'host',
   'memory image',
   'host memory',
   'backing chains',
 ] as const satisfies readonly Need['kind'][];
 
 /** The order is that in which they are asked. Pure: no I/O. */
-export function needsOf({ snapshot, target, disks, definition, persistent }: RevertPlan): readonly Need[] {
+export function needsOf({ snapshot, target, disks, internal, definition, persistent }: RevertPlan): readonly Need[] {
   const captured = capturedDisks(snapshot);
   const starting = target.kind === 'boot' ? persistent : definition;
   const overlays = new Set(disks.overlays.map(({ external_path }) => external_path));
@@ -54,8 +60,9 @@ export function needsOf({ snapshot, target, disks, definition, persistent }: Rev
   const memory = target.kind === 'restore' && { path: target.memoryPath, name: snapshot.name, disks: captured };
   return [
     { kind: 'captured disks', disks: captured },
+    { kind: 'room', disks: internal },
     { kind: 'new overlays', overlays: disks.overlays },
-    ...(target.kind === 'off' ? [] : [filesFor(target.kind)]),
+    ...(target.kind === 'off' ? [] : [filesFor(target.kind), { kind: 'host', definition: starting } as const]),
     ...(memory ? [{ kind: 'memory image', memory, definition } as const] : []),
     ...(target.kind === 'off'
       ? []
@@ -74,10 +81,14 @@ export async function checkNeed(
   switch (need.kind) {
     case 'captured disks':
       return await images.check(snapshot.name, need.disks, open);
+    case 'room':
+      return await images.checkApply(snapshot.name, need.disks);
     case 'new overlays':
       return await images.checkFree(snapshot.name, need.overlays);
     case 'files':
       return await images.checkStart(need.files);
+    case 'host':
+      return await host.checkParts(need.definition);
     case 'memory image':
       await memory.check(need.memory.path);
       return await host.checkRestore(domain, need.memory, need.definition);

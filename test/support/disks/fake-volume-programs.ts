@@ -11,7 +11,15 @@ export interface FakeVolume {
   readonly invalid?: boolean;
   /** The snapshot that is being merged into it. */
   readonly merging?: string;
+  /** Of a thick snapshot: how much of it is used. 0 if it is left out. */
+  readonly percent?: string;
+  /** Of an entry `vg`, which stands for the group. */
+  readonly freeBytes?: number;
 }
+
+/** What each thick volume has, and each group has free, if it is not given. */
+const VOLUME_BYTES = 64 << 20;
+export const EXTENT_BYTES = 4 << 20;
 
 /** `vg/lv`, `pool/vm`, `pool/vm@snapshot`, oldest first. */
 export type Volumes = Map<string, FakeVolume>;
@@ -19,7 +27,16 @@ export type Volumes = Map<string, FakeVolume>;
 type Program = (volumes: Volumes, args: readonly string[]) => string;
 
 /** Options of LVM's programs that have a value. */
-const VALUED: ReadonlySet<string> = new Set(['-n', '-l', '-o', '--addtag', '--deltag', '--reportformat']);
+const VALUED: ReadonlySet<string> = new Set([
+  '-n',
+  '-l',
+  '-L',
+  '-o',
+  '--addtag',
+  '--deltag',
+  '--reportformat',
+  '--units',
+]);
 
 function values(args: readonly string[], option: string): readonly string[] {
   return args.flatMap((arg, index) => (arg === option ? [args[index + 1] ?? ''] : []));
@@ -54,7 +71,11 @@ const ZFS: Readonly<Record<string, (volumes: Volumes, names: readonly string[]) 
   list(volumes, names) {
     const dataset = names.at(-1) ?? '';
     if (!volumes.has(dataset)) throw new Error(`cannot open '${dataset}': dataset does not exist`);
-    return [...volumes.keys()].flatMap((name) => (name.startsWith(`${dataset}@`) ? `${name}\n` : [])).join('');
+    return [...volumes.keys()]
+      .map((name, txg) => ({ name, txg }))
+      .filter(({ name }) => name.startsWith(`${dataset}@`) || name.startsWith(`${dataset}#`))
+      .map(({ name, txg }) => `${txg}\t${name}\n`)
+      .join('');
   },
   snapshot(volumes, names) {
     for (const name of names) put(volumes, name, { contents: need(volumes, name.split('@')[0] ?? '').contents });
@@ -90,6 +111,10 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
         lv_merging: volume.merging === undefined ? '0' : '1',
         lv_kernel_major: '-1',
         lv_kernel_minor: '-1',
+        lv_size: String(VOLUME_BYTES),
+        data_percent: volume.origin && volume.pool === undefined ? (volume.percent ?? '0.00') : '',
+        vg_free: String(volumes.get(vg)?.freeBytes ?? VOLUME_BYTES),
+        vg_extent_size: String(EXTENT_BYTES),
       }));
     return `${JSON.stringify({ report: [{ lv }] })}\n`;
   },
@@ -97,7 +122,7 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
   lvcreate(volumes, args) {
     const [vg, lv = ''] = last(args).split('/');
     const { contents, pool } = need(volumes, last(args));
-    if ((pool !== undefined) === args.includes('-l')) {
+    if ((pool !== undefined) === (args.includes('-l') || args.includes('-L'))) {
       throw new Error('Please specify either size or extents with snapshots.');
     }
     const tags = values(args, '--addtag');

@@ -28,6 +28,7 @@ exit "$status"
 export async function fakeVolumes(initial: Readonly<Record<string, FakeVolume>>) {
   const volumes: Volumes = new Map(Object.entries(initial));
   let failing: readonly string[] = [];
+  let dying = false;
   let log: string[] = [];
 
   const run = (program: string, args: readonly string[]): string => {
@@ -35,7 +36,12 @@ export async function fakeVolumes(initial: Readonly<Record<string, FakeVolume>>)
     log.push([program, ...args].join(' '));
     const word = program === 'zfs' ? `zfs ${args[0]}` : program;
     const count = log.filter((line) => `${line} `.startsWith(`${word} `)).length;
-    if (failing.includes(`${word} ${count}`)) throw new Error(`${word}: made to fail`);
+    if (failing.includes(`${word} ${count}`)) {
+      // Nothing that comes after it does anything, either.
+      if (dying) failing = [...failing, 'all'];
+      throw new Error(`${word}: made to fail`);
+    }
+    if (failing.includes('all')) throw new Error('dead');
     return PROGRAMS[program]?.(volumes, args) ?? '';
   };
 
@@ -68,9 +74,14 @@ export async function fakeVolumes(initial: Readonly<Record<string, FakeVolume>>)
     change: async (name: string, change: Partial<FakeVolume>) => {
       volumes.set(name, { contents: '', ...volumes.get(name), ...change });
     },
+    /** With the next failure all other commands fail, too, as those of a daemon that is killed. */
+    die: () => {
+      dying = true;
+    },
     /** These commands (`lvrename 2`: the second one from now on) fail before they do anything. */
     fail: async (...commands: readonly string[]) => {
       failing = commands;
+      dying = false;
       log = [];
     },
     [Symbol.asyncDispose]: async () => {

@@ -152,6 +152,7 @@ export class RecordedWorld implements AsyncDisposable {
         },
         checkRestore: () => this.step('checkRestore'),
         checkMemory: () => this.step('check memory'),
+        checkParts: () => this.step('check host'),
         destroy: () => this.step('destroy'),
         restore: (_: Domain, path: string) => this.step(`restore ${path}`),
         define: () => this.step('define'),
@@ -166,13 +167,14 @@ export class RecordedWorld implements AsyncDisposable {
       },
       images: {
         check: () => this.step('check images'),
+        checkApply: () => this.step('check room'),
         checkStart: () => this.step('check files'),
         checkFree: (_: string, disks: readonly LibxlDiskSnapshot[]) => this.step(`checkFree${disksOf(disks)}`),
         create: (_: string, disks: readonly LibxlDiskSnapshot[]) => this.step(`create${disksOf(disks)}`),
         apply: (snapshot: string) => this.step(`apply ${snapshot}`),
-        undoApply: async (disks: readonly LibxlDiskSnapshot[]) => {
-          await this.step(`undo apply of ${disks.length}`);
-          return true;
+        settleApply: async (snapshot: string) => {
+          await this.step(`settle apply ${snapshot}`);
+          return 'undone' as const;
         },
         delete: (snapshot: string) => this.step(`delete ${snapshot} by qemu-img`),
         commit,

@@ -3,7 +3,7 @@
 import { LibvirtError } from '../../../src/errors.ts';
 import type { LibvirtHostOptions } from '../../../src/hosts/libvirt/libvirt-host.ts';
 import type { Upstream } from '../../../src/hosts/libvirt/upstream.ts';
-import type { Domain, DomainRef, DomainState, StorageVolume } from '../../../src/model/domain.ts';
+import type { Domain, DomainRef, DomainState, NetworkRef, StorageVolume } from '../../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../../src/model/events.ts';
 import type { LifecycleEvents, LiveDisks } from '../../../src/snapshots/ports.ts';
 import { parseDefinition } from '../../../src/xml/domain/definition.ts';
@@ -72,6 +72,9 @@ export class RecordedUpstream implements Upstream {
   /** Whether its driver can read saved images; they are the guest's then. */
   readsImages = true;
   managedSave = false;
+  capabilities = `<capabilities><guest><os_type>xen</os_type><arch name='x86_64'><domain type='xen'/></arch></guest></capabilities>`;
+  /** The virtual networks, by name: whether each is active. */
+  readonly networks = new Map<string, boolean>();
   /** What happens to a saved image while the guest is restored from it. */
   restoring: (path: string) => Promise<void> = async () => {};
   /** So many answers say that a job is under way, and then the domain is this. */
@@ -114,6 +117,19 @@ export class RecordedUpstream implements Upstream {
 
   async getFreeMemory(): Promise<bigint> {
     return 1n << 30n;
+  }
+
+  async getCapabilities(): Promise<string> {
+    return this.capabilities;
+  }
+
+  async networkLookupByName(name: string): Promise<NetworkRef> {
+    if (this.networks.has(name)) return { name, uuid: GUEST.uuid };
+    throw new LibvirtError('NO_NETWORK', `no network with matching name '${name}'`);
+  }
+
+  async networkIsActive({ name }: NetworkRef): Promise<boolean> {
+    return this.networks.get(name) ?? false;
   }
 
   async isPersistent(): Promise<boolean> {

@@ -102,7 +102,7 @@ describe('a revert of two images that was cut off', () => {
 
   test('is undone: both hold again what they held before', async () => {
     await using two = await cutOff('a', 'b');
-    expect(await images.undoApply(two.disks)).toBe(true);
+    expect(await images.settleApply('s1', two.disks)).toBe('undone');
     for (const path of [two.a, two.b]) {
       expect(await hasPattern(path, 'qcow2', 0x22)).toBe(true);
       expect(await snapshotsIn(path)).toEqual(['s1']);
@@ -111,7 +111,7 @@ describe('a revert of two images that was cut off', () => {
 
   test.each(['a', 'b'] as const)('is left as it is if only %s has kept that, which is forgotten', async (kept) => {
     await using two = await cutOff(kept);
-    expect(await images.undoApply(two.disks)).toBe(false);
+    expect(await images.settleApply('s1', two.disks)).toBeUndefined();
     expect(await hasPattern(two.a, 'qcow2', 0x11)).toBe(true);
     for (const path of [two.a, two.b]) expect(await snapshotsIn(path)).toEqual(['s1']);
   });

@@ -50,6 +50,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
       definition: async () => definition,
       checkRestore: done('checkRestore'),
       checkMemory: async () => {},
+      checkParts: async () => {},
       destroy: done('destroyed'),
       restore: done('restored'),
       define: done('defined'),
@@ -57,6 +58,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
     images: {
       check: done('checked'),
       checkFree: async () => {},
+      checkApply: async () => {},
       checkStart: async () => {},
       apply: done('applied'),
       remove: async () => {},

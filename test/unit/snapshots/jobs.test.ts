@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { isLibvirtError } from '../../../src/errors.ts';
+import { explained, isLibvirtError, LibvirtError } from '../../../src/errors.ts';
 import type { DomainRef } from '../../../src/model/domain.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
 import type { Journal } from '../../../src/snapshots/ports.ts';
@@ -123,6 +123,19 @@ test('the journal has each phase before the work goes on, and the end also after
   await expect(failing).rejects.toThrow('broken');
   expect(lines).toEqual(['g create s1', 'g saving', 'suspending', 'g end']);
   expect(jobs.active(G.uuid)).toBeUndefined();
+});
+
+test('an operation that has lost the device model says how to go on, whatever was added to the error', async () => {
+  const jobs = new Jobs(recording().journal);
+  const lost = new LibvirtError('OPERATION_FAILED', 'no monitor', { reason: 'device-model-gone' });
+  const run = jobs.run(G, { operation: 'delete', snapshot: 's', flags: 0 }, async () => {
+    throw explained(lost, 'deleted in part');
+  });
+  await expect(run).rejects.toMatchObject({
+    code: 'OPERATION_FAILED',
+    detail:
+      "no monitor (deleted in part) (domain 'g' has lost its device model: shut the guest off first: virsh destroy g)",
+  });
 });
 
 test('a failed operation does not keep the next one from running', async () => {

@@ -70,7 +70,7 @@ test.each([
     await world.snapshots(world.snapshot('s1', 'base'));
     const journal = { ...context.journal, pending: async () => [interrupted({ operation: 'revert', phase })] };
     await recover({ ...context, journal });
-    expect(world.steps.includes('undo apply of 1')).toBe(isUndone);
+    expect(world.steps.includes('settle apply s1')).toBe(isUndone);
     expect(world.log[0]?.includes('its disks hold again what they held before')).toBe(isUndone);
   },
 );

@@ -16,6 +16,7 @@ import { startFiles } from '../../../xml/domain/start-files.ts';
 import { liveDefinition } from '../definition.ts';
 import type { Departures } from '../departures.ts';
 import { hideEvents } from '../hidden-events.ts';
+import { checkHostParts } from '../host-parts.ts';
 import type { Launcher } from '../launch.ts';
 import type { Upstream } from '../upstream.ts';
 import { upstreamIdle } from '../wait-until-idle.ts';
@@ -74,9 +75,10 @@ export class Absences {
     return liveDefinition(this.#upstream, this.#liveDisks, domain);
   }
 
-  /** Refuses to end a domain whose files are not there when it is to come back from its memory. */
+  /** Refuses to end a domain that needs what is not there when it is to come back from its memory. */
   async checkReturn(definition: DomainDefinition): Promise<void> {
     await this.#images.checkStart(startFiles(definition, 'restore'));
+    await checkHostParts(this.#upstream, definition);
   }
 
   /** Restores the domain in any case. If the work has failed, removes the memory image after the restore. */

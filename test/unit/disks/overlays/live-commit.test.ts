@@ -55,6 +55,12 @@ async function chain() {
   };
 }
 
+test('a device model that ends between two layers is the reason that the error has', async () => {
+  await using each = await chain();
+  const merging = each.commit([each.layer(2), each.layer(1)], { merged: () => each.model.stop() });
+  await expect(merging).rejects.toMatchObject({ reason: 'device-model-gone', code: 'OPERATION_FAILED' });
+});
+
 async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,

@@ -108,9 +108,10 @@ describe('a conversation with QEMU', () => {
       });
     });
     await using qmp = await Qmp.connect(path, signal);
-    await expect(qmp.execute('stop', {}, 'the guest')).rejects.toThrow(
-      `stop of the guest failed: the device model closed the connection (device model at '${path}')`,
-    );
+    await expect(qmp.execute('stop', {}, 'the guest')).rejects.toMatchObject({
+      detail: `stop of the guest failed: the device model closed the connection (device model at '${path}')`,
+      reason: 'device-model-gone',
+    });
   });
 
   test('words that are not QMP are an error, not a crash', async () => {
@@ -122,9 +123,11 @@ describe('a conversation with QEMU', () => {
 
   test('a socket that nobody serves is refused at once, by name', async () => {
     const started = Date.now();
-    await expect(Qmp.connect('/nonexistent/qmp', signal)).rejects.toThrow(
-      "operation failed: cannot talk to the device model at '/nonexistent/qmp': connect ENOENT /nonexistent/qmp",
-    );
+    await expect(Qmp.connect('/nonexistent/qmp', signal)).rejects.toMatchObject({
+      message:
+        "operation failed: cannot talk to the device model at '/nonexistent/qmp': connect ENOENT /nonexistent/qmp",
+      reason: 'device-model-gone',
+    });
     expect(Date.now() - started).toBeLessThan(1000);
   });
 });

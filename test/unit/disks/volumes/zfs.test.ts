@@ -79,6 +79,16 @@ describe('reverting', () => {
     expect(await zfs.contents('tank/a')).toBe('a2');
   });
 
+  test('is refused if ZFS would destroy a newer bookmark', async () => {
+    await using zfs = await pools();
+    await create('s1', disks.slice(0, 1));
+    await ZFS.check('s1', disks.slice(0, 1), new Set());
+    await zfs.change('tank/a#sent', { contents: '' });
+    await expect(ZFS.check('s1', disks.slice(0, 1), new Set())).rejects.toThrow(
+      "ZFS would destroy the newer 'tank/a#sent'; delete them first",
+    );
+  });
+
   test('to a snapshot that is not there is refused', async () => {
     await using _ = await pools();
     const refused = ZFS.check('s9', disks, new Set());

@@ -98,8 +98,8 @@ describe('by the real helper process', () => {
 test.each([true, false])('the host works by what was chosen: libxl %p', async (byLibxl) => {
   const unused = () => Promise.reject(new Error('not to be called'));
   const images = {
-    ...{ create: unused, checkFree: unused, apply: unused, undoApply: unused, delete: unused, check: unused },
-    ...{ checkStart: unused, commit: unused, checkMerge: unused, isEmptied: unused },
+    ...{ create: unused, checkFree: unused, apply: unused, settleApply: unused, delete: unused, check: unused },
+    ...{ checkApply: unused, checkStart: unused, commit: unused, checkMerge: unused, isEmptied: unused },
     ...{ chains: unused, rebase: unused, fileKey: unused, remove: unused },
   };
   const libxl = {

@@ -24,7 +24,7 @@ async function create(inside = '', flags = 0): Promise<readonly string[]> {
   return world.steps;
 }
 
-const REFUSALS = ['checkFree', 'check files', 'checkSave', 'prepare memory of s1'];
+const REFUSALS = ['checkFree', 'check files', 'check host', 'checkSave', 'prepare memory of s1'];
 
 test('of a running domain: all that can refuse is asked, the plan is recorded, it is saved, the metadata is last', async () => {
   expect(await create()).toEqual([

@@ -26,8 +26,8 @@ async function revert(stored: readonly SnapshotDef[], flags = 0): Promise<readon
 const internal = () => world.snapshot('s1', 'base.o1');
 const external = () => world.snapshot('s1', 'base', 'base.o1');
 
-const CHECKS = ['phase validate', 'check images'];
-const MEMORY = ['check files', 'check memory of s1', 'checkRestore', 'check memory'];
+const CHECKS = ['phase validate', 'check images', 'check room'];
+const MEMORY = ['check files', 'check host', 'check memory of s1', 'checkRestore', 'check memory'];
 
 test('from memory: all is checked, the domain ends, the disks go back, the memory, the definition, what is current', async () => {
   expect(await revert([internal()])).toEqual([
@@ -44,6 +44,7 @@ test('of a snapshot of a domain that was off: it is defined, and booted if that 
       ...CHECKS,
       'checkFree',
       'check files',
+      'check host',
       'check memory',
       'phase destroy',
       'destroy',
@@ -79,14 +80,19 @@ describe('of an external snapshot', () => {
 });
 
 describe('refused while the old domain still runs', () => {
-  test.each(['check images', 'check files', 'check memory of s1', 'checkRestore', 'check memory'])(
-    'for what "%s" finds',
-    async (check) => {
-      world.fail(check);
-      await expect(revert([internal()])).rejects.toThrow(`no ${check}`);
-      expect(world.steps.at(-2)).toBe(check);
-    },
-  );
+  test.each([
+    'check images',
+    'check room',
+    'check files',
+    'check host',
+    'check memory of s1',
+    'checkRestore',
+    'check memory',
+  ])('for what "%s" finds', async (check) => {
+    world.fail(check);
+    await expect(revert([internal()])).rejects.toThrow(`no ${check}`);
+    expect(world.steps.at(-2)).toBe(check);
+  });
 
   test('an image that a delete has changed in part', async () => {
     const half = { ...internal(), disks: [{ name: 'xvda', location: 'internal', deleteInProgress: true }] } as const;

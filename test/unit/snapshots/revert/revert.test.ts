@@ -34,6 +34,7 @@ test('a domain whose end is not known is told of with its disks, which are not t
     images: {
       check: async () => {},
       checkFree: async () => {},
+      checkApply: async () => {},
       checkStart: async () => {},
       apply: async (name: string) => applied.push(name),
       remove: async () => {},

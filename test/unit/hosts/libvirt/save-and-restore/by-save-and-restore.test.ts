@@ -52,9 +52,10 @@ const images: OfflineDisks = {
   create: async (name) => record.write(`create ${name}`),
   checkFree: async (name) => record.write(`checkFree ${name}`),
   apply: async (name) => record.write(`apply ${name}`),
-  undoApply: async () => false,
+  settleApply: async () => undefined,
   delete: async (name) => record.write(`delete ${name}`),
   check: async (name) => record.write(`check ${name}`),
+  checkApply: async () => {},
   checkStart: async () => record.write('check files'),
   commit: async (layers, job) => {
     for (const layer of layers) {
