@@ -19,7 +19,6 @@ export interface Upstream {
   getInfo(domain: DomainRef): Promise<{ readonly memory: bigint }>;
   /** Of the host, bytes. */
   getFreeMemory(): Promise<bigint>;
-  getCapabilities(): Promise<string>;
   /** NO_NETWORK if there is none. */
   networkLookupByName(name: string): Promise<NetworkRef>;
   networkIsActive(network: NetworkRef): Promise<boolean>;

@@ -44,7 +44,6 @@ export const CALLS = {
   getState: call('virDomainGetState', P.DOMAIN_GET_STATE),
   getInfo: call('virDomainGetInfo', P.DOMAIN_GET_INFO),
   getFreeMemory: foreign('virNodeGetFreeMemory', 102, nothing, struct({ value: uhyper })),
-  getCapabilities: call('virConnectGetCapabilities', P.CONNECT_GET_CAPABILITIES),
   networkLookupByName: foreign('virNetworkLookupByName', 46, struct({ name: string }), struct({ network })),
   networkIsActive: foreign('virNetworkIsActive', 152, struct({ network }), struct({ active: int })),
   isPersistent: call('virDomainIsPersistent', P.DOMAIN_IS_PERSISTENT),

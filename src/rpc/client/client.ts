@@ -147,10 +147,6 @@ export class RpcClient implements Disposable {
     return (await this.#call(CALLS.getFreeMemory, undefined)).value;
   }
 
-  async getCapabilities(): Promise<string> {
-    return (await this.#call(CALLS.getCapabilities, undefined)).value;
-  }
-
   async networkLookupByName(name: string): Promise<NetworkRef> {
     return (await this.#call(CALLS.networkLookupByName, { name })).network;
   }

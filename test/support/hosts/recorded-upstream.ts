@@ -64,7 +64,9 @@ export class RecordedUpstream implements Upstream {
   ref: DomainRef | undefined = GUEST;
   state: DomainState = 'running';
   type = 'Xen';
-  capabilities = '<capabilities><host><migration_features><live/></migration_features></host></capabilities>';
+  capabilities =
+    '<capabilities><host><migration_features><live/></migration_features></host>' +
+    "<guest><os_type>xen</os_type><arch name='x86_64'><domain type='xen'/></arch></guest></capabilities>";
   /** The live definition, and the one in a saved image. */
   xml = LIVE_XML;
   /** Definitions that were written into a saved image. */
@@ -72,7 +74,6 @@ export class RecordedUpstream implements Upstream {
   /** Whether its driver can read saved images; they are the guest's then. */
   readsImages = true;
   managedSave = false;
-  capabilities = `<capabilities><guest><os_type>xen</os_type><arch name='x86_64'><domain type='xen'/></arch></guest></capabilities>`;
   /** The virtual networks, by name: whether each is active. */
   readonly networks = new Map<string, boolean>();
   /** What happens to a saved image while the guest is restored from it. */
@@ -117,10 +118,6 @@ export class RecordedUpstream implements Upstream {
 
   async getFreeMemory(): Promise<bigint> {
     return 1n << 30n;
-  }
-
-  async getCapabilities(): Promise<string> {
-    return this.capabilities;
   }
 
   async networkLookupByName(name: string): Promise<NetworkRef> {

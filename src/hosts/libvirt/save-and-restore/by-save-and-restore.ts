@@ -21,8 +21,8 @@ import type { Interruption, Job, MergeJob, OfflineDisks, SavedMemory } from '../
 import { domainMemoryKib } from '../../../xml/domain/domain.ts';
 import { freezeGuest } from '../../guest-agent.ts';
 import { domainDefinition } from '../definition.ts';
-import { memoryByLibvirt } from '../host-memory.ts';
 import type { Mechanism } from '../mechanism.ts';
+import { memoryByLibvirt } from '../resources/host-memory.ts';
 import { checkHostSaves, checkSavable } from '../save-rules.ts';
 import { checkSavedImage } from '../saved-image.ts';
 import type { Upstream } from '../upstream.ts';

@@ -5,13 +5,13 @@
 
 import { readlink, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { isLibvirtError, LibvirtError } from '../../errors.ts';
-import type { DomainDefinition } from '../../model/domain.ts';
-import { childAt, childElements, textAt } from '../../model/element.ts';
-import { shellCommand } from '../../model/messages/shell-command.ts';
-import { type HostPart, hostParts } from '../../xml/domain/host-parts.ts';
-import { parseXml } from '../../xml/engine/parse.ts';
-import type { Upstream } from './upstream.ts';
+import { isLibvirtError, LibvirtError } from '../../../errors.ts';
+import type { DomainDefinition } from '../../../model/domain.ts';
+import { childAt, childElements, textAt } from '../../../model/element.ts';
+import { shellCommand } from '../../../model/messages/shell-command.ts';
+import { type HostPart, hostParts } from '../../../xml/domain/host-parts.ts';
+import { parseXml } from '../../../xml/engine/parse.ts';
+import type { Upstream } from '../upstream.ts';
 
 const SYSFS = '/sys';
 

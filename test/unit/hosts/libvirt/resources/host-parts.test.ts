@@ -4,10 +4,10 @@ import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { LibvirtError } from '../../../../src/errors.ts';
-import { checkHostParts } from '../../../../src/hosts/libvirt/host-parts.ts';
-import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
-import { GUEST, Record, RecordedUpstream } from '../../../support/hosts/recorded-upstream.ts';
+import { LibvirtError } from '../../../../../src/errors.ts';
+import { checkHostParts } from '../../../../../src/hosts/libvirt/resources/host-parts.ts';
+import { parseDefinition } from '../../../../../src/xml/domain/definition.ts';
+import { GUEST, Record, RecordedUpstream } from '../../../../support/hosts/recorded-upstream.ts';
 
 let sysfs: string;
 let upstream: RecordedUpstream;

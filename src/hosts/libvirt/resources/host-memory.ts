@@ -4,13 +4,13 @@
  */
 
 import { readFile } from 'node:fs/promises';
-import { LibvirtError } from '../../errors.ts';
-import type { DomainMemory, HostMemory } from '../../libxl/host-memory.ts';
-import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
-import { textAt, type XmlElement } from '../../model/element.ts';
-import { domainCommand } from '../../model/messages/shell-command.ts';
-import { currentMemoryKib, domainMemoryKib } from '../../xml/domain/domain.ts';
-import type { Upstream } from './upstream.ts';
+import { LibvirtError } from '../../../errors.ts';
+import type { DomainMemory, HostMemory } from '../../../libxl/host-memory.ts';
+import type { DomainDefinition, DomainRef } from '../../../model/domain.ts';
+import { textAt, type XmlElement } from '../../../model/element.ts';
+import { domainCommand } from '../../../model/messages/shell-command.ts';
+import { currentMemoryKib, domainMemoryKib } from '../../../xml/domain/domain.ts';
+import type { Upstream } from '../upstream.ts';
 
 /** libvirt's settings for its Xen driver. */
 const LIBXL_CONF = '/etc/libvirt/libxl.conf';
