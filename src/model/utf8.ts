@@ -9,14 +9,19 @@ import { isUtf8 } from 'node:buffer';
 /** Returns the text of the bytes. */
 export function decodeUtf8(bytes: Buffer): string {
   if (isUtf8(bytes)) return bytes.toString();
-  return Buffer.from(Uint16Array.from(bytes, (byte) => (byte < 0x80 ? byte : 0xdc00 + byte)).buffer).toString(
-    'utf16le',
-  );
+  const units = Buffer.alloc(2 * bytes.length);
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at] ?? 0;
+    units.writeUInt16LE(byte < 0x80 ? byte : 0xdc00 + byte, 2 * at);
+  }
+  return units.toString('utf16le');
 }
 
 /** Returns the bytes of the text: those that decodeUtf8 was given, if it made the text. */
 export function encodeUtf8(text: string): Buffer {
+  // In one go, because a client may send a name of 64 KiB of such bytes. (latin1 takes the low byte of each character.)
+  if (!/[\udc80-\udcff]/u.test(text)) return Buffer.from(text);
+  if (/^[\0-\x7f\udc80-\udcff]*$/u.test(text)) return Buffer.from(text, 'latin1');
   const parts = text.split(/([\udc80-\udcff]+)/u);
-  if (parts.length === 1) return Buffer.from(text);
   return Buffer.concat(parts.map((part, index) => (index % 2 ? Buffer.from(part, 'latin1') : Buffer.from(part))));
 }

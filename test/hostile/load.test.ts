@@ -4,6 +4,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { list, struct, uint } from '../../src/rpc/wire/codec.ts';
+import { domain as domainCodec } from '../../src/rpc/wire/messages.ts';
 import { PROCEDURES as P } from '../../src/rpc/wire/procedures.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { RawClient } from '../support/rpc/raw-client.ts';
@@ -77,6 +79,26 @@ test.each([
     }
     expect(best.median).toBeLessThan(MEDIAN_MS);
     expect(best.worst).toBeLessThan(WORST_MS);
+  }
+});
+
+test('no single call takes long: neither one about thousands of domains, nor one with a long name of odd bytes', async () => {
+  using reader = await RawClient.open(`${xlsnapd.socket}-ro`, URI);
+  const { domain } = await reader.call(P.DOMAIN_LOOKUP_BY_NAME, { name: 'test' });
+  const stats = (count: number) => ({ domains: Array.from({ length: count }, () => domain), stats: 0, flags: 0 });
+  expect((await reader.call(P.CONNECT_GET_ALL_DOMAIN_STATS, stats(512))).records.length).toBe(512);
+  const unlimited = {
+    ...P.CONNECT_GET_ALL_DOMAIN_STATS,
+    args: struct({ domains: list(domainCodec), stats: uint, flags: uint }),
+  };
+  expect(await reader.error(reader.send(unlimited, stats(16_384)))).toMatchObject({
+    message: 'Unable to decode message payload',
+  });
+  // Four characters are shown for each byte.
+  for (const letter of ['\x1b', '\udcff']) {
+    const { message } = await reader.error(reader.send(P.DOMAIN_LOOKUP_BY_NAME, { name: letter.repeat(65_000) }));
+    expect(message).toContain(letter === '\x1b' ? '\\x1b\\x1b' : '\\xff\\xff');
+    expect(message.length).toBeLessThan(4 * 16_384);
   }
 });
 

@@ -1,14 +1,14 @@
 /**
- * What the header of an image says of its format and its backing image. Formats whose headers are simple are read here,
- * without starting a program (docs/interop/qcow2.txt and qed_spec.txt of QEMU, block/qcow.c).
+ * What the header of an image says of its format and its backing image. It is read here: no program is started, which would open
+ * what the image names (docs/interop/qcow2.txt and qed_spec.txt of QEMU, block/qcow.c).
  */
 
 import type { FileHandle } from 'node:fs/promises';
 import { readAt } from '../../files/open-image.ts';
-import { queryImage } from '../qemu/image-info.ts';
 import { damaged, type ReadAt } from '../qemu/qcow2-header.ts';
 import { type ImageHeader, readName } from './header-fields.ts';
 import { readQcow2Images } from './qcow2-images.ts';
+import { readVmdkImages } from './vmdk-images.ts';
 
 /** How many bytes QEMU looks at (BLOCK_PROBE_BUF_SIZE), and more than most headers have. */
 const PROBED_BYTES = 512;
@@ -46,7 +46,7 @@ export async function readHeader(path: string, file: FileHandle, format: string 
     case 'qed':
       return { format: known, dataFiles: [], ...(await qedBacking(read)) };
     case 'vmdk':
-      return { format: known, ...(await byQemuImg(path, known)) };
+      return { format: known, ...(await readVmdkImages(path, read)) };
     default:
       // None of the others has a backing image in QEMU.
       return { format: known, dataFiles: [] };
@@ -77,17 +77,6 @@ async function qedBacking(read: ReadAt): Promise<Pick<ImageHeader, 'backing'>> {
   if (!(features & QED.backing)) return {};
   const name = await readName(read, BigInt(header.readUInt32LE(56)), header.readUInt32LE(60));
   return name === '' ? {} : { backing: { name, ...(features & QED.rawBacking && { format: 'raw' }) } };
-}
-
-/** vmdk images are text and extents in files of their own, of which only QEMU knows. */
-async function byQemuImg(path: string, format: string): Promise<Pick<ImageHeader, 'backing' | 'dataFiles'>> {
-  const info = await queryImage({ path, format });
-  const { 'backing-filename': name, 'backing-filename-format': backingFormat, 'format-specific': specific } = info;
-  const extents = (specific?.data?.extents ?? []).map(({ filename }) => filename);
-  return {
-    ...(name !== undefined && { backing: { name, ...(backingFormat !== undefined && { format: backingFormat }) } }),
-    dataFiles: extents.filter((extent) => extent !== path),
-  };
 }
 
 /** The beginning of the file is read once. */

@@ -37,8 +37,6 @@ const INFO_TIMEOUT_MS = 10_000;
 interface QemuImageInfo {
   readonly 'virtual-size': number;
   readonly 'actual-size'?: number;
-  readonly 'backing-filename'?: string;
-  readonly 'backing-filename-format'?: string;
   readonly snapshots?: readonly {
     readonly id: string;
     readonly name: string;
@@ -51,7 +49,6 @@ interface QemuImageInfo {
   readonly 'format-specific'?: {
     readonly data?: {
       readonly bitmaps?: readonly { readonly name: string }[];
-      readonly extents?: readonly { readonly filename: string }[];
     };
   };
 }

@@ -33,6 +33,8 @@ export const AUTOCLEAR_BITMAPS = 1n << 0n;
 /** Types of header extensions. */
 export const EXTENSION = { backingFormat: 0xe2792aca, dataFile: 0x44415441, bitmaps: 0x23852875 } as const;
 const LAST_EXTENSION = 0;
+/** QEMU knows six types. The first cluster has room for 262,144 empty ones, each of which would be read by itself. */
+const MAX_EXTENSIONS = 64;
 
 /** A table of the places of clusters: offset in the file, and number of entries. */
 export interface L1Table {
@@ -105,6 +107,7 @@ export async function readExtensions(read: ReadAt, header: Qcow2Header): Promise
   const end = Math.min(backing ? Number(backing.position) : clusterBytes, clusterBytes);
   const found: Extension[] = [];
   for (let at = header.bytes; at + 8 <= end; ) {
+    if (found.length === MAX_EXTENSIONS) throw damaged(`it has more than ${MAX_EXTENSIONS} header extensions`);
     const head = await read(at, 8);
     const extension = { type: head.readUInt32BE(0), position: at + 8, bytes: head.readUInt32BE(4) };
     if (extension.type === LAST_EXTENSION) break;

@@ -6,6 +6,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
 import { openImage, readAt } from '../../files/open-image.ts';
+import { decodeUtf8 } from '../../model/utf8.ts';
 import type { ImageSnapshot } from './image-info.ts';
 import { damaged, isQcow2Header, type L1Table, type Qcow2Header, readerOf, readQcow2Header } from './qcow2-header.ts';
 
@@ -92,8 +93,8 @@ async function readEntry(
   // No snapshot is without an id.
   if (extraLength > LIMITS.extra || idLength === 0) throw damaged('its table of internal snapshots is damaged');
   const rest = await readAt(file, at + ENTRY.bytes, extraLength + idLength + nameLength);
-  const id = rest.toString('utf8', extraLength, extraLength + idLength);
-  const name = rest.toString('utf8', extraLength + idLength);
+  const id = textOf(rest.subarray(extraLength, extraLength + idLength));
+  const name = textOf(rest.subarray(extraLength + idLength));
   const dateSec = entry.readUInt32BE(ENTRY.dateSec);
   const vmClock = entry.readBigUInt64BE(ENTRY.vmClock);
   const identity = [id, dateSec, entry.readUInt32BE(ENTRY.dateNsec), vmClock / SECOND_NS, vmClock % SECOND_NS].join(
@@ -107,4 +108,10 @@ async function readEntry(
     snapshot: { id, name, vmStateBytes, creationTime: dateSec, identity, l1 },
     end: at + Math.ceil(length / ENTRY.align) * ENTRY.align,
   };
+}
+
+/** As QEMU, in C, sees it: up to the first NUL. Bytes that are not UTF-8 stay what they are. */
+function textOf(bytes: Buffer): string {
+  const end = bytes.indexOf(0);
+  return decodeUtf8(end === -1 ? bytes : bytes.subarray(0, end));
 }

@@ -1,5 +1,7 @@
 /** Texts for terminals and logs, which names from clients and images must not control. */
 
+import { encodeUtf8 } from '../utf8.ts';
+
 /** Control characters (C0, C1, DEL), line and paragraph separators, marks that turn the direction of text, lone surrogates. */
 const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}]/gu;
 
@@ -25,6 +27,13 @@ export function isPrintable(text: string): boolean {
   return text.search(UNPRINTABLE) === -1;
 }
 
+/** By character: there are few of them, and a client may send a name of many. */
+const shown = new Map<string, string>();
+
 function bytesOf(character: string): string {
-  return [...Buffer.from(character)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('');
+  const known = shown.get(character);
+  if (known !== undefined) return known;
+  const bytes = [...encodeUtf8(character)].map((byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('');
+  shown.set(character, bytes);
+  return bytes;
 }

@@ -3,6 +3,7 @@
  * images and folders: a shell must read each as one word, and a terminal must show it as it is.
  */
 
+import { encodeUtf8 } from '../utf8.ts';
 import { isPrintable } from './printable.ts';
 
 /** Characters that mean nothing to a shell, anywhere in a word. */
@@ -60,5 +61,5 @@ function printfWord(text: string): string {
 function octal(character: string): string {
   // Some shells turn the numbers into characters before they look for conversions.
   if (character === '%') return '%%';
-  return [...Buffer.from(character)].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
+  return [...encodeUtf8(character)].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
 }

@@ -54,8 +54,11 @@ const errorStruct = struct({
   net: optional(struct({ name: string, uuid })),
 });
 
-/** The longest text of an error that is sent: one that quotes a 4 MiB document would fit into no string. */
-const ERROR_TEXT_MAX = 65_536;
+/**
+ * The longest text of an error that is sent, in characters: one that quotes a 4 MiB document would fit into no string, and making a
+ * long name printable takes time. (libvirt's is 1,024 bytes, VIR_ERROR_MAX_LENGTH; our texts say the way out, too.)
+ */
+const ERROR_TEXT_MAX = 16_384;
 
 /** Clients print errors as they come. Parts of them are names, and words of guests' agents and device models. */
 const sent = (text: string | null): string | null => text && printableLines(text.slice(0, ERROR_TEXT_MAX));

@@ -89,6 +89,11 @@ const IDENTITY_PARAMS_MAX = 20;
 const JOB_STATS_MAX = 64;
 /** REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX. */
 const ALL_DOMAIN_STATS_MAX = 4_096;
+/**
+ * Domains that one call may name. libvirt takes 16,384, the same one again and again: here their statistics are gathered while
+ * others wait.
+ */
+const STATS_DOMAINS_MAX = 512;
 const jobStats = struct({ type: int, params: typedParams(JOB_STATS_MAX) });
 const snapshotList = struct({ snapshots, count: int });
 /** char model[32], one word each. */
@@ -243,7 +248,7 @@ export const PROCEDURES = {
   DOMAIN_FSTHAW: procedure(336, mountpoints, number),
   CONNECT_GET_ALL_DOMAIN_STATS: procedure(
     344,
-    struct({ domains: list(domain), stats: uint, flags: uint }),
+    struct({ domains: list(domain, STATS_DOMAINS_MAX), stats: uint, flags: uint }),
     struct({ records: list(struct({ domain, params: typedParams(ALL_DOMAIN_STATS_MAX) })) }),
   ),
   DOMAIN_DEFINE_XML_FLAGS: procedure(350, struct({ xml: string, flags: uint }), oneDomain),

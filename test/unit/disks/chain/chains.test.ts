@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, open, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { backingImage, readChain, readChains } from '../../../../src/disks/chain/chains.ts';
+import { fileKey } from '../../../../src/disks/file-key.ts';
 import { hasReason } from '../../../../src/errors.ts';
 import { writeOverlay } from '../../../support/disks/overlay-headers.ts';
 import { newImage, qemuImg, scratchFolder } from '../../../support/hosts/embedded.ts';
@@ -100,6 +101,36 @@ describe('case 4: a backing image is found by every name that QEMU finds it by',
         `${base} ${options[1] ?? 'qcow2'}`,
       ]);
     }
+  });
+});
+
+describe('S7: what an image names is not opened, whatever it is', () => {
+  const descriptor = (extent: string) =>
+    `# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="x"\n\nRW 2048 FLAT "${extent}" 0\n`;
+
+  test('extents of a vmdk descriptor, which QEMU would probe: a pipe, a server, a file beside it', async () => {
+    execFileSync('mkfifo', [at('pipe')]);
+    for (const [extent, end] of [
+      [at('pipe'), []],
+      ['raw', []],
+      ['nbd:unix:/run/x', [`data file 'nbd:unix:/run/x' of image 'descriptor' is not a path`]],
+    ] as const) {
+      await writeFile(at('descriptor'), descriptor(extent));
+      await writeOverlay(at('top'), { backing: at('descriptor') });
+      const begun = performance.now();
+      expect(await follow('top')).toEqual(['top qcow2', 'descriptor vmdk', ...end]);
+      expect(performance.now() - begun).toBeLessThan(5_000);
+      const { dataFiles } = await readChain(qcow2('top'));
+      expect(dataFiles).toEqual(end.length > 0 ? [] : [await fileKey(at(extent === 'raw' ? 'raw' : 'pipe'))]);
+    }
+  });
+
+  test('a header full of empty extensions is not read to its end', async () => {
+    await writeOverlay(at('full'), {});
+    await using file = await open(at('full'), 'r+');
+    const extension = Buffer.from('0000000100000000', 'hex');
+    await file.write(Buffer.alloc(8_000, extension), 0, 8_000, 104);
+    expect(await follow('full')).toEqual(["cannot read image 'full': it has more than 64 header extensions"]);
   });
 });
 

@@ -1,7 +1,7 @@
 /** The table as we read it, beside qemu-img's reading of it. */
 
 import { execFile } from 'node:child_process';
-import { open, truncate, writeFile } from 'node:fs/promises';
+import { open, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -43,6 +43,15 @@ test.each(['1.1', '0.10'])('of version %s: every snapshot is as qemu-img tells i
   const snapshots = await read();
   expect(snapshots.map(({ name }) => name)).toEqual(['before upgrade', 'ü', '1', 'x'.repeat(240)]);
   expect(snapshots.map(({ l1: _, ...snapshot }) => snapshot)).toEqual(await asQemuReads());
+});
+
+test('a name ends at its first NUL, as for QEMU, and bytes that are not UTF-8 make it no other name', async () => {
+  for (const name of ['a-old', 'b-old']) await run('qemu-img', ['snapshot', '-c', name, path]);
+  const bytes = await readFile(path);
+  bytes[bytes.indexOf('a-old') + 1] = 0;
+  bytes[bytes.indexOf('b-old') + 1] = 0xff;
+  await writeFile(path, bytes);
+  expect((await read()).map(({ name }) => name)).toEqual(['a', 'b\udcffold']);
 });
 
 test('an overlay is told from an image that nothing lies beneath', async () => {
