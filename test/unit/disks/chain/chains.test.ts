@@ -109,9 +109,9 @@ describe('S7: what an image names is not opened, whatever it is', () => {
     `# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="x"\n\nRW 2048 FLAT "${extent}" 0\n`;
 
   test('extents of a vmdk descriptor, which QEMU would probe: a pipe, a server, a file beside it', async () => {
-    execFileSync('mkfifo', [at('pipe')]);
+    execFileSync('mkfifo', [at('extent')]);
     for (const [extent, end] of [
-      [at('pipe'), []],
+      [at('extent'), []],
       ['raw', []],
       ['nbd:unix:/run/x', [`data file 'nbd:unix:/run/x' of image 'descriptor' is not a path`]],
     ] as const) {
@@ -121,7 +121,7 @@ describe('S7: what an image names is not opened, whatever it is', () => {
       expect(await follow('top')).toEqual(['top qcow2', 'descriptor vmdk', ...end]);
       expect(performance.now() - begun).toBeLessThan(5_000);
       const { dataFiles } = await readChain(qcow2('top'));
-      expect(dataFiles).toEqual(end.length > 0 ? [] : [await fileKey(at(extent === 'raw' ? 'raw' : 'pipe'))]);
+      expect(dataFiles).toEqual(end.length > 0 ? [] : [await fileKey(at(extent === 'raw' ? 'raw' : 'extent'))]);
     }
   });
 
