@@ -211,6 +211,7 @@ export class Jobs implements AsyncDisposable {
           report();
         },
         plan: (args, abandoned) => entry.plan(args, abandoned),
+        definition: (xml) => entry.definition(xml),
         progress: (progress) => {
           running.progress = progress;
           report();

@@ -28,6 +28,8 @@ export interface Job {
   phase(name: Phase): Promise<void>;
   /** Records durably what is about to be made, so that it can be undone after a crash, and what will be left over. */
   plan(args: LibxlDomainSnapshotArgs, abandoned?: readonly DiskImage[]): Promise<void>;
+  /** Records durably the definition of a guest that is about to be saved and off: after a crash it comes back with that. */
+  definition(xml: string): Promise<void>;
   progress(progress: JobProgress): void;
 }
 
@@ -174,6 +176,8 @@ export interface Interruption {
   /** What the interrupted daemon saved guests by; undefined in records from before that was recorded. */
   readonly mechanism?: MechanismName;
   readonly memoryPath?: string;
+  /** The guest's definition when it was saved, if that was recorded. */
+  readonly definition?: string;
 }
 
 /** Snapshots of the images of a domain that is not active: internal ones, and overlays (`external`). */
@@ -300,6 +304,8 @@ export interface PendingOperation extends Task {
   readonly args?: LibxlDomainSnapshotArgs;
   /** Images that nothing needs when the operation has succeeded. */
   readonly abandoned?: readonly DiskImage[];
+  /** The live definition of the guest that was saved; absent in records from before that was recorded. */
+  readonly definition?: string;
 }
 
 /** A record that cannot be read, and so hides an operation. */
@@ -327,6 +333,8 @@ export interface JournalEntry {
   phase(name: Phase): Promise<void>;
   /** Kept in the record from now on. */
   plan(args: LibxlDomainSnapshotArgs, abandoned?: readonly DiskImage[]): Promise<void>;
+  /** The same. */
+  definition(xml: string): Promise<void>;
   /**
    * Call when the operation has ended and nothing is left to repair. Never rejects: if the record cannot be removed,
    * that is logged, and the next start recovers an operation that is already complete.

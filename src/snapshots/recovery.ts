@@ -73,7 +73,7 @@ async function lookup(host: SnapshotContext['host'], ref: DomainRef): Promise<Do
 
 /** Recovers one operation. Returns what was done, or what the administrator has to do. */
 async function finish(context: SnapshotContext, pending: PendingOperation): Promise<string> {
-  const { domain: ref, snapshot, operation, phase, mechanism } = pending;
+  const { domain: ref, snapshot, operation, phase, mechanism, definition } = pending;
   const { host, memory } = context;
   if (phase === 'begun' || phase === 'validate') return 'nothing had been done yet';
   const memoryPath = pending.args ? pending.args.memory_path : memory.path(ref, snapshot);
@@ -83,6 +83,7 @@ async function finish(context: SnapshotContext, pending: PendingOperation): Prom
     ...{ operation, phase },
     ...(mechanism && { mechanism }),
     ...(memoryPath !== undefined && { memoryPath }),
+    ...(definition !== undefined && { definition }),
   });
   const domain = await lookup(host, ref);
   if (!domain) {

@@ -46,6 +46,7 @@ export class FileJournal implements Journal {
     return {
       phase: (phase) => record({ phase }),
       plan: (args, abandoned = []) => record({ args, abandoned }),
+      definition: (definition) => record({ definition }),
       end,
     };
   }
@@ -116,18 +117,20 @@ const MECHANISMS: readonly unknown[] = ['libxl', 'libvirt', 'embedded'] satisfie
 
 // biome-ignore lint/suspicious/noExplicitAny: everything in it is checked; what is not there throws.
 function parseRecord(fields: any): PendingOperation | undefined {
-  const { domain, operation, snapshot, flags, phase, mechanism, args, abandoned = [] } = fields;
+  const { domain, operation, snapshot, flags, phase, mechanism, args, abandoned = [], definition } = fields;
   const texts = [domain.name, domain.uuid, operation, snapshot, phase];
   if (texts.some((value) => typeof value !== 'string') || !isPhase(operation, phase)) return undefined;
   if (![domain.id, flags].every(Number.isInteger)) return undefined;
   if (mechanism !== undefined && !MECHANISMS.includes(mechanism)) return undefined;
   if (args !== undefined && !areArgs(args)) return undefined;
   if (!abandoned.every(({ path }: DiskImage) => typeof path === 'string')) return undefined;
+  if (definition !== undefined && typeof definition !== 'string') return undefined;
   const { name, uuid, id } = domain;
   return {
     ...{ domain: { name, uuid, id }, operation, snapshot, flags, phase },
     ...(mechanism && { mechanism }),
     ...(args && { args, abandoned }),
+    ...(definition !== undefined && { definition }),
   };
 }
 

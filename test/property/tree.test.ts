@@ -80,7 +80,7 @@ class Naive {
 }
 
 const journal: Journal = {
-  begin: async () => ({ phase: async () => {}, plan: async () => {}, end: async () => {} }),
+  begin: async () => ({ phase: async () => {}, plan: async () => {}, definition: async () => {}, end: async () => {} }),
   pending: async () => [],
   end: async () => {},
 };

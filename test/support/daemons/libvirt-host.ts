@@ -141,6 +141,7 @@ export function job(at: (phase: string, abort: () => void) => void | Promise<voi
       await at(name, () => abort.abort());
     },
     plan: async () => {},
+    definition: async () => {},
     progress: () => {},
   };
 }

@@ -52,6 +52,7 @@ export class RecordedWorld implements AsyncDisposable {
     const entry = {
       phase: (name: string) => this.step(`phase ${name}`),
       plan: () => this.step('plan'),
+      definition: async () => {},
       end: () => this.step('end'),
     };
     this.#journal = {

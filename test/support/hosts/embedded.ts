@@ -104,7 +104,7 @@ export function recorder(told: string[]): LifecycleEvents {
 export function quietJob(signal = new AbortController().signal) {
   const phases: string[] = [];
   const phase = async (name: string) => void phases.push(name);
-  return { signal, phase, plan: async () => {}, progress: () => {}, phases };
+  return { signal, phase, plan: async () => {}, definition: async () => {}, progress: () => {}, phases };
 }
 
 /** A definition with these qcow2 disks. */

@@ -32,7 +32,12 @@ const snapshot = (name: string, parent?: string): SnapshotDef => ({
 /** A running domain with s1 ← s2 ← s3; `steps` has what was done to it, and `on` is called before each step. */
 async function scene(on: (step: string, jobs: Jobs) => void) {
   const steps: string[] = [];
-  const entry = { phase: async (name: string) => step(name), plan: async () => {}, end: async () => {} };
+  const entry = {
+    phase: async (name: string) => step(name),
+    plan: async () => {},
+    definition: async () => {},
+    end: async () => {},
+  };
   const journal: Journal = { begin: async () => entry, pending: async () => [], end: async () => {} };
   const jobs = new Jobs(journal);
   const step = (name: string): void => {

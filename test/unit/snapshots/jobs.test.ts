@@ -16,6 +16,7 @@ function recording(): { readonly journal: Journal; readonly lines: string[] } {
       return {
         phase: async (phase) => void lines.push(`${name} ${phase}`),
         plan: async () => void lines.push(`${name} plan`),
+        definition: async () => {},
         end: async () => void lines.push(`${name} end`),
       };
     },
@@ -48,7 +49,7 @@ test('operations on one domain run one after the other, in the order they came',
 
 test('a phase and a plan are on disk before the work goes on', async () => {
   const { opened, open } = gate();
-  const entry = { phase: () => opened, plan: () => opened, end: async () => {} };
+  const entry = { phase: () => opened, plan: () => opened, definition: async () => {}, end: async () => {} };
   const jobs = new Jobs({ begin: async () => entry, pending: async () => [], end: async () => {} });
   const done: string[] = [];
   const job = jobs.run(G, { operation: 'create', snapshot: 's', flags: 0 }, async ({ phase, plan }) => {

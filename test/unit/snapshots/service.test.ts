@@ -42,7 +42,7 @@ test('the snapshots of a domain that is still there are not forgotten', async ()
 });
 
 test('who wants to undefine a domain waits until the job on it has ended', async () => {
-  const entry = { phase: async () => {}, plan: async () => {}, end: async () => {} };
+  const entry = { phase: async () => {}, plan: async () => {}, definition: async () => {}, end: async () => {} };
   const journal: Journal = { begin: async () => entry, pending: async () => [], end: async () => {} };
   const jobs = new Jobs(journal);
   const host = { lookup: async () => domain, list: async () => [domain], onGone: () => {}, onRenamed: () => {} };

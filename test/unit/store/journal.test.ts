@@ -185,3 +185,13 @@ test('a link is no record, and no folder of records', async () => {
   await expect(journal.pending()).rejects.toThrow(`'${join(dir, 'journal')}' is a link, not a folder`);
   await expect(journal.begin(domain, create)).rejects.toThrow(`'${join(dir, 'journal')}' is a link, not a folder`);
 });
+
+test('the definition of a guest that is saved is kept, whatever phase comes after it', async () => {
+  const entry = await journal.begin(domain, create);
+  await entry.definition("<domain type='xen'/>");
+  await entry.phase('saving');
+  expect(await journal.records()).toMatchObject([{ phase: 'saving', definition: "<domain type='xen'/>" }]);
+  const path = join(dir, 'journal', `${domain.uuid}.json`);
+  await writeFile(path, (await readFile(path, 'utf8')).replace(/"definition":"[^"]*"/, '"definition":3'));
+  expect(await journal.records()).toMatchObject([{ uuid: domain.uuid, error: expect.anything() }]);
+});

@@ -42,6 +42,8 @@ export interface AbsencesOptions {
 /** Work that is done while a domain is saved. */
 export interface Absence {
   readonly memoryPath: string;
+  /** Called before the domain is saved, with the definition that it has. */
+  saving?(definition: DomainDefinition): Promise<void>;
   /** Adds to `images` the active images of disks for the restore, by target, also if it fails after that. */
   work(images: Map<string, DiskImage>): Promise<void>;
   /** For the error message if the restore fails: what the work has left. */
@@ -88,6 +90,7 @@ export class Absences {
     const images = new Map<string, DiskImage>();
     const definition = await this.definition(domain);
     await this.checkReturn(definition);
+    await absence.saving?.(definition);
     await this.#save(domain, absence);
     const failure = await outcome(() => absence.work(images));
     const returning = withDiskImages(definition, await withKinds(images));

@@ -19,6 +19,7 @@ import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } 
 import type { Phase } from '../../../model/phases.ts';
 import type { Interruption, Job, MergeJob, OfflineDisks, SavedMemory } from '../../../snapshots/ports.ts';
 import { domainMemoryKib } from '../../../xml/domain/domain.ts';
+import { writeElement } from '../../../xml/engine/write.ts';
 import { freezeGuest } from '../../guest-agent.ts';
 import { domainDefinition } from '../definition.ts';
 import type { Mechanism } from '../mechanism.ts';
@@ -88,6 +89,7 @@ export class BySaveAndRestore implements Mechanism {
     const overlays = movesOnto(disks);
     await this.#absences.whileAway(domain, {
       memoryPath: memoryPath ?? this.#scratch(domain.ref),
+      saving: ({ element }) => job.definition(writeElement(element)),
       work: async (images) => {
         // Not all of libvirtd's drivers fsync the image that they write. A failure here undoes the whole snapshot.
         if (memoryPath !== undefined) await syncFile(memoryPath);

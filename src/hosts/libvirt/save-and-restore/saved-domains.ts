@@ -6,15 +6,16 @@
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LibvirtError } from '../../../errors.ts';
-import { type Domain, type DomainRef, isActive } from '../../../model/domain.ts';
+import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../../model/domain.ts';
 import { LIFECYCLE } from '../../../model/events.ts';
 import { shellCommand } from '../../../model/messages/shell-command.ts';
 import type { Phase } from '../../../model/phases.ts';
 import type { Interruption, LifecycleEvents } from '../../../snapshots/ports.ts';
+import { parseDefinition, renamed } from '../../../xml/domain/definition.ts';
 import { checkImageOwner } from '../../saved-definition.ts';
 import { domainDefinition } from '../definition.ts';
 import type { Launcher } from '../launch.ts';
-import { imageDefinition, withNameAndImages } from '../saved-image.ts';
+import { checkSavedImage, imageDefinition, withNameAndImages } from '../saved-image.ts';
 import type { Upstream } from '../upstream.ts';
 
 /** Phases of a create in which the domain may be off, and its memory image may be all there is of it. */
@@ -41,10 +42,13 @@ export class SavedDomains {
   }
 
   /**
-   * Restores a domain that was saved and not restored, as it was; libvirtd may have finished the save after this daemon
-   * ended. If the domain had been restored before the interruption, keeps the image: it belongs to the snapshot.
+   * Restores a domain that was saved and not restored, with the definition that it had; libvirtd may have finished the save
+   * after this daemon ended. Refuses an image whose guest cannot continue with that definition: somebody has changed it. If the domain had been restored before the interruption, keeps the image: it belongs to the snapshot.
    */
-  async recover(domain: Domain, { operation, phase, mechanism, memoryPath }: Interruption): Promise<void> {
+  async recover(
+    domain: Domain,
+    { operation, phase, mechanism, memoryPath, definition: recorded }: Interruption,
+  ): Promise<void> {
     // A guest that libxl saves stays: if it is off, it has ended by itself, and a file of the name is not its memory.
     if (mechanism === 'libxl') return;
     const { upstream, events, launcher } = this.#options;
@@ -53,15 +57,24 @@ export class SavedDomains {
     const away = path === scratch || AWAY.has(phase);
     if (away && !isActive(domain) && (await hasContents(path))) {
       if (mechanism === undefined && phase === 'saving') throw uncertain(domain.ref, path);
-      const { xml } = await imageDefinition(upstream, path);
-      const saved = checkImageOwner(domain.ref, { path, xml });
-      const definition = domain.persistent
-        ? withNameAndImages(saved, await domainDefinition(upstream, domain, 'persistent'))
-        : saved;
+      const definition =
+        recorded === undefined
+          ? await this.#definitionIn(path, domain)
+          : renamed(parseDefinition(recorded), domain.ref.name);
+      await checkSavedImage(upstream, domain.ref, path, definition);
       const back = await launcher.restore(domain.ref, path, { definition });
       events.emit(back, LIFECYCLE.STARTED_RESTORED);
     }
     await rm(scratch, { force: true });
+  }
+
+  /** Of an image whose operation has not recorded the definition: the image's own, on the images that the domain has now. */
+  async #definitionIn(path: string, domain: Domain): Promise<DomainDefinition> {
+    const { upstream } = this.#options;
+    const { xml } = await imageDefinition(upstream, path);
+    const saved = checkImageOwner(domain.ref, { path, xml });
+    if (!domain.persistent) return saved;
+    return withNameAndImages(saved, await domainDefinition(upstream, domain, 'persistent'));
   }
 }
 

@@ -114,6 +114,7 @@ function job(): Job & { readonly reported: JobProgress[] } {
     reported,
     phase: async (name) => record.write(`phase ${name}`),
     plan: async () => {},
+    definition: async () => {},
     progress: (progress) => reported.push(progress),
   };
 }

@@ -38,6 +38,7 @@ const job: OperationJob = {
   signal: new AbortController().signal,
   phase: async () => {},
   plan: async () => {},
+  definition: async () => {},
   progress: () => {},
   commit: () => {},
   paused: () => {},

@@ -17,7 +17,7 @@ const definition = parseDefinition(
 
 test('a domain whose end is not known is told of with its disks, which are not touched', async () => {
   const lost = 'connection to libvirtd was lost during virDomainDestroy; whether that was carried out is not known';
-  const entry = { phase: async () => {}, plan: async () => {}, end: async () => {} };
+  const entry = { phase: async () => {}, plan: async () => {}, definition: async () => {}, end: async () => {} };
   const journal: Journal = { begin: async () => entry, pending: async () => [], end: async () => {} };
   const store = new MemoryStore();
   const none = { memory: { location: 'no' }, disks: [], revertDisks: [] } as const;

@@ -91,6 +91,7 @@ const job: Job = {
   signal: new AbortController().signal,
   phase: async () => {},
   plan: async () => {},
+  definition: async () => {},
   progress: () => {},
 };
 
@@ -135,6 +136,18 @@ describe('a save whose end is not known', () => {
   });
 });
 
+test('the definition is recorded before the domain is saved, disks alone included', async () => {
+  for (const args of [{ memory: true, memory_path: memory }, {}]) {
+    record.lines.length = 0;
+    const scratch = join(directory, `${GUEST.uuid}.save`);
+    for (const path of [memory, scratch]) await writeFile(path, 'memory of the guest');
+    const definition = async (xml: string) => record.write(`definition ${xml.includes(GUEST.uuid)}`);
+    await mechanism('Xen').save(RUNNING, 's1', args, { ...job, definition });
+    const steps = record.lines.filter((line) => /^(definition|saveFlags)/.test(line));
+    expect(steps).toEqual(['definition true', expect.stringMatching(/^saveFlags/)]);
+  }
+});
+
 test('a link in the place of the scratch image is not written through', async () => {
   const scratch = join(directory, `${GUEST.uuid}.save`);
   await symlink(join(directory, 'elsewhere'), scratch);
@@ -176,6 +189,27 @@ describe('after a crash, a domain that is off', () => {
       expect(record.lines).toEqual([]);
     },
   );
+
+  test('comes back with the definition that it had when it was saved, whatever the image or libvirtd says now', async () => {
+    const recorded = LIVE_XML.replace('65536', '32768');
+    const name = '<name>renamed</name>';
+    const renamed = { ...off, ref: { ...off.ref, name: 'renamed' } };
+    const interrupted = { operation: 'create', phase: 'saved', mechanism: 'libvirt', memoryPath: memory } as const;
+    await mechanism('Xen').recover(renamed, { ...interrupted, definition: recorded });
+    expect(upstream.definedImages[0]).toContain('32768');
+    expect(upstream.definedImages[0]).toContain(name);
+    expect(record.lines).toContain(`restoreFlags ${memory} 0`);
+    expect(record.lines.filter((line) => line.startsWith('getXMLDesc'))).toEqual([]);
+  });
+
+  test('stays off if somebody has changed the image, so that its guest cannot continue with that definition', async () => {
+    upstream.saveImageDefineXML = () => Promise.reject(new Error('not the same guest'));
+    const interrupted = { operation: 'create', phase: 'saved', mechanism: 'libvirt', memoryPath: memory } as const;
+    await expect(mechanism('Xen').recover(off, { ...interrupted, definition: LIVE_XML })).rejects.toThrow(
+      'not the same guest',
+    );
+    expect(record.lines.filter((line) => line.startsWith('restoreFlags'))).toEqual([]);
+  });
 
   test('and gone, since it was transient, comes back by what the image says', async () => {
     await recover({ ...off, persistent: false }, 'saving');
