@@ -126,6 +126,7 @@ describe('writing', () => {
         memory: given.memory,
         disks: given.disks,
         images: [],
+        volumes: [],
       },
     ]);
   });
