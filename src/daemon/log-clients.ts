@@ -1,4 +1,4 @@
-/** Logs who connects and why a connection breaks. Access is controlled by the sockets' modes alone. */
+/** Logs who connects and why a connection breaks. */
 
 import { isLibvirtError } from '../errors.ts';
 import type { ConnectionHandler } from '../rpc/server/server.ts';

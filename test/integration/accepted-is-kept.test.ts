@@ -235,7 +235,7 @@ describe('case 10: bytes that are not UTF-8', () => {
     const file = path('latin1.xml');
     await writeFile(file, `${declaration}<domainsnapshot>\n  <name>caf\xe9</name>\n</domainsnapshot>`, 'latin1');
     expect(await daemon.refused('snapshot-create', guest, file)).toMatch(
-      /^\(domain_snapshot\):2: Input is not proper UTF-8, indicate encoding !\nBytes: 0xE9 0x3C 0x2F 0x6E\n {2}<name>caf.<\/name>\n-{11}\^$/m,
+      /^\(domain_snapshot\):2: Input is not proper UTF-8, indicate encoding !\nBytes: 0xE9 0x3C 0x2F 0x6E\n {2}<name>caf\\xe9<\/name>\n-{11}\^$/m,
     );
     expect(await names()).toEqual([]);
   });
