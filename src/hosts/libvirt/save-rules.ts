@@ -4,6 +4,8 @@ import { isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { Domain, DomainRef, DomainState } from '../../model/domain.ts';
 import type { Upstream } from './upstream.ts';
 
+/** In the capabilities of libvirt's xen driver. */
+const XEN_GUESTS = /<domain type=['"]xen['"]/;
 const NO_UUID = '00000000-0000-0000-0000-000000000000';
 
 /** Refuses Domain-0, and every state that is not in `savable`. */
@@ -30,7 +32,8 @@ export function checkSavable({ ref, state }: Domain, savable: readonly DomainSta
  * leaves `<migration_features>` out of its capabilities. `instead`: what the user can do.
  */
 export async function checkHostSaves(upstream: Upstream, { name }: DomainRef, instead: string): Promise<void> {
-  if ((await upstream.getCapabilities()).includes('<migration_features>')) return;
+  const capabilities = await upstream.getCapabilities();
+  if (!XEN_GUESTS.test(capabilities) || capabilities.includes('<migration_features>')) return;
   throw new LibvirtError(
     'OPERATION_UNSUPPORTED',
     `Xen on this host cannot save the memory of domain '${name}': ${instead}`,

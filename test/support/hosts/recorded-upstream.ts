@@ -11,6 +11,10 @@ import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 export const GUEST: DomainRef = { name: 'g', uuid: '11111111-2222-3333-4444-777777777777', id: 5 };
 export const RUNNING: Domain = { ref: GUEST, state: 'running', persistent: true };
 
+/** Capabilities of a Xen that cannot save guests. */
+export const ON_ARM = `<capabilities><host><cpu><arch>aarch64</arch></cpu></host>
+  <guest><os_type>xenpvh</os_type><arch name='aarch64'><domain type='xen'/></arch></guest></capabilities>`;
+
 export const LIVE_XML = `<domain type='xen' id='5'>
   <name>g</name>
   <uuid>${GUEST.uuid}</uuid>

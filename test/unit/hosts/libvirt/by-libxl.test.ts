@@ -23,6 +23,7 @@ import {
   GUEST,
   LIVE_XML,
   NO_LIVE_DISKS,
+  ON_ARM,
   REARMED,
   Record,
   RecordedEvents,
@@ -245,7 +246,7 @@ describe('recover', () => {
 
 describe('checkSave', () => {
   test('a Xen that cannot save guests, as on Arm: refused with memory, and not without', async () => {
-    upstream.capabilities = '<capabilities><host><cpu><arch>aarch64</arch></cpu></host></capabilities>';
+    upstream.capabilities = ON_ARM;
     const { code, message } = await refusal(mechanism().checkSave(RUNNING, ARGS));
     expect(code).toBe('OPERATION_UNSUPPORTED');
     expect(message).toContain("cannot save the memory of domain 'g': take the snapshot with --disk-only");

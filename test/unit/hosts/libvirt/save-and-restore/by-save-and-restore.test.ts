@@ -21,6 +21,7 @@ import {
   GUEST,
   LIVE_XML,
   NO_LIVE_DISKS,
+  ON_ARM,
   Record,
   RecordedEvents,
   RecordedUpstream,
@@ -255,7 +256,7 @@ test('libvirt’s xen driver cannot save a paused domain: refused before anythin
 });
 
 test('a Xen that cannot save guests, as on Arm: refused with disks alone, too, which would need the save', async () => {
-  upstream.capabilities = '<capabilities/>';
+  upstream.capabilities = ON_ARM;
   await expect(mechanism('Xen').checkSave(RUNNING, {})).rejects.toThrow(
     "cannot save the memory of domain 'g': shut it off before the snapshot",
   );
