@@ -21,6 +21,8 @@ export const LVM_PROGRAMS: readonly Program[] = [
 
 /** The device mapper's names have 127 characters; LVM adds up to five of its own (`-real`). */
 const MAX_DEVICE_NAME = 122;
+/** Of LVM's unit `s`. */
+const SECTOR_BYTES = 512;
 
 /** A thick snapshot that holds nothing, with room for LVM's tables. */
 export const EMPTY_SNAPSHOT_BYTES = 1 << 20;
@@ -177,7 +179,8 @@ export async function createSnapshot(
   failure: string,
   bytes?: number,
 ): Promise<void> {
-  const thick = bytes === undefined ? ['-l', '100%ORIGIN'] : ['-L', `${bytes}b`];
+  // LVM refuses sizes that are not whole sectors, and rounds up to extents by itself.
+  const thick = bytes === undefined ? ['-l', '100%ORIGIN'] : ['-L', `${Math.ceil(bytes / SECTOR_BYTES)}s`];
   const size = pool_lv === '' ? thick : [];
   await lvm('lvcreate', ['-y', '-s', ...size, '-n', snapshot, '--', `${vg}/${lv}`], failure);
 }

@@ -125,6 +125,8 @@ export const PROGRAMS: Readonly<Record<string, Program>> = {
     if ((pool !== undefined) === (args.includes('-l') || args.includes('-L'))) {
       throw new Error('Please specify either size or extents with snapshots.');
     }
+    const [size = '0b'] = values(args, '-L');
+    if (size.endsWith('b') && Number.parseInt(size, 10) % 512 !== 0) throw new Error('Size is not a multiple of 512.');
     const tags = values(args, '--addtag');
     put(volumes, `${vg}/${values(args, '-n')[0]}`, { contents, ...(pool !== undefined && { pool }), origin: lv, tags });
     return '';

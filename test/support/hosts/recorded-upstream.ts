@@ -13,7 +13,7 @@ export const RUNNING: Domain = { ref: GUEST, state: 'running', persistent: true 
 
 /** Capabilities of a Xen that cannot save guests. */
 export const ON_ARM = `<capabilities><host><cpu><arch>aarch64</arch></cpu></host>
-  <guest><os_type>xenpvh</os_type><arch name='aarch64'><domain type='xen'/></arch></guest></capabilities>`;
+  <guest><os_type>xen</os_type><arch name='aarch64'><domain type='xen'/></arch></guest></capabilities>`;
 
 export const LIVE_XML = `<domain type='xen' id='5'>
   <name>g</name>
