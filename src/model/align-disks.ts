@@ -2,7 +2,6 @@
 
 import { LibvirtError } from '../errors.ts';
 import type { DomainDisk } from './domain.ts';
-import { shellWord } from './messages/shell-command.ts';
 import type { DiskSnapshot } from './snapshot.ts';
 
 interface AlignOptions {
@@ -10,6 +9,8 @@ interface AlignOptions {
   readonly name: string;
   /** The location of disks that state none. */
   readonly location: 'internal' | 'external';
+  /** What is added to libvirt's refusal of a name beside a block device. Nothing by default. */
+  readonly forVolume?: (disk: DomainDisk) => string;
   /** The domain's disk paths that are regular files: a name is generated only next to those. */
   readonly regularFiles: ReadonlySet<string>;
 }
@@ -97,16 +98,18 @@ function withGeneratedNames(
  * guest from a path with white space or a comma, so these are written as in a URL: `before upgrade` gives
  * `/d/a.before%20upgrade`.
  */
-function generatedPath(snapshot: DiskSnapshot, disk: DomainDisk, { name, regularFiles }: AlignOptions): string {
+function generatedPath(
+  snapshot: DiskSnapshot,
+  disk: DomainDisk,
+  { name, regularFiles, forVolume = () => '' }: AlignOptions,
+): string {
   const type = snapshot.target?.type ?? 'file';
   const cannot = `cannot generate external snapshot name for disk '${disk.target}'`;
   if (type !== 'file') throw unsupported(`${cannot} on a '${type}' device`);
   if (disk.path === undefined) throw unsupported(`${cannot} without source`);
   if (!regularFiles.has(disk.path)) {
     const refusal = `source for disk '${disk.target}' is not a regular file; refusing to generate external snapshot name`;
-    // Software that takes external snapshots unless it is told otherwise ends here with LVM and ZFS volumes.
-    const instead = `; for a snapshot of the volume itself: --diskspec ${shellWord(disk.target)},snapshot=internal`;
-    throw unsupported(disk.type === 'block' ? refusal + instead : refusal);
+    throw unsupported(disk.type === 'block' ? refusal + forVolume(disk) : refusal);
   }
   return `${disk.path.replace(/\.[^./]*$/, '')}.${name.replace(NOT_IN_PATHS, encodeURIComponent)}`;
 }

@@ -5,6 +5,7 @@ import { alignDisks } from '../../model/align-disks.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import type { LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import { shellWord } from '../../model/messages/shell-command.ts';
 import type { DiskSnapshot, SnapshotDef, SnapshotRequest } from '../../model/snapshot.ts';
 import { toSnapshotArgs } from '../../xml/snapshot/libxl-args.ts';
 import { regularFiles } from '../chains/files.ts';
@@ -36,6 +37,9 @@ export async function planCreate(
     name: request.name,
     location,
     regularFiles: await regularFiles(disks),
+    // Software that takes external snapshots unless it is told otherwise ends there with LVM and ZFS volumes.
+    forVolume: ({ target }) =>
+      `; for a snapshot of the volume itself: --diskspec ${shellWord(target)},snapshot=internal`,
   });
   const snapshot: CompleteSnapshot = {
     ...request,

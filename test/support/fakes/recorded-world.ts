@@ -7,7 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LibvirtError } from '../../../src/errors.ts';
 import type { DiskImage, LayerCommit } from '../../../src/model/disk-image.ts';
-import type { Domain, DomainDefinition, DomainRef } from '../../../src/model/domain.ts';
+import type { Domain, DomainDefinition, DomainRef, StorageVolume } from '../../../src/model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../../../src/model/libxl.ts';
 import type { SnapshotDef } from '../../../src/model/snapshot.ts';
 import type { SnapshotContext } from '../../../src/snapshots/context.ts';
@@ -153,6 +153,7 @@ export class RecordedWorld implements AsyncDisposable {
         },
         checkRestore: () => this.step('checkRestore'),
         checkMemory: () => this.step('check memory'),
+        volumePath: async ({ name }: StorageVolume) => `/volumes/${encodeURIComponent(name)}`,
         checkParts: () => this.step('check host'),
         destroy: () => this.step('destroy'),
         restore: (_: Domain, path: string) => this.step(`restore ${path}`),

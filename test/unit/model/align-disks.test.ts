@@ -162,8 +162,9 @@ describe('refusals', () => {
       /source for disk 'xvda' is not a regular file; refusing to generate external snapshot name$/,
     );
     const volume = { ...XVDA, type: 'block' as const, path: '/dev/vg/g' };
-    expect(() => alignDisks([], [volume], { name: 's1', location: 'external', regularFiles: new Set() })).toThrow(
-      'external snapshot name; for a snapshot of the volume itself: --diskspec xvda,snapshot=internal',
-    );
+    const forVolume = ({ target }: DomainDisk) => `; ask for another of ${target}`;
+    const options = { name: 's1', location: 'external' as const, regularFiles: new Set<string>() };
+    expect(() => alignDisks([], [volume], { ...options, forVolume })).toThrow('snapshot name; ask for another of xvda');
+    expect(() => alignDisks([], [volume], options)).toThrow(/snapshot name$/);
   });
 });
