@@ -34,6 +34,7 @@ export async function openDbus(
   const { placesOf } = await import('../dbus/paths.ts');
   const places = placesOf(uri.startsWith('xen:') ? 'Xen' : 'Test');
   const front = opened.use(await DbusFront.open({ bus, served: { places, domains, snapshots }, callers, log }));
+  if (!callers.mayHear) return;
   snapshots.onChange((change) => front.snapshotChanged(change));
   opened.use(hearLifecycle(hub, upstream, (domain, event) => front.domainEvent(domain, event)));
 }

@@ -30,6 +30,14 @@ export class Callers {
     this.#options = options;
   }
 
+  /**
+   * True if all who may call may also know every domain. Signals go to all of them: the bus cannot be asked to send one to
+   * those only whom libvirt's access drivers let see its domain.
+   */
+  get mayHear(): boolean {
+    return this.#options.acl === undefined;
+  }
+
   /** Returns what this caller may use, or why it may use nothing. */
   async admit(served: Served, sender: string, caller: Credentials): Promise<Served | { readonly refused: string }> {
     const { socket, acl } = this.#options;

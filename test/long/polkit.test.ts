@@ -139,9 +139,17 @@ describeUnless(noSystemdHost, 'a host with polkit', () => {
     TEST_MS,
   );
 
+  /** What bob hears of xlsnapd on the bus while root takes a snapshot. */
+  const heardByBob = async (snapshot: string): Promise<string> =>
+    await host.must(`
+      ${SystemdHost.as('bob').join(' ')} timeout 10 dbus-monitor --system "type='signal',sender='org.xlsnap'" > /tmp/heard 2>&1 &
+      sleep 3; virsh -q -c xen:///system snapshot-create-as guest ${snapshot} > /dev/null
+      virsh -q -c xen:///system snapshot-delete guest ${snapshot} > /dev/null; wait; cat /tmp/heard`);
+
   test(
     'judges the snapshot calls, and those that are passed on, as libvirtd with access_drivers = [ "polkit" ]',
     async () => {
+      expect(await heardByBob('heard')).toContain('member=SnapshotCreated');
       await host.must(ACL_RULE);
       await host.must(`echo 'access_drivers = [ "polkit" ]' >> /etc/libvirt/libvirtd.conf
         systemctl stop xlsnapd.service; systemctl restart libvirtd.service polkit.service; systemctl start xlsnapd.service`);
@@ -165,6 +173,7 @@ describeUnless(noSystemdHost, 'a host with polkit', () => {
       }
       expect(await host.must('virsh -q -c xen:///system snapshot-list guest --name')).toBe('s1');
       expect(await as('libvirtdbus', `${uri} snapshot-create-as guest s2`)).toBe('');
+      expect(await heardByBob('unheard')).not.toContain('member=Snapshot');
 
       const onBus = (who: Who, member: string, ...words: readonly string[]) =>
         host.run(
