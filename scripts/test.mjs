@@ -54,7 +54,7 @@ function jest(name, args, program = [process.execPath, JEST], environment = {}) 
 function jestOn(system) {
   try {
     const environment = { XLSNAP_SYSTEM_ROOT: systemRoot(system) };
-    return jest(system, ['--selectProjects', 'long', ...EVERY_SYSTEM_PART], [process.execPath, JEST], environment);
+    return jest(system, [...EVERY_SYSTEM_PART, '--selectProjects', 'long'], [process.execPath, JEST], environment);
   } catch (error) {
     process.stderr.write(`${error.message}\n`);
     return { passed: 0, failed: 1 };
