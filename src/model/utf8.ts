@@ -17,6 +17,12 @@ export function decodeUtf8(bytes: Buffer): string {
   return units.toString('utf16le');
 }
 
+/** Returns the bytes as a string of C has them: up to the first NUL. */
+export function beforeNul(bytes: Buffer): Buffer {
+  const end = bytes.indexOf(0);
+  return end === -1 ? bytes : bytes.subarray(0, end);
+}
+
 /** Returns the bytes of the text: those that decodeUtf8 was given, if it made the text. */
 export function encodeUtf8(text: string): Buffer {
   // In one go, because a client may send a name of 64 KiB of such bytes. (latin1 takes the low byte of each character.)

@@ -1,5 +1,6 @@
 /** What the readers of the formats' headers share. */
 
+import { beforeNul } from '../../model/utf8.ts';
 import { damaged, type ReadAt } from '../qemu/qcow2-header.ts';
 
 /** What an image's header says. */
@@ -18,9 +19,7 @@ const MAX_NAME_BYTES = 1023;
 /** The name of a backing image in a header. QEMU reads it up to the first NUL. */
 export async function readName(read: ReadAt, position: bigint, length: number): Promise<string> {
   if (length > MAX_NAME_BYTES) throw damaged('the name of its backing image is too long');
-  const bytes = await read(Number(position), length);
-  const end = bytes.indexOf(0);
-  return textOf(end === -1 ? bytes : bytes.subarray(0, end));
+  return textOf(beforeNul(await read(Number(position), length)));
 }
 
 /** A name that is no UTF-8 would become another one. */

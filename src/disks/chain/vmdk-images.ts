@@ -4,6 +4,7 @@
  */
 
 import { dirname, join } from 'node:path';
+import { beforeNul } from '../../model/utf8.ts';
 import { damaged, type ReadAt } from '../qemu/qcow2-header.ts';
 import { type ImageHeader, textOf } from './header-fields.ts';
 
@@ -46,9 +47,7 @@ async function extents(read: ReadAt, header: Buffer, isSparse: boolean): Promise
 
 /** Each byte is a character. Ends at the first NUL, as in C. */
 async function descriptor(read: ReadAt, place: number, bytes: number): Promise<string> {
-  const text = (await read(place, bytes)).toString('latin1');
-  const end = text.indexOf('\0');
-  return end === -1 ? text : text.slice(0, end);
+  return beforeNul(await read(place, bytes)).toString('latin1');
 }
 
 const nameOf = (characters: string): string => textOf(Buffer.from(characters, 'latin1'));

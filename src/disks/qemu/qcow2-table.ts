@@ -6,7 +6,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
 import { openImage, readAt } from '../../files/open-image.ts';
-import { decodeUtf8 } from '../../model/utf8.ts';
+import { beforeNul, decodeUtf8 } from '../../model/utf8.ts';
 import type { ImageSnapshot } from './image-info.ts';
 import { damaged, isQcow2Header, type L1Table, type Qcow2Header, readerOf, readQcow2Header } from './qcow2-header.ts';
 
@@ -112,6 +112,5 @@ async function readEntry(
 
 /** As QEMU, in C, sees it: up to the first NUL. Bytes that are not UTF-8 stay what they are. */
 function textOf(bytes: Buffer): string {
-  const end = bytes.indexOf(0);
-  return decodeUtf8(end === -1 ? bytes : bytes.subarray(0, end));
+  return decodeUtf8(beforeNul(bytes));
 }
