@@ -6,8 +6,6 @@ import { isTrusted, type PeerCredentials, processSubject } from '../../access/ca
 import { judgedBlocks, judgedGuests } from '../../access/judged-blocks.ts';
 import { judgedSnapshots } from '../../access/judged-snapshots.ts';
 import { LibvirtError, receivedError, systemError } from '../../errors.ts';
-import type { DaemonStatus } from '../../model/daemon-status.ts';
-import type { Answers } from '../server/answers.ts';
 import { blockAnswers } from '../server/calls/block-calls.ts';
 import { guestAnswers } from '../server/calls/guest-calls.ts';
 import { daemonAnswers } from '../server/daemon-calls.ts';
@@ -26,7 +24,6 @@ import { BusyPoll } from './busy-poll.ts';
 import { ClientCalls } from './client-calls.ts';
 import { identityCall, isIdentityReply } from './identity.ts';
 import { isOwnAuthReply, OWN_AUTH_LIST } from './own-authentication.ts';
-import type { ProxyCall } from './proxy-call.ts';
 import { proxyCalls } from './proxy-calls.ts';
 import type { ProxyContext, ProxyOptions } from './proxy-context.ts';
 import { refuseFirstCall } from './refused-client.ts';
@@ -39,16 +36,18 @@ const SEND_BUFFER_BYTES = 1024 * 1024;
 
 /** Serves connections by an upstream libvirtd, except for the calls about snapshots. */
 export function proxy(options: ProxyOptions): ConnectionHandler {
-  const answersFor = (judge?: Judge): Answers => {
+  const calls = proxyCalls(options);
+  const daemon = daemonAnswers(options.status);
+  const callsFor = (judge?: Judge): ClientCalls => {
     const { snapshots, blocks, guests } = options;
-    return new Map([
+    const answers = new Map([
       ...snapshotAnswers(judge ? judgedSnapshots(snapshots, judge) : snapshots),
       ...(guests ? guestAnswers(judge ? judgedGuests(guests, judge) : guests) : []),
       ...(blocks ? blockAnswers(judge ? judgedBlocks(blocks, judge) : blocks) : []),
     ]);
+    return new ClientCalls(answers, daemon, calls);
   };
-  const unjudged = answersFor();
-  const calls = proxyCalls(options);
+  const unjudged = callsFor();
   const busyPoll = new BusyPoll();
   const turns = new Turns();
   return (accepted, arrived) => {
@@ -68,26 +67,23 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
         const fd = descriptorOf(socket);
         if (fd !== undefined) options.sendBuffer(fd, SEND_BUFFER_BYTES);
       }
-      const { hub, status, entries } = options;
+      const { hub, entries } = options;
       const gone = new AbortController();
       client.socket.once('close', () => gone.abort());
       const authentication = new Authentication(entries, { ...arrived, signal: gone.signal });
       const behalf = entries === undefined || isTrusted(peer?.uid) ? undefined : { peer };
       const subject = behalf && processSubject(behalf.peer);
       const judge = subject && options.acl?.judge(subject, gone.signal);
-      const answers = judge ? answersFor(judge) : unjudged;
-      const shared = { path, calls, hub, status, busyPoll, turns, qemuSystem };
-      new ProxyConnection(client, upstream, { ...shared, answers, readOnly, authentication, behalf, judge });
+      const shared = { path, calls: judge ? callsFor(judge) : unjudged, hub, busyPoll, turns, qemuSystem };
+      new ProxyConnection(client, upstream, { ...shared, readOnly, authentication, behalf, judge });
     });
   };
 }
 
 interface Behind {
   readonly path: string;
-  readonly answers: Answers;
-  readonly calls: ReadonlyMap<number, ProxyCall>;
+  readonly calls: ClientCalls;
   readonly hub: LifecycleHub;
-  readonly status: DaemonStatus;
   readonly busyPoll: BusyPoll;
   readonly turns: Turns;
   readonly readOnly: boolean;
@@ -128,7 +124,7 @@ class ProxyConnection implements ProxyContext {
   constructor(
     client: Inlet,
     upstream: Inlet,
-    { path, answers, calls, hub, status, busyPoll, turns, readOnly, qemuSystem, authentication, behalf, judge }: Behind,
+    { path, calls, hub, busyPoll, turns, readOnly, qemuSystem, authentication, behalf, judge }: Behind,
   ) {
     this.readOnly = readOnly;
     this.authentication = authentication;
@@ -137,7 +133,7 @@ class ProxyConnection implements ProxyContext {
     this.judge = judge;
     this.#client = client;
     this.#upstream = upstream;
-    this.#calls = new ClientCalls(answers, daemonAnswers(status), calls);
+    this.#calls = calls;
     this.#busyPoll = busyPoll;
     this.#clientOutlet = new FrameOutlet(client.socket);
     this.#upstreamOutlet = new FrameOutlet(upstream.socket);
