@@ -1,6 +1,6 @@
 /** The files that an installation adds to a host besides the package: those of packaging/ with this host's paths. */
 
-import { readFile } from 'node:fs/promises';
+import { lstat, readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { LibvirtError } from '../../errors.ts';
 import type { SocketAccess } from './socket-access.ts';
@@ -104,6 +104,14 @@ const COCKPIT_ENABLED: readonly Enabled[] = [
   { unit: 'xlsnapd-cockpit.socket', by: 'sockets.target' },
   { unit: 'xlsnapd-cockpit-ro.socket', by: 'sockets.target' },
 ];
+
+/** True if something has this path, be it a link that leads nowhere. */
+export async function exists(path: string): Promise<boolean> {
+  return await lstat(path).then(
+    () => true,
+    () => false,
+  );
+}
 
 /** Returns the command of this package's daemon, run by this Node: neither is searched in PATH. */
 export function daemonCommand(upstream: string | undefined): readonly string[] {

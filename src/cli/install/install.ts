@@ -1,7 +1,7 @@
 /** `xlsnap install` and `xlsnap uninstall`: set up xlsnapd as a service of this host and report each step. */
 
 import { existsSync } from 'node:fs';
-import { chmod, lstat, readFile, readlink, symlink } from 'node:fs/promises';
+import { chmod, readFile, readlink, symlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { LibvirtError, systemError } from '../../errors.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
@@ -9,7 +9,7 @@ import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '
 import { defaultFolders } from '../../store/default-folders.ts';
 import { command, JSON_OPTION, type Values } from '../command-line/command.ts';
 import type { Session } from '../session.ts';
-import { daemonCommand, type Installed, installedForCockpit, installedOn, PACKAGE_FOLDER } from './files.ts';
+import { daemonCommand, exists, type Installed, installedForCockpit, installedOn, PACKAGE_FOLDER } from './files.ts';
 import { libvirtDbusProcess } from './libvirt-dbus.ts';
 import { requireQemuDriverUnused } from './qemu-driver.ts';
 import { requireRootOnly } from './root-only.ts';
@@ -176,10 +176,7 @@ class InstalledHost implements Disposable {
   }
 
   async has({ path }: Installed): Promise<boolean> {
-    return await lstat(this.on(path)).then(
-      () => true,
-      () => false,
-    );
+    return await exists(this.on(path));
   }
 
   async #isPackaged(thing: Installed): Promise<boolean> {

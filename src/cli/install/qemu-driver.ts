@@ -1,10 +1,11 @@
 /** Refuses to have qemu:///system mean the Xen host if libvirt's own qemu driver is in use: its guests would be out of sight. */
 
-import { lstat, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LibvirtError } from '../../errors.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import { QEMU_SOCKET } from '../../rpc/sockets.ts';
+import { exists } from './files.ts';
 
 /** Definitions of the driver's persistent domains, and the status of those that run: a file NAME.xml each. */
 const DOMAINS = [
@@ -52,11 +53,4 @@ export async function requireQemuDriverUnused(onHost: (path: string) => string, 
 function denied(reason: string, command: string): LibvirtError {
   const text = `--cockpit is for hosts that do not use the qemu driver: ${reason}. If it is not needed, run: ${command}`;
   return new LibvirtError('OPERATION_DENIED', text);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await lstat(path).then(
-    () => true,
-    () => false,
-  );
 }
