@@ -3,9 +3,10 @@
  * bridge may have been renamed, and a network stopped, while the domain that used it ran on.
  */
 
-import { readlink, stat } from 'node:fs/promises';
+import { readlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { isLibvirtError, LibvirtError } from '../../../errors.ts';
+import { statIfThere } from '../../../files/answering.ts';
 import type { DomainDefinition } from '../../../model/domain.ts';
 import { childAt, childElements, textAt } from '../../../model/element.ts';
 import { shellCommand } from '../../../model/messages/shell-command.ts';
@@ -33,7 +34,7 @@ async function missingOf(upstream: Asked, part: HostPart, sysfs: string): Promis
     case 'bridge': {
       const { name, openvswitch, user } = part;
       const path = join(sysfs, 'class/net', name, openvswitch ? '' : 'bridge');
-      if (await isThere(path)) return undefined;
+      if (await statIfThere(path)) return undefined;
       const command = openvswitch ? ['ovs-vsctl', 'add-br', name] : ['ip', 'link', 'add', name, 'type', 'bridge'];
       return `the host has no bridge '${name}', which ${user} of the domain would be started on; to make one: ${shellCommand(...command)}`;
     }
@@ -41,7 +42,7 @@ async function missingOf(upstream: Asked, part: HostPart, sysfs: string): Promis
       return await missingNetwork(upstream, part);
     case 'pci': {
       const device = join(sysfs, 'bus/pci/devices', part.address);
-      if (!(await isThere(device))) {
+      if (!(await statIfThere(device))) {
         return `the host has no PCI device '${part.address}', which the domain would be started with`;
       }
       const driver = basename(await readlink(join(device, 'driver')).catch(() => ''));
@@ -86,11 +87,4 @@ async function missingNetwork(
     if (!isLibvirtError(error, 'NO_NETWORK')) return undefined;
     return `there is no network '${name}', which ${user} of the domain would be started on; to make one: virsh net-define`;
   }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return await stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -43,7 +43,8 @@ export class SavedDomains {
 
   /**
    * Restores a domain that was saved and not restored, with the definition that it had; libvirtd may have finished the save
-   * after this daemon ended. Refuses an image whose guest cannot continue with that definition: somebody has changed it. If the domain had been restored before the interruption, keeps the image: it belongs to the snapshot.
+   * after this daemon ended. Refuses an image whose guest cannot continue with that definition: somebody has changed it. If the
+   * domain had been restored before the interruption, keeps the image: it belongs to the snapshot.
    */
   async recover(
     domain: Domain,
