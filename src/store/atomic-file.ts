@@ -11,11 +11,15 @@ export const UNFINISHED = '.new';
 /** Does not follow links: somebody could place one there to make us write elsewhere. */
 const WRITE_NO_LINK = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
 
-/** Replaces a file whole, as libvirt does: `<file>.new`, mode 0600, then a rename. If it fails, the old file stays. */
-export async function writeFileAtomically(path: string, text: string): Promise<void> {
+/**
+ * Replaces a file whole, as libvirt does: `<file>.new`, then a rename. If it fails, the old file stays. The file has its mode
+ * before it has its name: others may watch the folder, and read it at once.
+ */
+export async function writeFileAtomically(path: string, text: string, mode = 0o600): Promise<void> {
   const fresh = `${path}${UNFINISHED}`;
   try {
     await using file = await open(fresh, WRITE_NO_LINK, 0o600);
+    await file.chmod(mode);
     await file.writeFile(text);
     await file.sync();
   } catch (error) {

@@ -40,6 +40,11 @@ const socketDropIn = (unit: string, ...lines: readonly string[]) => `
   mkdir -p /etc/systemd/system/${unit}.socket.d
   printf '[Socket]\n${lines.join('\n')}\n' > /etc/systemd/system/${unit}.socket.d/admin.conf`;
 
+/** All at once: xlsnapd connects to libvirtd again as soon as it has ended, and a socket whose daemon runs is not opened again. */
+const LIBVIRTD_AGAIN = `systemctl daemon-reload
+  systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd.service
+  systemctl start libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket`;
+
 const WHO = ['root', 'bob', 'alice', 'libvirtdbus'] as const;
 type Who = (typeof WHO)[number];
 
@@ -89,8 +94,7 @@ describeUnless(noSystemdHost, 'a host with polkit', () => {
       await host.must('groupadd xenadmins; useradd --system --no-create-home --groups libvirt,xenadmins carol');
       await host.must(socketDropIn('libvirtd', 'SocketMode=0660', 'SocketGroup=xenadmins'));
       await host.must(socketDropIn('libvirtd-ro', 'SocketMode=0600'));
-      await host.must(`systemctl daemon-reload; systemctl stop libvirtd.service
-        systemctl restart libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket`);
+      await host.must(LIBVIRTD_AGAIN);
       // Narrower than xlsnapd's sockets: nobody is let in until they are the same again.
       await host.must('systemctl restart xlsnapd.service');
       expect(await as('bob', '-c xen:///system list --all --name')).toContain('only root may connect to xlsnapd');
@@ -109,8 +113,7 @@ describeUnless(noSystemdHost, 'a host with polkit', () => {
         }
       }
       await host.must(`rm -r /etc/systemd/system/libvirtd.socket.d /etc/systemd/system/libvirtd-ro.socket.d
-        systemctl daemon-reload; systemctl stop libvirtd.service
-        systemctl restart libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket; ${INSTALL}`);
+        ${LIBVIRTD_AGAIN}; ${INSTALL}`);
       expect(await as('bob', '-c xen:///system list --all --name')).toBe('guest');
     },
     TEST_MS,

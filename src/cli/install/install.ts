@@ -1,7 +1,7 @@
 /** `xlsnap install` and `xlsnap uninstall`: set up xlsnapd as a service of this host and report each step. */
 
 import { existsSync } from 'node:fs';
-import { chmod, readFile, readlink, symlink } from 'node:fs/promises';
+import { readFile, readlink, symlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { LibvirtError, systemError } from '../../errors.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
@@ -214,8 +214,7 @@ class InstalledHost implements Disposable {
 async function write(thing: Installed, path: string): Promise<void> {
   await makeFolder(dirname(path), 0o755);
   if (thing.kind === 'file') {
-    await writeFileAtomically(path, thing.text);
-    await chmod(path, 0o644);
+    await writeFileAtomically(path, thing.text, 0o644);
     return;
   }
   await removeFile(path);

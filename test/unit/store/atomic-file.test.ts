@@ -106,6 +106,14 @@ describe('is on stable storage when it is done', () => {
     expect(await synced(() => writeFileAtomically(join(dir, 'f'), 'y'))).toEqual(['f.new: f,f.new', '.: f']);
   });
 
+  test.each([0o600, 0o644])('with mode %o before it has its name', async (mode) => {
+    const modes = async () =>
+      Promise.all((await readdir(dir)).map(async (name) => (await stat(join(dir, name))).mode & 0o777));
+    using recorded = await recordSyncs(modes);
+    await writeFileAtomically(join(dir, 'f'), 'x', mode);
+    expect(recorded.syncs.map(({ seen }) => seen)).toEqual([[mode], [mode]]);
+  });
+
   test('a removal, of a file and of a folder', async () => {
     await writeFile(join(dir, 'f'), '');
     expect(await synced(() => removeFile(join(dir, 'f')))).toEqual(['.: ']);
