@@ -40,6 +40,15 @@ export const PACKAGES = {
     'strace',
     'systemd',
   ],
+  // Clients that are run on this machine's system alone.
+  clients: [
+    'golang-github-digitalocean-go-libvirt-dev',
+    'golang-go',
+    'netcat-openbsd',
+    'openssh-client',
+    'openssh-server',
+    'openssl',
+  ],
   lab: [...LAB_PACKAGES, 'procps'],
   systems: ['debian-archive-keyring', 'mmdebstrap'],
 };

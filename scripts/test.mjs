@@ -69,7 +69,7 @@ function reportSkipped({ testResults }) {
   }
 }
 
-setup('test', ...(fast ? [] : ['systems', 'lab']));
+setup('test', ...(fast ? [] : ['clients', 'systems', 'lab']));
 run('npm', ['run', '--silent', 'check']);
 build();
 const scratch = mkdtempSync(join(tmpdir(), 'xlsnap-test-'));
