@@ -1,8 +1,8 @@
 /** Faults in the steps around a guest's suspend, on real Xen: afterwards the guest counts, and nothing is lost or left. */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, test } from '@jest/globals';
 import { LAB_TEST_TIMEOUT_MS, type LabGuest, type TextResult, useLab } from '../support/lab/lab.ts';
+import { StepFaults } from '../support/lab/step-faults.ts';
 
 const lab = useLab(async (host) => {
   await host.sh(`virsh -c xen:///system destroy ${guest.name}; virsh -c xen:///system undefine ${guest.name}`);
@@ -10,12 +10,8 @@ const lab = useLab(async (host) => {
 });
 
 const IMAGE = '/var/lib/libvirt/images/g-faults.qcow2';
-const SOCKET = '/run/libvirt/virtxend-sock';
-const STEPS = '/run/lab/steps';
-const SETTLE_MS = 120_000;
-/** A save or a recovery of an emulated guest beside other work. */
-const SLOW_TIMEOUT_MS = 300_000;
-const POLL_MS = 500;
+
+let faults: StepFaults;
 
 const guest: LabGuest = { name: 'g-faults', type: 'pvh', memoryMiB: 96, disks: [{ format: 'qcow2', path: IMAGE }] };
 
@@ -42,26 +38,6 @@ interface Trial {
 const last = (): number => lab().ticks(guest.name).at(-1) ?? 0;
 const names = (text: string): readonly string[] => text.split('\n').filter(Boolean);
 const virsh = (...words: readonly string[]) => lab().virsh(...words);
-
-const startXlsnapd = async (environment = ''): Promise<void> => {
-  await lab().must(
-    `rm -f ${SOCKET} ${SOCKET}-ro; export XLSNAPD_STEPS=${STEPS} ${environment}; start_xlsnapd ${SOCKET}`,
-    { timeoutMs: SLOW_TIMEOUT_MS },
-  );
-};
-
-/** Whatever has died is there again, and no job is under way. */
-const mended = async (): Promise<void> => {
-  const { rc } = await lab().sh('kill -0 $(< /run/lab/xlsnapd.pid)');
-  if ((await lab().sh('pgrep -x libvirtd')).rc !== 0) {
-    if (rc !== 0) await lab().must(`rm -f ${SOCKET} ${SOCKET}-ro`);
-    await lab().startLibvirtd();
-  }
-  if (rc !== 0) await startXlsnapd();
-  for (const end = Date.now() + SETTLE_MS; Date.now() < end; await sleep(POLL_MS)) {
-    if ((await lab().must('ls /var/lib/xlsnap/journal 2>/dev/null || true')).trim() === '') return;
-  }
-};
 
 /** Files and snapshots of the guest, wherever they may lie. */
 const remains = async (): Promise<readonly string[]> => {
@@ -103,20 +79,8 @@ const wrongAfter = async (answer: TextResult, before: number, name: string): Pro
   return left.length === 0 ? wrong : [...wrong, `left: ${left.join(', ')}`];
 };
 
-/** Creates the snapshot `name`, and does this in dom0 when the daemon is at the step; whatever has died is there again. */
-const strike = async (phase: string, command: string, name: string): Promise<Omit<Trial, 'wrong'>> => {
-  await lab().must(
-    `rm -f /run/lab/step-plan.done; printf '%s\\n' "$1" "$2" > /run/lab/step-plan`
-      .replace('"$1"', `'${phase}'`)
-      .replace('"$2"', `'${command}'`),
-  );
-  const create = `virsh -c xen:///system snapshot-create-as ${guest.name} ${name}`;
-  const answer = await lab().sh(create, { timeoutMs: SLOW_TIMEOUT_MS });
-  const struck = (await lab().sh('test -e /run/lab/step-plan.done')).rc === 0;
-  await lab().must('rm -f /run/lab/step-plan');
-  await mended();
-  return { struck, answer };
-};
+const strike = (phase: string, command: string, name: string) =>
+  faults.strike({ phase, time: 1 }, command, 'snapshot-create-as', guest.name, name);
 
 const attempt = async (phase: string, command: string, name: string): Promise<Trial> => {
   const before = last();
@@ -125,11 +89,7 @@ const attempt = async (phase: string, command: string, name: string): Promise<Tr
 };
 
 beforeAll(async () => {
-  await lab().startLibvirtd();
-  await lab().must(
-    `rm -f ${STEPS}; setsid node /mnt/lab/checkout/test/lab/host/at-step.mjs ${STEPS} >> $LOG/at-step.log 2>&1 & until_true 60 test -S ${STEPS}`,
-  );
-  await startXlsnapd();
+  faults = await StepFaults.start(lab());
   await lab().defineGuest(guest);
   await lab().startGuest(guest.name);
 }, LAB_TEST_TIMEOUT_MS);
@@ -173,11 +133,11 @@ test(
   'a save helper of libxl that ends with an error',
   async () => {
     await lab().stopXlsnapd();
-    await startXlsnapd('LIBXL_SAVE_HELPER=/bin/false');
+    await faults.startXlsnapd('LIBXL_SAVE_HELPER=/bin/false');
     const before = last();
     const answer = await virsh('snapshot-create-as', guest.name, 'helper');
     expect(answer.rc).toBe(1);
-    await mended();
+    await faults.mended();
     expect(await wrongAfter(answer, before, 'helper')).toEqual([]);
   },
   LAB_TEST_TIMEOUT_MS,

@@ -61,20 +61,14 @@ describe('a running guest with two disks', () => {
     for (const [n, count] of after.entries()) expect(count).toBeGreaterThan(before[n] ?? 0);
   };
 
-  const attach = (image: string) =>
-    virsh(
-      'attach-disk',
-      name,
-      image,
-      'xvdc',
-      '--driver',
-      'qemu',
-      '--subdriver',
-      'qcow2',
-      '--targetbus',
-      'xen',
-      '--live',
-    );
+  /** Resolves when the guest has it: libxl does not wait for its driver. */
+  const attach = async (image: string) => {
+    const driver = ['--driver', 'qemu', '--subdriver', 'qcow2', '--targetbus', 'xen'];
+    await virsh('attach-disk', name, image, 'xvdc', ...driver, '--live');
+    await lab().must(`
+      connected() { xl block-list ${name} | awk '$1 == 51744 { print $4 }' | grep -qx 4; }
+      until_true 120 connected || fail "$(xl block-list ${name})"`);
+  };
   const detach = () => virsh('detach-disk', name, 'xvdc', '--live');
 
   /** No snapshot is left, and the guest runs, on its own images. */
@@ -138,6 +132,32 @@ describe('a running guest with two disks', () => {
       await virsh('snapshot-delete', name, 'hdr');
       expect(await guest.goesBack(() => virsh('snapshot-revert', name, 'e1', '--running'))).toBe(1);
       await virsh('snapshot-delete', name, 'e1');
+      await isAsBefore();
+    });
+  });
+
+  test('case C: is shown with the disk that was attached in another’s place, and keeps its overlays until that one is back', async () => {
+    await guest.keeping(async () => {
+      const [first, other] = [`${EXTRA}/h2.qcow2`, `${EXTRA}/h3.qcow2`];
+      await lab().must([first, other].map((image) => `qemu-img create -q -f qcow2 ${image} 16M`).join(' && '));
+      await attach(first);
+      await virsh('snapshot-create-as', name, 'e1', '--disk-only');
+      const overlay = `${EXTRA}/h2.e1`;
+      expect((await sources(name)).xvdc).toBe(overlay);
+      await detach();
+      await attach(other);
+      expect((await sources(name)).xvdc).toBe(other);
+      await virsh('snapshot-create-as', name, 'e2', '--disk-only');
+      expect((await sources(name)).xvdc).toBe(`${EXTRA}/h3.e2`);
+      await virsh('snapshot-delete', name, 'e2');
+      await writesTo([...overlays('e1'), other]);
+      expect(await refusal('snapshot-delete', name, 'e1')).toContain(`disk 'xvdc' of the domain is '${other}' now`);
+      await writesTo(overlays('e1'));
+      await detach();
+      await attach(overlay);
+      await virsh('snapshot-delete', name, 'e1');
+      await writesTo([...guest.images, first]);
+      await restarts();
       await isAsBefore();
     });
   });

@@ -1,7 +1,7 @@
-// The other end of xlsnapd's step reports in dom0: at the step that /run/lab/step-plan names in its first line, once, the
-// bash commands in its other lines are run while the daemon waits. `at-step.mjs SOCKET`
+// The other end of xlsnapd's step reports in dom0: /run/lab/step-plan has a phase and a number n in its first line; when the phase
+// begins for the nth time, the bash commands in its other lines are run while the daemon waits. `at-step.mjs SOCKET`
 import { spawnSync } from 'node:child_process';
-import { readFileSync, renameSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 
@@ -12,7 +12,10 @@ createServer((socket) => {
   createInterface({ input: socket }).once('line', (line) => {
     const { phase } = JSON.parse(line);
     const [wanted, ...commands] = plan().split('\n');
-    if (phase === wanted) {
+    const [begun, time] = wanted.split(' ');
+    if (phase === begun && Number(time) > 1) {
+      writeFileSync(PLAN, [`${phase} ${Number(time) - 1}`, ...commands].join('\n'));
+    } else if (phase === begun) {
       renameSync(PLAN, `${PLAN}.done`);
       spawnSync('bash', ['-c', commands.join('\n')], { stdio: 'inherit' });
     }

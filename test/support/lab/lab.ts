@@ -5,6 +5,8 @@ import { type CommandOptions, Dom0, type LabPlace } from '../../lab/host/dom0.mj
 
 /** A test may wait long for a busy machine: emulated, and with other work on the cores 3 to 10 times slower than alone. */
 export const LAB_TEST_TIMEOUT_MS = 600_000;
+/** start_xlsnapd itself gives up after 300 s. */
+const XLSNAPD_TIMEOUT_MS = 310_000;
 const TICK_TIMEOUT_MS = 240_000;
 const POLL_MS = 100;
 
@@ -84,7 +86,7 @@ export class Lab {
 
   /** This checkout's dist/daemon/main.js, which dom0 sees as it was at its first look; waits until it listens at `socket`. */
   async startXlsnapd(args: readonly string[] = [], socket = '/run/libvirt/virtxend-sock'): Promise<void> {
-    await this.must(line('start_xlsnapd', socket, ...args));
+    await this.must(line('start_xlsnapd', socket, ...args), { timeoutMs: XLSNAPD_TIMEOUT_MS });
   }
 
   async stopXlsnapd(): Promise<void> {
