@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 
 /** A command's time limit, unless it says another. Everything is 3 to 10 times slower when the cores have other work. */
-const COMMAND_TIMEOUT_MS = 120_000;
+const COMMAND_TIMEOUT_MS = 300_000;
 /** How long dom0's agent may take to report the end of a command that it was told to kill. */
 const KILL_TIMEOUT_MS = 30_000;
 const KILL_AGAIN_MS = 1_000;
