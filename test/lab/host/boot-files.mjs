@@ -25,7 +25,7 @@ const DOM0 = {
 const GUEST = {
   init: 'guest-init.sh',
   modules: ['xen-blkfront'],
-  commands: ['sh', 'mount', 'insmod', 'dd', 'sleep'],
+  commands: ['sh', 'mount', 'insmod', 'mkdir', 'mknod', 'tr', 'dd', 'sleep'],
   more: OBEY,
 };
 

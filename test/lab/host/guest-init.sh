@@ -4,13 +4,17 @@
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
+mkdir /disks
 while read -r module; do insmod "/modules/$module"; done < /modules/order
 count=0
 while :; do
   count=$((count + 1))
   echo "tick $count"
-  for disk in /dev/xvd?; do
-    [ -b "$disk" ] && printf '%08d' "$count" | dd of="$disk" conv=notrunc,fsync 2> /dev/null
+  for disk in /sys/block/xvd?; do
+    node=/disks/${disk##*/}
+    # In /dev a node goes with its disk, and dd would make a file there, which the next disk of that name could not replace.
+    [ -b "$node" ] || mknod "$node" b $(tr : ' ' < "$disk/dev") 2> /dev/null
+    [ -b "$node" ] && printf '%08d' "$count" | dd of="$node" conv=notrunc,fsync 2> /dev/null
   done
   sleep 0.5
 done
