@@ -2,6 +2,7 @@
 
 import { LibvirtError } from '../errors.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../model/libxl.ts';
+import type { RevertLeftover } from './contents-before.ts';
 import { OVERLAY } from './overlays/overlay-backend.ts';
 import { isBlockDevice } from './overlays/overlays.ts';
 import { requireProgram } from './program.ts';
@@ -53,6 +54,13 @@ export async function refusalOf(snapshot: LibxlDiskSnapshot): Promise<string | u
 export async function storedSnapshots(disk: LibxlDeviceDisk): Promise<readonly StoredSnapshot[]> {
   const found = await find({ disk, name: '' });
   return 'backend' in found ? await found.backend.list(disk).catch(() => []) : [];
+}
+
+/** What earlier reverts have left on the disk's storage; nothing if no backend takes the disk, or it cannot be read. */
+export async function revertLeftovers(disk: LibxlDeviceDisk): Promise<readonly RevertLeftover[]> {
+  const found = await find({ disk, name: '' });
+  const before = 'backend' in found ? found.backend.before : undefined;
+  return (await before?.leftovers(disk).catch(() => [])) ?? [];
 }
 
 /** True if the disk's storage has an internal snapshot of this name. Rejects if that cannot be read. */

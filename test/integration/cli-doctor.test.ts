@@ -179,7 +179,7 @@ test('memory whose disks were made again is reported with its size, and removed 
   expect(await readdir(at('memory'))).not.toContain(UUID);
 });
 
-test('snapshot volumes of LVM and ZFS without metadata are reported, and deleted only where that is asked for', async () => {
+test('snapshot volumes of LVM and ZFS without metadata are reported, and deleted only where that is asked for; what a revert left never', async () => {
   await using volumes = await fakeVolumes({
     'tank/a': { contents: 'a' },
     'vg/vm': { contents: 'b' },
@@ -216,6 +216,13 @@ test('snapshot volumes of LVM and ZFS without metadata are reported, and deleted
   expect(fixed.status).toBe(0);
   expect(Object.keys(await volumes.volumes())).toEqual(before.filter((name) => !name.includes('gone')));
   expect((await daemon.ok('snapshot-list', 'v', '--name')).trim()).toBe('kept');
+
+  await volumes.change('vg/vm.xlsnap-pre', { origin: 'vm' });
+  const [left, ...others] = JSON.parse((await doctor('--fix', '--orphans', '--json')).stdout);
+  expect(others).toEqual([]);
+  expect(left.problem).toMatch(/^volume 'vg\/vm\.xlsnap-pre' holds what a disk of domain 'v' held before a revert/);
+  expect(left.wayOut).toContain('lvremove -y -- vg/vm.xlsnap-pre');
+  expect(await volumes.volumes()).toHaveProperty(['vg/vm.xlsnap-pre']);
 });
 
 test('an operation that was interrupted is told in plain words, and keeps --fix away from its domain', async () => {

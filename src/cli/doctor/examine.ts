@@ -2,15 +2,11 @@
 
 import { lstatSync, readFileSync } from 'node:fs';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
-import type { DiskImage } from '../../model/disk-image.ts';
-import { XML } from '../../model/flags.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';
 import type { FileJournal } from '../../store/journal.ts';
-import { diskImages, parseDefinition } from '../../xml/domain/definition.ts';
 import { readSnapshotEntry } from '../../xml/snapshot/read.ts';
 import { orNone } from '../session.ts';
-import { type FoundImage, imagesOfDisks } from '../storage/disk-images.ts';
 import { type DomainFacts, domainFacts } from '../storage/domain-facts.ts';
 import { servesCommit } from './daemon-rules.ts';
 import {
@@ -25,6 +21,8 @@ import {
 import { storedItems } from './folder-contents.ts';
 import { insideFindings, overlayFindings } from './image-rules.ts';
 import { brokenTies } from './memory-ties.ts';
+import { allImages, diskOfImage, nextDisks } from './owned-disks.ts';
+import { foundLeftovers, leftoverFindings } from './revert-leftovers.ts';
 import { unnamedOverlayFindings } from './unnamed-overlays.ts';
 import { foundVolumes, volumeFindings } from './volume-rules.ts';
 
@@ -38,13 +36,15 @@ export async function examine(
   // Lists files before snapshots: a snapshot that is taken between the two is then listed, and its files are not reported.
   const memory = await storedItems(folders.memoryDir, 2);
   const metadata = await storedItems(folders.snapshotDir, 2);
-  const volumes = await foundVolumes(client);
+  const disks = await nextDisks(client);
+  const volumes = await foundVolumes(disks);
   const domains = await allDomains(client, folders);
+  const images = await allImages(client, domains);
+  const leftovers = await foundLeftovers([...disks, ...images.map(diskOfImage)]);
   const records = await journal.records();
   const broken = await brokenTies(memory, domains, folders);
   const known: Known = { domains, records, broken, working: await working(client, records), now: Date.now() };
   const ofMemory = memoryFindings(memory, known);
-  const images = await allImages(client, domains);
   return [
     ...journalFindings(known),
     ...ofMemory,
@@ -55,6 +55,7 @@ export async function examine(
       ofMemory.flatMap(({ orphan }) => orphan ?? []),
     ),
     ...volumeFindings(volumes, known).filter(({ orphan }) => !isOf(orphan, ofMemory)),
+    ...leftoverFindings(leftovers, records),
     ...(await unnamedOverlayFindings(domains, servesCommit(status))),
     ...(await overlayFindings(images, domains)),
   ];
@@ -84,21 +85,6 @@ async function working(client: RpcClient, records: readonly JournalRecord[]): Pr
     if (stats && stats.type !== 0) uuids.add(record.domain.uuid);
   }
   return uuids;
-}
-
-/** Returns the images of all domains, as they run and as they would start next, and of their snapshots. */
-async function allImages(client: RpcClient, domains: readonly DomainFacts[]): Promise<readonly FoundImage[]> {
-  const found = new Map<string, FoundImage>();
-  for (const facts of domains) {
-    const xml = await client.getXMLDesc(facts.domain, XML.INACTIVE).catch(orNone('NO_DOMAIN'));
-    const next = xml === undefined ? new Map<string, DiskImage>() : diskImages(parseDefinition(xml).disks, 'disk');
-    const disks = [
-      ...(await imagesOfDisks(facts)),
-      ...(await imagesOfDisks({ ...facts, snapshots: [], images: next })),
-    ];
-    for (const image of disks.flatMap(({ images }) => images)) found.set(image.path, image);
-  }
-  return [...found.values()];
 }
 
 function isDocument(path: string): boolean {

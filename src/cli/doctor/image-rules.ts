@@ -29,8 +29,7 @@ export function insideFindings(
   const ofOrphans = new Set(orphans.map(({ snapshot }) => snapshot));
   return images.flatMap(({ path, info }) =>
     (info?.snapshots ?? []).flatMap(({ name }): DoctorFinding | [] => {
-      if (named.has(key(path, name)) || ofOrphans.has(name)) return [];
-      if (name === BEFORE_REVERT) return beforeRevert(path);
+      if (named.has(key(path, name)) || ofOrphans.has(name) || name === BEFORE_REVERT) return [];
       return {
         level: 'note',
         problem: `image '${path}' has an internal snapshot '${name}' that no domain's metadata names`,
@@ -38,17 +37,6 @@ export function insideFindings(
       };
     }),
   );
-}
-
-/** Left by a revert that could not put it back, or that was interrupted. */
-function beforeRevert(path: string): DoctorFinding {
-  const putBack = shellCommand('qemu-img', 'snapshot', '-a', BEFORE_REVERT, path);
-  const removal = shellCommand('qemu-img', 'snapshot', '-d', BEFORE_REVERT, path);
-  return {
-    level: 'problem',
-    problem: `image '${path}' has internal snapshot '${BEFORE_REVERT}': what it held before a revert that has not finished`,
-    wayOut: `finish the revert, which removes it; or while the domain is off, to put it back in all images that have it: ${putBack}; to remove it: ${removal}`,
-  };
 }
 
 function key(path: string, snapshot: string): string {

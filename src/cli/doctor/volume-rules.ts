@@ -2,30 +2,18 @@
 
 import { storedSnapshots } from '../../disks/backends.ts';
 import type { StoredSnapshot } from '../../disks/storage-backend.ts';
-import { libxlDeviceDisk } from '../../model/device-disk.ts';
-import type { DomainRef } from '../../model/domain.ts';
-import { XML } from '../../model/flags.ts';
-import type { LibxlDeviceDisk } from '../../model/libxl.ts';
-import type { RpcClient } from '../../rpc/client/client.ts';
-import { parseDefinition } from '../../xml/domain/definition.ts';
-import { orNone } from '../session.ts';
 import { type DoctorFinding, hasRecord, type Known } from './file-rules.ts';
+import type { OwnedDisk } from './owned-disks.ts';
 
 /** A snapshot that was found on a volume of a domain's disk. */
-export interface FoundVolume extends StoredSnapshot {
-  readonly domain: DomainRef;
-  readonly disk: LibxlDeviceDisk;
-}
+export interface FoundVolume extends StoredSnapshot, OwnedDisk {}
 
-/** Of the disks of all domains, as they would start next. */
-export async function foundVolumes(client: RpcClient): Promise<readonly FoundVolume[]> {
+/** Each once. Reads only. */
+export async function foundVolumes(disks: readonly OwnedDisk[]): Promise<readonly FoundVolume[]> {
   const found = new Map<string, FoundVolume>();
-  for (const domain of await client.listAllDomains()) {
-    const xml = await client.getXMLDesc(domain, XML.INACTIVE).catch(orNone('NO_DOMAIN'));
-    for (const disk of xml === undefined ? [] : parseDefinition(xml).disks.map(libxlDeviceDisk)) {
-      for (const each of await storedSnapshots(disk)) {
-        if (each.isOurs) found.set(each.place, { ...each, domain, disk });
-      }
+  for (const owned of disks) {
+    for (const each of await storedSnapshots(owned.disk)) {
+      if (each.isOurs) found.set(each.place, { ...each, ...owned });
     }
   }
   return [...found.values()];

@@ -36,7 +36,7 @@ export const QCOW2_BEFORE_REVERT: ContentsBefore = {
 
   async find(snapshot) {
     const found = await findSnapshot(snapshot.disk, BEFORE_REVERT);
-    return found && `internal snapshot '${BEFORE_REVERT}' of '${imageOf(snapshot.disk).path}'`;
+    return found && placeIn(imageOf(snapshot.disk).path);
   },
 
   async putBack(disks) {
@@ -46,4 +46,21 @@ export const QCOW2_BEFORE_REVERT: ContentsBefore = {
   async forget(disks) {
     await deleteSnapshots(BEFORE_REVERT, disks);
   },
+
+  async leftovers(disk) {
+    if (!(await findSnapshot(disk, BEFORE_REVERT))) return [];
+    const { path } = imageOf(disk);
+    return [
+      {
+        kind: 'kept',
+        place: placeIn(path),
+        putBack: ['qemu-img', 'snapshot', '-a', BEFORE_REVERT, path],
+        removal: ['qemu-img', 'snapshot', '-d', BEFORE_REVERT, path],
+      },
+    ];
+  },
 };
+
+function placeIn(path: string): string {
+  return `internal snapshot '${BEFORE_REVERT}' of '${path}'`;
+}

@@ -125,6 +125,11 @@ export function replacedName(lv: string): string {
   return `${lv}.xlsnap-old`;
 }
 
+/** The snapshot that takes a thin volume's place in a revert. */
+export function freshName(lv: string): string {
+  return `${lv}.xlsnap-new`;
+}
+
 /** The snapshot that holds, during a revert of several disks, what the volume held before. */
 export function beforeName(lv: string): string {
   return `${lv}.xlsnap-pre`;

@@ -7,10 +7,12 @@ import {
   beforeName,
   createSnapshot,
   EMPTY_SNAPSHOT_BYTES,
+  freshName,
   type Group,
   groupOf,
   type LogicalVolume,
   remove,
+  replacedName,
   requireOne,
   snapshotName,
   volumeOf,
@@ -58,7 +60,7 @@ export const LVM_BEFORE_REVERT: ContentsBefore = {
     const volume = volumeOf({ disk });
     const kept = beforeName(volume.lv);
     const group = await groupOf(volume);
-    return group.has(kept) || unfinished(group, volume).includes(kept) ? `volume '${volume.vg}/${kept}'` : undefined;
+    return group.has(kept) || unfinished(group, volume).includes(kept) ? placeOf(volume.vg, kept) : undefined;
   },
 
   async putBack(disks) {
@@ -74,6 +76,26 @@ export const LVM_BEFORE_REVERT: ContentsBefore = {
       if ((await groupOf(volume)).has(kept)) await remove(volume, kept);
     }
   },
+
+  async leftovers(disk) {
+    const volume = volumeOf({ disk });
+    const { vg, lv } = volume;
+    const group = await groupOf(volume);
+    const away = replacedName(lv);
+    if (group.has(away) && !group.has(lv)) return [{ kind: 'away', place: placeOf(vg, away) }];
+    const removal = (name: string) => ['lvremove', '-y', '--', `${vg}/${name}`];
+    const scrap = [away, freshName(lv)].filter((name) => group.has(name));
+    const kept = [beforeName(lv)].filter((name) => group.has(name));
+    return [
+      ...scrap.map((name) => ({ kind: 'scrap' as const, place: placeOf(vg, name), removal: removal(name) })),
+      ...kept.map((name) => ({
+        kind: 'kept' as const,
+        place: placeOf(vg, name),
+        putBack: ['lvconvert', '--merge', '--', `${vg}/${name}`],
+        removal: removal(name),
+      })),
+    ];
+  },
 };
 
 /** Of a thick volume: the merge writes what the snapshot holds, and no more, so that no more has to be kept. */
@@ -82,6 +104,10 @@ function keptBytes(group: Group, volume: LogicalVolume, name: string): number {
   // Undefined if an interrupted revert has used it up: it is taken again, and holds nothing.
   const { lv_size = '0', data_percent = '' } = snapshot ?? {};
   return Math.ceil((Number(lv_size) * (Number(data_percent) + PERCENT_STEP)) / 100) + EMPTY_SNAPSHOT_BYTES;
+}
+
+function placeOf(vg: string, lv: string): string {
+  return `volume '${vg}/${lv}'`;
 }
 
 function mib(bytes: number): number {

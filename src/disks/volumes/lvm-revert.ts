@@ -7,6 +7,7 @@ import {
   beforeName,
   createSnapshot,
   EMPTY_SNAPSHOT_BYTES,
+  freshName,
   type Group,
   groupOf,
   type LogicalVolume,
@@ -100,10 +101,6 @@ export async function completeRevert(volume: LogicalVolume, group: Group, failur
   if (group.has(replaced)) await (group.has(lv) ? remove(volume, replaced) : rename(volume, replaced, lv));
   if (group.has(fresh)) await remove(volume, fresh);
   return group.has(replaced) || group.has(fresh) ? await groupOf(volume) : group;
-}
-
-function freshName(lv: string): string {
-  return `${lv}.xlsnap-new`;
 }
 
 /** Replaces a thin volume by a new snapshot of the snapshot, by two renames; the tags are kept. */
