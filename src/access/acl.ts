@@ -34,13 +34,13 @@ export class Acl {
     this.#options = options;
   }
 
-  /** Judges what one caller does. `signal` ends questions about a caller who has gone. */
-  judge(subject: Subject, signal: AbortSignal): Judge {
+  /** Judges what one caller does; one who cannot be identified may do nothing. `signal` ends questions about a caller who has gone. */
+  judge(subject: Subject | undefined, signal: AbortSignal): Judge {
     const { authority, driver, nameOf } = this.#options;
     const demand = async (object: string, permission: string, details: Readonly<Record<string, string>>) => {
       const action = `org.libvirt.api.${object}.${permission}`;
-      const request = { subject, action, details, interactive: false, signal };
-      const granted = await authority.check(request).then(
+      const asked = subject && authority.check({ subject, action, details, interactive: false, signal });
+      const granted = await asked?.then(
         ({ authorized }) => authorized,
         () => false,
       );

@@ -9,10 +9,16 @@ export interface PeerCredentials {
   readonly startTime: bigint | undefined;
 }
 
-/** Polkit's kinds of subjects. A process is named with its start and its user: pids are used again. */
-export type Subject =
-  | { readonly kind: 'unix-process'; readonly pid: number; readonly startTime: bigint; readonly uid: number }
-  | { readonly kind: 'system-bus-name'; readonly name: string };
+/** A process as polkit's subject, named with its start and its user: pids are used again. */
+export interface ProcessSubject {
+  readonly kind: 'unix-process';
+  readonly pid: number;
+  readonly startTime: bigint;
+  readonly uid: number;
+}
+
+/** Polkit's kinds of subjects. */
+export type Subject = ProcessSubject | { readonly kind: 'system-bus-name'; readonly name: string };
 
 /** Root and the daemon's own user may do all that the daemon may, as with libvirtd. */
 export function isTrusted(uid: number | undefined): boolean {
@@ -20,7 +26,7 @@ export function isTrusted(uid: number | undefined): boolean {
 }
 
 /** Returns undefined for a process that cannot be identified: it is to be refused. */
-export function processSubject(peer: PeerCredentials | undefined): (Subject & { kind: 'unix-process' }) | undefined {
+export function processSubject(peer: PeerCredentials | undefined): ProcessSubject | undefined {
   if (peer?.startTime === undefined || peer.pid <= 0) return undefined;
   return { kind: 'unix-process', pid: peer.pid, startTime: peer.startTime, uid: peer.uid };
 }

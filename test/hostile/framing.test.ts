@@ -12,11 +12,6 @@ import { virsh } from '../support/virsh.ts';
 
 const URI = 'test:///default';
 const XML = "<domain type='test'><name>owned</name><memory>1024</memory><os><type>hvm</type></os></domain>";
-const SET_IDENTITY: Procedure<Buffer, void> = {
-  number: 419,
-  args: { max: 64, write: (writer, bytes) => writer.opaque(bytes), read: (reader) => reader.rest() },
-  result: { max: 0, write: () => {}, read: () => {} },
-};
 
 let libvirtd: SystemLibvirtd;
 let xlsnapd: Xlsnapd;
@@ -177,14 +172,6 @@ test('a call with a rule here is decoded as leniently as by libvirtd, or refused
   expect((await client.error(500)).message).toBe('Unable to decode message payload');
   expect((await virsh(xlsnapd.uri, 'snapshot-list', 'kept', '--name')).stdout.trim()).toBe('s1');
   await xlsnapd.ok('undefine', 'kept', '--snapshots-metadata');
-});
-
-test('no client says that it calls for another user', async () => {
-  for (const socket of [xlsnapd.socket, `${xlsnapd.socket}-ro`]) {
-    using client = await RawClient.open(socket, URI);
-    const refused = await client.error(client.send(SET_IDENTITY, Buffer.alloc(4)));
-    expect(refused.message).toMatch(/^access denied: /);
-  }
 });
 
 test.each([true, false])(

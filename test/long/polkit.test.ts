@@ -149,6 +149,14 @@ describeUnless(noSystemdHost, 'a host with polkit', () => {
       sleep 3; virsh -q -c xen:///system snapshot-create-as guest ${snapshot} > /dev/null
       virsh -q -c xen:///system snapshot-delete guest ${snapshot} > /dev/null; wait; cat /tmp/heard`);
 
+  /** Root's client that calls for a process of this user, which is there for as long; or for none. */
+  const forAnother = async (uri: string, who: Who, process: 'of its own' | 'none'): Promise<readonly string[]> => {
+    const words = `/usr/bin/python3 ${PACKAGE_THERE}/test/support/clients/for_another.py ${uri} $(id -u ${who})`;
+    const sleeper = `${SystemdHost.as(who).join(' ')} sleep 60 > /dev/null &`;
+    const script = process === 'none' ? words : `${sleeper} ${words} $!; kill $!`;
+    return (await host.must(script)).split('\n');
+  };
+
   test(
     'judges the snapshot calls, and those that are passed on, as libvirtd with access_drivers = [ "polkit" ]',
     async () => {
@@ -198,6 +206,35 @@ describeUnless(noSystemdHost, 'a host with polkit', () => {
       expect((await onBus('bob', 'org.libvirt.Domain.ListDomainSnapshots', path, 'u', '0')).stdout).toContain(
         'snapshot',
       );
+    },
+    TEST_MS,
+  );
+
+  test(
+    "judges root's daemons as those for whom they call, as libvirtd does, and lets nobody else call for another",
+    async () => {
+      const denied = "access denied: 'QEMU' denied access";
+      expect(await forAnother('xen:///system', 'bob', 'of its own')).toEqual([
+        'identity: 0',
+        'domains: guest',
+        `start: ${denied}`,
+        `snapshot: ${denied}`,
+        'list: 2',
+      ]);
+      expect(await forAnother('qemu:///system', 'bob', 'of its own')).toEqual([
+        'identity: 0',
+        'domains: guest',
+        `start: ${denied}`,
+        expect.stringMatching(/^snapshot: /),
+        expect.stringMatching(/^list: /),
+      ]);
+      expect(await forAnother('xen:///system', 'libvirtdbus', 'of its own')).toContain('snapshot: made');
+      for (const uri of ['xen:///system', 'qemu:///system']) {
+        expect(await forAnother(uri, 'bob', 'none')).toEqual(['identity: 0', `domains: ${denied}`]);
+      }
+      const script = `${PACKAGE_THERE}/test/support/clients/for_another.py`;
+      const byBob = await host.run(...SystemdHost.as('bob'), '/usr/bin/python3', script, 'xen:///system', '0', '1');
+      expect(byBob.stdout).toContain('identity: access denied: only a daemon of root may say for whom it calls');
     },
     TEST_MS,
   );

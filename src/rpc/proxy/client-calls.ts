@@ -37,8 +37,8 @@ export class ClientCalls {
     const kind = frameKind(header);
     // libvirtd ignores what belongs to no stream of its own.
     if (kind !== 'call') return kind === 'stream' && !connection.open ? DROP : PASS;
-    const { open, readOnly, authentication } = connection;
-    const refusal = callRefusal(header, { open, readOnly, authenticated: authentication.done });
+    const { open, readOnly, forwards, authentication } = connection;
+    const refusal = callRefusal(header, { open, readOnly, forwards, authenticated: authentication.done });
     if (refusal) return refused(refusal);
     const { program, length } = header;
     if (program === PROGRAM.QEMU || program === PROGRAM.LXC) return PASS;

@@ -10,6 +10,7 @@ import { decodePayload, encodeFrame } from '../wire/frames.ts';
 import { replyFrame } from '../wire/messages.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure } from '../wire/procedures.ts';
 import { deviceCall, jobCall, migrateCall, overlaidCall, undefineCall } from './domain-calls.ts';
+import { namedProcess } from './identity.ts';
 import { type ProxyCall, proxyCall } from './proxy-call.ts';
 import type { ProxyOptions } from './proxy-context.ts';
 
@@ -52,6 +53,11 @@ export function proxyCalls({
         connection.readOnly = readOnly;
         return bytes;
       });
+    }),
+
+    proxyCall(P.CONNECT_SET_IDENTITY, (connection, call, frame, { params }) => {
+      connection.actFor(namedProcess(params));
+      connection.toUpstream(call, frame);
     }),
 
     proxyCall(P.CONNECT_SUPPORTS_FEATURE, (connection, call, frame, { feature }) => {

@@ -2,6 +2,7 @@
 
 import type { Acl, Judge } from '../../access/acl.ts';
 import type { Authentication, Entries } from '../../access/authentication.ts';
+import type { ProcessSubject } from '../../access/caller.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { DomainRef, DomainState } from '../../model/domain.ts';
 import type { BlockApi, GuestApi, SnapshotApi } from '../../snapshots/api.ts';
@@ -65,9 +66,13 @@ export interface ProxyContext {
   readonly qemuSystem: string | undefined;
   /** Absent if this client may do all that its socket allows. */
   readonly judge: Judge | undefined;
+  /** True for root's daemons, which may say for whom they call: virtproxyd does. */
+  readonly forwards: boolean;
   readonly events: EventClient;
   /** Has the upstream know for whom it is asked from now on. Rejects if it does not take that. */
   forwardIdentity(): Promise<void>;
+  /** Has this client judged as the one whom it names; undefined: as somebody who may do nothing that is judged. */
+  actFor(subject: ProcessSubject | undefined): void;
   toClient(frame: Buffer): void;
   /** Sends a call to the upstream. A successful reply goes through `then` on its way to the client. */
   toUpstream(

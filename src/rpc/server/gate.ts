@@ -18,6 +18,8 @@ export interface ConnectionState {
   readonly open: boolean;
   /** True on a read-only socket, or once opened with VIR_CONNECT_RO. */
   readonly readOnly: boolean;
+  /** True for a client that may say for whom it calls. */
+  readonly forwards: boolean;
 }
 
 /**
@@ -70,10 +72,10 @@ export function callRefusal(header: FrameHeader, connection: ConnectionState): L
   if (!open && !(name === 'REMOTE' && BEFORE_OPEN.has(procedure))) {
     return new LibvirtError('INTERNAL_ERROR', 'hypervisor connection not open', { domain: 'RPC' });
   }
-  // libvirt's own daemons identify with it the user for whom they call: a client could claim any identity.
+  // virtproxyd names with it, on either socket, the user for whom it calls: any other client could claim any identity.
   if (name === 'REMOTE' && procedure === P.CONNECT_SET_IDENTITY.number) {
-    const text = 'only a daemon of libvirt may say for whom it calls';
-    return new LibvirtError('ACCESS_DENIED', text, { domain: 'RPC' });
+    const text = 'only a daemon of root may say for whom it calls';
+    return connection.forwards ? undefined : new LibvirtError('ACCESS_DENIED', text, { domain: 'RPC' });
   }
   return readOnly ? readOnlyRefusal(name, procedure) : undefined;
 }

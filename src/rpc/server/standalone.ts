@@ -130,6 +130,8 @@ class StandaloneConnection {
       authenticated: this.#authentication.done,
       open: this.#open,
       readOnly: this.#readOnly,
+      // No daemon of libvirt comes to the embedded host.
+      forwards: false,
     });
     if (refusal) return this.#refuse(header, refusal);
     const found = this.#answersOf(header)?.get(header.procedure);

@@ -116,8 +116,10 @@ export async function pass(pieces: readonly Buffer[], readOnly: boolean): Promis
     authentication,
     qemuSystem: undefined,
     judge: undefined,
+    forwards: false,
     events,
     forwardIdentity: async () => {},
+    actFor: () => {},
     toClient: () => {},
     toUpstream: (header, bytes) => {
       // What waits for the end of a frame that never ends is not sent.

@@ -12,7 +12,8 @@ const SET_IDENTITY = 419;
 
 const call = decodeHeader(rpcFixture('connect-get-type'));
 const refusal = (procedure: number, program: number = PROGRAM.REMOTE): string | undefined =>
-  callRefusal({ ...call, program, procedure }, { authenticated: true, open: true, readOnly: true })?.message;
+  callRefusal({ ...call, program, procedure }, { authenticated: true, open: true, readOnly: true, forwards: false })
+    ?.message;
 
 const allowed = new Map<number, string>(Object.entries(ALLOWED).map(([name, number]) => [number, name]));
 const refused = new Map(
@@ -34,11 +35,18 @@ test('every procedure is in one table and not in the other, but for events, whic
 
 test('every procedure that we know by name is in a table under that name', () => {
   for (const [name, { number }] of Object.entries(PROCEDURES)) {
-    // Sent to the upstream only: a client may not call it.
+    // Of daemons, which call for others.
     if (number === SET_IDENTITY) continue;
     const function_ = `vir${name.replaceAll('_', '')}`.toLowerCase();
     expect(allowed.get(number) ?? refused.get(number)?.toLowerCase()).toBe(allowed.has(number) ? name : function_);
   }
+});
+
+test.each([true, false])("only root's daemons may say for whom they call (read-only: %p)", (readOnly) => {
+  const said = (forwards: boolean) =>
+    callRefusal({ ...call, procedure: SET_IDENTITY }, { authenticated: true, open: true, readOnly, forwards })?.message;
+  expect(said(true)).toBe(undefined);
+  expect(said(false)).toBe('access denied: only a daemon of root may say for whom it calls');
 });
 
 test('nothing that is allowed says in its name that it changes something', () => {
