@@ -5,6 +5,7 @@ import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../model/events.ts';
 import type { LifecycleEvents } from '../../snapshots/ports.ts';
 import { writeElement } from '../../xml/engine/write.ts';
+import { type HeldImage, holdImage } from './held-image.ts';
 import { hideEvents } from './hidden-events.ts';
 import { restoredAs } from './saved-image.ts';
 import { SAVE_PAUSED, START_PAUSED, type Upstream } from './upstream.ts';
@@ -18,7 +19,12 @@ const RESTORE_CAUSES: readonly LifecycleEvent[] = [
 const START_CAUSES: readonly LifecycleEvent[] = [LIFECYCLE.STARTED_BOOTED];
 const PAUSED_START_CAUSES: readonly LifecycleEvent[] = [...START_CAUSES, LIFECYCLE.SUSPENDED_PAUSED];
 
-/** Both methods return the domain with its new id. Clients see no event of it: the caller emits those. */
+interface RestoreAs {
+  readonly paused?: boolean;
+  readonly definition: DomainDefinition;
+}
+
+/** Each method returns the domain with its new id. Clients see no event of it: the caller emits those. */
 export class Launcher {
   readonly #upstream: Upstream;
   readonly #events: LifecycleEvents;
@@ -32,15 +38,17 @@ export class Launcher {
    * Restores from a memory image, with `definition` in place of the image's own. If `paused` is left out, in the state
    * in which the domain was saved, if the driver's images record that.
    */
-  async restore(
-    { uuid }: DomainRef,
-    memoryPath: string,
-    { paused, definition }: { readonly paused?: boolean; readonly definition: DomainDefinition },
-  ): Promise<DomainRef> {
+  async restore(ref: DomainRef, memoryPath: string, as: RestoreAs): Promise<DomainRef> {
+    await using image = await holdImage(this.#upstream, memoryPath);
+    return await this.restoreHeld(ref, image, as);
+  }
+
+  /** The same from an image that is held already. */
+  async restoreHeld({ uuid }: DomainRef, image: HeldImage, { paused, definition }: RestoreAs): Promise<DomainRef> {
     using _hidden = hideEvents(this.#events, uuid, RESTORE_CAUSES);
-    const restore = (): Promise<void> =>
-      withFlag(paused ? SAVE_PAUSED : 0, (flags) => this.#upstream.restoreFlags(memoryPath, flags));
-    await restoredAs(this.#upstream, memoryPath, definition, restore);
+    const restore = (at: string): Promise<void> =>
+      withFlag(paused ? SAVE_PAUSED : 0, (flags) => this.#upstream.restoreFlags(at, flags));
+    await restoredAs(this.#upstream, image, definition, restore);
     return await this.#settle(uuid, paused);
   }
 

@@ -7,6 +7,7 @@ import { renamed, withDiskImages } from '../../xml/domain/definition.ts';
 import { domainName } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { checkImageOwner, checkSavedDefinition } from '../saved-definition.ts';
+import { byName, type HeldImage, holdImage } from './held-image.ts';
 import { SAVE_IMAGE_SECURE, type Upstream } from './upstream.ts';
 
 /** Access to the definition in an image: by libvirtd if its driver can, else by us (the libxl driver cannot). */
@@ -30,9 +31,12 @@ export async function checkSavedImage(
   path: string,
   definition: DomainDefinition,
 ): Promise<void> {
-  const image = await imageDefinition(upstream, path);
-  checkImageOwner(ref, { path, xml: image.xml });
-  await image.check(ref, definition);
+  await using held = await holdImage(upstream, path);
+  await byName(held, async (at) => {
+    const image = await imageDefinition(upstream, at);
+    checkImageOwner(ref, { path, xml: image.xml });
+    await image.check(ref, definition);
+  });
 }
 
 /**
@@ -41,22 +45,24 @@ export async function checkSavedImage(
  */
 export async function restoredAs(
   upstream: Upstream,
-  path: string,
+  held: HeldImage,
   definition: DomainDefinition,
-  restore: () => Promise<void>,
+  restore: (at: string) => Promise<void>,
 ): Promise<void> {
-  const image = await imageDefinition(upstream, path);
-  const wanted = writeElement(definition.element);
-  if (wanted === image.xml) {
-    await restore();
-    return;
-  }
-  await image.write(wanted);
-  try {
-    await restore();
-  } finally {
-    await image.write(image.xml);
-  }
+  await byName(held, async (at) => {
+    const image = await imageDefinition(upstream, at);
+    const wanted = writeElement(definition.element);
+    if (wanted === image.xml) {
+      await restore(at);
+      return;
+    }
+    await image.write(wanted);
+    try {
+      await restore(at);
+    } finally {
+      await image.write(image.xml);
+    }
+  });
 }
 
 /** Returns `saved`, a saved domain's definition, with the name and the images that the domain has now. */

@@ -8,6 +8,8 @@ import type { LifecycleEvent } from '../../model/events.ts';
 
 /** A connection to the libvirtd that owns the domains. */
 export interface Upstream {
+  /** The user who runs it: the owner of its socket. */
+  socketOwner(): Promise<number>;
   /** `Xen`, `QEMU`, `TEST`. */
   getType(): Promise<string>;
   /** The document. */

@@ -3,6 +3,7 @@
  * clients go through proxy.ts), and the xlsnap command's connection to the daemon.
  */
 
+import { stat } from 'node:fs/promises';
 import { isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainState, type NetworkRef } from '../../model/domain.ts';
@@ -55,6 +56,11 @@ export class RpcClient implements Disposable {
 
   private constructor(options: RpcClientOptions) {
     this.#options = options;
+  }
+
+  /** The user who runs the libvirtd. */
+  async socketOwner(): Promise<number> {
+    return (await stat(this.#options.path)).uid;
   }
 
   /** Rejects if no libvirtd answers, or if it refuses this client. */

@@ -1,7 +1,7 @@
 /** A real libvirtd that calls its test driver Xen: for what a daemon does on a Xen host whose libxl it cannot use. */
 
 import { once } from 'node:events';
-import { rm } from 'node:fs/promises';
+import { chown, rm, stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { FrameSplitter } from '../../../src/rpc/wire/frame-splitter.ts';
@@ -39,6 +39,8 @@ export async function xenByName(libvirtd: Libvirtd): Promise<XenByName> {
   });
   server.listen(path);
   await once(server, 'listening');
+  const { uid, gid } = await stat(libvirtd.socket);
+  await chown(path, uid, gid);
   return {
     socket: path,
     async [Symbol.asyncDispose]() {

@@ -3,7 +3,7 @@
  * to the work that is done then, the domain comes back.
  */
 
-import { lstat, rm } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { withKinds } from '../../../disks/overlays/overlays.ts';
 import { asLibvirtError, LibvirtError, neverAborted } from '../../../errors.ts';
 import type { DiskImage } from '../../../model/disk-image.ts';
@@ -15,6 +15,7 @@ import { withDiskImages } from '../../../xml/domain/definition.ts';
 import { startFiles } from '../../../xml/domain/start-files.ts';
 import { liveDefinition } from '../definition.ts';
 import type { Departures } from '../departures.ts';
+import { byName, makeImage, type NewImage } from '../held-image.ts';
 import { hideEvents } from '../hidden-events.ts';
 import type { Launcher } from '../launch.ts';
 import { checkHostParts } from '../resources/host-parts.ts';
@@ -87,37 +88,53 @@ export class Absences {
   async whileAway(domain: Domain, absence: Absence): Promise<void> {
     const { ref, state } = domain;
     const { memoryPath } = absence;
+    if (memoryPath === this.#savedDomains.scratch(ref)) await refuseLink(memoryPath);
+    // From here on an image with contents is what libvirtd has saved.
+    await using image = await makeImage(this.#upstream, memoryPath);
+    const definition = await this.#save(domain, absence, image);
     const images = new Map<string, DiskImage>();
-    const definition = await this.definition(domain);
-    await this.checkReturn(definition);
-    await absence.saving?.(definition);
-    await this.#save(domain, absence);
-    const failure = await outcome(() => absence.work(images));
+    const failure = await outcome(async () => {
+      await image.requirePlace();
+      await absence.work(images);
+    });
     const returning = withDiskImages(definition, await withKinds(images));
     const lost = await outcome(() =>
-      this.#launcher.restore(ref, memoryPath, { paused: state === 'paused', definition: returning }),
+      this.#launcher.restoreHeld(ref, image, { paused: state === 'paused', definition: returning }),
     );
     if (lost) throw failure ? notRestored(ref, { memoryPath }, lost, failure) : notRestored(ref, absence, lost);
     if (!failure) return;
-    await rm(memoryPath, { force: true });
+    await image.remove();
     throw failure;
   }
 
-  async #save({ ref, state }: Domain, { memoryPath }: Absence): Promise<void> {
+  async #prepare(domain: Domain, absence: Absence): Promise<DomainDefinition> {
+    const definition = await this.definition(domain);
+    await this.checkReturn(definition);
+    await absence.saving?.(definition);
+    return definition;
+  }
+
+  /** Returns the definition that the domain has been saved with. */
+  async #save(domain: Domain, absence: Absence, image: NewImage): Promise<DomainDefinition> {
+    const { ref, state } = domain;
+    const definition = await this.#prepare(domain, absence).catch(async (error) => {
+      await image.remove();
+      throw error;
+    });
     const pauses = this.#driver === QEMU && state === 'running';
     const caused = [LIFECYCLE.STOPPED_SAVED, ...(pauses ? [LIFECYCLE.SUSPENDED_PAUSED] : [])];
-    if (memoryPath === this.#savedDomains.scratch(ref)) await refuseLink(memoryPath);
     using _hidden = hideEvents(this.#events, ref.uuid, caused);
     try {
-      await this.#departures.withReturn(ref, () => this.#upstream.saveFlags(ref, memoryPath, 0));
+      await this.#departures.withReturn(ref, () => byName(image, (at) => this.#upstream.saveFlags(ref, at, 0)));
+      return definition;
     } catch (error) {
       // If the connection to libvirtd was lost, libvirtd may still write the image, or it may be all that is left of
       // the guest.
       const now = await upstreamIdle(this.#upstream, ref, { signal: neverAborted() })
         .then(() => this.#upstream.lookupByUUID(ref.uuid))
         .catch(() => undefined);
-      if (now?.id !== ref.id) throw notRestored(ref, { memoryPath }, asLibvirtError(error));
-      await rm(memoryPath, { force: true });
+      if (now?.id !== ref.id) throw notRestored(ref, { memoryPath: image.path }, asLibvirtError(error));
+      await image.remove();
       throw error;
     }
   }

@@ -6,8 +6,7 @@
 
 import { rm, stat } from 'node:fs/promises';
 import { syncFile } from '../../../disks/qemu/qemu-img.ts';
-import { hasReason, LibvirtError, systemError, throwIfCancelled } from '../../../errors.ts';
-import { MadeFile } from '../../../files/made-file.ts';
+import { hasReason, LibvirtError, throwIfCancelled } from '../../../errors.ts';
 import type { HostMemory } from '../../../libxl/host-memory.ts';
 import { requireFreeSpace } from '../../../memory/free-space.ts';
 import { requestedMemoryPath } from '../../../memory/requested-path.ts';
@@ -84,8 +83,6 @@ export class BySaveAndRestore implements Mechanism {
     const creation_time = Math.floor(Date.now() / 1000);
     await job.phase('saving');
     throwIfCancelled(job.signal);
-    // From here on a file with contents is what libvirtd has saved, not one that is to be overwritten.
-    if (memoryPath !== undefined) await empty(memoryPath);
     const overlays = movesOnto(disks);
     await this.#absences.whileAway(domain, {
       memoryPath: memoryPath ?? this.#scratch(domain.ref),
@@ -207,16 +204,5 @@ export class BySaveAndRestore implements Mechanism {
       await this.#images.delete(name, internal);
       throw error;
     }
-  }
-}
-
-async function empty(path: string): Promise<void> {
-  const failure = `cannot empty file '${path}'`;
-  try {
-    await using file = await MadeFile.existing(path);
-    await file.handle.truncate();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw error instanceof LibvirtError ? error : systemError(error, failure);
   }
 }

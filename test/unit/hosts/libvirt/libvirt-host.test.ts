@@ -1,4 +1,7 @@
-import { beforeEach, describe, expect, test } from '@jest/globals';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../../src/errors.ts';
 import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
@@ -16,6 +19,11 @@ import {
   RecordedUpstream,
   RUNNING,
 } from '../../../support/hosts/recorded-upstream.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'xlsnap-libvirt-host-'));
+const MEMORY = join(folder, 's1.save');
+writeFileSync(MEMORY, '', { mode: 0o600 });
+afterAll(() => rmSync(folder, { recursive: true }));
 
 let record: Record;
 let upstream: RecordedUpstream;
@@ -137,12 +145,12 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
   });
 
   test('restore, running', async () => {
-    await host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION });
+    await host.restore(RUNNING, MEMORY, { paused: false, definition: DEFINITION });
     expect(record.lines).toEqual([
       'expect STARTED_RESTORED',
       'expect RESUMED_FROM_SNAPSHOT',
       'expect SUSPENDED_RESTORED',
-      'restoreFlags /m 0',
+      `restoreFlags ${MEMORY} 0`,
       'lookupByUUID',
       'getState',
       'expect no more STARTED_RESTORED',
@@ -155,8 +163,8 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
 
   test('restore, paused', async () => {
     upstream.state = 'paused';
-    await host.restore(RUNNING, '/m', { paused: true, definition: DEFINITION });
-    expect(record.lines).toContain('restoreFlags /m 4');
+    await host.restore(RUNNING, MEMORY, { paused: true, definition: DEFINITION });
+    expect(record.lines).toContain(`restoreFlags ${MEMORY} 4`);
     expect(record.lines).not.toContain('suspend');
     expect(events.emitted.map(({ event }) => event)).toEqual(['STARTED_FROM_SNAPSHOT', 'SUSPENDED_FROM_SNAPSHOT']);
   });
@@ -193,7 +201,7 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
       upstream.failures[call] = { times: 1 };
     }
     await expect(host.destroy(RUNNING)).rejects.toThrow('destroy failed');
-    await expect(host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION })).rejects.toThrow(
+    await expect(host.restore(RUNNING, MEMORY, { paused: false, definition: DEFINITION })).rejects.toThrow(
       'restoreFlags failed',
     );
     await expect(host.start(RUNNING, { paused: false, definition: DEFINITION })).rejects.toThrow(
@@ -209,10 +217,10 @@ describe('what libvirtd tells of our work is hidden, and what happened is told o
 describe('a domain ends up as it was asked for', () => {
   test('paused, by suspending it where the driver does not know the flag', async () => {
     upstream.failures.restoreFlags = { times: 1, error: UNSUPPORTED_FLAG() };
-    await host.restore(RUNNING, '/m', { paused: true, definition: DEFINITION });
+    await host.restore(RUNNING, MEMORY, { paused: true, definition: DEFINITION });
     expect(record.lines.filter((line) => !line.startsWith('expect'))).toEqual([
-      'restoreFlags /m 4',
-      'restoreFlags /m 0',
+      `restoreFlags ${MEMORY} 4`,
+      `restoreFlags ${MEMORY} 0`,
       'lookupByUUID',
       'getState',
       'suspend',
@@ -224,7 +232,7 @@ describe('a domain ends up as it was asked for', () => {
 
   test('running, by resuming it where it was saved paused', async () => {
     upstream.state = 'paused';
-    await host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION });
+    await host.restore(RUNNING, MEMORY, { paused: false, definition: DEFINITION });
     expect(record.lines).toContain('resume');
     expect(record.lines).toContain('expect RESUMED_UNPAUSED');
     expect(events.emitted.at(-1)?.event).toBe('RESUMED_FROM_SNAPSHOT');
@@ -232,15 +240,15 @@ describe('a domain ends up as it was asked for', () => {
 
   test('without the flag, an argument that libvirtd does not like is no reason to try again', async () => {
     upstream.failures.restoreFlags = { times: 1, error: UNSUPPORTED_FLAG() };
-    await expect(host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION })).rejects.toThrow(
+    await expect(host.restore(RUNNING, MEMORY, { paused: false, definition: DEFINITION })).rejects.toThrow(
       'unsupported flags',
     );
-    expect(record.lines).not.toContain('restoreFlags /m 4');
+    expect(record.lines).not.toContain(`restoreFlags ${MEMORY} 4`);
   });
 
   test('or an error says that it ended at once', async () => {
     upstream.ref = { ...GUEST, id: -1 };
-    await expect(host.restore(RUNNING, '/m', { paused: false, definition: DEFINITION })).rejects.toThrow(
+    await expect(host.restore(RUNNING, MEMORY, { paused: false, definition: DEFINITION })).rejects.toThrow(
       `operation failed: domain 'g' ended as soon as it was started`,
     );
     expect(events.emitted).toEqual([]);
