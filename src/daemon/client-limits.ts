@@ -1,6 +1,6 @@
 /** As many clients as asked for, but never so many that no file descriptors are left for the work itself. */
 
-import { readFileSync } from 'node:fs';
+import { openFilesMax } from '../files/descriptors.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
 import { ClientLimit } from '../rpc/server/client-limit.ts';
 import type { Log } from './log.ts';
@@ -26,10 +26,4 @@ export function clientLimits(
     log.warning(`at most ${max} clients a socket: the limit of open files (LimitNOFILE) allows no more`);
   const dropped = bounded(log.warning);
   return () => new ClientLimit({ max, peerOf: system.peerCredentials, dropped });
-}
-
-/** RLIMIT_NOFILE of this process. */
-function openFilesMax(): number {
-  const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
-  return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
 }

@@ -1,6 +1,5 @@
 /** Snapshots of the disks of a domain that is not active, on every kind of storage. */
 
-import { hasReason } from '../errors.ts';
 import type { BackingChain, DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { StartFile } from '../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../model/libxl.ts';
@@ -10,12 +9,14 @@ import { readChains } from './chain/chains.ts';
 import { fileKey } from './file-key.ts';
 import { forEachLayer, type LayersWatch } from './overlays/commit-progress.ts';
 import { isEmptied } from './overlays/empty-overlay.ts';
-import { checkMerge } from './overlays/merge-rules.ts';
+import { checkMerge, checkRebase, checkRemoval, refuseInUse } from './overlays/merge-rules.ts';
 import { commitOffline } from './overlays/offline-commit.ts';
 import { imageExists, rebaseHeader, removeImage } from './overlays/overlays.ts';
-import { imageInfo } from './qemu/image-info.ts';
 import { checkRoomBefore, revertDisks, type SettledRevert, settleRevert } from './revert-disks.ts';
 import { requireStartFiles } from './start-files.ts';
+
+/** An internal snapshot of one disk. */
+type InternalSnapshot = Pick<LibxlDiskSnapshot, 'disk'> & { readonly name: string };
 
 /** The policy's OfflineDisks. */
 export class OfflineImages {
@@ -42,6 +43,18 @@ export class OfflineImages {
 
   async delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
     for (const group of await groupByBackend(disks)) await group.backend.delete(name, group.disks);
+  }
+
+  async checkDelete(doomed: readonly InternalSnapshot[], open: ReadonlySet<string>): Promise<void> {
+    // Each disk is asked once: there may be hundreds of snapshots in it.
+    const disks = [...new Map(doomed.map((each) => [each.disk.pdev_path, each])).values()];
+    for (const group of await usableGroups(disks)) {
+      for (const { disk } of group.disks) {
+        const inDisk = doomed.filter((each) => each.disk.pdev_path === disk.pdev_path);
+        const names = inDisk.map(({ name }) => name);
+        await group.backend.checkDelete(disk, names, open);
+      }
+    }
   }
 
   async check(name: string, disks: readonly LibxlDiskSnapshot[], open: ReadonlySet<string>): Promise<void> {
@@ -71,6 +84,14 @@ export class OfflineImages {
     return checkMerge(layers, open);
   }
 
+  async checkRebase(images: readonly DiskImage[], open: ReadonlySet<string>): Promise<void> {
+    for (const image of images) await checkRebase(image, open);
+  }
+
+  async checkRemoval(images: readonly DiskImage[]): Promise<void> {
+    for (const image of images) await checkRemoval(image);
+  }
+
   async isEmptied(image: DiskImage): Promise<boolean> {
     return (await imageExists(image.path)) && (await isEmptied(image));
   }
@@ -82,10 +103,7 @@ export class OfflineImages {
   /** Refuses an image that a QEMU has open: a guest may be writing to it. */
   async remove(images: readonly DiskImage[]): Promise<void> {
     for (const image of images) {
-      await imageInfo(image, { share: false, failure: `cannot remove image '${image.path}'` }).catch((error) => {
-        // Nobody has one open that is missing or damaged.
-        if (hasReason(error, 'image-in-use')) throw error;
-      });
+      await refuseInUse(image);
       await removeImage(image.path);
     }
   }

@@ -37,6 +37,8 @@ export interface StorageBackend {
   revert(name: string, disks: Disks): Promise<void>;
   /** How what the disks hold is kept while several are reverted. Absent if the storage cannot. */
   readonly before?: ContentsBefore;
+  /** Refuses (55) what `delete` could not do, for snapshots of these names in one disk; accepts those that are gone. Reads only. */
+  checkDelete(disk: LibxlDeviceDisk, names: readonly string[], open: ReadonlySet<string>): Promise<void>;
   /** Deletes the snapshots; skips those that are already gone. */
   delete(name: string, disks: Disks): Promise<void>;
 

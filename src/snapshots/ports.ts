@@ -180,6 +180,9 @@ export interface Interruption {
   readonly definition?: string;
 }
 
+/** An internal snapshot of one disk, by its name. */
+export type InternalSnapshot = Pick<LibxlDiskSnapshot, 'disk'> & { readonly name: string };
+
 /** Snapshots of the images of a domain that is not active: internal ones, and overlays (`external`). */
 export interface OfflineDisks {
   /**
@@ -202,6 +205,11 @@ export interface OfflineDisks {
    * cannot be, all are reverted. Undefined if they are at one moment already.
    */
   settleApply(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<'undone' | 'completed' | undefined>;
+  /**
+   * Refuses internal snapshots that `delete`, or the domain's device model, could not delete; accepts those that are gone.
+   * `open`: the images that the device model has open. Reads only.
+   */
+  checkDelete(doomed: readonly InternalSnapshot[], open: ReadonlySet<string>): Promise<void>;
   /** Deletes internal snapshots. Skips those that are already gone. */
   delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
   /**
@@ -224,6 +232,10 @@ export interface OfflineDisks {
    * domain's own device model has open now. Reads only.
    */
   checkMerge(layers: readonly LayerCommit[], open: ReadonlySet<string>): Promise<void>;
+  /** Refuses images that `rebase` could not change. `open` as for `checkMerge`. Reads only. */
+  checkRebase(images: readonly DiskImage[], open: ReadonlySet<string>): Promise<void>;
+  /** Refuses images that `remove` could not remove, or that somebody has open. Accepts missing ones. Reads only. */
+  checkRemoval(images: readonly DiskImage[]): Promise<void>;
   /** True if the overlay is there and holds nothing, as after a merge. Reads only. */
   isEmptied(image: DiskImage): Promise<boolean>;
   /**
@@ -277,6 +289,8 @@ export interface MemoryImages {
    * it before reading an image. Reads only; accepts a missing image, and one in another folder.
    */
   check(path: string): Promise<void>;
+  /** Refuses an image that is there and could not be removed. Reads only. */
+  checkRemoval(path: string): Promise<void>;
   /** Removes the domain's folder if it is empty. */
   tidy(domain: DomainRef): Promise<void>;
   /** Removes the image, and what an interrupted save has left of it. Accepts a missing one. */

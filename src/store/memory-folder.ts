@@ -4,7 +4,7 @@
  */
 
 import { constants } from 'node:fs';
-import { chown, lstat, open, readdir, stat } from 'node:fs/promises';
+import { access, chown, lstat, open, readdir, stat } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
@@ -90,10 +90,17 @@ export class MemoryFiles implements MemoryImages {
 
   /** Checks only files in our folder: users choose external files themselves. */
   async check(path: string): Promise<void> {
-    const way = relative(this.#dir, path).split(sep);
-    if (way[0] === '..') return;
-    if (way.length > 1) await refuseLink(dirname(path));
+    if (!this.#isOurs(path)) return;
+    if (dirname(path) !== this.#dir) await refuseLink(dirname(path));
     await requireOwnFile(path, 'memory image');
+  }
+
+  async checkRemoval(path: string): Promise<void> {
+    if (!(await exists(path))) return;
+    if (this.#isOurs(path)) await refuseLink(dirname(path));
+    await access(dirname(path), constants.W_OK | constants.X_OK).catch((error) => {
+      throw systemError(error, `cannot remove memory image '${path}'`);
+    });
   }
 
   async removeFile(path: string): Promise<void> {
@@ -119,6 +126,10 @@ export class MemoryFiles implements MemoryImages {
     await chown(folder, uid, gid).catch((error) => {
       throw systemError(error, `cannot give '${folder}' to user ${uid}, who writes memory images there`);
     });
+  }
+
+  #isOurs(path: string): boolean {
+    return relative(this.#dir, path).split(sep)[0] !== '..';
   }
 
   #folder(domain: DomainRef): string {

@@ -61,6 +61,27 @@ afterEach(async () => {
   await rm(home, { recursive: true, force: true });
 });
 
+test('descriptors: neither a create nor a revert nor a delete begins if xlsnapd could run out of them', async () => {
+  await startGuest(daemon, WITH_DRIVE);
+  await create('s1');
+  const limit = (soft: string) => run('prlimit', ['--pid', String(daemon.pid), `--nofile=${soft}:`]);
+  const { stdout } = await run('ls', [`/proc/${daemon.pid}/fd`]);
+  const { length: open } = stdout.trim().split('\n');
+  await limit(String(open + 20));
+  const refusal = /Requested operation is not valid: xlsnapd has \d+ of at most \d+ files open.*LimitNOFILE=/;
+  expect(await refusedRevert('s1')).toMatch(refusal);
+  for (const words of [
+    ['snapshot-create-as', 'g', 's2'],
+    ['snapshot-delete', 'g', 's1'],
+  ] as const) {
+    const before = await everything();
+    expect(await daemon.refused(...words)).toMatch(refusal);
+    expect(await everything()).toEqual(before);
+  }
+  await limit('1024');
+  await daemon.ok('snapshot-revert', 'g', 's1');
+});
+
 describe('case 1: files that the definition names and that were not captured', () => {
   test('the medium of a drive is gone', async () => {
     await startGuest(daemon, WITH_DRIVE);

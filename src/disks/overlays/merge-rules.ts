@@ -1,11 +1,10 @@
 /** What a merge of overlays refuses, asked of all layers before the first of them is touched. */
 
 import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { LibvirtError, systemError } from '../../errors.ts';
-import type { LayerCommit } from '../../model/disk-image.ts';
-import { imageInfo } from '../qemu/image-info.ts';
+import { hasReason, LibvirtError } from '../../errors.ts';
+import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
+import { imageInfo, requireAccess, requireChangeable } from '../qemu/image-info.ts';
 import { MergeSpace } from './merge-space.ts';
 import { imageExists, isBlockDevice, refuseBitmapLoss, refuseSnapshotLoss } from './overlays.ts';
 
@@ -37,8 +36,25 @@ async function checkLayer(layer: LayerCommit, open: ReadonlySet<string>, space: 
   await space.take(layer, info);
 }
 
-async function requireAccess(path: string, mode: number, failure: string): Promise<void> {
-  await access(path, mode).catch((error) => {
-    throw systemError(error, `${failure}: '${path}' cannot be written to`);
+/** Refuses an image whose backing image could not be replaced in its header. `open`: as for checkMerge. Reads only. */
+export async function checkRebase(image: DiskImage, open: ReadonlySet<string>): Promise<void> {
+  const failure = `cannot change the backing image of '${image.path}'`;
+  if (open.has(image.path)) await requireAccess(image.path, constants.R_OK | constants.W_OK, failure);
+  else await requireChangeable(image, failure);
+}
+
+/** Refuses an image that could not be removed, or that a QEMU has open: a guest may be writing to it. Reads only. */
+export async function checkRemoval(image: DiskImage): Promise<void> {
+  if (!(await imageExists(image.path))) return;
+  await refuseInUse(image);
+  if (!(await isBlockDevice(image.path))) {
+    await requireAccess(dirname(image.path), constants.W_OK | constants.X_OK, `cannot remove image '${image.path}'`);
+  }
+}
+
+/** Refuses an image that a QEMU has open: a guest may be writing to it. Nobody has one open that is missing or damaged. */
+export async function refuseInUse(image: DiskImage): Promise<void> {
+  await imageInfo(image, { share: false, failure: `cannot remove image '${image.path}'` }).catch((error) => {
+    if (hasReason(error, 'image-in-use')) throw error;
   });
 }

@@ -49,6 +49,7 @@ export const OVERLAY: StorageBackend = {
   async revert() {},
 
   /** Nothing: an overlay is merged into its base, not deleted (offline-commit.ts). */
+  async checkDelete() {},
   async delete() {},
 
   async list() {

@@ -1,5 +1,7 @@
 /** Describes single images, by qemu-img. Reads only; works while a device model has the image open. */
 
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
 import { isLibvirtError, LibvirtError, systemError } from '../../errors.ts';
 import { requireImageFile } from '../../files/open-image.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
@@ -101,6 +103,19 @@ export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Pr
         .join(' '),
     })),
   };
+}
+
+/** Refuses an image that cannot be written to, or that somebody writes to. `failure` begins the message. Reads only. */
+export async function requireChangeable(image: DiskImage, failure: string): Promise<ImageInfo> {
+  await requireAccess(image.path, constants.R_OK | constants.W_OK, failure);
+  return await imageInfo(image, { share: false, failure });
+}
+
+/** Refuses a file or folder that this process may not use in this `mode` (R_OK, W_OK, X_OK of access(2)). */
+export async function requireAccess(path: string, mode: number, failure: string): Promise<void> {
+  await access(path, mode).catch((error) => {
+    throw systemError(error, `${failure}: '${path}' cannot be written to`);
+  });
 }
 
 function explainLock(error: unknown): never {

@@ -45,13 +45,30 @@ const BITMAP = { bytes: 24, nameSize: 18, extraSize: 20 } as const;
  * if nothing says so. Works while the image is in use.
  */
 export async function revertRefusal(path: string, snapshot?: TableSnapshot): Promise<string | undefined> {
-  try {
-    await using file = await openImage(path);
-    const header = await readQcow2Header(readerOf(file));
-    if (header.encrypted) return `image '${path}' is encrypted: xlsnap has no secret to open it`;
+  return await refusalOf(path, async (file, header) => {
+    if (header.encrypted) return encrypted(path);
     const damage = await damageOf(file, header, snapshot);
     if (damage !== undefined) return `image '${path}' is damaged or was cut short: ${damage}`;
-    return await featureRefusal(file, path, header);
+    return featureRefusal(path, header) ?? (await bitmapRefusal(file, path, header));
+  });
+}
+
+/** Returns why QEMU would not open the image for changes, with the way out; undefined if nothing in its header says so. */
+export async function openRefusal(path: string): Promise<string | undefined> {
+  return await refusalOf(path, async (_file, header) =>
+    header.encrypted ? encrypted(path) : featureRefusal(path, header),
+  );
+}
+
+const encrypted = (path: string): string => `image '${path}' is encrypted: xlsnap has no secret to open it`;
+
+async function refusalOf(
+  path: string,
+  look: (file: FileHandle, header: Qcow2Header) => Promise<string | undefined>,
+): Promise<string | undefined> {
+  try {
+    await using file = await openImage(path);
+    return await look(file, await readQcow2Header(readerOf(file)));
   } catch (error) {
     const failure = `cannot read image '${path}'`;
     if (!(error instanceof LibvirtError)) throw systemError(error, failure);
@@ -59,8 +76,7 @@ export async function revertRefusal(path: string, snapshot?: TableSnapshot): Pro
   }
 }
 
-async function featureRefusal(file: FileHandle, path: string, header: Qcow2Header): Promise<string | undefined> {
-  const { incompatible: features } = header;
+function featureRefusal(path: string, { incompatible: features }: Qcow2Header): string | undefined {
   if (features & INCOMPATIBLE.corrupt) {
     const repair = shellCommand('qemu-img', 'check', '-r', 'all', path);
     return `image '${path}' is marked as corrupt; to repair it while no guest uses it: ${repair}`;
@@ -68,6 +84,10 @@ async function featureRefusal(file: FileHandle, path: string, header: Qcow2Heade
   if (features & INCOMPATIBLE.dataFile)
     return `image '${path}' has its data in another file, which QEMU does not revert`;
   if (features & ~KNOWN) return `image '${path}' has features that are not known here (0x${features.toString(16)})`;
+  return undefined;
+}
+
+async function bitmapRefusal(file: FileHandle, path: string, header: Qcow2Header): Promise<string | undefined> {
   const bitmap = await firstBitmap(file, header);
   if (bitmap === undefined) return undefined;
   const removal = shellCommand('qemu-img', 'bitmap', '--remove', path, bitmap);

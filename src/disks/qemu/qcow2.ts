@@ -8,9 +8,9 @@ import { runProgram } from '../program.ts';
 import type { StorageBackend } from '../storage-backend.ts';
 import { QCOW2_BEFORE_REVERT } from './before-revert.ts';
 import { diskContents } from './disk-contents.ts';
-import { imageOf } from './image-info.ts';
+import { imageOf, requireChangeable } from './image-info.ts';
 import { QCOW2_IN_QEMU } from './qcow2-in-qemu.ts';
-import { revertRefusal } from './qcow2-refusals.ts';
+import { openRefusal, revertRefusal } from './qcow2-refusals.ts';
 import {
   applySnapshot,
   createSnapshots,
@@ -64,6 +64,14 @@ export const QCOW2: StorageBackend = {
   },
 
   before: QCOW2_BEFORE_REVERT,
+
+  async checkDelete(disk, names, open) {
+    if (!(await snapshotsIn(disk)).some(({ name }) => names.includes(name))) return;
+    const image = imageOf(disk);
+    const reason = await openRefusal(image.path);
+    if (reason !== undefined) throw new LibvirtError('OPERATION_INVALID', `disk '${disk.vdev}': ${reason}`);
+    if (!open.has(image.path)) await requireChangeable(image, `cannot delete snapshots of disk '${disk.vdev}'`);
+  },
 
   async delete(name, disks) {
     await deleteSnapshots(name, disks);

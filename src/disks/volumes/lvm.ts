@@ -83,6 +83,18 @@ export const LVM: StorageBackend = {
 
   before: LVM_BEFORE_REVERT,
 
+  async checkDelete(disk, names) {
+    const volume = volumeOf({ disk });
+    const group = await groupOf(volume);
+    for (const name of names) {
+      refuseMerging(group, volume, name);
+      const snapshot = snapshotName(volume, name);
+      if (group.get(snapshot)?.lv_device_open !== '1') continue;
+      const text = `cannot delete snapshot '${name}' of disk '${volume.disk}': volume '${volume.vg}/${snapshot}' is in use: close it first`;
+      throw new LibvirtError('OPERATION_INVALID', text);
+    }
+  },
+
   async delete(name, disks) {
     const volumes = disks.map(volumeOf);
     for (const volume of volumes) refuseMerging(await groupOf(volume), volume, name);

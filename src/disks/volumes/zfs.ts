@@ -66,6 +66,14 @@ export const ZFS: StorageBackend = {
       await zfs(['rollback', snapshotName(zvol, name)], `cannot revert ${listOf(name, [zvol])}`);
   },
 
+  /** ZFS says itself what keeps a snapshot: clones of it, for instance. */
+  async checkDelete(disk, names) {
+    const zvol = zvolOf({ disk });
+    const there = await snapshotsOf(zvol);
+    for (const name of names.filter((each) => there.includes(snapshotName(zvol, each))))
+      await destroy(zvol, name, '-n');
+  },
+
   async delete(name, disks) {
     for (const zvol of disks.map(zvolOf)) {
       if ((await snapshotsOf(zvol)).includes(snapshotName(zvol, name))) await destroy(zvol, name);
@@ -144,8 +152,9 @@ async function requireLatest(zvol: Zvol, name: string, code: 'OPERATION_FAILED' 
   throw new LibvirtError(code, text);
 }
 
-async function destroy(zvol: Zvol, name: string): Promise<void> {
-  await zfs(['destroy', snapshotName(zvol, name)], `cannot delete ${listOf(name, [zvol])}`);
+/** `-n`: only says whether it could. */
+async function destroy(zvol: Zvol, name: string, ...options: readonly '-n'[]): Promise<void> {
+  await zfs(['destroy', ...options, snapshotName(zvol, name)], `cannot delete ${listOf(name, [zvol])}`);
 }
 
 function listOf(name: string, zvols: readonly Zvol[]): string {

@@ -2,6 +2,7 @@
 
 import { LibvirtError } from '../../errors.ts';
 import { statIfThere } from '../../files/answering.ts';
+import { requireDescriptors } from '../../files/descriptors.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import type { SnapshotDef, SnapshotRequest } from '../../model/snapshot.ts';
@@ -74,6 +75,7 @@ export async function checkCreate(
 /** Refuses what the host or the images could not do of the plan: space for the memory, names in the images. Reads only. */
 export async function checkCarriers(context: SnapshotContext, domain: Domain, plan: CreatePlan): Promise<void> {
   const { snapshot, args } = plan;
+  await requireDescriptors();
   if (args.memory) {
     await context.images.checkStart(startFiles(snapshot.domain, 'restore'));
     await context.host.checkParts(snapshot.domain);

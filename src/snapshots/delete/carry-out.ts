@@ -2,11 +2,9 @@
  * Carries out a delete: of each snapshot the data (inside images, its overlays, its memory image), then the metadata.
  */
 
-import { explained, LibvirtError, throwIfCancelled } from '../../errors.ts';
-import { type Domain, type DomainDisk, isActive } from '../../model/domain.ts';
-import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { explained, type LibvirtError, throwIfCancelled } from '../../errors.ts';
+import { type Domain, isActive } from '../../model/domain.ts';
 import { isExternal, type SnapshotDef, type SnapshotEntry } from '../../model/snapshot.ts';
-import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { OperationJob } from '../jobs.ts';
@@ -15,6 +13,7 @@ import { whileMarked } from './in-progress-mark.ts';
 import { mergeOverlays } from './merge-overlays.ts';
 import type { DeletePlan } from './plan.ts';
 import type { PlannedMerge } from './plan-merges.ts';
+import { checkSameImages, internalOf } from './rules.ts';
 
 /** Deletes the planned snapshots one after the other. */
 export async function carryOutDelete(
@@ -80,13 +79,13 @@ async function discardData(
   job: DiskJob,
 ): Promise<void> {
   const { host, images, memory } = context;
-  const captured = capturedDisks(snapshot).filter(({ external }) => !external);
-  if (captured.length > 0) {
+  const internal = internalOf(snapshot);
+  if (internal.length > 0) {
     if (isActive(domain)) {
-      checkSameImages(snapshot, captured, (await host.definition(domain, 'live')).disks);
-      await host.deleteDiskSnapshots(domain, snapshot.name, captured);
+      checkSameImages(snapshot.name, internal, await host.definition(domain, 'live'));
+      await host.deleteDiskSnapshots(domain, snapshot.name, internal);
     } else {
-      await images.delete(snapshot.name, captured);
+      await images.delete(snapshot.name, internal);
     }
   }
   if (merge) {
@@ -119,18 +118,4 @@ function isNamedElsewhere({ tree }: DomainSnapshots, { name }: SnapshotDef, file
 /** The snapshot is still listed, and cannot be reverted to. */
 function deletedInPart(error: unknown, { ref }: Domain, name: string): LibvirtError {
   return explained(error, `snapshot '${name}' of domain '${ref.name}' is deleted in part: run snapshot-delete again`);
-}
-
-function checkSameImages(
-  { name }: SnapshotDef,
-  captured: readonly LibxlDiskSnapshot[],
-  now: readonly DomainDisk[],
-): void {
-  for (const { disk } of captured) {
-    if (disk.pdev_path === now.find(({ target }) => target === disk.vdev)?.path) continue;
-    throw new LibvirtError(
-      'OPERATION_UNSUPPORTED',
-      `disk image '${disk.pdev_path ?? ''}' for internal snapshot '${name}' is not the same as disk image currently used by VM`,
-    );
-  }
 }

@@ -119,19 +119,21 @@ function haveCommon(some: readonly DiskImage[], others: readonly DiskImage[]): b
   return some.some(({ path }) => others.some((other) => other.path === path));
 }
 
+/** Returns the definition with the base in place of each merged overlay. */
+export function movedBy({ own, others }: Merge, definition: DomainDefinition): DomainDefinition {
+  const merged = [...own, ...others].filter(({ disk, top }) => definition.images.get(disk)?.path === top.path);
+  return withDiskImages(definition, new Map(merged.map(({ disk, base }) => [disk, base])));
+}
+
 /** Returns the snapshot with the base in place of each merged overlay; undefined if it used none. */
-export function restated(snapshot: SnapshotDef, { own, others }: Merge): SnapshotDef | undefined {
-  const merged = [...own, ...others];
+export function restated(snapshot: SnapshotDef, merge: Merge): SnapshotDef | undefined {
+  const merged = [...merge.own, ...merge.others];
   if (!merged.some(({ disk, top }) => stateOf(snapshot, disk)?.path === top.path)) return undefined;
-  const moved = (definition: DomainDefinition): DomainDefinition => {
-    const concerned = merged.filter(({ disk, top }) => definition.images.get(disk)?.path === top.path);
-    return withDiskImages(definition, new Map(concerned.map(({ disk, base }) => [disk, base])));
-  };
   const { domain, inactiveDomain } = snapshot;
   return {
     ...snapshot,
-    ...(domain && { domain: moved(domain) }),
-    ...(inactiveDomain && { inactiveDomain: moved(inactiveDomain) }),
+    ...(domain && { domain: movedBy(merge, domain) }),
+    ...(inactiveDomain && { inactiveDomain: movedBy(merge, inactiveDomain) }),
   };
 }
 

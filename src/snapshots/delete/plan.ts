@@ -14,6 +14,8 @@ import { type PlannedMerge, planMerges } from './plan-merges.ts';
 export interface DeletePlan {
   /** The snapshots that are deleted, children first. */
   readonly doomed: readonly SnapshotEntry[];
+  /** The same as they are stored; none if only metadata is deleted. */
+  readonly snapshots: readonly SnapshotDef[];
   /** The merges for each external one, by name; undefined if only metadata is deleted. */
   readonly merges: ReadonlyMap<string, PlannedMerge> | undefined;
   /** The snapshot that becomes current first, if the current one is a descendant that is deleted. */
@@ -29,13 +31,15 @@ export async function planDelete(
 ): Promise<DeletePlan> {
   const doomed = selection(snapshots, name, flags);
   const current = successor(snapshots, doomed, name);
-  if (flags & DELETE.METADATA_ONLY) return { doomed, merges: undefined, current };
+  if (flags & DELETE.METADATA_ONLY) return { doomed, snapshots: [], merges: undefined, current };
+  const stored: SnapshotDef[] = [];
   for (const each of doomed) {
     const snapshot = await snapshots.read(each.name);
     checkOwner(snapshots.ref, snapshot);
     checkServedHere(snapshot);
+    stored.push(snapshot);
   }
-  return { doomed, merges: await mergesOf(context, snapshots, domain, doomed), current };
+  return { doomed, snapshots: stored, merges: await mergesOf(context, snapshots, domain, doomed), current };
 }
 
 function selection(snapshots: DomainSnapshots, name: string, flags: number): readonly SnapshotEntry[] {

@@ -1,27 +1,116 @@
-/** Refuses deletes before anything is touched, besides the refusals of the plan. */
-
-import { type Domain, isActive } from '../../model/domain.ts';
-import { checkNotShared } from '../chains/shared-images.ts';
-import type { Looking } from '../context.ts';
-import { checkNoManagedSave } from '../managed-save-rule.ts';
-import type { DeletePlan } from './plan.ts';
-import { type Merge, touchedImages } from './plan-merges.ts';
-
 /**
- * Refuses (55) merges while a managed save waits, merges or removals of images that another domain uses, and whatever would
- * stop one of the merges when others are done. Reads only.
+ * Everything that a delete needs once it has begun, asked before anything is touched, besides the refusals of the plan:
+ * a delete that cannot succeed changes nothing. docs/semantics.md has the same list.
  */
-export async function checkDelete(context: Looking, domain: Domain, { merges }: DeletePlan): Promise<void> {
-  const plans = [...(merges?.values() ?? [])].map(({ plan }) => plan);
-  if (plans.some(({ own, others }) => own.length + others.length > 0)) checkNoManagedSave(domain, 'merging overlays');
-  await checkNotShared(context, domain, plans.flatMap(touchedImages));
-  await checkMerges(context, domain, plans);
+
+import { LibvirtError } from '../../errors.ts';
+import { requireDescriptors } from '../../files/descriptors.ts';
+import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
+import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { memoryPathOf, type SnapshotDef } from '../../model/snapshot.ts';
+import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
+import { checkNotShared } from '../chains/shared-images.ts';
+import type { Looking, SnapshotContext } from '../context.ts';
+import { checkNoManagedSave } from '../managed-save-rule.ts';
+import type { InternalSnapshot } from '../ports.ts';
+import type { DeletePlan } from './plan.ts';
+import { type Merge, movedBy, type PlannedMerge, restated, touchedImages } from './plan-merges.ts';
+
+/** What the list is asked with. */
+interface Asked {
+  readonly context: SnapshotContext;
+  readonly domain: Domain;
+  /** The snapshots that are deleted, as they are now, in the order in which they go. */
+  readonly snapshots: readonly SnapshotDef[];
+  readonly merges: ReadonlyMap<string, PlannedMerge>;
+  /** The plans of the merges. */
+  readonly plans: readonly Merge[];
+  /** Paths of the images that the domain itself has open. */
+  readonly open: ReadonlySet<string>;
 }
 
-async function checkMerges({ host, images }: Looking, domain: Domain, plans: readonly Merge[]): Promise<void> {
+/** In the order in which they are asked. Each reads only. */
+export const DELETE_NEEDS: Readonly<Record<string, (asked: Asked) => Promise<void>>> = {
+  descriptors: requireDescriptors,
+  'internal snapshots': checkInternal,
+
+  async 'managed save'({ domain, plans }) {
+    if (plans.some(({ own, others }) => own.length + others.length > 0)) checkNoManagedSave(domain, 'merging overlays');
+  },
+
+  async 'other users'({ context, domain, plans }) {
+    await checkNotShared(context, domain, plans.flatMap(touchedImages));
+  },
+
+  overlays: checkMerges,
+
+  async 'other branches'({ context, plans, open }) {
+    const images = plans.flatMap(({ rebased }) => rebased.map(({ image }) => image));
+    await context.images.checkRebase(images, open);
+  },
+
+  async 'unused overlays'({ context, plans }) {
+    await context.images.checkRemoval(plans.flatMap(({ unused }) => unused));
+  },
+
+  async 'memory images'({ context: { memory }, domain: { ref }, snapshots }) {
+    for (const snapshot of snapshots) {
+      const path = memoryPathOf(snapshot, memory.path(ref, snapshot.name));
+      if (path !== undefined) await memory.checkRemoval(path);
+    }
+  },
+};
+
+/** Refuses (55, 84) what would stop the delete when a part of it is done. Nothing is asked for metadata. Reads only. */
+export async function checkDelete(context: SnapshotContext, domain: Domain, plan: DeletePlan): Promise<void> {
+  const { snapshots, merges } = plan;
+  if (!merges) return;
+  const plans = [...merges.values()].map((merge) => merge.plan);
+  const open = await openImages(context, domain);
+  for (const check of Object.values(DELETE_NEEDS)) await check({ context, domain, snapshots, merges, plans, open });
+}
+
+/** Merges that come first change the images that the domain runs on, and where later snapshots are. */
+async function checkInternal({ context, domain, snapshots, merges, open }: Asked): Promise<void> {
+  const doomed: InternalSnapshot[] = [];
+  let running = isActive(domain) ? await context.host.definition(domain, 'live') : undefined;
+  let left = snapshots;
+  for (const { name } of snapshots) {
+    const [snapshot, ...later] = left;
+    const internal = snapshot ? internalOf(snapshot) : [];
+    if (running) checkSameImages(name, internal, running);
+    doomed.push(...internal.map(({ disk }) => ({ name, disk })));
+    const plan = merges.get(name)?.plan;
+    if (running && plan) running = movedBy(plan, running);
+    left = plan ? later.map((each) => restated(each, plan) ?? each) : later;
+  }
+  if (doomed.length > 0) await context.images.checkDelete(doomed, open);
+}
+
+/** The parts of a snapshot that are inside images. */
+export function internalOf(snapshot: SnapshotDef): readonly LibxlDiskSnapshot[] {
+  return capturedDisks(snapshot).filter(({ external }) => !external);
+}
+
+/** Refuses (84, in libvirt's words) a domain that runs on other images than the snapshot is in: its device model has these closed. */
+export function checkSameImages(
+  name: string,
+  internal: readonly LibxlDiskSnapshot[],
+  { disks }: Pick<DomainDefinition, 'disks'>,
+): void {
+  for (const { disk } of internal) {
+    if (disk.pdev_path === disks.find(({ target }) => target === disk.vdev)?.path) continue;
+    throw new LibvirtError(
+      'OPERATION_UNSUPPORTED',
+      `disk image '${disk.pdev_path ?? ''}' for internal snapshot '${name}' is not the same as disk image currently used by VM`,
+    );
+  }
+}
+
+async function checkMerges({ context: { host, images }, domain, plans, open }: Asked): Promise<void> {
   const layers = plans.flatMap(({ own, others }) => [...own, ...others]);
   if (layers.length === 0) return;
-  await images.checkMerge(layers, await openImages({ host, images }, domain));
+  await images.checkMerge(layers, open);
   if (!isActive(domain)) return;
   // Layers of a later plan are on others by then than the device model has them on now.
   const changed = new Set<string>();
@@ -33,10 +122,7 @@ async function checkMerges({ host, images }: Looking, domain: Domain, plans: rea
 }
 
 /** Paths of the images that the domain itself has open. */
-async function openImages(
-  { host, images }: Pick<Looking, 'host' | 'images'>,
-  domain: Domain,
-): Promise<ReadonlySet<string>> {
+async function openImages({ host, images }: Looking, domain: Domain): Promise<ReadonlySet<string>> {
   if (!isActive(domain)) return new Set();
   const tips = [...(await host.definition(domain, 'live')).images.values()];
   const chains = await images.chains(tips);

@@ -3,6 +3,7 @@
  * the old domain still runs, so that a revert that cannot succeed changes nothing. docs/semantics.md has the same list.
  */
 
+import { requireDescriptors } from '../../files/descriptors.ts';
 import type { Domain, DomainDefinition, StartFile } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { type StartKind, startFiles } from '../../xml/domain/start-files.ts';
@@ -14,6 +15,8 @@ import type { RevertPlan } from './plan.ts';
 
 /** One thing that a revert needs. */
 export type Need =
+  /** File descriptors of this process. */
+  | { readonly kind: 'descriptors' }
   /** The images and volumes that were captured: there, free, and in a state in which their contents can be put back. */
   | { readonly kind: 'captured disks'; readonly disks: readonly LibxlDiskSnapshot[] }
   /** Space for what these disks hold until all of them are reverted. */
@@ -33,6 +36,7 @@ export type Need =
 
 /** All kinds, in the order in which they are asked. */
 export const NEED_KINDS = [
+  'descriptors',
   'captured disks',
   'room',
   'new overlays',
@@ -59,6 +63,7 @@ export function needsOf({ snapshot, target, disks, internal, definition, persist
   };
   const memory = target.kind === 'restore' && { path: target.memoryPath, name: snapshot.name, disks: captured };
   return [
+    { kind: 'descriptors' },
     { kind: 'captured disks', disks: captured },
     { kind: 'room', disks: internal },
     { kind: 'new overlays', overlays: disks.overlays },
@@ -79,6 +84,8 @@ export async function checkNeed(
   need: Need,
 ): Promise<void> {
   switch (need.kind) {
+    case 'descriptors':
+      return await requireDescriptors();
     case 'captured disks':
       return await images.check(snapshot.name, need.disks, open);
     case 'room':

@@ -2,6 +2,8 @@
 
 export interface FakeVolume {
   readonly contents: string;
+  /** Of a snapshot of ZFS: a volume that is made of it. */
+  readonly clone?: string;
   /** Of LVM: name of its thin pool. */
   readonly pool?: string;
   readonly origin?: string;
@@ -86,9 +88,10 @@ const ZFS: Readonly<Record<string, (volumes: Volumes, names: readonly string[]) 
     volumes.set(dataset, { ...need(volumes, dataset), contents: need(volumes, name).contents });
     return '';
   },
-  destroy(volumes, [name = '']) {
-    need(volumes, name);
-    volumes.delete(name);
+  destroy(volumes, words) {
+    const [name = ''] = words.filter((word) => word !== '-n');
+    if (need(volumes, name).clone) throw new Error(`cannot destroy '${name}': snapshot has dependent clones`);
+    if (!words.includes('-n')) volumes.delete(name);
     return '';
   },
 };

@@ -13,7 +13,14 @@ import type { SnapshotDef } from '../../../src/model/snapshot.ts';
 import type { SnapshotContext } from '../../../src/snapshots/context.ts';
 import { DomainSnapshots } from '../../../src/snapshots/domain-snapshots.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
-import type { Interruption, Journal, MergeJob, PendingOperation, SavedMemory } from '../../../src/snapshots/ports.ts';
+import type {
+  InternalSnapshot,
+  Interruption,
+  Journal,
+  MergeJob,
+  PendingOperation,
+  SavedMemory,
+} from '../../../src/snapshots/ports.ts';
 import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 import { scratchFolder } from '../hosts/embedded.ts';
 import { MemoryStore } from './store-in-memory.ts';
@@ -43,11 +50,15 @@ export class RecordedWorld implements AsyncDisposable {
   domain: Domain;
   readonly #folder: Awaited<ReturnType<typeof scratchFolder>>;
   readonly #given: Given;
+  /** The image that the domain is on in each of its definitions. */
+  readonly #active: Record<'live' | 'persistent', string>;
   readonly #journal: Journal;
 
   private constructor(folder: Awaited<ReturnType<typeof scratchFolder>>, given: Given) {
     this.#folder = folder;
     this.#given = given;
+    const [active = 'base'] = given.chain ?? [];
+    this.#active = { live: active, persistent: active };
     this.domain = given.domain ?? RUNNING;
     const entry = {
       phase: (name: string) => this.step(`phase ${name}`),
@@ -142,7 +153,8 @@ export class RecordedWorld implements AsyncDisposable {
       host: {
         lookup: async (ref: DomainRef) => (ref.uuid === GUEST.uuid ? this.domain : this.#other(ref.name)),
         list: async () => [this.domain, ...[...this.others.keys()].map((other) => this.#other(other))],
-        definition: async ({ ref }: Domain) => this.definition(this.others.get(ref.name) ?? chain[0] ?? ''),
+        definition: async ({ ref }: Domain, which: 'live' | 'persistent') =>
+          this.definition(this.others.get(ref.name) ?? this.#active[which]),
         idle: () => this.step('idle'),
         recover: (_: Domain, { phase, memoryPath }: Interruption) =>
           this.step(`recover ${phase}${memoryPath === undefined ? '' : ` ${memoryPath}`}`),
@@ -161,8 +173,11 @@ export class RecordedWorld implements AsyncDisposable {
         start: () => this.step('start'),
         checkCommit: async () => {},
         commit: (_: Domain, layers: readonly LayerCommit[], job: MergeJob) => commit(layers, job),
-        setDisks: (_: Domain, images: ReadonlyMap<string, DiskImage>, which: string) =>
-          this.step(`set ${which} ${[...images.values()].map(name)}`),
+        setDisks: (_: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent') => {
+          const [image = ''] = [...images.values()].map(name);
+          this.#active[which] = image;
+          return this.step(`set ${which} ${image}`);
+        },
         deleteDiskSnapshots: (_: Domain, snapshot: string) => this.step(`delete ${snapshot} by QEMU`),
         retie: ({ path, name: snapshot, disks }: SavedMemory) =>
           this.step(`retie ${path} ${snapshot} ${disks.map(({ disk }) => this.#name({ path: disk.pdev_path ?? '' }))}`),
@@ -183,6 +198,11 @@ export class RecordedWorld implements AsyncDisposable {
         remove,
         isEmptied: async () => false,
         checkMerge: async () => {},
+        checkDelete: async (doomed: readonly InternalSnapshot[]) => {
+          for (const { disk, name } of doomed) await this.step(`check deletes ${name} in ${overlays([{ disk }])}`);
+        },
+        checkRebase: async () => {},
+        checkRemoval: async () => {},
         fileKey: async (path: string) => path,
         rebase: (image: DiskImage) => this.step(`rebase ${name(image)}`),
         chains: async (images: readonly DiskImage[]) =>
@@ -202,6 +222,7 @@ export class RecordedWorld implements AsyncDisposable {
         prepare: (_: DomainRef, snapshot: string) => this.step(`prepare memory of ${snapshot}`),
         prepareFile: (_: DomainRef, path: string) => this.step(`prepare ${path}`),
         check: (path: string) => this.step(`check ${path}`),
+        checkRemoval: (path: string) => this.step(`check removal of ${path}`),
         tidy: () => this.step('tidy'),
         remove: (_: DomainRef, snapshot: string) => this.step(`remove memory of ${snapshot}`),
         removeFile: (path: string) => this.step(`remove ${path}`),

@@ -1,10 +1,11 @@
-import { readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { readChain } from '../../../src/disks/chain/chains.ts';
 import { OfflineImages } from '../../../src/disks/offline-snapshots.ts';
 import { runProgram } from '../../../src/disks/program.ts';
 import { createQcow2Image } from '../../../src/disks/qemu/qcow2.ts';
+import { INCOMPATIBLE } from '../../../src/disks/qemu/qcow2-header.ts';
 import { isQcow2Image } from '../../../src/disks/qemu/qcow2-table.ts';
 import { StorageDaemon } from '../../../src/hosts/embedded/storage-daemon.ts';
 import type { DiskImage } from '../../../src/model/disk-image.ts';
@@ -234,6 +235,55 @@ test('an image that somebody else writes to is refused before a revert, unless t
 });
 
 const qcow2 = (path: string) => ({ path, format: 'qcow2' });
+
+/** The bit in the header by which QEMU marks an image that it has found to be damaged. */
+async function markCorrupt(path: string): Promise<void> {
+  await using file = await open(path, 'r+');
+  const features = Buffer.alloc(1);
+  await file.read(features, 0, 1, 79);
+  await file.write(Buffer.of((features[0] ?? 0) | Number(INCOMPATIBLE.corrupt)), 0, 1, 79);
+}
+
+describe('a delete of internal snapshots is refused, naming disk and file,', () => {
+  const doomed = (disks: readonly LibxlDiskSnapshot[], ...names: readonly string[]) =>
+    disks.flatMap(({ disk }) => names.map((name) => ({ disk, name })));
+
+  test('if somebody else writes to an image, unless the domain itself does; what is gone needs nothing', async () => {
+    await using two = await twoImages();
+    const { b, disks } = two;
+    await images.create('s1', disks, NONE);
+    await using _writer = await StorageDaemon.start(two.folder, 1, [disk('xvdb', b).disk]);
+    await expect(images.checkDelete(doomed(disks, 's1', 's2'), NONE)).rejects.toThrow(
+      `cannot delete snapshots of disk 'xvdb'`,
+    );
+    await images.checkDelete(doomed(disks, 's1'), new Set([b]));
+    await images.checkDelete(doomed(disks, 's2'), NONE);
+  });
+
+  test('if QEMU would not open an image for changes', async () => {
+    await using two = await twoImages();
+    const { b, disks } = two;
+    await images.create('s1', disks, NONE);
+    await markCorrupt(b);
+    await expect(images.checkDelete(doomed(disks, 's1'), NONE)).rejects.toMatchObject({
+      code: 'OPERATION_INVALID',
+      detail: `disk 'xvdb': image '${b}' is marked as corrupt; to repair it while no guest uses it: qemu-img check -r all ${b}`,
+    });
+  });
+});
+
+test('an overlay is neither removed nor put on another base while somebody else has it open; a missing one is gone', async () => {
+  await using two = await twoImages();
+  const imageAt = (path: string): DiskImage => ({ path, format: 'qcow2' });
+  const [a, b] = [imageAt(two.a), imageAt(two.b)];
+  const missing = imageAt(`${two.a}.gone`);
+  await images.checkRebase([a, b], NONE);
+  await images.checkRemoval([a, b, missing]);
+  await using _writer = await StorageDaemon.start(two.folder, 1, [disk('xvdb', two.b).disk]);
+  await expect(images.checkRebase([a, b], NONE)).rejects.toThrow(`cannot change the backing image of '${two.b}'`);
+  await images.checkRebase([a, b], new Set([two.b]));
+  await expect(images.checkRemoval([a, b])).rejects.toThrow(`cannot remove image '${two.b}'`);
+});
 
 describe('overlays', () => {
   test('are made beside internal snapshots, over qcow2 and raw, and hold nothing', async () => {

@@ -210,9 +210,10 @@ describe('reverting a thick volume', () => {
       'vg/thin': THIN,
       'vg/thin.xlsnap.s1': THIN,
     });
-    await expect(LVM.delete('s1', disks)).rejects.toThrow(
-      "cannot delete snapshot 's1' of disk 'xvdb': it is being merged into 'vg/thick.xlsnap-old': revert to it first",
-    );
+    const merging =
+      "cannot delete snapshot 's1' of disk 'xvdb': it is being merged into 'vg/thick.xlsnap-old': revert to it first";
+    await expect(LVM.delete('s1', disks)).rejects.toThrow(merging);
+    for (const { disk } of thick) await expect(LVM.checkDelete(disk, ['s1'], new Set())).rejects.toThrow(merging);
     await LVM.revert('s1', disks);
     expect(await lvm.contents('vg/thick')).toBe('b1');
     expect(await lvm.contents(snapshot)).toBe('b1');
@@ -281,6 +282,19 @@ test('deleting removes the snapshot volume; one that is gone is no error', async
   await LVM.delete('s1', disks);
   await LVM.delete('s1', disks);
   expect(Object.keys(await lvm.volumes())).toEqual(['vg/pool0', 'vg/thin', 'vg/thick']);
+});
+
+test('a delete is refused if a snapshot volume is in use, or is being merged', async () => {
+  await using lvm = await group();
+  await create('s1', thick);
+  const [disk] = thick.map((each) => each.disk);
+  const check = () => (disk ? LVM.checkDelete(disk, ['s1', 'gone'], new Set()) : undefined);
+  await check();
+  await lvm.change('vg/thick.xlsnap.s1', { open: true });
+  await expect(check()).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: "cannot delete snapshot 's1' of disk 'xvdb': volume 'vg/thick.xlsnap.s1' is in use: close it first",
+  });
 });
 
 describe('which device is a logical volume', () => {

@@ -3,7 +3,11 @@ import { ZFS } from '../../../../src/disks/volumes/zfs.ts';
 import type { LibxlDiskSnapshot } from '../../../../src/model/libxl.ts';
 import { fakeVolumes, phy } from '../../../support/disks/fake-volumes.ts';
 
-const disks = [phy('xvda', '/dev/zvol/tank/a'), phy('xvdb', '/dev/zvol/tank/b'), phy('xvdc', '/dev/zvol/fast/c')];
+const disks = [
+  phy('xvda', '/dev/zvol/tank/a'),
+  phy('xvdb', '/dev/zvol/tank/b'),
+  phy('xvdc', '/dev/zvol/fast/c'),
+] as const;
 
 const create = (name: string, disks: readonly LibxlDiskSnapshot[]) => ZFS.create(name, disks, new Set());
 
@@ -105,6 +109,18 @@ test('deleting destroys the snapshot; one that is gone is no error', async () =>
   await ZFS.delete('s1', disks);
   await ZFS.delete('s1', disks);
   expect(Object.keys(await zfs.volumes())).toEqual(['tank/a', 'tank/b', 'fast/c']);
+});
+
+test('a delete is refused by ZFS while there is a clone of the snapshot, when it is asked and nothing is destroyed', async () => {
+  await using zfs = await pools();
+  for (const name of ['s1', 's2']) await create(name, disks);
+  const [{ disk }] = disks;
+  await ZFS.checkDelete(disk, ['s1', 's2', 'gone'], new Set());
+  await zfs.change('tank/a@xlsnap.s2', { clone: 'tank/copy' });
+  await expect(ZFS.checkDelete(disk, ['s1', 's2'], new Set())).rejects.toThrow(
+    "cannot delete snapshot 's2' of disk 'xvda': cannot destroy 'tank/a@xlsnap.s2': snapshot has dependent clones",
+  );
+  expect(Object.keys(await zfs.volumes())).toContain('tank/a@xlsnap.s1');
 });
 
 test('snapshots of ours are told from their names, and nobody else’s', async () => {

@@ -69,7 +69,9 @@ describe('nothing is left', () => {
   test('of an overlay that was made: it is merged back, and the definition follows', async () => {
     world.fail('save s1');
     await expect(create(DISKS(), CREATE.DISK_ONLY)).rejects.toThrow('no save s1');
-    expect(world.steps.slice(-3)).toEqual(['commit base.s1 into base', 'remove base.s1', 'end']);
+    expect(world.steps.slice(-4)).toEqual([
+      ...['commit base.s1 into base', 'set persistent base', 'remove base.s1', 'end'],
+    ]);
   });
 });
 

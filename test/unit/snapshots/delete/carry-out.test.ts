@@ -1,10 +1,12 @@
 /** What a delete refuses, takes away and leaves to others, in its order. */
 
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Domain } from '../../../../src/model/domain.ts';
 import { DELETE } from '../../../../src/model/flags.ts';
 import type { SnapshotDef } from '../../../../src/model/snapshot.ts';
 import { deleteSnapshot } from '../../../../src/snapshots/delete/delete.ts';
+import { DELETE_NEEDS } from '../../../../src/snapshots/delete/rules.ts';
 import { OFF, RecordedWorld, RUNNING } from '../../../support/fakes/recorded-world.ts';
 
 let world: RecordedWorld;
@@ -38,7 +40,7 @@ describe.each([
 
   test('comes before the definitions, these before the snapshots above, then the layer goes, and the metadata last', async () => {
     expect(await remove('s2', layered())).toEqual([
-      ...['phase delete', 'write s2, marked', 'commit o2 into o1', 'phase merged'],
+      ...['check removal of memory of s2', 'phase delete', 'write s2, marked', 'commit o2 into o1', 'phase merged'],
       ...(state === 'running' ? ['set live o1'] : []),
       ...['set persistent o1', 'phase moved', 'remove o2', 'phase delete', 'remove memory of s2', 'forget s2', 'end'],
     ]);
@@ -46,7 +48,7 @@ describe.each([
 
   test('ties the memory of a snapshot whose state was the merged overlay to the base, before it names the base', async () => {
     expect(await remove('s1', layered())).toEqual([
-      ...['phase delete', 'write s1, marked', 'commit o1 into base', 'phase merged'],
+      ...['check removal of memory of s1', 'phase delete', 'write s1, marked', 'commit o1 into base', 'phase merged'],
       ...['check memory of s2', 'retie memory of s2 s2 base', 'write s2', 'phase moved', 'remove o1', 'phase delete'],
       ...['remove memory of s1', 'write s2', 'forget s1', 'end'],
     ]);
@@ -80,7 +82,39 @@ test('external memory that a clone of the snapshot names stays for it, and goes 
   expect(world.steps.filter((step) => step.startsWith('remove'))).toEqual(['remove /m/2', 'remove /m/1']);
 });
 
+test('an internal snapshot in the image below goes with the overlay that the guest runs on, which is merged first', async () => {
+  const stored = [world.snapshot('s1', 'o1'), world.snapshot('s2', 'o1', 'o2', { parent: 's1' })];
+  const steps = await remove('s1', stored, DELETE.CHILDREN);
+  expect(steps.filter((step) => /^(check deletes|commit|delete|forget) /.test(step))).toEqual([
+    ...['check deletes s1 in o1', 'commit o2 into o1', 'forget s2', 'delete s1 by QEMU', 'forget s1'],
+  ]);
+});
+
+test('docs/semantics.md lists what a delete needs, in the order in which it is asked', () => {
+  const text = readFileSync(new URL('../../../../docs/semantics.md', import.meta.url), 'utf8');
+  const [, table = ''] = text.split('| needed for a delete | what is asked |\n|---|---|\n');
+  const rows = [...table.slice(0, table.indexOf('\n\n')).matchAll(/^\| ([^|]+) \|/gm)].map(([, kind]) => kind);
+  expect(rows).toEqual(Object.keys(DELETE_NEEDS));
+});
+
 describe('refused before anything is touched', () => {
+  test('several of which one is not in the image that the guest runs on', async () => {
+    const stored = [world.snapshot('s1', 'o1'), world.snapshot('s2', 'o2', undefined, { parent: 's1' })];
+    await expect(remove('s1', stored, DELETE.CHILDREN)).rejects.toThrow(
+      `o1' for internal snapshot 's1' is not the same as disk image currently used by VM`,
+    );
+    expect(world.steps).toEqual(['end']);
+  });
+
+  test.each([
+    ['an internal snapshot that cannot be deleted', 'check deletes s1 in o2', [] as readonly string[]],
+    ['a memory image that cannot be removed', 'check removal of memory of s1', ['check deletes s1 in o2']],
+  ])('%s', async (_, step, before) => {
+    world.fail(step);
+    await expect(remove('s1', [world.snapshot('s1', 'o2')])).rejects.toThrow(`no ${step}`);
+    expect(world.steps).toEqual([...before, step, 'end']);
+  });
+
   test('a merge of images that another domain uses', async () => {
     world.others.set('other', 'o1');
     await expect(remove('s1', layered())).rejects.toThrow("is also used by domain 'other'");
