@@ -1,7 +1,7 @@
 /** The Debian package: what is in it. It is installed, upgraded and removed in test/long/deb.test.ts. */
 
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -97,6 +97,22 @@ test('its units run the daemon that it brings', async () => {
   const unit = await readFile(inTree('usr/lib/systemd/system/xlsnapd.service'), 'utf8');
   expect(unit).toContain('\nExecStart=/usr/bin/node /usr/lib/xlsnap/dist/daemon/main.js\n');
   expect(unit).not.toMatch(/@[A-Z]+@/);
+});
+
+test('for the other processor it has the same files, with the binary of that one', async () => {
+  const other = ARCHITECTURE === 'arm64' ? 'amd64' : 'arm64';
+  const tree = join(folder, other);
+  await run('dpkg-deb', ['--raw-extract', await buildDeb(other, folder), tree]);
+  const filesOf = async (root: string) =>
+    (await readdir(root, { recursive: true }))
+      .map((path) => path.replaceAll(/linux[-_](arm64|x64)/g, 'CPU'))
+      .toSorted();
+  expect(await filesOf(tree)).toEqual(await filesOf(inTree('')));
+  const binaries = (await readdir(tree, { recursive: true })).filter((path) => path.endsWith('.node'));
+  // e_machine of elf(5): EM_AARCH64, EM_X86_64.
+  const machines = await Promise.all(binaries.map(async (path) => (await readFile(join(tree, path))).readUInt16LE(18)));
+  expect(machines).toEqual([other === 'arm64' ? 183 : 62]);
+  expect(await readFile(join(tree, 'DEBIAN/control'), 'utf8')).toContain(`\nArchitecture: ${other}\n`);
 });
 
 test('lintian finds no error in it', async () => {
