@@ -88,8 +88,8 @@ export class OfflineImages {
     for (const image of images) await checkRebase(image, open);
   }
 
-  async checkRemoval(images: readonly DiskImage[]): Promise<void> {
-    for (const image of images) await checkRemoval(image);
+  async checkRemoval(images: readonly DiskImage[], open: ReadonlySet<string>): Promise<void> {
+    for (const image of images) await checkRemoval(image, open);
   }
 
   async isEmptied(image: DiskImage): Promise<boolean> {

@@ -234,8 +234,11 @@ export interface OfflineDisks {
   checkMerge(layers: readonly LayerCommit[], open: ReadonlySet<string>): Promise<void>;
   /** Refuses images that `rebase` could not change. `open` as for `checkMerge`. Reads only. */
   checkRebase(images: readonly DiskImage[], open: ReadonlySet<string>): Promise<void>;
-  /** Refuses images that `remove` could not remove, or that somebody has open. Accepts missing ones. Reads only. */
-  checkRemoval(images: readonly DiskImage[]): Promise<void>;
+  /**
+   * Refuses images that `remove` could not remove, or that somebody has open: not the domain's own device model, which has
+   * those of `open` open now, and no longer then. Accepts missing ones. Reads only.
+   */
+  checkRemoval(images: readonly DiskImage[], open: ReadonlySet<string>): Promise<void>;
   /** True if the overlay is there and holds nothing, as after a merge. Reads only. */
   isEmptied(image: DiskImage): Promise<boolean>;
   /**

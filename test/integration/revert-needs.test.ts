@@ -208,6 +208,17 @@ test('case 2: a revert that fails in the second image gives the first one back w
   expect(await snapshotsIn(file('t2.qcow2'))).toEqual(['s1']);
 });
 
+test('an overlay that the revert would remove is a folder now', async () => {
+  await startGuest(daemon, { disks: WITH_DRIVE.disks });
+  await create('s1', '--disk-only');
+  await rename(file('a.s1'), file('away'));
+  await mkdir(file('a.s1'));
+  const refusal = await refusedRevert('s1', '--running');
+  expect(refusal).toContain(`Requested operation is not valid: cannot remove image '${file('a.s1')}': it is a folder`);
+  await run('sh', ['-c', refusal.split('to move it away: ')[1] ?? '']);
+  await daemon.ok('snapshot-revert', 'g', 's1', '--running');
+});
+
 test('an image that is marked as corrupt, or was cut in its tables, is seen before the guest ends', async () => {
   await startGuest(daemon, { disks: WITH_DRIVE.disks });
   await create('s1');

@@ -3,7 +3,9 @@
 import { constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { hasReason, LibvirtError } from '../../errors.ts';
+import { statIfThere } from '../../files/answering.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
 import { imageInfo, requireAccess, requireChangeable } from '../qemu/image-info.ts';
 import { MergeSpace } from './merge-space.ts';
 import { imageExists, isBlockDevice, refuseBitmapLoss, refuseSnapshotLoss } from './overlays.ts';
@@ -43,13 +45,21 @@ export async function checkRebase(image: DiskImage, open: ReadonlySet<string>): 
   else await requireChangeable(image, failure);
 }
 
-/** Refuses an image that could not be removed, or that a QEMU has open: a guest may be writing to it. Reads only. */
-export async function checkRemoval(image: DiskImage): Promise<void> {
-  if (!(await imageExists(image.path))) return;
-  await refuseInUse(image);
-  if (!(await isBlockDevice(image.path))) {
-    await requireAccess(dirname(image.path), constants.W_OK | constants.X_OK, `cannot remove image '${image.path}'`);
+/**
+ * Refuses an image that could not be removed, or that a QEMU has open: a guest may be writing to it. `open`: images that the
+ * domain's own device model has open now, and no longer then. Reads only.
+ */
+export async function checkRemoval(image: DiskImage, open: ReadonlySet<string>): Promise<void> {
+  const { path } = image;
+  const found = await statIfThere(path);
+  if (!found) return;
+  const failure = `cannot remove image '${path}'`;
+  if (found.isDirectory()) {
+    const wayOut = shellCommand('mv', path, `${path}.folder`);
+    throw new LibvirtError('OPERATION_INVALID', `${failure}: it is a folder; to move it away: ${wayOut}`);
   }
+  if (!open.has(path)) await refuseInUse(image);
+  if (!found.isBlockDevice()) await requireAccess(dirname(path), constants.W_OK | constants.X_OK, failure);
 }
 
 /** Refuses an image that a QEMU has open: a guest may be writing to it. Nobody has one open that is missing or damaged. */

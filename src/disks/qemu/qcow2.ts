@@ -3,6 +3,7 @@
 import { open, rm } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../../errors.ts';
 import type { LibxlDeviceDisk } from '../../model/libxl.ts';
+import { readChain } from '../chain/chains.ts';
 import { requireReadable } from '../chain/require-readable.ts';
 import { runProgram } from '../program.ts';
 import type { StorageBackend } from '../storage-backend.ts';
@@ -70,7 +71,12 @@ export const QCOW2: StorageBackend = {
     const image = imageOf(disk);
     const reason = await openRefusal(image.path);
     if (reason !== undefined) throw new LibvirtError('OPERATION_INVALID', `disk '${disk.vdev}': ${reason}`);
-    if (!open.has(image.path)) await requireChangeable(image, `cannot delete snapshots of disk '${disk.vdev}'`);
+    if (open.has(image.path)) return;
+    const failure = `cannot delete snapshots of disk '${disk.vdev}'`;
+    await requireChangeable(image, failure);
+    // qemu-img opens the whole chain.
+    const { broken } = await readChain(image);
+    if (broken) throw new LibvirtError('OPERATION_INVALID', `${failure}: ${broken.error.detail}`);
   },
 
   async delete(name, disks) {

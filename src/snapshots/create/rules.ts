@@ -72,14 +72,17 @@ export async function checkCreate(
   if (!(flags & CREATE.NO_METADATA)) context.store.check(domain.ref, snapshot);
 }
 
-/** Refuses what the host or the images could not do of the plan: space for the memory, names in the images. Reads only. */
+/**
+ * Refuses what the host or the images could not do of the plan: space for the memory, names in the images; and what could not
+ * be opened again for a revert: all that the guest has, or below new overlays the images alone. Reads only.
+ */
 export async function checkCarriers(context: SnapshotContext, domain: Domain, plan: CreatePlan): Promise<void> {
   const { snapshot, args } = plan;
   await requireDescriptors();
-  if (args.memory) {
-    await context.images.checkStart(startFiles(snapshot.domain, 'restore'));
-    await context.host.checkParts(snapshot.domain);
-  }
+  const below = new Set(externalDisks(snapshot).map((disk) => snapshot.domain.images.get(disk)?.path));
+  const files = startFiles(snapshot.domain, 'restore').filter(({ path }) => args.memory || below.has(path));
+  if (files.length > 0) await context.images.checkStart(files);
+  if (args.memory) await context.host.checkParts(snapshot.domain);
   if (isActive(domain)) await context.host.checkSave(domain, args);
   else await context.images.checkFree(snapshot.name, args.disks ?? []);
 }

@@ -49,8 +49,9 @@ export const DELETE_NEEDS: Readonly<Record<string, (asked: Asked) => Promise<voi
     await context.images.checkRebase(images, open);
   },
 
-  async 'unused overlays'({ context, plans }) {
-    await context.images.checkRemoval(plans.flatMap(({ unused }) => unused));
+  async 'unused overlays'({ context, plans, open }) {
+    const unused = plans.flatMap((plan) => plan.unused);
+    await context.images.checkRemoval(unused, open);
   },
 
   async 'memory images'({ context: { memory }, domain: { ref }, snapshots }) {

@@ -4,6 +4,7 @@
  */
 
 import { requireDescriptors } from '../../files/descriptors.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
 import type { Domain, DomainDefinition, StartFile } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { type StartKind, startFiles } from '../../xml/domain/start-files.ts';
@@ -23,6 +24,8 @@ export type Need =
   | { readonly kind: 'room'; readonly disks: readonly LibxlDiskSnapshot[] }
   /** The names of the new overlays. */
   | { readonly kind: 'new overlays'; readonly overlays: readonly LibxlDiskSnapshot[] }
+  /** The overlays that hold what was written since the last snapshot: removed last of all. */
+  | { readonly kind: 'old overlays'; readonly overlays: readonly DiskImage[] }
   /** Other files that the new domain opens: disks that were not captured, media, kernel, firmware, emulator. */
   | { readonly kind: 'files'; readonly files: readonly StartFile[] }
   /** What the host gives the new domain besides: bridges, networks, devices, the kind of guest. */
@@ -40,6 +43,7 @@ export const NEED_KINDS = [
   'captured disks',
   'room',
   'new overlays',
+  'old overlays',
   'files',
   'host',
   'memory image',
@@ -67,6 +71,7 @@ export function needsOf({ snapshot, target, disks, internal, definition, persist
     { kind: 'captured disks', disks: captured },
     { kind: 'room', disks: internal },
     { kind: 'new overlays', overlays: disks.overlays },
+    { kind: 'old overlays', overlays: disks.abandoned },
     ...(target.kind === 'off' ? [] : [filesFor(target.kind), { kind: 'host', definition: starting } as const]),
     ...(memory ? [{ kind: 'memory image', memory, definition } as const] : []),
     ...(target.kind === 'off'
@@ -92,6 +97,8 @@ export async function checkNeed(
       return await images.checkApply(snapshot.name, need.disks);
     case 'new overlays':
       return await images.checkFree(snapshot.name, need.overlays);
+    case 'old overlays':
+      return await images.checkRemoval(need.overlays, open);
     case 'files':
       return await images.checkStart(need.files);
     case 'host':

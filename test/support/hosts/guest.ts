@@ -60,7 +60,7 @@ export async function startGuest(daemon: Xlsnapd, parts: GuestParts): Promise<vo
 
 /** The definition of the next start. */
 export async function defineGuest(daemon: Xlsnapd, parts: GuestParts): Promise<void> {
-  const path = join(daemon.home, 'guest.xml');
+  const path = join(daemon.home, `${parts.name ?? 'g'}.xml`);
   await writeFile(path, guestXml(daemon.home, parts));
   await daemon.ok('define', path);
 }

@@ -1,4 +1,4 @@
-import { open, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { readChain } from '../../../src/disks/chain/chains.ts';
@@ -260,6 +260,21 @@ describe('a delete of internal snapshots is refused, naming disk and file,', () 
     await images.checkDelete(doomed(disks, 's2'), NONE);
   });
 
+  test('if an image of the backing chain is gone: qemu-img opens all of it', async () => {
+    await using two = await twoImages();
+    const { b, disks, folder } = two;
+    const top = join(folder, 'top');
+    await qemuImg('create', '-q', '-f', 'qcow2', '-b', b, '-F', 'qcow2', top);
+    const onTop = [...disks.slice(0, 1), disk('xvdb', top)];
+    await images.create('s1', onTop, NONE);
+    await images.checkDelete(doomed(onTop, 's1'), NONE);
+    await rm(b);
+    await expect(images.checkDelete(doomed(onTop, 's1'), NONE)).rejects.toMatchObject({
+      code: 'OPERATION_INVALID',
+      detail: expect.stringMatching(`^cannot delete snapshots of disk 'xvdb': .*'${b}'`),
+    });
+  });
+
   test('if QEMU would not open an image for changes', async () => {
     await using two = await twoImages();
     const { b, disks } = two;
@@ -278,11 +293,23 @@ test('an overlay is neither removed nor put on another base while somebody else 
   const [a, b] = [imageAt(two.a), imageAt(two.b)];
   const missing = imageAt(`${two.a}.gone`);
   await images.checkRebase([a, b], NONE);
-  await images.checkRemoval([a, b, missing]);
+  await images.checkRemoval([a, b, missing], NONE);
   await using _writer = await StorageDaemon.start(two.folder, 1, [disk('xvdb', two.b).disk]);
   await expect(images.checkRebase([a, b], NONE)).rejects.toThrow(`cannot change the backing image of '${two.b}'`);
   await images.checkRebase([a, b], new Set([two.b]));
-  await expect(images.checkRemoval([a, b])).rejects.toThrow(`cannot remove image '${two.b}'`);
+  await expect(images.checkRemoval([a, b], NONE)).rejects.toThrow(`cannot remove image '${two.b}'`);
+  // The domain's own device model will have closed it by then.
+  await images.checkRemoval([a, b], new Set([two.b]));
+});
+
+test('a folder in an overlay’s place is not removed, which is asked before', async () => {
+  await using two = await twoImages();
+  const path = join(two.folder, 'a.ov');
+  await mkdir(path);
+  await expect(images.checkRemoval([{ path, format: 'qcow2' }], NONE)).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: `cannot remove image '${path}': it is a folder; to move it away: mv ${path} ${path}.folder`,
+  });
 });
 
 describe('overlays', () => {

@@ -40,7 +40,8 @@ test('of a domain that is off: its images alone, under the plan', async () => {
 
 test('with an overlay: the persistent definition follows before the moment, the live one after it', async () => {
   expect(await create(DISKS(), CREATE.DISK_ONLY)).toEqual([
-    ...['checkFree base.s1', 'checkSave', 'plan', 'phase disks', 'create base.s1', 'set persistent base.s1'],
+    ...['checkFree base.s1', 'check files', 'checkSave', 'plan', 'phase disks', 'create base.s1'],
+    ...['set persistent base.s1'],
     ...['save s1', 'phase metadata', 'set live base.s1', 'write s1 as current', 'end'],
   ]);
 });

@@ -19,5 +19,12 @@ test('a revert from memory needs everything, one that leaves the guest off neith
   const plan = { snapshot, disks, others: [], internal: [], open: new Set(), definition, persistent: definition };
   const kinds = (target: object) => needsOf({ ...plan, target } as unknown as RevertPlan).map(({ kind }) => kind);
   expect(kinds({ kind: 'restore', memoryPath: '/m', paused: false })).toEqual(NEED_KINDS);
-  expect(kinds({ kind: 'off' })).toEqual(['descriptors', 'captured disks', 'room', 'new overlays', 'backing chains']);
+  expect(kinds({ kind: 'off' })).toEqual([
+    'descriptors',
+    'captured disks',
+    'room',
+    'new overlays',
+    'old overlays',
+    'backing chains',
+  ]);
 });

@@ -36,6 +36,7 @@ test('a domain whose end is not known is told of with its disks, which are not t
       checkFree: async () => {},
       checkApply: async () => {},
       checkStart: async () => {},
+      checkRemoval: async () => {},
       apply: async (name: string) => applied.push(name),
       remove: async () => {},
       chains: async () => [],
