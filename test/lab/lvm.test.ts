@@ -23,6 +23,7 @@ const lab = useLab(async (host) => {
 const virsh = (...words: readonly string[]) => lab().ok(...words);
 const refusal = (...words: readonly string[]) => lab().refused(...words);
 const tick = () => lab().ticks(name).at(-1) ?? 0;
+const XLSNAP = 'node /mnt/lab/checkout/dist/cli/main.js';
 const INSIDE = ['--disk-only', '--diskspec', 'xvda,snapshot=internal', '--diskspec', 'xvdb,snapshot=internal'];
 
 /** Every volume, what it is made of, and what is left in pool and group. Whether one is open or active is left out. */
@@ -177,7 +178,13 @@ describe('a guest that is off', () => {
       // What LVM makes of a volume that somebody opens between the daemon's look and the merge.
       await lab().must(`lvchange -qq --addtag xlsnap.revert.thick.xlsnap.s1 my-vg/thick
         lvrename -qq my-vg thick thick.xlsnap-old
-        (exec 9< /dev/my-vg/thick.xlsnap-old; lvconvert -y --merge my-vg/thick.xlsnap.s1 | grep 'on next activation')`);
+        (exec 9< /dev/my-vg/thick.xlsnap-old; lvconvert -y --merge my-vg/thick.xlsnap.s1 | grep 'on next activation')
+        lvcreate -qq -y -s -n thin.xlsnap-pre my-vg/thin`);
+      const { stdout } = await lab().sh(`${XLSNAP} doctor`);
+      expect(stdout).toContain("volume 'my-vg/thick.xlsnap-old' is a disk of domain 'g-lvm', under another name");
+      const [, removal = ''] = /^volume 'my-vg\/thin\.xlsnap-pre' holds .*\n.*: (lvremove .*?);/m.exec(stdout) ?? [];
+      await lab().must(removal);
+      expect(await volumes()).not.toContain('xlsnap-pre');
       expect(await refusal('start', name)).toMatch(/^Failed to start domain 'g-lvm'/);
       expect(await refusal('snapshot-delete', name, 's1')).toMatch(/it is being merged into .*: revert to it first$/);
       await virsh('snapshot-revert', name, 's1');
@@ -253,7 +260,7 @@ describe('what is refused, with nothing changed', () => {
           'it has overflowed and can only be deleted',
         ...['snapshot-revert', name, 's1'],
       );
-      const { stdout } = await lab().sh(`node /mnt/lab/checkout/dist/cli/main.js verify ${name}`);
+      const { stdout } = await lab().sh(`${XLSNAP} verify ${name}`);
       expect(stdout).toMatch(/it has overflowed.*\n.*xlsnap snapshot-delete g-lvm s1$/m);
     },
     LAB_TEST_TIMEOUT_MS,

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, jest } from '@jest/globals';
 import { type CommandOptions, Dom0, type LabPlace } from '../../lab/host/dom0.mjs';
 
 /** A test may wait long for a busy machine: emulated, and with other work on the cores 3 to 10 times slower than alone. */
-export const LAB_TEST_TIMEOUT_MS = 600_000;
+export const LAB_TEST_TIMEOUT_MS = 1_200_000;
 /** start_xlsnapd itself gives up after 300 s. */
 const XLSNAPD_TIMEOUT_MS = 310_000;
 const TICK_TIMEOUT_MS = 240_000;
