@@ -61,6 +61,12 @@ export function encodeMemoryImageHeader(domainXml: string): Buffer {
   return header;
 }
 
+/** The first bytes of any file, as text: which program has written it. */
+export async function magicOf(path: string): Promise<string> {
+  await using file = await openImage(path);
+  return (await readAt(file, 0, MAGIC.length)).toString('latin1');
+}
+
 /** Reads and checks the header, with libvirt's refusals. Does not check the stream, which is the hypervisor's. */
 export async function readMemoryImage(path: string): Promise<MemoryImage> {
   await using file = await openImage(path);

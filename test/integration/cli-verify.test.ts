@@ -214,3 +214,22 @@ test('over a libvirtd with another driver, its memory images are taken as they a
   await writeFile(join(over.home, 'memory/11111111-2222-3333-4444-000000000004/s.save'), '');
   expect((await verifyThere()).stdout).toContain('failed to read libxl header');
 });
+
+test('a pipe in the place of the data file of an image is named, and not waited for', async () => {
+  const [image, data] = [join(files, 'split'), join(files, 'split.data')];
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', `data_file=${data}`, image, '1M']);
+  await writeFile(
+    join(files, 'split.xml'),
+    definitionOf('split', '11111111-2222-3333-4444-000000000004', { xvda: image }),
+  );
+  await daemon.ok('define', join(files, 'split.xml'));
+  await daemon.ok('snapshot-create-as', 'split', 'd1', '--disk-only');
+  await rm(data);
+  await run('mkfifo', [data]);
+  const { status, stdout } = await verify('split');
+  expect(status).toBe(1);
+  expect(stdout).toContain(`data file of image '${image}': '${data}' is neither a regular file nor a block device`);
+  const doctor = await runProgram(XLSNAP, ['-q', '-c', daemon.uri, 'doctor']);
+  expect(doctor.stdout).not.toContain('was ended');
+  await daemon.ok('undefine', 'split', '--snapshots-metadata');
+});

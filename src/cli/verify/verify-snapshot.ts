@@ -2,11 +2,10 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { backendOf } from '../../disks/backends.ts';
 import { asLibvirtError, hasReason, LibvirtError } from '../../errors.ts';
 import { readMemoryStream } from '../../memory/embedded-stream.ts';
-import { checkLibxlStream, readMemoryImage } from '../../memory/image-file.ts';
+import { checkLibxlStream, magicOf, readMemoryImage } from '../../memory/image-file.ts';
 import { checkTie } from '../../memory/tie.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
@@ -96,14 +95,9 @@ async function checkMemory(
 }
 
 async function isForeign(path: string): Promise<boolean> {
-  try {
-    await using file = await open(path, 'r');
-    const { buffer } = await file.read(Buffer.alloc(16), 0, 16, 0);
-    return FOREIGN_MAGICS.some((magic) => buffer.toString('latin1').startsWith(magic));
-  } catch {
-    // readMemoryImage() reports why it cannot be read.
-    return false;
-  }
+  // readMemoryImage() reports why it cannot be read.
+  const found = await magicOf(path).catch(() => '');
+  return FOREIGN_MAGICS.some((magic) => found.startsWith(magic));
 }
 
 /** SHA-256 of a snapshot's contents. */

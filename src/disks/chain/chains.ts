@@ -3,8 +3,8 @@
  * qcow2 images starts no program, whatever its length.
  */
 
-import { asLibvirtError, LibvirtError, systemError } from '../../errors.ts';
-import { openImage } from '../../files/open-image.ts';
+import { asLibvirtError, isLibvirtError, LibvirtError, systemError } from '../../errors.ts';
+import { openImage, requireImageFile } from '../../files/open-image.ts';
 import type { BackingChain, ChainLayer, DiskImage } from '../../model/disk-image.ts';
 import { fileKey, keyOf } from '../file-key.ts';
 import { type BackingName, readBackingName, readDataFileName } from './backing-name.ts';
@@ -88,6 +88,24 @@ async function follow(
     next = found.backing;
   }
   return { layers, dataFiles };
+}
+
+/**
+ * Refuses (OPERATION_FAILED) an image if its chain cannot be followed, or a data file of the chain is a pipe, say: for a program that
+ * opens them all, and would wait for it. A missing data file is the program's to name.
+ */
+export async function requireFiles(image: DiskImage): Promise<void> {
+  const { layers, broken } = await readChain(image);
+  if (broken) throw broken.error;
+  for (const layer of layers) {
+    const { dataFiles } = await headerOf(layer);
+    for (const file of dataFiles.map(readDataFileName)) {
+      if (file.kind !== 'file') continue;
+      await requireImageFile(file.path).catch((error) => {
+        if (isLibvirtError(error)) throw failed(`data file of image '${layer.path}': ${error.detail}`, error);
+      });
+    }
+  }
 }
 
 /** What the header of an image says, as it stands there. An error names the image. */

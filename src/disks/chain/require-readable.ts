@@ -3,7 +3,7 @@
 import { asLibvirtError, LibvirtError } from '../../errors.ts';
 import type { LibxlDeviceDisk } from '../../model/libxl.ts';
 import { imageInfo, imageOf } from '../qemu/image-info.ts';
-import { readChain } from './chains.ts';
+import { requireFiles } from './chains.ts';
 
 /**
  * Refuses (55) a disk if its image, or one of the backing chain, cannot be read, or another process writes to the image.
@@ -12,8 +12,7 @@ import { readChain } from './chains.ts';
 export async function requireReadable(disk: LibxlDeviceDisk, open: ReadonlySet<string>): Promise<void> {
   const image = imageOf(disk);
   try {
-    const { broken } = await readChain(image);
-    if (broken) throw broken.error;
+    await requireFiles(image);
     if (!open.has(image.path)) await imageInfo(image, { share: false });
   } catch (error) {
     const text = `image '${image.path}' of disk '${disk.vdev}' cannot be used: ${asLibvirtError(error).detail}`;

@@ -2,10 +2,11 @@
 
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
-import { isLibvirtError, LibvirtError, systemError } from '../../errors.ts';
+import { asLibvirtError, isLibvirtError, LibvirtError, systemError } from '../../errors.ts';
 import { requireImageFile } from '../../files/open-image.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDeviceDisk } from '../../model/libxl.ts';
+import { requireFiles } from '../chain/chains.ts';
 import { type ProgramEnd, runProgram } from '../program.ts';
 import { imageOptions, QEMU_IMG } from './qemu-img.ts';
 
@@ -130,8 +131,14 @@ export type ImageCheck = { readonly corruptions: number; readonly leaks: number 
 /** Exit codes of `qemu-img check` that come with a report. */
 const CHECK_EXIT = { corruptions: 2, leaks: 3, unsupported: 63 } as const;
 
-/** An image that is being written to may show leaks and corruptions that are gone a moment later. */
+/**
+ * An image that is being written to may show leaks and corruptions that are gone a moment later. Refuses one whose chain cannot be
+ * followed.
+ */
 export async function checkImage(image: DiskImage): Promise<ImageCheck> {
+  await requireFiles(image).catch((error) => {
+    throw new LibvirtError('OPERATION_FAILED', `cannot check image '${image.path}': ${asLibvirtError(error).detail}`);
+  });
   const args = ['check', '-U', '--output=json', '--image-opts', imageOptions(image)];
   try {
     return checkReport(await runProgram(QEMU_IMG, args, `cannot check image '${image.path}'`));
@@ -148,8 +155,9 @@ function checkReport(json: string): ImageCheck {
   return { corruptions, leaks };
 }
 
-/** How large a new qcow2 image with the contents of one internal snapshot would be, bytes. */
+/** How large a new qcow2 image with the contents of one internal snapshot would be, bytes. Refuses as checkImage does. */
 export async function aloneBytes(image: DiskImage, { id }: ImageSnapshot): Promise<number> {
+  await requireFiles(image);
   const snapshot = ['-l', `snapshot.id=${id}`];
   const args = ['measure', '-U', '-O', 'qcow2', '--output=json', ...snapshot, '--image-opts', imageOptions(image)];
   const json = await runProgram(QEMU_IMG, args, `cannot measure snapshot ${id} of image '${image.path}'`);

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, open, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, open, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { backingImage, readChain, readChains } from '../../../../src/disks/chain/chains.ts';
+import { backingImage, readChain, readChains, requireFiles } from '../../../../src/disks/chain/chains.ts';
 import { fileKey } from '../../../../src/disks/file-key.ts';
+import { checkImage } from '../../../../src/disks/qemu/image-info.ts';
 import { hasReason } from '../../../../src/errors.ts';
 import { writeOverlay } from '../../../support/disks/overlay-headers.ts';
 import { newImage, qemuImg, scratchFolder } from '../../../support/hosts/embedded.ts';
@@ -217,6 +218,16 @@ test('an external data file belongs to the chain', async () => {
   await qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${at('data')}`, at('split'), '8M');
   const { dataFiles } = await readChain(qcow2('split'));
   expect(dataFiles).toEqual((await readChain({ path: at('data'), format: 'raw' })).layers.map(({ key }) => key));
+});
+
+test('an image whose data file is a pipe by now is not given to a program that would open it', async () => {
+  const data = at('data to be a pipe');
+  await qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${data}`, at('on a pipe'), '8M');
+  await rm(data);
+  execFileSync('mkfifo', [data]);
+  const refusal = `data file of image '${at('on a pipe')}': '${data}' is neither a regular file nor a block device`;
+  await expect(requireFiles(qcow2('on a pipe'))).rejects.toThrow(refusal);
+  await expect(checkImage(qcow2('on a pipe'))).rejects.toThrow(refusal);
 });
 
 test('links and other names are one file', async () => {
