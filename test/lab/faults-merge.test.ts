@@ -52,3 +52,32 @@ test.each(
     await guest.isAsBefore();
   });
 });
+
+/*
+ * The guest writes a count to both disks before it goes on to the next one, so that neither has lost one if the images that the
+ * definitions name have the last count, or the one before it.
+ */
+test.each([
+  { phase: 'delete', time: 1 },
+  { phase: 'merged', time: 1 },
+  { phase: 'delete', time: 2 },
+  { phase: 'moved', time: 2 },
+])('phase $phase, time $time: the device model is killed, without which no disk can be written to', async (moment) => {
+  await guest.keeping(async () => {
+    const { name } = guest;
+    await lab().ok(...guest.create('e1', { memory: 'none', disks: ['external', 'external'] }));
+    await guest.goesOn(2);
+    const kill = `kill -9 $(xenstore-read /local/domain/$(xl domid ${name})/image/device-model-pid)`;
+    const { struck, answer } = await faults.strike(moment, kill, 'snapshot-delete', name, 'e1');
+    expect(struck).toBe(true);
+    if (answer.rc !== 0) expect(answer.stderr).toContain(`shut the guest off first: virsh destroy ${name}`);
+    await lab().ok('destroy', name);
+    const { next, files } = await guest.look();
+    for (const image of next) expect(files).toContain(image);
+    for (const image of next) expect([guest.tick, guest.tick - 1]).toContain(await lab().diskCount(image));
+    expect(await guest.goesBack(() => lab().ok('start', name))).toBe(1);
+    if (answer.rc !== 0) await lab().ok('snapshot-delete', name, 'e1');
+    await guest.goesOn();
+    await guest.isAsBefore();
+  });
+});
