@@ -3,12 +3,15 @@
  * there, what is recorded of its overlays is right, and the same delete completes the merge.
  */
 
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { beforeAll, expect, test } from '@jest/globals';
 import { useLab } from '../support/lab/lab.ts';
 import { MatrixGuest } from '../support/lab/matrix-guest.ts';
 import { type Moment, StepFaults } from '../support/lab/step-faults.ts';
 
-const lab = useLab((host) => host.stopXlsnapd());
+const lab = useLab(async (host) => {
+  await guest.remove();
+  await host.stopXlsnapd();
+});
 
 let guest: MatrixGuest;
 let faults: StepFaults;
@@ -27,8 +30,6 @@ beforeAll(async () => {
   faults = await StepFaults.start(lab());
   guest = new MatrixGuest(lab(), 'pvh');
 });
-
-afterAll(() => guest.remove());
 
 test.each(
   MOMENTS.flatMap(({ phase, time }) =>
