@@ -7,6 +7,7 @@ import { statIfThere } from '../../files/answering.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import { imageInfo, requireAccess, requireChangeable } from '../qemu/image-info.ts';
+import { openRefusal } from '../qemu/qcow2-refusals.ts';
 import { MergeSpace } from './merge-space.ts';
 import { imageExists, isBlockDevice, refuseBitmapLoss, refuseSnapshotLoss } from './overlays.ts';
 
@@ -23,6 +24,7 @@ export async function checkMerge(layers: readonly LayerCommit[], open: ReadonlyS
 async function checkLayer(layer: LayerCommit, open: ReadonlySet<string>, space: MergeSpace): Promise<void> {
   const { disk, top, base, above } = layer;
   const failure = `cannot merge image '${top.path}' of disk '${disk}' into '${base.path}'`;
+  for (const image of above ? [top, base, above] : [top, base]) await requireWritable(image, open, failure);
   const info = await imageInfo(top, { share: open.has(top.path), failure });
   refuseSnapshotLoss(disk, top.path, info.snapshots);
   refuseBitmapLoss(disk, top.path, info.bitmaps);
@@ -36,6 +38,13 @@ async function checkLayer(layer: LayerCommit, open: ReadonlySet<string>, space: 
     throw new LibvirtError('OPERATION_INVALID', text);
   }
   await space.take(layer, info);
+}
+
+/** Refuses a qcow2 image that QEMU would not open for changes. What a device model has open, it has opened so itself. */
+async function requireWritable(image: DiskImage, open: ReadonlySet<string>, failure: string): Promise<void> {
+  if (image.format !== 'qcow2' || open.has(image.path)) return;
+  const reason = await openRefusal(image.path);
+  if (reason !== undefined) throw new LibvirtError('OPERATION_INVALID', `${failure}: ${reason}`);
 }
 
 /** Refuses an image whose backing image could not be replaced in its header. `open`: as for checkMerge. Reads only. */

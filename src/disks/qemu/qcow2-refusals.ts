@@ -49,7 +49,7 @@ export async function revertRefusal(path: string, snapshot?: TableSnapshot): Pro
     if (header.encrypted) return encrypted(path);
     const damage = await damageOf(file, header, snapshot);
     if (damage !== undefined) return `image '${path}' is damaged or was cut short: ${damage}`;
-    return featureRefusal(path, header) ?? (await bitmapRefusal(file, path, header));
+    return featureRefusal(path, header) ?? dataFileRefusal(path, header) ?? (await bitmapRefusal(file, path, header));
   });
 }
 
@@ -81,10 +81,13 @@ function featureRefusal(path: string, { incompatible: features }: Qcow2Header): 
     const repair = shellCommand('qemu-img', 'check', '-r', 'all', path);
     return `image '${path}' is marked as corrupt; to repair it while no guest uses it: ${repair}`;
   }
-  if (features & INCOMPATIBLE.dataFile)
-    return `image '${path}' has its data in another file, which QEMU does not revert`;
   if (features & ~KNOWN) return `image '${path}' has features that are not known here (0x${features.toString(16)})`;
   return undefined;
+}
+
+function dataFileRefusal(path: string, { incompatible }: Qcow2Header): string | undefined {
+  if (!(incompatible & INCOMPATIBLE.dataFile)) return undefined;
+  return `image '${path}' has its data in another file, which QEMU does not revert`;
 }
 
 async function bitmapRefusal(file: FileHandle, path: string, header: Qcow2Header): Promise<string | undefined> {

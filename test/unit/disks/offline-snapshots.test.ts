@@ -302,6 +302,25 @@ test('an overlay is neither removed nor put on another base while somebody else 
   await images.checkRemoval([a, b], new Set([two.b]));
 });
 
+test('no overlay is merged if one of them is marked as corrupt, which is asked before', async () => {
+  await using two = await twoImages();
+  const { a, b, disks, folder } = two;
+  const [first, second] = [join(folder, 'a.ov'), join(folder, 'b.ov')];
+  const [xvda, xvdb] = disks as [LibxlDiskSnapshot, LibxlDiskSnapshot];
+  await images.create('s1', [overlay(xvda, first), overlay(xvdb, second)], NONE);
+  const image = (path: string): DiskImage => ({ path, format: 'qcow2' });
+  const layers = [
+    { disk: 'xvda', top: image(first), base: image(a) },
+    { disk: 'xvdb', top: image(second), base: image(b) },
+  ];
+  await images.checkMerge(layers, NONE);
+  await markCorrupt(second);
+  await expect(images.checkMerge(layers, NONE)).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail: expect.stringContaining(`: image '${second}' is marked as corrupt; to repair it`),
+  });
+});
+
 test('a folder in an overlay’s place is not removed, which is asked before', async () => {
   await using two = await twoImages();
   const path = join(two.folder, 'a.ov');
