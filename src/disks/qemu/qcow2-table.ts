@@ -19,6 +19,10 @@ const ENTRY = {
  * QCOW_MAX_SNAPSHOTS, QCOW_MAX_SNAPSHOT_EXTRA_DATA, QCOW_MAX_SNAPSHOTS_SIZE (bytes): QEMU opens no image that has more.
  */
 const LIMITS = { snapshots: 65_536, extra: 1024, table: 64 << 20 } as const;
+/** Of most entries; with it, a table of few is not read far beyond its end. */
+const USUAL_ENTRY_BYTES = 128;
+/** Of a large table, read in one turn of the event loop. */
+const SLICE_BYTES = 128 << 10;
 const SECOND_NS = 1_000_000_000n;
 
 /** An entry of an image's snapshot table. */
@@ -52,9 +56,10 @@ export async function readSnapshotTable(path: string, failure: string): Promise<
     if (count > LIMITS.snapshots) throw damaged(`it claims to have ${count} internal snapshots`);
     const snapshots: TableSnapshot[] = [];
     const start = Number(position);
+    const read = aheadReader(file, Math.min(count * USUAL_ENTRY_BYTES, SLICE_BYTES));
     let at = start;
     for (let n = 0; n < count; n += 1) {
-      const { snapshot, end } = await readEntry(file, at);
+      const { snapshot, end } = await readEntry(read, at);
       snapshots.push(snapshot);
       at = end;
       if (at - start > LIMITS.table) throw damaged('its table of internal snapshots is too big');
@@ -82,17 +87,30 @@ async function reading<T>(
   }
 }
 
-async function readEntry(
-  file: FileHandle,
-  at: number,
-): Promise<{ readonly snapshot: TableSnapshot; readonly end: number }> {
-  const entry = await readAt(file, at, ENTRY.bytes);
+/** Returns the bytes at a position of the file. */
+type Read = (position: number, bytes: number) => Promise<Buffer>;
+
+/** Reads so many bytes at once that entries which follow one another are there already; others have their turns in between. */
+function aheadReader(file: FileHandle, ahead: number): Read {
+  let slice: Buffer = Buffer.alloc(0);
+  let start = 0;
+  return async (position, bytes) => {
+    if (position < start || position + bytes > start + slice.length) {
+      slice = await readAt(file, position, Math.max(bytes, ahead));
+      start = position;
+    }
+    return slice.subarray(position - start, position - start + bytes);
+  };
+}
+
+async function readEntry(read: Read, at: number): Promise<{ readonly snapshot: TableSnapshot; readonly end: number }> {
+  const entry = await read(at, ENTRY.bytes);
   const extraLength = entry.readUInt32BE(ENTRY.extraLength);
   const idLength = entry.readUInt16BE(ENTRY.idLength);
   const nameLength = entry.readUInt16BE(ENTRY.nameLength);
   // No snapshot is without an id.
   if (extraLength > LIMITS.extra || idLength === 0) throw damaged('its table of internal snapshots is damaged');
-  const rest = await readAt(file, at + ENTRY.bytes, extraLength + idLength + nameLength);
+  const rest = await read(at + ENTRY.bytes, extraLength + idLength + nameLength);
   const id = textOf(rest.subarray(extraLength, extraLength + idLength));
   const name = textOf(rest.subarray(extraLength + idLength));
   const dateSec = entry.readUInt32BE(ENTRY.dateSec);

@@ -54,6 +54,36 @@ test('a name ends at its first NUL, as for QEMU, and bytes that are not UTF-8 ma
   expect((await read()).map(({ name }) => name)).toEqual(['a', 'b\udcffold']);
 });
 
+test('as many as QEMU takes, of any size, are read slice by slice: others have their turns', async () => {
+  const count = 65_536;
+  const entries = Array.from({ length: count }, (_, n) => entry(`s${n}`, n % 1_000 === 0 ? 60_000 : 0));
+  await using file = await open(path, 'r+');
+  const table = 1 << 20;
+  await file.write(Buffer.concat(entries), 0, undefined, table);
+  const header = Buffer.alloc(12);
+  header.writeUInt32BE(count, 0);
+  header.writeBigUInt64BE(BigInt(table), 4);
+  await file.write(header, 0, header.length, 60);
+  let turns = 0;
+  const counting = setInterval(() => {
+    turns += 1;
+  });
+  const snapshots = await read();
+  clearInterval(counting);
+  expect(snapshots.map(({ name }) => name)).toEqual(entries.map((_, n) => `s${n}`));
+  expect(turns).toBeGreaterThan(20);
+});
+
+/** An entry of the table, with an id as long as is asked for besides the name. */
+function entry(name: string, idBytes: number): Buffer {
+  const id = 'i'.repeat(Math.max(1, idBytes));
+  const head = Buffer.alloc(40);
+  head.writeUInt16BE(id.length, 12);
+  head.writeUInt16BE(name.length, 14);
+  const bytes = Buffer.concat([head, Buffer.from(id + name)]);
+  return Buffer.concat([bytes, Buffer.alloc(-bytes.length & 7)]);
+}
+
 test('an overlay is told from an image that nothing lies beneath', async () => {
   const overlay = join(folder.path, 'b.qcow2');
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', path, '-F', 'qcow2', overlay]);
