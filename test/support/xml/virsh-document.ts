@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inWordsOf9 } from './libvirt-words.ts';
 
 /** What virsh says on stderr about a snapshot document (after log lines and `error: `), or undefined where it takes it. */
 export function virshRefusal(document: string | Buffer, ...flags: readonly string[]): string | undefined {
@@ -11,7 +12,7 @@ export function virshRefusal(document: string | Buffer, ...flags: readonly strin
   try {
     writeFileSync(join(dir, 'snapshot.xml'), document);
     const { status, stderr } = virsh('snapshot-create', 'test', join(dir, 'snapshot.xml'), ...flags);
-    return status === 0 ? undefined : stderr.replace(/^(?:\d{4}-.*\n)*error: /, '').replace(/\n$/, '');
+    return status === 0 ? undefined : inWordsOf9(stderr.replace(/^(?:\d{4}-.*\n)*error: /, '').replace(/\n$/, ''));
   } finally {
     rmSync(dir, { recursive: true });
   }
@@ -56,7 +57,10 @@ export function virshRedefinitions(
     ]);
     const { stderr } = virsh([`define ${file(definition)}`, ...commands].join('; '));
     const answers = stderr.split('error: [\n').slice(1);
-    return answers.map((answer) => /^error: ([\s\S]*?)\nerror: \]\n/.exec(answer)?.[1]);
+    return answers.map((answer) => {
+      const [, words] = /^error: ([\s\S]*?)\nerror: \]\n/.exec(answer) ?? [];
+      return words === undefined ? undefined : inWordsOf9(words);
+    });
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -67,13 +67,17 @@ describe('our own schema', () => {
     expect(await verdict(document, OWN_SCHEMA)).toBe(await verdict(document, LIBVIRT_SCHEMA));
   });
 
+  /** Of encryption, libvirt 9.0's schema lacks a format and all secrets but one. */
+  const SINCE_11 = /luks-any|<secret [^>]*\/><secret /;
+
   const recorded: readonly { readonly disk: string }[] = JSON.parse(
     readFileSync(join(import.meta.dirname, '../../../../fixtures/xml/disk-sources.json'), 'utf8'),
   );
 
   test.each(recorded)('the same verdict as libvirt’s: $disk', async ({ disk }) => {
     const document = `<domainsnapshot><disks>${disk}</disks></domainsnapshot>`;
-    expect(await verdict(document, OWN_SCHEMA)).toBe(await verdict(document, LIBVIRT_SCHEMA));
+    const taken = await verdict(document, LIBVIRT_SCHEMA);
+    expect(await verdict(document, OWN_SCHEMA)).toBe(taken || SINCE_11.test(disk));
   });
 
   test('takes what newer libvirts print: revertDisks, a delete in progress, pmsuspended', async () => {
