@@ -30,5 +30,6 @@ export const LIFECYCLE = {
   STOPPED_CRASHED: of(5, 2),
   STOPPED_SAVED: of(5, 4),
   STOPPED_FROM_SNAPSHOT: of(5, 6),
+  SHUTDOWN_HOST: of(6, 2),
   PMSUSPENDED_MEMORY: of(7, 0),
 } as const;

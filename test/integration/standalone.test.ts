@@ -56,7 +56,8 @@ test('virsh looks at domains and at the host', async () => {
   expect(await out('hostname')).not.toBe('');
   expect(await out('nodeinfo')).toMatch(/CPU\(s\): +\d+/);
   expect(await out('capabilities')).toMatch(/<domain type='test'\/>[\s\S]*<disksnapshot/);
-  expect(await out('version')).toContain('Using API: TEST 9.0.0\nRunning hypervisor: TEST 0.0.2');
+  // The first number is the client's own.
+  expect(await out('version')).toMatch(/Using API: TEST \d+\.\d+\.\d+\nRunning hypervisor: TEST 0\.0\.2/);
   expect((await virsh(uri, 'domstate', 'none')).stderr).toBe("error: failed to get domain 'none'");
 });
 

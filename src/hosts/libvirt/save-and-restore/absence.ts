@@ -7,8 +7,8 @@ import { lstat } from 'node:fs/promises';
 import { withKinds } from '../../../disks/overlays/overlays.ts';
 import { asLibvirtError, LibvirtError, neverAborted } from '../../../errors.ts';
 import type { DiskImage } from '../../../model/disk-image.ts';
-import type { Domain, DomainDefinition, DomainRef } from '../../../model/domain.ts';
-import { LIFECYCLE } from '../../../model/events.ts';
+import type { Domain, DomainDefinition, DomainRef, DomainState } from '../../../model/domain.ts';
+import { LIFECYCLE, type LifecycleEvent } from '../../../model/events.ts';
 import { shellCommand } from '../../../model/messages/shell-command.ts';
 import type { LifecycleEvents, LiveDisks, OfflineDisks } from '../../../snapshots/ports.ts';
 import { withDiskImages } from '../../../xml/domain/definition.ts';
@@ -121,9 +121,7 @@ export class Absences {
       await image.remove();
       throw error;
     });
-    const pauses = this.#driver === QEMU && state === 'running';
-    const caused = [LIFECYCLE.STOPPED_SAVED, ...(pauses ? [LIFECYCLE.SUSPENDED_PAUSED] : [])];
-    using _hidden = hideEvents(this.#events, ref.uuid, caused);
+    using _hidden = hideEvents(this.#events, ref.uuid, eventsOfSave(this.#driver, state));
     try {
       await this.#departures.withReturn(ref, () => byName(image, (at) => this.#upstream.saveFlags(ref, at, 0)));
       return definition;
@@ -138,6 +136,13 @@ export class Absences {
       throw error;
     }
   }
+}
+
+/** The events that libvirtd sends when it saves a domain. The qemu driver reports the process, too: its end only in newer libvirts. */
+function eventsOfSave(driver: string, state: DomainState): readonly LifecycleEvent[] {
+  const { STOPPED_SAVED, SHUTDOWN_HOST, SUSPENDED_PAUSED } = LIFECYCLE;
+  if (driver !== QEMU) return [STOPPED_SAVED];
+  return [STOPPED_SAVED, SHUTDOWN_HOST, ...(state === 'running' ? [SUSPENDED_PAUSED] : [])];
 }
 
 /** libvirtd, which may be root, would follow a link and write to its target. */
