@@ -1,17 +1,20 @@
 // Root folders of other systems than this machine's, made by mmdebstrap once and kept in the user's cache. Tests boot hosts of their
-// own on them (test/support/daemons/systemd-host.ts); nothing writes to them.
+// own on them (test/support/daemons/systemd-host.ts), or are run in them; nothing writes to them.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PACKAGES } from './setup.mjs';
+import { PACKAGES, ROOT } from './setup.mjs';
 
 /** Debian's names of the systems. */
 export const SYSTEMS = ['trixie'];
 
 /** Tests on hosts of their own, where nothing is this machine's but the package. */
 export const HOST_TESTS = ['cockpit', 'deb', 'install', 'polkit'].map((name) => `test/long/${name}.test.ts`);
+
+/** Tests in a root folder, where the installed libvirt, QEMU and Node are the system's. */
+export const FAST_TESTS = ['unit', 'property', 'integration', 'hostile'].map((kind) => `test/${kind}`);
 
 /** What these tests need, with the system's own Node, service manager and bus. */
 const INCLUDED = [...PACKAGES.test, 'dbus', 'nodejs', 'procps', 'systemd-sysv'].toSorted();
@@ -39,6 +42,49 @@ export function systemRoot(name) {
   }
   writeFileSync(`${root}.packages`, packages);
   return root;
+}
+
+/**
+ * A system's files under an overlay, with the checkout and the documents beside it at their own places, and processes apart; the
+ * first one, sh, reaps those whose parents have gone. $1: a scratch folder. $2: the system's root folder. $3: the checkout.
+ * $4: a folder for results. Then the words of the program.
+ */
+const ENTER = `
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$1/root"
+cd "$1/root"
+mount -t proc proc proc
+mount --rbind /sys sys
+mount --rbind /dev dev
+for folder in run tmp; do mount -t tmpfs tmpfs $folder; done
+for folder in "$3" "$3/../shared" "$4"; do
+  mkdir -p ".$folder"
+  mount --bind "$folder" ".$folder"
+done
+tr -d - < /proc/sys/kernel/random/uuid > etc/machine-id
+mkdir run/old
+pivot_root . run/old
+umount -l run/old
+cd "$3"
+shift 4
+"$@"
+exit $?
+`;
+
+/** Runs a program in a system's root folder, in this checkout; returns its exit status. `results`: a folder that it may write to. */
+export function runIn(name, results, words, environment) {
+  const scratch = mkdtempSync(join(tmpdir(), `xlsnap-${name}-`));
+  const places = [scratch, systemRoot(name), ROOT, results];
+  const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root', LC_ALL: 'C.UTF-8', ...environment };
+  try {
+    const options = ['--kill-child', '--mount', '--pid', '--fork', 'sh', '-c', ENTER, name, ...places, ...words];
+    return spawnSync('unshare', options, { stdio: ['ignore', 'ignore', 'inherit'], env }).status;
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
 }
 
 function contentOf(path) {

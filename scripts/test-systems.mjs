@@ -1,15 +1,27 @@
-// npm run test:systems -- [PATH ...]: the tests on hosts of their own, or those of them that are named, on every other system: with
-// its systemd, libvirt, polkit and Node. A system's root folder takes some minutes to make, once, and 1.2 GB.
+// npm run test:systems -- [PATH ...]: on every other system, the fast tests in its root folder, with its own libvirt, QEMU and Node,
+// and the tests that boot a host of their own under its systemd; or those that are named. A system's root folder takes some minutes
+// to make, once, and 1.2 GB. Meant for every night.
 
-import { jest } from './jest.mjs';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { JEST, JEST_ENVIRONMENT, jest, WORKERS } from './jest.mjs';
 import { build, setup } from './setup.mjs';
-import { HOST_TESTS, SYSTEMS, systemRoot } from './systems.mjs';
+import { FAST_TESTS, HOST_TESTS, runIn, SYSTEMS, systemRoot } from './systems.mjs';
 
 const paths = process.argv.slice(2);
+const chosen = (known, isKnown) => (paths.length > 0 ? paths.filter(isKnown) : known);
+const onHosts = chosen(HOST_TESTS, (path) => path.startsWith('test/long/'));
+const inRoots = chosen(FAST_TESTS, (path) => !path.startsWith('test/long/'));
+
 setup('test', 'systems');
 build();
+const results = mkdtempSync(join(tmpdir(), 'xlsnap-systems-'));
 for (const name of SYSTEMS) {
   process.env.XLSNAP_SYSTEM_ROOT = systemRoot(name);
   process.stdout.write(`${name}: ${process.env.XLSNAP_SYSTEM_ROOT}\n`);
-  jest(['long'], '--runInBand', ...(paths.length > 0 ? paths : HOST_TESTS));
+  const words = ['node', JEST, ...inRoots, '--selectProjects', 'unit', 'property', 'integration', 'hostile', WORKERS];
+  if (inRoots.length > 0 && runIn(name, results, words, JEST_ENVIRONMENT) !== 0) process.exitCode = 1;
+  if (onHosts.length > 0) jest(['long'], '--runInBand', ...onHosts);
 }
+rmSync(results, { recursive: true });
