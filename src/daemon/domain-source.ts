@@ -8,7 +8,7 @@ import { LIST_KNOWN } from '../rpc/server/domain-calls.ts';
 import { passesDomainFilter, passesSnapshotFilter, SNAPSHOT_BITS } from '../rpc/server/domain-filter.ts';
 import { LIBVIRT_VERSION } from '../rpc/server/standalone.ts';
 import type { SnapshotApi } from '../snapshots/api.ts';
-import type { Host } from '../snapshots/ports.ts';
+import type { Host } from '../snapshots/ports/host.ts';
 import { VERSION_NUMBER } from '../version.ts';
 
 /** Makes the list of domains from the snapshots: some filters are about them. */

@@ -3,7 +3,8 @@
 import { createConnection } from 'node:net';
 import type { DomainRef } from '../model/domain.ts';
 import type { Phase } from '../model/phases.ts';
-import type { Journal, JournalEntry, Task } from '../snapshots/ports.ts';
+import type { Task } from '../snapshots/ports/jobs.ts';
+import type { Journal, JournalEntry } from '../snapshots/ports/journal.ts';
 
 /** A journal that reports to `socket` what it has recorded: one line of JSON per connection, which the listener closes. */
 export function reporting(journal: Journal, socket: string): Journal {

@@ -25,7 +25,7 @@ import type { ConnectionHandler } from '../rpc/server/server.ts';
 import { standalone } from '../rpc/server/standalone.ts';
 import type { BlockApi, GuestApi, SnapshotApi } from '../snapshots/api.ts';
 import type { BlockDevices } from '../snapshots/block-jobs/ports.ts';
-import type { Host } from '../snapshots/ports.ts';
+import type { Host } from '../snapshots/ports/host.ts';
 import { LiveDiskFiles } from '../store/live-disks.ts';
 import type { ImageWriter } from '../store/memory-folder.ts';
 import { VERSION, VERSION_NUMBER } from '../version.ts';

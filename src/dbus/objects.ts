@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import { isLibvirtError, LibvirtError } from '../errors.ts';
 import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
 import type { SnapshotApi, SnapshotRef } from '../snapshots/api.ts';
-import type { Host } from '../snapshots/ports.ts';
+import type { Host } from '../snapshots/ports/host.ts';
 import { action, type Interface, method, property } from './interface.ts';
 import { domainPath, type Places, snapshotPath } from './paths.ts';
 

@@ -3,7 +3,10 @@
 import type { DomainRef } from '../model/domain.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
 import type { Jobs } from './jobs.ts';
-import type { Host, Journal, LifecycleEvents, MemoryImages, OfflineDisks, SnapshotStore } from './ports.ts';
+import type { OfflineDisks } from './ports/disks.ts';
+import type { Host, LifecycleEvents } from './ports/host.ts';
+import type { Journal } from './ports/journal.ts';
+import type { MemoryImages, SnapshotStore } from './ports/store.ts';
 
 /** The parts that every operation uses. */
 export interface SnapshotContext {

@@ -5,7 +5,7 @@ import type { DomainRef } from '../model/domain.ts';
 import { entryOf, type SnapshotDef, type SnapshotEntry } from '../model/snapshot.ts';
 import { SnapshotTree } from '../model/tree.ts';
 import { domainUuid } from '../xml/domain/domain.ts';
-import type { SnapshotStore } from './ports.ts';
+import type { SnapshotStore } from './ports/store.ts';
 
 /** Called with the name of a snapshot that was added or removed. */
 type OnChange = (kind: 'created' | 'deleted', domain: DomainRef, name: string) => void;

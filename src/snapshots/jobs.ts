@@ -5,7 +5,8 @@ import { LibvirtError, throwIfCancelled } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { Operation } from '../model/phases.ts';
 import { withWayOut } from './after-failure.ts';
-import type { Job, JobProgress, Journal, Task } from './ports.ts';
+import type { Job, JobProgress, Task } from './ports/jobs.ts';
+import type { Journal } from './ports/journal.ts';
 
 /** How long an operation waits for the one before it: libvirt's own limit (QEMU_JOB_WAIT_TIME). */
 const JOB_WAIT_MS = 30_000;

@@ -14,7 +14,7 @@ import type { SnapshotContext } from './context.ts';
 import { undoCreate } from './create/undo.ts';
 import { deleteUnlocked } from './delete/delete.ts';
 import type { DomainSnapshots } from './domain-snapshots.ts';
-import type { PendingOperation } from './ports.ts';
+import type { PendingOperation } from './ports/journal.ts';
 
 /** The job of a recovery: its record is in the journal already, and nobody can cancel it. */
 const RECOVERING = {

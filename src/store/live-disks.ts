@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { DiskImage } from '../model/disk-image.ts';
 import type { DomainDisk, DomainRef } from '../model/domain.ts';
-import type { LiveDisks } from '../snapshots/ports.ts';
+import type { LiveDisks } from '../snapshots/ports/store.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
 import { pathSegment } from './path-segment.ts';
 import { encodeRecord, readRecord } from './record.ts';

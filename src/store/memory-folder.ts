@@ -8,7 +8,7 @@ import { access, chown, lstat, open, readdir, stat } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { MemoryImages } from '../snapshots/ports.ts';
+import type { MemoryImages } from '../snapshots/ports/store.ts';
 import { isMissing, makeFolder, makeOwnFolder, refuseLink, removeEmptyFolder, removeFile } from './atomic-file.ts';
 import { requireOwnFile } from './own-file.ts';
 import { pathSegment } from './path-segment.ts';

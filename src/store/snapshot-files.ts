@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { SnapshotDef, SnapshotEntry } from '../model/snapshot.ts';
-import type { SnapshotStore, StoredSnapshots } from '../snapshots/ports.ts';
+import type { SnapshotStore, StoredSnapshots } from '../snapshots/ports/store.ts';
 import { readSnapshot, readSnapshotEntry } from '../xml/snapshot/read.ts';
 import { writeSnapshot } from '../xml/snapshot/write.ts';
 import {

@@ -10,7 +10,7 @@ import { deleteSnapshot } from '../../src/snapshots/delete/delete.ts';
 import { DomainSnapshots } from '../../src/snapshots/domain-snapshots.ts';
 import { Jobs } from '../../src/snapshots/jobs.ts';
 import { listOfDomain, listOfSnapshot } from '../../src/snapshots/list.ts';
-import type { Journal } from '../../src/snapshots/ports.ts';
+import type { Journal } from '../../src/snapshots/ports/journal.ts';
 import { redefineSnapshot } from '../../src/snapshots/redefine.ts';
 import { MemoryStore } from '../support/fakes/store-in-memory.ts';
 

@@ -3,7 +3,7 @@
 import { LibvirtError } from '../../errors.ts';
 import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../model/events.ts';
-import type { LifecycleEvents } from '../../snapshots/ports.ts';
+import type { LifecycleEvents } from '../../snapshots/ports/host.ts';
 import { renamed } from '../../xml/domain/definition.ts';
 import { domainName, domainUuid } from '../../xml/domain/domain.ts';
 import { EmbeddedDomain, type StartOptions } from './domain.ts';

@@ -19,7 +19,8 @@ import { type Domain, type DomainDefinition, type DomainRef, REASONS } from '../
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { TieState } from '../../model/snapshot.ts';
-import type { Host, Job, LifecycleEvents, MergeJob, SavedMemory } from '../../snapshots/ports.ts';
+import type { Host, LifecycleEvents, SavedMemory } from '../../snapshots/ports/host.ts';
+import type { Job, MergeJob } from '../../snapshots/ports/jobs.ts';
 import { withDiskImages } from '../../xml/domain/definition.ts';
 import { QemuBlockDevices } from '../block-devices.ts';
 import { freezeGuest } from '../guest-agent.ts';

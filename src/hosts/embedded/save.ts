@@ -9,7 +9,7 @@ import { PartialMemoryImage } from '../../memory/partial-image.ts';
 import { requestedMemoryPath } from '../../memory/requested-path.ts';
 import { tieOf } from '../../memory/tie.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
-import type { Job } from '../../snapshots/ports.ts';
+import type { Job } from '../../snapshots/ports/jobs.ts';
 import { withoutSecrets } from '../../xml/domain/formats.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { withId } from './definitions.ts';

@@ -5,7 +5,7 @@ import { asLibvirtError } from '../../errors.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
 import { LIFECYCLE } from '../../model/events.ts';
 import { domainCommand } from '../../model/messages/shell-command.ts';
-import type { LifecycleEvents } from '../../snapshots/ports.ts';
+import type { LifecycleEvents } from '../../snapshots/ports/host.ts';
 import { hideEvents } from './hidden-events.ts';
 import { isSameDomain } from './save-rules.ts';
 import { SUSPEND_TARGET_MEM, type Upstream } from './upstream.ts';

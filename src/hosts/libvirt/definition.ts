@@ -2,7 +2,7 @@
 
 import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
-import type { LiveDisks } from '../../snapshots/ports.ts';
+import type { LiveDisks } from '../../snapshots/ports/store.ts';
 import { definitionOf, parseDefinition, withDiskImages } from '../../xml/domain/definition.ts';
 import { parseDomain } from '../../xml/domain/domain.ts';
 import { inactiveFormat } from '../../xml/domain/formats.ts';

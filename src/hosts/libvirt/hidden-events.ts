@@ -1,7 +1,7 @@
 /** Hides the events that our own calls cause in libvirtd. */
 
 import type { LifecycleEvent } from '../../model/events.ts';
-import type { LifecycleEvents } from '../../snapshots/ports.ts';
+import type { LifecycleEvents } from '../../snapshots/ports/host.ts';
 
 /**
  * Hides these events of this domain from clients until disposed of. The caller emits the events that clients shall see

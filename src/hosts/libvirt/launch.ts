@@ -3,7 +3,7 @@
 import { isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DomainDefinition, DomainRef } from '../../model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../model/events.ts';
-import type { LifecycleEvents } from '../../snapshots/ports.ts';
+import type { LifecycleEvents } from '../../snapshots/ports/host.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { type HeldImage, holdImage } from './held-image.ts';
 import { hideEvents } from './hidden-events.ts';

@@ -18,15 +18,9 @@ import {
 import { LIFECYCLE } from '../../model/events.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import type { TieState } from '../../model/snapshot.ts';
-import type {
-  Host,
-  Interruption,
-  Job,
-  LifecycleEvents,
-  LiveDisks,
-  MergeJob,
-  SavedMemory,
-} from '../../snapshots/ports.ts';
+import type { Host, Interruption, LifecycleEvents, SavedMemory } from '../../snapshots/ports/host.ts';
+import type { Job, MergeJob } from '../../snapshots/ports/jobs.ts';
+import type { LiveDisks } from '../../snapshots/ports/store.ts';
 import { parseDefinition, withDiskImages } from '../../xml/domain/definition.ts';
 import { domainName, domainUuid } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';

@@ -2,7 +2,7 @@
 
 import type { HostMemory } from '../../libxl/host-memory.ts';
 import type { Domain } from '../../model/domain.ts';
-import type { Host } from '../../snapshots/ports.ts';
+import type { Host } from '../../snapshots/ports/host.ts';
 
 /** How memory and disks of an active domain get into a snapshot and out of it. */
 export type Mechanism = Pick<

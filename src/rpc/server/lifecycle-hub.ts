@@ -5,7 +5,7 @@ import type { BlockJobEvent } from '../../model/blocks/block-job.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { BlockJobEvents } from '../../snapshots/block-jobs/ports.ts';
-import type { LifecycleEvents } from '../../snapshots/ports.ts';
+import type { LifecycleEvents } from '../../snapshots/ports/host.ts';
 import { blockJobFrame, type CallbackID, type LifecycleMessage, lifecycleFrames } from '../wire/messages.ts';
 import { EVENT_ID } from '../wire/procedures.ts';
 

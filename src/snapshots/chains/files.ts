@@ -2,7 +2,7 @@
 
 import { statIfThere } from '../../files/answering.ts';
 import type { DomainDisk } from '../../model/domain.ts';
-import type { OfflineDisks } from '../ports.ts';
+import type { OfflineDisks } from '../ports/disks.ts';
 
 /** The paths by their fileKey; of several names of one file, the first. */
 export async function byFileKey(

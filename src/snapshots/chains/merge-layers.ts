@@ -3,7 +3,7 @@
 import { type LayerCommit, movesOff } from '../../model/disk-image.ts';
 import type { Domain } from '../../model/domain.ts';
 import type { Looking } from '../context.ts';
-import type { Job, MergeJob } from '../ports.ts';
+import type { Job, MergeJob } from '../ports/jobs.ts';
 import { moveDisks } from './move-disks.ts';
 
 /**

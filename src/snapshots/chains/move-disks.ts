@@ -2,7 +2,7 @@
 
 import type { Move } from '../../model/disk-image.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
-import type { Host } from '../ports.ts';
+import type { Host } from '../ports/host.ts';
 
 /**
  * In one of the definitions, if the domain has it. A disk with another active image there (a persistent definition may

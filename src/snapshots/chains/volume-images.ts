@@ -5,7 +5,7 @@ import { asLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { DiskOnVolume } from '../../model/domain.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
-import type { Host } from '../ports.ts';
+import type { Host } from '../ports/host.ts';
 
 /**
  * Returns undefined for a volume that is not on this host. Refuses (55), with the way out, one that cannot be looked up, as

@@ -12,7 +12,7 @@ import { moveDisks } from '../chains/move-disks.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { OperationJob } from '../jobs.ts';
-import type { Job } from '../ports.ts';
+import type { Job } from '../ports/jobs.ts';
 import type { CreatePlan } from './plan.ts';
 import { saveActive, saveFrozen } from './save-running.ts';
 import { leftoversOf, undoCreate } from './undo.ts';

@@ -7,7 +7,7 @@ import { CREATE } from '../../model/flags.ts';
 import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { undoAfterFailure } from '../after-failure.ts';
 import type { SnapshotContext } from '../context.ts';
-import type { Job } from '../ports.ts';
+import type { Job } from '../ports/jobs.ts';
 import { leftoversOf } from './undo.ts';
 
 /** Emits the events of the guest's pause, as the qemu driver does: not if only disks are captured. */

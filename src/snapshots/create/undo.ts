@@ -7,7 +7,7 @@ import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../../model/lib
 import { mergeLayers } from '../chains/merge-layers.ts';
 import { checkUndo } from '../chains/shared-images.ts';
 import type { SnapshotContext } from '../context.ts';
-import type { Job } from '../ports.ts';
+import type { Job } from '../ports/jobs.ts';
 
 /**
  * Idempotent, and right for a domain that runs on its new overlays, still on its old images, or no longer at all: an

@@ -8,7 +8,7 @@ import { isExternal, type SnapshotDef, type SnapshotEntry } from '../../model/sn
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { OperationJob } from '../jobs.ts';
-import type { Job } from '../ports.ts';
+import type { Job } from '../ports/jobs.ts';
 import { whileMarked } from './in-progress-mark.ts';
 import { mergeOverlays } from './merge-overlays.ts';
 import type { DeletePlan } from './plan.ts';

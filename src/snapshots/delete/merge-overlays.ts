@@ -7,7 +7,7 @@ import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import { mergeLayers } from '../chains/merge-layers.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
-import type { Job } from '../ports.ts';
+import type { Job } from '../ports/jobs.ts';
 import { type Merge, type PlannedMerge, restated } from './plan-merges.ts';
 
 /** Of each layer: the data, the domain's definitions, the headers and snapshots that name it, and last its file. */

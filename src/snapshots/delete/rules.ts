@@ -12,7 +12,7 @@ import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import { checkNotShared } from '../chains/shared-images.ts';
 import type { Looking, SnapshotContext } from '../context.ts';
 import { checkNoManagedSave } from '../managed-save-rule.ts';
-import type { InternalSnapshot } from '../ports.ts';
+import type { InternalSnapshot } from '../ports/disks.ts';
 import type { DeletePlan } from './plan.ts';
 import { type Merge, movedBy, type PlannedMerge, restated, touchedImages } from './plan-merges.ts';
 

@@ -10,7 +10,7 @@ import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { type StartKind, startFiles } from '../../xml/domain/start-files.ts';
 import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import type { SnapshotContext } from '../context.ts';
-import type { SavedMemory } from '../ports.ts';
+import type { SavedMemory } from '../ports/host.ts';
 import { checkChains } from './image-rules.ts';
 import type { RevertPlan } from './plan.ts';
 

@@ -14,7 +14,7 @@ import { RpcClient } from '../../../src/rpc/client/client.ts';
 import { LifecycleHub } from '../../../src/rpc/server/lifecycle-hub.ts';
 import { decodePayload } from '../../../src/rpc/wire/frames.ts';
 import { lifecycleMessage } from '../../../src/rpc/wire/messages.ts';
-import type { Job } from '../../../src/snapshots/ports.ts';
+import type { Job } from '../../../src/snapshots/ports/jobs.ts';
 import { LiveDiskFiles } from '../../../src/store/live-disks.ts';
 import { newImage } from '../hosts/embedded.ts';
 import { virsh } from '../virsh.ts';

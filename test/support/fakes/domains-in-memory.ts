@@ -4,7 +4,7 @@ import { LibvirtError } from '../../../src/errors.ts';
 import type { DomainRef, DomainState, DomainSummary } from '../../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../../src/model/events.ts';
 import type { DomainApi } from '../../../src/rpc/server/domain-api.ts';
-import type { LifecycleEvents } from '../../../src/snapshots/ports.ts';
+import type { LifecycleEvents } from '../../../src/snapshots/ports/host.ts';
 
 interface Kept {
   name: string;

@@ -13,14 +13,10 @@ import type { SnapshotDef } from '../../../src/model/snapshot.ts';
 import type { SnapshotContext } from '../../../src/snapshots/context.ts';
 import { DomainSnapshots } from '../../../src/snapshots/domain-snapshots.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
-import type {
-  InternalSnapshot,
-  Interruption,
-  Journal,
-  MergeJob,
-  PendingOperation,
-  SavedMemory,
-} from '../../../src/snapshots/ports.ts';
+import type { InternalSnapshot } from '../../../src/snapshots/ports/disks.ts';
+import type { Interruption, SavedMemory } from '../../../src/snapshots/ports/host.ts';
+import type { MergeJob } from '../../../src/snapshots/ports/jobs.ts';
+import type { Journal, PendingOperation } from '../../../src/snapshots/ports/journal.ts';
 import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 import { scratchFolder } from '../hosts/embedded.ts';
 import { MemoryStore } from './store-in-memory.ts';

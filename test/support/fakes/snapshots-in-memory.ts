@@ -6,7 +6,7 @@ import type { DomainRef } from '../../../src/model/domain.ts';
 import { LIFECYCLE } from '../../../src/model/events.ts';
 import type { ProxyOptions } from '../../../src/rpc/proxy/proxy-context.ts';
 import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotRef } from '../../../src/snapshots/api.ts';
-import type { LifecycleEvents } from '../../../src/snapshots/ports.ts';
+import type { LifecycleEvents } from '../../../src/snapshots/ports/host.ts';
 
 export const FAKE_STATUS: DaemonStatus = {
   version: '0.0.0',

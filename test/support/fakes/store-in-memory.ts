@@ -3,7 +3,7 @@
 import { LibvirtError } from '../../../src/errors.ts';
 import type { DomainRef } from '../../../src/model/domain.ts';
 import { entryOf, type SnapshotDef } from '../../../src/model/snapshot.ts';
-import type { SnapshotStore, StoredSnapshots } from '../../../src/snapshots/ports.ts';
+import type { SnapshotStore, StoredSnapshots } from '../../../src/snapshots/ports/store.ts';
 import { writeSnapshot } from '../../../src/xml/snapshot/write.ts';
 
 export class MemoryStore implements SnapshotStore {

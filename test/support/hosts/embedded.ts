@@ -10,7 +10,7 @@ import type { Domain } from '../../../src/model/domain.ts';
 import { LIFECYCLE } from '../../../src/model/events.ts';
 import type { LibxlDiskSnapshot } from '../../../src/model/libxl.ts';
 import type { DomainApi } from '../../../src/rpc/server/domain-api.ts';
-import type { LifecycleEvents } from '../../../src/snapshots/ports.ts';
+import type { LifecycleEvents } from '../../../src/snapshots/ports/host.ts';
 
 const run = promisify(execFile);
 

@@ -5,7 +5,8 @@ import type { LibvirtHostOptions } from '../../../src/hosts/libvirt/libvirt-host
 import type { Upstream } from '../../../src/hosts/libvirt/upstream.ts';
 import type { Domain, DomainRef, DomainState, NetworkRef, StorageVolume } from '../../../src/model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../../src/model/events.ts';
-import type { LifecycleEvents, LiveDisks } from '../../../src/snapshots/ports.ts';
+import type { LifecycleEvents } from '../../../src/snapshots/ports/host.ts';
+import type { LiveDisks } from '../../../src/snapshots/ports/store.ts';
 import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 
 export const GUEST: DomainRef = { name: 'g', uuid: '11111111-2222-3333-4444-777777777777', id: 5 };

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { explained, isLibvirtError, LibvirtError } from '../../../src/errors.ts';
 import type { DomainRef } from '../../../src/model/domain.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
-import type { Journal } from '../../../src/snapshots/ports.ts';
+import type { Journal } from '../../../src/snapshots/ports/journal.ts';
 
 const G: DomainRef = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 3 };
 const H: DomainRef = { name: 'h', uuid: '22222222-2222-2222-2222-222222222222', id: 4 };

@@ -4,7 +4,7 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import type { SnapshotDef } from '../../../src/model/snapshot.ts';
-import type { PendingOperation } from '../../../src/snapshots/ports.ts';
+import type { PendingOperation } from '../../../src/snapshots/ports/journal.ts';
 import { recover } from '../../../src/snapshots/recovery.ts';
 import { MemoryFiles } from '../../../src/store/memory-folder.ts';
 import { GUEST, RecordedWorld } from '../../support/fakes/recorded-world.ts';

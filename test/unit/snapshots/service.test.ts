@@ -3,7 +3,7 @@ import type { Domain } from '../../../src/model/domain.ts';
 import { XML } from '../../../src/model/flags.ts';
 import type { SnapshotContext } from '../../../src/snapshots/context.ts';
 import { Jobs } from '../../../src/snapshots/jobs.ts';
-import type { Journal } from '../../../src/snapshots/ports.ts';
+import type { Journal } from '../../../src/snapshots/ports/journal.ts';
 import { SnapshotService } from '../../../src/snapshots/service.ts';
 import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 import { GUEST, RecordedWorld } from '../../support/fakes/recorded-world.ts';

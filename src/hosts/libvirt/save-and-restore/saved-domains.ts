@@ -10,7 +10,7 @@ import { type Domain, type DomainDefinition, type DomainRef, isActive } from '..
 import { LIFECYCLE } from '../../../model/events.ts';
 import { shellCommand } from '../../../model/messages/shell-command.ts';
 import type { Phase } from '../../../model/phases.ts';
-import type { Interruption, LifecycleEvents } from '../../../snapshots/ports.ts';
+import type { Interruption, LifecycleEvents } from '../../../snapshots/ports/host.ts';
 import { parseDefinition, renamed } from '../../../xml/domain/definition.ts';
 import { checkImageOwner } from '../../saved-definition.ts';
 import { domainDefinition } from '../definition.ts';

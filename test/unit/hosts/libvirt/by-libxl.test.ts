@@ -15,7 +15,7 @@ import type { DiskImage } from '../../../../src/model/disk-image.ts';
 import type { Domain, DomainState } from '../../../../src/model/domain.ts';
 import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../../../src/model/libxl.ts';
 import type { Phase } from '../../../../src/model/phases.ts';
-import type { Job, JobProgress } from '../../../../src/snapshots/ports.ts';
+import type { Job, JobProgress } from '../../../../src/snapshots/ports/jobs.ts';
 import { snapshotsIn } from '../../../support/disks/images.ts';
 import { newImage } from '../../../support/hosts/embedded.ts';
 import {

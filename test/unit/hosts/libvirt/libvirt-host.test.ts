@@ -6,7 +6,7 @@ import { LibvirtError } from '../../../../src/errors.ts';
 import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
 import { LibvirtHost } from '../../../../src/hosts/libvirt/libvirt-host.ts';
-import type { LiveDisks } from '../../../../src/snapshots/ports.ts';
+import type { LiveDisks } from '../../../../src/snapshots/ports/store.ts';
 import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 import {
   DEFINITION,

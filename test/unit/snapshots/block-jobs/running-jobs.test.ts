@@ -7,7 +7,7 @@ import type { BlockDevices, RecordedBlockJobs } from '../../../../src/snapshots/
 import { RunningJobs } from '../../../../src/snapshots/block-jobs/running-jobs.ts';
 import type { SnapshotContext } from '../../../../src/snapshots/context.ts';
 import { Jobs } from '../../../../src/snapshots/jobs.ts';
-import type { Journal } from '../../../../src/snapshots/ports.ts';
+import type { Journal } from '../../../../src/snapshots/ports/journal.ts';
 
 const ref = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 4 };
 const domain: Domain = { ref, state: 'running', persistent: true };

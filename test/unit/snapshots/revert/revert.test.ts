@@ -4,7 +4,7 @@ import type { Domain, DomainRef } from '../../../../src/model/domain.ts';
 import type { SnapshotContext } from '../../../../src/snapshots/context.ts';
 import { DomainSnapshots } from '../../../../src/snapshots/domain-snapshots.ts';
 import { Jobs } from '../../../../src/snapshots/jobs.ts';
-import type { Journal } from '../../../../src/snapshots/ports.ts';
+import type { Journal } from '../../../../src/snapshots/ports/journal.ts';
 import { revertToSnapshot } from '../../../../src/snapshots/revert/revert.ts';
 import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 import { MemoryStore } from '../../../support/fakes/store-in-memory.ts';

@@ -14,7 +14,8 @@ import { encodeMemoryImageHeader, writeTie } from '../../../../../src/memory/ima
 import type { DiskImage } from '../../../../../src/model/disk-image.ts';
 import type { Domain } from '../../../../../src/model/domain.ts';
 import type { Phase } from '../../../../../src/model/phases.ts';
-import type { Job, OfflineDisks } from '../../../../../src/snapshots/ports.ts';
+import type { OfflineDisks } from '../../../../../src/snapshots/ports/disks.ts';
+import type { Job } from '../../../../../src/snapshots/ports/jobs.ts';
 import { newImage } from '../../../../support/hosts/embedded.ts';
 import {
   DEFINITION,
