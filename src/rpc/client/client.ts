@@ -10,9 +10,9 @@ import { DOMAIN_STATES, type DomainRef, type DomainState, type NetworkRef } from
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { Decoded } from '../wire/codec.ts';
 import type { LifecycleMessage } from '../wire/messages.ts';
-import { CONNECT, EVENT_ID, FEATURE } from '../wire/procedures.ts';
 import { CALLS } from './calls.ts';
 import { ClientConnection, type RemoteCall } from './connection.ts';
+import { type Introduction, introduce } from './introduction.ts';
 import { type SnapshotCalls, snapshotCalls } from './snapshots.ts';
 import { volumePathCall } from './volumes.ts';
 
@@ -21,15 +21,7 @@ const RECONNECT_INTERVAL_MS = 1_000;
 /** From connect() to the end of CONNECT_OPEN. A libvirtd that is starting its drivers answers late. */
 const OPEN_TIMEOUT_MS = 30_000;
 
-/** remote_auth_type. */
-const AUTH = { NONE: 0, POLKIT: 2 } as const;
-
-interface RpcClientOptions {
-  /** Socket of the libvirtd. */
-  readonly path: string;
-  /** Name for CONNECT_OPEN, `xen:///system`. */
-  readonly uri: string;
-  readonly readOnly?: boolean;
+interface RpcClientOptions extends Introduction {
   /** Ends the client when aborted, as disposing of it does. */
   readonly signal?: AbortSignal;
 }
@@ -263,21 +255,17 @@ export class RpcClient implements Disposable {
     return this.#connection;
   }
 
-  /** Connects and makes the opening calls of libvirt's client: authentication, name, features, events. */
+  /** Connects and makes the opening calls. */
   async #open(closed: () => void): Promise<ClientConnection> {
-    const { path, uri, readOnly } = this.#options;
     const lifecycle = ({ domain, event, detail }: LifecycleMessage) => {
       for (const listener of this.#listeners) listener(domain, { event, detail });
     };
     const stop = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(OPEN_TIMEOUT_MS)]);
-    const connection = await ClientConnection.connect(path, { lifecycle, closed }, stop);
+    const connection = await ClientConnection.connect(this.#options.path, { lifecycle, closed }, stop);
     const giveUp = () => connection[Symbol.dispose]();
     stop.addEventListener('abort', giveUp);
     try {
-      await authenticate(connection);
-      await connection.call(CALLS.open, { name: uri, flags: readOnly ? CONNECT.RO : 0 });
-      await requireEvents(connection, path);
-      await connection.call(CALLS.registerAny, { eventID: EVENT_ID.LIFECYCLE, domain: null });
+      await introduce(connection, this.#options);
       return connection;
     } catch (error) {
       giveUp();
@@ -293,22 +281,4 @@ export class RpcClient implements Disposable {
     this.#connection = undefined;
     this.#reconnect = setTimeout(() => this.#connected().catch(() => {}), RECONNECT_INTERVAL_MS).unref();
   }
-}
-
-async function authenticate(connection: ClientConnection): Promise<void> {
-  const [type = AUTH.NONE] = (await connection.call(CALLS.authList, undefined)).types;
-  if (type === AUTH.POLKIT) {
-    await connection.call(CALLS.authPolkit, undefined);
-  } else if (type !== AUTH.NONE) {
-    const text = `unsupported authentication type ${type}: run as root, or as somebody whom the daemon asks for none`;
-    throw new LibvirtError('AUTH_FAILED', text, { domain: 'RPC' });
-  }
-}
-
-/** Without this feature events arrive as other messages, without the number of their callback. */
-async function requireEvents(connection: ClientConnection, path: string): Promise<void> {
-  const { supported } = await connection.call(CALLS.supportsFeature, { feature: FEATURE.EVENT_CALLBACK });
-  if (supported !== 0) return;
-  const text = `libvirtd at '${path}' has no events per callback: libvirt 1.2.1 or newer is needed`;
-  throw new LibvirtError('NO_SUPPORT', text, { domain: 'RPC' });
 }
