@@ -1,4 +1,5 @@
-// npm run lab -- JOB [ARG...]: boots a real Xen host under QEMU and runs JOB, a bash script, as root in its dom0.
+// npm run lab -- [--system NAME] JOB [ARG...]: boots a real Xen host under QEMU and runs JOB, a bash script, as root in its dom0,
+// which is made of this machine's files, or of Debian's system NAME (trixie).
 // JOB has the functions of test/lab/host/dom0-lib.sh; its output streams through, and its status is ours.
 import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -48,9 +49,11 @@ async function runJob(job, args) {
   }
 }
 
-const [job, ...args] = process.argv.slice(2);
+const words = process.argv.slice(2);
+if (words[0] === '--system') process.env.XLSNAP_LAB_SYSTEM = words.splice(0, 2)[1];
+const [job, ...args] = words;
 if (job === undefined) {
-  process.stderr.write('usage: npm run lab -- JOB [ARG...]\n');
+  process.stderr.write('usage: npm run lab -- [--system NAME] JOB [ARG...]\n');
   process.exitCode = 2;
 } else {
   try {

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DOM0_PACKAGES } from '../test/lab/host/requirements.mjs';
 import { PACKAGES, ROOT } from './setup.mjs';
 
 /** Debian's names of the systems. */
@@ -16,22 +17,34 @@ export const HOST_TESTS = ['cockpit', 'deb', 'install', 'polkit'].map((name) => 
 /** Tests in a root folder, where the installed libvirt, QEMU and Node are the system's. */
 export const FAST_TESTS = ['unit', 'property', 'integration', 'hostile'].map((kind) => `test/${kind}`);
 
-/** What these tests need, with the system's own Node, service manager and bus. */
-const INCLUDED = [...PACKAGES.test, 'dbus', 'nodejs', 'procps', 'systemd-sysv'].toSorted();
+/** What tests need, with the system's own Node, service manager and bus. */
+const INCLUDED = [...PACKAGES.test, 'dbus', 'nodejs', 'procps', 'systemd-sysv'];
 
 const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'xlsnap/systems');
 
 /** Returns the root folder of a system. It is made if there is none, or if it has other packages than are needed now. */
 export function systemRoot(name) {
-  const root = join(CACHE, name);
-  const packages = INCLUDED.join('\n');
+  return rootWith(name, name, INCLUDED);
+}
+
+/** The root folder that the lab's dom0 is made of; '' if that is this machine's own. */
+export function labRoot(name) {
+  const own = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1];
+  if (name === undefined || name === own) return '';
+  if (!SYSTEMS.includes(name)) throw new Error(`XLSNAP_LAB_SYSTEM: ${[own, ...SYSTEMS].join(' or ')}, not '${name}'`);
+  return rootWith(name, `${name}-lab`, [...INCLUDED, ...DOM0_PACKAGES, 'iproute2', 'kmod']);
+}
+
+function rootWith(name, folder, included) {
+  const root = join(CACHE, folder);
+  const packages = [...new Set(included)].toSorted().join('\n');
   if (existsSync(root) && contentOf(`${root}.packages`) === packages) return root;
   mkdirSync(CACHE, { recursive: true });
   const scratch = mkdtempSync(join(CACHE, `${name}-`));
   try {
     const made = join(scratch, 'root');
     const dpkg = ['--dpkgopt=force-unsafe-io', '--dpkgopt=path-exclude=/usr/share/locale/*'];
-    const words = ['--quiet', '--variant=apt', ...dpkg, `--include=${INCLUDED.join(',')}`, name, made];
+    const words = ['--quiet', '--variant=apt', ...dpkg, `--include=${packages.replaceAll('\n', ',')}`, name, made];
     const { status, error } = spawnSync('mmdebstrap', words, { stdio: ['ignore', 'inherit', 'inherit'] });
     if (status !== 0) throw error ?? new Error(`mmdebstrap failed: there is no root folder of ${name}`);
     rmSync(`${root}.packages`, { force: true });

@@ -1,4 +1,4 @@
-// The files Xen, dom0 and the guests boot from, made once out of this machine's packages and kept in node_modules/.cache.
+// The files Xen, dom0 and the guests boot from, made once out of a system's packages and kept in node_modules/.cache.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ const OBEY = ['poweroff', 'reboot'].map((name) => ({
 const DOM0 = {
   init: 'dom0-init.sh',
   modules: 'virtio_pci virtio_console 9pnet_virtio 9p overlay xen-privcmd xen-evtchn xenfs xen-gntdev'.split(' '),
-  commands: ['sh', 'mount', 'insmod', 'mkdir', 'ln', 'ip', 'switch_root', 'poweroff'],
+  commands: ['sh', 'cat', 'mount', 'insmod', 'mkdir', 'ln', 'ip', 'switch_root', 'poweroff'],
   more: [],
 };
 const GUEST = {
@@ -29,13 +29,15 @@ const GUEST = {
   more: OBEY,
 };
 
-/** The files of the modules and of all they stand on, in the order in which they can be loaded. */
+/** The files of the modules and of all they need, in the order in which they can be loaded; none of those in the kernel itself. */
 function moduleFiles(folder, names) {
+  const moduleOf = (path) => basename(path).replace(/\.ko(\.xz)?$/, '');
+  const builtIn = new Set(readFileSync(`${folder}/modules.builtin`, 'utf8').split('\n').map(moduleOf));
   const dependencies = new Map();
   for (const line of readFileSync(`${folder}/modules.dep`, 'utf8').split('\n')) {
     const [path = '', needed = ''] = line.split(':');
-    // What a module stands on is listed last to be loaded first.
-    dependencies.set(basename(path, '.ko'), [
+    // What a module needs is listed last to be loaded first.
+    dependencies.set(moduleOf(path), [
       ...needed
         .split(' ')
         .filter((word) => word !== '')
@@ -44,7 +46,8 @@ function moduleFiles(folder, names) {
     ]);
   }
   const paths = names.flatMap((name) => {
-    const found = dependencies.get(name);
+    const found = dependencies.get(name.replaceAll('-', '_')) ?? dependencies.get(name);
+    if (found === undefined && (builtIn.has(name) || builtIn.has(name.replaceAll('-', '_')))) return [];
     if (found === undefined) throw new Error(`the lab needs the kernel module ${name}, which is not in ${folder}`);
     return found;
   });
@@ -52,28 +55,40 @@ function moduleFiles(folder, names) {
 }
 
 function initramfs(parts, { init, modules, commands, more }) {
-  const files = moduleFiles(`/lib/modules/${parts.kernelVersion}`, modules);
+  const files = moduleFiles(`${parts.root}/usr/lib/modules/${parts.kernelVersion}`, modules);
   return cpio([
     ...['bin', 'sbin', 'dev', 'proc', 'sys', 'modules', 'lower', 'ram', 'newroot'].map((directory) => ({ directory })),
     { file: 'init', body: readFileSync(resolve(import.meta.dirname, init)) },
     { file: 'bin/busybox', body: readFileSync(parts.busybox) },
     ...commands.map((name) => ({ link: `bin/${name}`, target: 'busybox' })),
-    { file: 'modules/order', body: files.map((path) => `${basename(path)}\n`).join('') },
-    ...files.map((path) => ({ file: `modules/${basename(path)}`, body: readFileSync(path) })),
+    { file: 'modules/order', body: files.map((path) => `${basename(path, '.xz')}\n`).join('') },
+    ...files.map((path) => ({ file: `modules/${basename(path, '.xz')}`, body: unpack(readFileSync(path)) })),
     ...more,
   ]);
 }
 
+const PACKINGS = [
+  { magic: 'fd377a58', program: 'xz' },
+  { magic: '28b52ffd', program: 'zstd' },
+];
+
+/** Unpacks what xz or zstd has packed; returns anything else as it is. */
+function unpack(bytes) {
+  const packing = PACKINGS.find(({ magic }) => bytes.toString('hex', 0, 4) === magic);
+  if (!packing) return bytes;
+  return execFileSync(packing.program, ['--decompress', '--stdout'], { input: bytes, maxBuffer: 2 ** 28 });
+}
+
 /**
- * The plain ELF inside a bzImage (Documentation/arch/x86/boot.rst: payload_offset, payload_length). Debian packs it with xz, and
- * unpacking that under emulation costs seconds in each boot of dom0 and of each guest. Any other packing is left to Xen.
+ * The plain ELF inside a bzImage (Documentation/arch/x86/boot.rst: payload_offset, payload_length). Debian packs it, and
+ * unpacking it under emulation costs seconds in each boot of dom0 and of each guest. Any other packing is left to Xen.
  */
 function unpackKernel(bzImage) {
   const protectedMode = (bzImage[0x1f1] + 1) * 512;
   const start = protectedMode + bzImage.readUInt32LE(0x248);
   const payload = bzImage.subarray(start, start + bzImage.readUInt32LE(0x24c) - 4); // the last four bytes are its unpacked size
-  if (payload.toString('latin1', 1, 5) !== '7zXZ') return bzImage;
-  return execFileSync('xz', ['--decompress', '--stdout'], { input: payload, maxBuffer: 2 ** 28 });
+  const kernel = unpack(payload);
+  return kernel === payload ? bzImage : kernel;
 }
 
 /** Paths of the boot files for the parts that `findParts` found. */
@@ -102,7 +117,7 @@ export function bootFiles(parts) {
   return {
     xen: path('xen'),
     kernel: path('kernel'),
-    bzImage: parts.kernel,
+    bzImage: parts.kernel.slice(parts.root.length),
     dom0Initrd: path('dom0.cpio'),
     guestInitrd: path('guest.cpio'),
   };

@@ -3,7 +3,8 @@
 #   run ID    runs /mnt/lab/commands/ID/script; its output goes to stdout and stderr next to it; answers {"id":"ID","rc":N}
 #   kill ID   ends that command and what it started in its session
 # A command that wants something to outlive it starts that in a session of its own (setsid).
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/xen-4.17/bin
+xen=$(ls -d /usr/lib/xen-[0-9]* | tail -n 1)
+export XEN=$xen PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$xen/bin
 export HOME=/root LC_ALL=C.UTF-8 TERM=dumb
 exec < /dev/null
 

@@ -11,6 +11,15 @@ mount -t tmpfs -o size=75% ram /ram
 mkdir /ram/upper /ram/work
 mount -t overlay -o lowerdir=/lower,upperdir=/ram/upper,workdir=/ram/work overlay /newroot || poweroff -f
 mkdir -p /newroot/mnt/lab
+# Of another system's root the checkout is no part: it is mounted at its own place.
+for word in $(cat /proc/cmdline); do
+  case $word in
+    lab.checkout=*)
+      mkdir -p "/newroot${word#*=}"
+      mount -t 9p -o $p9,ro,cache=loose checkout "/newroot${word#*=}" || poweroff -f
+      ;;
+  esac
+done
 # cache=none: a byte written here is in the host's file when write() returns, so logs and results outlive a crash of dom0.
 mount -t 9p -o $p9,cache=none lab /newroot/mnt/lab || poweroff -f
 mkdir -p /dev/pts /dev/shm

@@ -40,7 +40,7 @@ guest_xml() {
   local name=$1 type=$2 memory=$3 machine=xenpvh os=xenpvh loader='' kernel=$GUEST_KERNEL disk letter=a kind source driver
   shift 3
   [ "$type" = pv ] && machine=xenpv os=linux
-  [ "$type" = hvm ] && machine=xenfv os=hvm kernel=$GUEST_BZIMAGE loader="<loader type='rom'>/usr/lib/xen-4.17/boot/hvmloader</loader>"
+  [ "$type" = hvm ] && machine=xenfv os=hvm kernel=$GUEST_BZIMAGE loader="<loader type='rom'>$XEN/boot/hvmloader</loader>"
   cat << XML
 <domain type='xen'>
   <name>$name</name>

@@ -1,4 +1,5 @@
-// A real Xen host with a Debian dom0, in QEMU's software emulation: no KVM, no disk image, no network.
+// A real Xen host with a Debian dom0, in QEMU's software emulation: no KVM, no disk image, no network. XLSNAP_LAB_SYSTEM: Debian's
+// name of the system that dom0 is made of, if it is not this machine's.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -16,6 +17,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
+import { labRoot } from '../../../scripts/systems.mjs';
 import { bootFiles } from './boot-files.mjs';
 import { Dom0 } from './dom0.mjs';
 import { findParts } from './requirements.mjs';
@@ -44,7 +46,7 @@ const CPU = 'max,-smap,-smep,-avx,-avx2,-f16c,-fma,-rdtscp';
 const XEN_LINE = `console=com1 com1=115200,8n1 dom0_mem=${DOM0_MIB}M,max:${DOM0_MIB}M loglvl=warning guest_loglvl=warning bootscrub=0 spec-ctrl=no,eager-fpu`;
 const DOM0_LINE = 'console=hvc0 loglevel=4 panic=1 rdinit=/init mitigations=off rodata=off cryptomgr.notests';
 
-function qemuArguments({ xen, kernel, dom0Initrd }, folder, socket) {
+function qemuArguments({ xen, kernel, dom0Initrd }, root, folder, socket) {
   const share = (id, path, options) => [
     '-fsdev',
     `local,id=${id},path=${path},security_model=none${options}`,
@@ -74,10 +76,11 @@ function qemuArguments({ xen, kernel, dom0Initrd }, folder, socket) {
     '-append',
     XEN_LINE,
     '-initrd',
-    `${kernel} ${DOM0_LINE},${dom0Initrd}`,
+    `${kernel} ${DOM0_LINE}${root === '' ? '' : ` lab.checkout=${ROOT}`},${dom0Initrd}`,
     '-serial',
     `file:${folder}/console.log`,
-    ...share('root', '/', ',readonly=on,multidevs=remap'),
+    ...share('root', root === '' ? '/' : root, ',readonly=on,multidevs=remap'),
+    ...(root === '' ? [] : share('checkout', ROOT, ',readonly=on,multidevs=remap')),
     ...share('lab', folder, ''),
     '-device',
     'virtio-serial-pci',
@@ -130,14 +133,15 @@ export class LabHost {
 
   /** Boots a host and waits until its dom0 takes commands. */
   static async boot() {
-    const files = bootFiles(findParts());
+    const root = labRoot(process.env.XLSNAP_LAB_SYSTEM);
+    const files = bootFiles(findParts(root));
     const folder = prepareFolder(files);
     const place = { folder, socket: `${mkdtempSync(`${tmpdir()}/xlsnap-lab-`)}/agent` }; // a socket's path has 107 bytes at most
     const errors = openSync(`${folder}/qemu.log`, 'a');
     // The host must not outlive us, whatever ends us.
     const qemu = spawn(
       'setpriv',
-      ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...qemuArguments(files, folder, place.socket)],
+      ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...qemuArguments(files, root, folder, place.socket)],
       {
         stdio: ['ignore', errors, errors],
       },

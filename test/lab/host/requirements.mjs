@@ -1,4 +1,4 @@
-// What this machine must have before a Xen host can be booted on it, and which Debian package brings each part.
+// What a Xen host is booted from, and which Debian package brings each part: of this machine, or of another system's root folder.
 import { existsSync, readdirSync } from 'node:fs';
 import { basename } from 'node:path';
 
@@ -10,15 +10,26 @@ function newest(folder, pattern) {
 }
 
 const present = (path) => (existsSync(path) ? path : undefined);
+/** In the folder of the newest Xen. */
+const ofXen = (path) => (_, root) => {
+  const folder = newest(`${root}/usr/lib`, /^xen-\d/);
+  return folder && present(`${folder}/${path}`);
+};
 
-const PARTS = {
+/** Programs that are run on this machine, to boot the host and to unpack what it boots from. */
+const HERE = {
   qemu: ['/usr/bin/qemu-system-x86_64', 'qemu-system-x86', present],
-  xen: ['/boot/xen-4.17-amd64.gz', 'xen-hypervisor-4.17-amd64', present],
-  xl: ['/usr/lib/xen-4.17/bin/xl', 'xen-utils-4.17', present],
-  deviceModel: ['/usr/libexec/xen-qemu-system-i386', 'qemu-system-xen', present],
-  kernel: ['/boot/vmlinuz-*-amd64', 'linux-image-amd64', () => newest('/boot', /^vmlinuz-.*-amd64$/)],
-  busybox: ['/bin/busybox', 'busybox-static', present],
   xz: ['/usr/bin/xz', 'xz-utils', present],
+  zstd: ['/usr/bin/zstd', 'zstd', present],
+};
+
+/** What dom0 is made of. */
+const THERE = {
+  xen: ['/boot/xen-*-amd64.gz', 'xen-system-amd64', (_, root) => newest(`${root}/boot`, /^xen-\d.*-amd64\.gz$/)],
+  xl: ['/usr/lib/xen-*/bin/xl', 'xen-system-amd64', ofXen('bin/xl')],
+  deviceModel: ['/usr/libexec/xen-qemu-system-i386', 'qemu-system-xen', present],
+  kernel: ['/boot/vmlinuz-*-amd64', 'linux-image-amd64', (_, root) => newest(`${root}/boot`, /^vmlinuz-.*-amd64$/)],
+  busybox: ['/bin/busybox', 'busybox-static', present],
   qemuImg: ['/usr/bin/qemu-img', 'qemu-utils', present],
   libvirtd: ['/usr/sbin/libvirtd', 'libvirt-daemon', present],
   xenDriver: [
@@ -31,23 +42,34 @@ const PARTS = {
   thinCheck: ['/usr/sbin/thin_check', 'thin-provisioning-tools', present],
 };
 
-/** The Debian packages that the lab needs. */
-export const LAB_PACKAGES = Object.values(PARTS).map(([, name]) => name);
+const packagesOf = (parts) => [...new Set(Object.values(parts).map(([, name]) => name))];
 
-/** The paths of the parts by name, with `kernelVersion`; an error that says what to do when one is missing. */
-export function findParts() {
+/** The Debian packages that dom0 needs, and those that this machine needs besides. */
+export const DOM0_PACKAGES = packagesOf(THERE);
+export const LAB_PACKAGES = packagesOf({ ...HERE, ...THERE });
+
+/**
+ * The paths of the parts by name, with `kernelVersion`; an error that says what to do when one is missing.
+ * @param {string} root of the system that dom0 is made of; '' for this machine's
+ */
+export function findParts(root) {
   if (process.getuid?.() !== 0)
     throw new Error('the lab needs root: dom0 sees the whole of this root file system as its own, root-only files too');
   const parts = {};
   const missing = [];
-  for (const [part, [path, packageName, find]] of Object.entries(PARTS)) {
-    parts[part] = find(path);
-    if (parts[part] === undefined) missing.push({ path, packageName });
+  for (const [table, from] of [
+    [HERE, ''],
+    [THERE, root],
+  ]) {
+    for (const [part, [path, packageName, find]] of Object.entries(table)) {
+      parts[part] = find(`${from}${path}`, from);
+      if (parts[part] === undefined) missing.push({ path: `${from}${path}`, packageName });
+    }
   }
   if (missing.length > 0)
     throw new Error(
       `the lab needs ${missing.map(({ path, packageName }) => `${path} (package ${packageName})`).join(', ')}: ` +
         `apt-get install -y --no-install-recommends ${missing.map(({ packageName }) => packageName).join(' ')}`,
     );
-  return { ...parts, kernelVersion: basename(parts.kernel).replace('vmlinuz-', '') };
+  return { ...parts, root, kernelVersion: basename(parts.kernel).replace('vmlinuz-', '') };
 }
