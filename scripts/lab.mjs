@@ -1,8 +1,7 @@
 // npm run lab -- [--system NAME] JOB [ARG...]: boots a real Xen host under QEMU and runs JOB, a bash script, as root in its dom0,
 // which is made of this machine's files, or of Debian's system NAME (trixie).
 // JOB has the functions of test/lab/host/dom0-lib.sh; its output streams through, and its status is ours.
-import { closeSync, existsSync, openSync, readSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { closeSync, copyFileSync, existsSync, openSync, readSync } from 'node:fs';
 import { LabHost } from '../test/lab/host/lab-host.mjs';
 
 const JOB_TIMEOUT_MS = 3_600_000;
@@ -32,7 +31,8 @@ async function runJob(job, args) {
   };
   const copying = setInterval(copyAll, POLL_MS);
   try {
-    const { rc } = await host.run(`. ${[resolve(job), ...args].map(quoted).join(' ')}`, {
+    copyFileSync(job, `${host.folder}/job`); // dom0 may be made of other files than this machine's
+    const { rc } = await host.run(`. ${['/mnt/lab/job', ...args].map(quoted).join(' ')}`, {
       timeoutMs: JOB_TIMEOUT_MS,
       signal: stop.signal,
       onStart: (dir) => {
