@@ -82,7 +82,7 @@ describe.each(DOCUMENTS)('%s', (path) => {
 
   test('names only options that xlsnapd, xlsnap or virsh have', async () => {
     const { stdout: domstate } = await run('virsh', ['help', 'domstate']);
-    const ours = `${await help('daemon/main.js', '--help')} ${await everyHelp()} --fast --lab`;
+    const ours = `${await help('daemon/main.js', '--help')} ${await everyHelp()} --fast --lab --system`;
     const known = new Set(longOptions(`${ours} ${domstate}`));
     const unknown = longOptions(text.replace(/^ *```[\s\S]*?^ *```/gm, '')).filter((option) => !known.has(option));
     expect(unknown).toEqual([]);
