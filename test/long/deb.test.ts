@@ -46,6 +46,10 @@ describeUnless(noSystemdHost, 'apt', () => {
   const apt = async (...words: readonly string[]) =>
     await host.must(`DEBIAN_FRONTEND=noninteractive apt-get -qq -y ${words.join(' ')} < /dev/null 2>&1`);
 
+  test('the system’s lintian finds no error in it', async () => {
+    await host.must(`lintian --allow-root --fail-on error ${PACKAGE_THERE}/new.deb`);
+  });
+
   test('install enables the service, and writes nothing that the package brings to /etc', async () => {
     const said = await apt('install', `${PACKAGE_THERE}/old.deb`);
     expect(said).toContain('as it is: /usr/lib/systemd/system/xlsnapd.service');
