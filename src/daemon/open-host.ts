@@ -102,7 +102,7 @@ async function openUpstreamHost(
   { hub, log, system, access, opened }: Surroundings,
 ): Promise<OpenedHost> {
   const uri = options.upstreamUri ?? options.connect;
-  const upstream = opened.use(await connectUpstream(path, uri));
+  const upstream = opened.use(await connectUpstream(path, uri, system));
   const driver = await upstream.getType();
   const chosen = await chooseMechanism(options.mechanism, driver, probeLibxl);
   logMechanism(chosen, log);
@@ -151,9 +151,9 @@ function xenBlockDevices(upstream: RpcClient): BlockDevices {
   });
 }
 
-async function connectUpstream(path: string, uri: string): Promise<RpcClient> {
+async function connectUpstream(path: string, uri: string, system: SystemCalls): Promise<RpcClient> {
   try {
-    return await RpcClient.connect({ path, uri });
+    return await RpcClient.connect({ path, uri, peerOf: system.peerCredentials });
   } catch (error) {
     const { code, detail } = asLibvirtError(error);
     const advice = uri.startsWith('xen:')

@@ -12,7 +12,7 @@ import { openImage } from '../../files/open-image.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import type { Upstream } from './upstream.ts';
 
-type Libvirtd = Pick<Upstream, 'socketOwner'>;
+type Libvirtd = Pick<Upstream, 'socketOwner' | 'sharesProcesses'>;
 
 /** Mode bits of those who may change a file besides its owner. */
 const OTHERS_WRITE = 0o022;
@@ -47,7 +47,7 @@ export async function holdImage(libvirtd: Libvirtd, path: string): Promise<HeldI
   });
   try {
     await requireTrusted(path, await file.stat(), owner);
-    return { path, at: nameFor(owner, file, path), [Symbol.asyncDispose]: () => file.close() };
+    return { path, at: await nameFor(libvirtd, file, path), [Symbol.asyncDispose]: () => file.close() };
   } catch (error) {
     await file.close();
     throw error;
@@ -62,16 +62,18 @@ export async function makeImage(libvirtd: Libvirtd, path: string): Promise<NewIm
     if (error.code !== 'EEXIST') throw systemError(error, `Failed to create domain save file '${path}'`);
     return MadeFile.existing(path);
   });
+  let at: string;
   try {
     await requireTrusted(path, await file.handle.stat(), owner);
     await file.handle.truncate();
+    at = await nameFor(libvirtd, file.handle, path);
   } catch (error) {
     await file[Symbol.asyncDispose]();
     throw isLibvirtError(error) ? error : systemError(error, `cannot empty file '${path}'`);
   }
   return {
     path,
-    at: nameFor(owner, file.handle, path),
+    at,
     requirePlace: () => file.requirePlace(),
     remove: () => removeSame(file.at),
     [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
@@ -109,9 +111,10 @@ async function madeByLibvirtd(path: string): Promise<NewImage> {
   };
 }
 
-/** A process of the same user, and root's, may open our files by our number of them. */
-function nameFor(owner: number, { fd }: FileHandle, path: string): string {
-  return owner === process.geteuid?.() ? `/proc/${process.pid}/fd/${fd}` : path;
+/** A process of the same user, and root's, may open our files by our number of them, if it has that number under /proc. */
+async function nameFor(libvirtd: Libvirtd, { fd }: FileHandle, path: string): Promise<string> {
+  const mayOpen = (await libvirtd.socketOwner()) === process.geteuid?.() && (await libvirtd.sharesProcesses());
+  return mayOpen ? `/proc/${process.pid}/fd/${fd}` : path;
 }
 
 async function requireTrusted(path: string, { uid, mode }: Stats, owner: number): Promise<void> {

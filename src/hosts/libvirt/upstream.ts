@@ -10,6 +10,8 @@ import type { LifecycleEvent } from '../../model/events.ts';
 export interface Upstream {
   /** The user who runs it: the owner of its socket. */
   socketOwner(): Promise<number>;
+  /** True if it sees the same processes under /proc as this one. */
+  sharesProcesses(): Promise<boolean>;
   /** `Xen`, `QEMU`, `TEST`. */
   getType(): Promise<string>;
   /** The document. */

@@ -3,7 +3,8 @@
  * clients go through proxy.ts), and the xlsnap command's connection to the daemon.
  */
 
-import { stat } from 'node:fs/promises';
+import { readlink, stat } from 'node:fs/promises';
+import type { PeerCredentials } from '../../access/caller.ts';
 import { isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainState, type NetworkRef } from '../../model/domain.ts';
@@ -22,6 +23,8 @@ const RECONNECT_INTERVAL_MS = 1_000;
 const OPEN_TIMEOUT_MS = 30_000;
 
 interface RpcClientOptions extends Introduction {
+  /** Returns who is at the other end of a socket. Absent: nobody can say. */
+  readonly peerOf?: (fd: number) => PeerCredentials | undefined;
   /** Ends the client when aborted, as disposing of it does. */
   readonly signal?: AbortSignal;
 }
@@ -53,6 +56,16 @@ export class RpcClient implements Disposable {
   /** The user who runs the libvirtd. */
   async socketOwner(): Promise<number> {
     return (await stat(this.#options.path)).uid;
+  }
+
+  /** True if a process of this host's number N is N under /proc for the libvirtd, too: it is in the same process namespace. */
+  async sharesProcesses(): Promise<boolean> {
+    const { fd } = await this.#connected();
+    const pid = fd === undefined ? undefined : this.#options.peerOf?.(fd)?.pid;
+    // One that cannot be seen from here has the number 0.
+    if (pid === undefined || pid <= 0) return false;
+    const [ours, theirs] = await Promise.all(['self', pid].map((of) => readlink(`/proc/${of}/ns/pid`).catch(() => of)));
+    return ours === theirs;
   }
 
   /** Rejects if no libvirtd answers, or if it refuses this client. */

@@ -9,6 +9,7 @@ import { LibvirtError, receivedError, systemError } from '../../errors.ts';
 import { type Codec, nothing } from '../wire/codec.ts';
 import { FrameSplitter } from '../wire/frame-splitter.ts';
 import { decodePayload, encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, STATUS, TYPE } from '../wire/frames.ts';
+import { descriptorOf } from '../wire/inlet.ts';
 import { LIFECYCLE_EVENT, type LifecycleMessage, lifecycleMessage, remoteError } from '../wire/messages.ts';
 
 /** While calls wait, a libvirtd that answers no ping for this long counts as dead: virsh's own 6 times 5 s. */
@@ -76,6 +77,11 @@ export class ClientConnection implements Disposable {
     });
     socket.on('error', (error) => this.#close('was lost', error));
     socket.on('close', () => this.#close('was lost'));
+  }
+
+  /** Its descriptor; undefined if it is closed. */
+  get fd(): number | undefined {
+    return descriptorOf(this.#socket);
   }
 
   /** Rejects with libvirt's own "Failed to connect socket to '<path>': <reason>". */

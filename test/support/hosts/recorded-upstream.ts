@@ -175,6 +175,10 @@ export class RecordedUpstream implements Upstream {
     return 65_534;
   }
 
+  async sharesProcesses(): Promise<boolean> {
+    return true;
+  }
+
   async saveFlags(_domain: DomainRef, to: string, flags: number): Promise<void> {
     this.#enter('saveFlags', to, flags);
   }

@@ -44,6 +44,17 @@ async function connected(): Promise<RpcClient> {
   return client;
 }
 
+test.each([
+  ['of its own processes', process.pid, true],
+  ['that cannot be seen from here, as from another process namespace', 0, false],
+  ['that has gone', 2 ** 22 + 1, false],
+])('it knows whether /proc is the same for a libvirtd %s', async (_, pid, shared) => {
+  const peerOf = () => ({ pid, uid: 0, gid: 0, startTime: 1n });
+  using asked = await RpcClient.connect({ path: peer.path, uri: URI, peerOf });
+  expect(await asked.sharesProcesses()).toBe(shared);
+  expect(await (await connected()).sharesProcesses()).toBe(false);
+});
+
 describe('opening', () => {
   test('names the URI, writable unless read-only is asked for', async () => {
     const opened: unknown[] = [];
