@@ -2,7 +2,7 @@
 
 import type { BackingChain, DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { StartFile } from '../model/domain.ts';
-import type { LibxlDiskSnapshot } from '../model/libxl.ts';
+import type { InternalSnapshot, LibxlDiskSnapshot } from '../model/libxl.ts';
 import { allOrNothing } from './all-or-nothing.ts';
 import { groupByBackend, usableGroups } from './backends.ts';
 import { readChains } from './chain/chains.ts';
@@ -14,9 +14,6 @@ import { commitOffline } from './overlays/offline-commit.ts';
 import { imageExists, rebaseHeader, removeImage } from './overlays/overlays.ts';
 import { checkRoomBefore, revertDisks, type SettledRevert, settleRevert } from './revert-disks.ts';
 import { requireStartFiles } from './start-files.ts';
-
-/** An internal snapshot of one disk. */
-type InternalSnapshot = Pick<LibxlDiskSnapshot, 'disk'> & { readonly name: string };
 
 /** The policy's OfflineDisks. */
 export class OfflineImages {

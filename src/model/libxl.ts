@@ -42,6 +42,9 @@ export interface LibxlDomainSnapshotArgs {
   readonly disks?: readonly LibxlDiskSnapshot[];
 }
 
+/** An internal snapshot of one disk, by its name. */
+export type InternalSnapshot = Pick<LibxlDiskSnapshot, 'disk'> & { readonly name: string };
+
 /** A disk after the snapshot. */
 export interface LibxlDiskSnapshotResult extends LibxlDiskSnapshot {
   /** The active image. */

@@ -7,7 +7,7 @@ import { type Domain, type DomainRef, isActive } from '../model/domain.ts';
 import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { domainCommand, shellCommand } from '../model/messages/shell-command.ts';
 import { virshCommand } from '../model/messages/virsh-command.ts';
-import { capturedDisks } from '../xml/snapshot/libxl-args.ts';
+import { internalDisks } from '../xml/snapshot/libxl-args.ts';
 import { withWayOut } from './after-failure.ts';
 import { sharedImages } from './chains/shared-images.ts';
 import type { SnapshotContext } from './context.ts';
@@ -149,7 +149,7 @@ async function finishRevert(
 /** Disks of two moments would be destroyed by a guest that is started on them. Returns the words for the log. */
 async function settleDisks({ images }: SnapshotContext, snapshots: DomainSnapshots, name: string): Promise<string> {
   if (!snapshots.tree.has(name)) return '';
-  const internal = capturedDisks(await snapshots.read(name)).filter(({ external }) => !external);
+  const internal = internalDisks(await snapshots.read(name));
   switch (internal.length === 0 ? undefined : await images.settleApply(name, internal)) {
     case 'undone':
       return ', its disks hold again what they held before';

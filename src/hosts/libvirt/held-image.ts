@@ -1,6 +1,6 @@
 /**
- * Memory images that libvirtd is to open, held open here meanwhile. One may be in a folder of another user, who can put any file in
- * its place between our look at its definition and libvirtd's: so libvirtd gets a name of the file that is open.
+ * Memory images that libvirtd opens, too. The owner of an image's folder may be another user, who can replace the file after
+ * xlsnapd has read it and before libvirtd does. So xlsnapd keeps it open, and libvirtd gets a name of the open file.
  */
 
 import type { Stats } from 'node:fs';
@@ -47,7 +47,7 @@ export async function holdImage(libvirtd: Libvirtd, path: string): Promise<HeldI
   });
   try {
     await requireTrusted(path, await file.stat(), owner);
-    return { path, at: await nameFor(libvirtd, file, path), [Symbol.asyncDispose]: () => file.close() };
+    return { path, at: await nameFor(libvirtd, owner, file, path), [Symbol.asyncDispose]: () => file.close() };
   } catch (error) {
     await file.close();
     throw error;
@@ -66,7 +66,7 @@ export async function makeImage(libvirtd: Libvirtd, path: string): Promise<NewIm
   try {
     await requireTrusted(path, await file.handle.stat(), owner);
     await file.handle.truncate();
-    at = await nameFor(libvirtd, file.handle, path);
+    at = await nameFor(libvirtd, owner, file.handle, path);
   } catch (error) {
     await file[Symbol.asyncDispose]();
     throw isLibvirtError(error) ? error : systemError(error, `cannot empty file '${path}'`);
@@ -112,8 +112,8 @@ async function madeByLibvirtd(path: string): Promise<NewImage> {
 }
 
 /** A process of the same user, and root's, may open our files by our number of them, if it has that number under /proc. */
-async function nameFor(libvirtd: Libvirtd, { fd }: FileHandle, path: string): Promise<string> {
-  const mayOpen = (await libvirtd.socketOwner()) === process.geteuid?.() && (await libvirtd.sharesProcesses());
+async function nameFor(libvirtd: Libvirtd, owner: number, { fd }: FileHandle, path: string): Promise<string> {
+  const mayOpen = owner === process.geteuid?.() && (await libvirtd.sharesProcesses());
   return mayOpen ? `/proc/${process.pid}/fd/${fd}` : path;
 }
 

@@ -5,6 +5,7 @@
 import { explained, type LibvirtError, throwIfCancelled } from '../../errors.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { isExternal, type SnapshotDef, type SnapshotEntry } from '../../model/snapshot.ts';
+import { internalDisks } from '../../xml/snapshot/libxl-args.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { OperationJob } from '../jobs.ts';
@@ -13,7 +14,7 @@ import { whileMarked } from './in-progress-mark.ts';
 import { mergeOverlays } from './merge-overlays.ts';
 import type { DeletePlan } from './plan.ts';
 import type { PlannedMerge } from './plan-merges.ts';
-import { checkSameImages, internalOf } from './rules.ts';
+import { checkSameImages } from './rules.ts';
 
 /** Deletes the planned snapshots one after the other. */
 export async function carryOutDelete(
@@ -79,7 +80,7 @@ async function discardData(
   job: DiskJob,
 ): Promise<void> {
   const { host, images, memory } = context;
-  const internal = internalOf(snapshot);
+  const internal = internalDisks(snapshot);
   if (internal.length > 0) {
     if (isActive(domain)) {
       checkSameImages(snapshot.name, internal, await host.definition(domain, 'live'));

@@ -6,13 +6,13 @@
 import { LibvirtError } from '../../errors.ts';
 import { requireDescriptors } from '../../files/descriptors.ts';
 import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
-import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import type { InternalSnapshot, LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { memoryPathOf, type SnapshotDef } from '../../model/snapshot.ts';
-import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
+import { internalDisks } from '../../xml/snapshot/libxl-args.ts';
+import { openImages } from '../chains/files.ts';
 import { checkNotShared } from '../chains/shared-images.ts';
-import type { Looking, SnapshotContext } from '../context.ts';
+import type { SnapshotContext } from '../context.ts';
 import { checkNoManagedSave } from '../managed-save-rule.ts';
-import type { InternalSnapshot } from '../ports/disks.ts';
 import type { DeletePlan } from './plan.ts';
 import { type Merge, movedBy, type PlannedMerge, restated, touchedImages } from './plan-merges.ts';
 
@@ -20,6 +20,8 @@ import { type Merge, movedBy, type PlannedMerge, restated, touchedImages } from 
 interface Asked {
   readonly context: SnapshotContext;
   readonly domain: Domain;
+  /** The definition that it runs with; undefined if it is off. */
+  readonly live: DomainDefinition | undefined;
   /** The snapshots that are deleted, as they are now, in the order in which they go. */
   readonly snapshots: readonly SnapshotDef[];
   readonly merges: ReadonlyMap<string, PlannedMerge>;
@@ -67,18 +69,20 @@ export async function checkDelete(context: SnapshotContext, domain: Domain, plan
   const { snapshots, merges } = plan;
   if (!merges) return;
   const plans = [...merges.values()].map((merge) => merge.plan);
-  const open = await openImages(context, domain);
-  for (const check of Object.values(DELETE_NEEDS)) await check({ context, domain, snapshots, merges, plans, open });
+  const live = isActive(domain) ? await context.host.definition(domain, 'live') : undefined;
+  const open = await openImages(context, domain, live?.images.values() ?? []);
+  const asked = { context, domain, live, snapshots, merges, plans, open };
+  for (const check of Object.values(DELETE_NEEDS)) await check(asked);
 }
 
 /** Merges that come first change the images that the domain runs on, and where later snapshots are. */
-async function checkInternal({ context, domain, snapshots, merges, open }: Asked): Promise<void> {
+async function checkInternal({ context, live, snapshots, merges, open }: Asked): Promise<void> {
   const doomed: InternalSnapshot[] = [];
-  let running = isActive(domain) ? await context.host.definition(domain, 'live') : undefined;
+  let running = live;
   let left = snapshots;
   for (const { name } of snapshots) {
     const [snapshot, ...later] = left;
-    const internal = snapshot ? internalOf(snapshot) : [];
+    const internal = snapshot ? internalDisks(snapshot) : [];
     if (running) checkSameImages(name, internal, running);
     doomed.push(...internal.map(({ disk }) => ({ name, disk })));
     const plan = merges.get(name)?.plan;
@@ -86,11 +90,6 @@ async function checkInternal({ context, domain, snapshots, merges, open }: Asked
     left = plan ? later.map((each) => restated(each, plan) ?? each) : later;
   }
   if (doomed.length > 0) await context.images.checkDelete(doomed, open);
-}
-
-/** The parts of a snapshot that are inside images. */
-export function internalOf(snapshot: SnapshotDef): readonly LibxlDiskSnapshot[] {
-  return capturedDisks(snapshot).filter(({ external }) => !external);
 }
 
 /** Refuses (84, in libvirt's words) a domain that runs on other images than the snapshot is in: its device model has these closed. */
@@ -120,12 +119,4 @@ async function checkMerges({ context: { host, images }, domain, plans, open }: A
     if (!paths.some((path) => changed.has(path))) await host.checkCommit(domain, plan.own);
     for (const path of paths) changed.add(path);
   }
-}
-
-/** Paths of the images that the domain itself has open. */
-async function openImages({ host, images }: Looking, domain: Domain): Promise<ReadonlySet<string>> {
-  if (!isActive(domain)) return new Set();
-  const tips = [...(await host.definition(domain, 'live')).images.values()];
-  const chains = await images.chains(tips);
-  return new Set([...tips, ...chains.flatMap(({ layers }) => layers)].map(({ path }) => path));
 }

@@ -2,11 +2,8 @@
 
 import type { BackingChain, DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import type { StartFile } from '../../model/domain.ts';
-import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import type { InternalSnapshot, LibxlDiskSnapshot } from '../../model/libxl.ts';
 import type { MergeJob } from './jobs.ts';
-
-/** An internal snapshot of one disk, by its name. */
-export type InternalSnapshot = Pick<LibxlDiskSnapshot, 'disk'> & { readonly name: string };
 
 /** Snapshots of the images of a domain that is not active: internal ones, and overlays (`external`). */
 export interface OfflineDisks {

@@ -3,16 +3,17 @@
 import { lstat } from 'node:fs/promises';
 import { LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
-import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
+import type { Domain, DomainDefinition } from '../../model/domain.ts';
 import { REVERT } from '../../model/flags.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { memoryPathOf, type SnapshotDef } from '../../model/snapshot.ts';
 import { renamed, withDiskImages } from '../../xml/domain/definition.ts';
-import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
+import { internalDisks } from '../../xml/snapshot/libxl-args.ts';
+import { openImages } from '../chains/files.ts';
 import { layeredSnapshots } from '../chains/read-chains.ts';
 import { sharedImages } from '../chains/shared-images.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
-import type { Looking, SnapshotContext } from '../context.ts';
+import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import { checkOverlayPath } from '../name-rules.ts';
 import { checkInternalImages, internalImages } from './image-rules.ts';
@@ -85,8 +86,10 @@ export async function planRevert(
     target: targetOf(context, domain, snapshot, flags),
     disks,
     others,
-    internal: capturedDisks(snapshot).filter(({ external }) => !external),
-    open: await openImages(context, domain, tips),
+    internal: internalDisks(snapshot),
+    // These are free once the domain has ended, those of the backing chains, too: nobody else writes to them, and after a
+    // failed merge the device model may still hold them for writing.
+    open: await openImages(context, domain, tips.values()),
     definition: now(live),
     persistent: now(inactiveDomain),
   };
@@ -95,20 +98,6 @@ export async function planRevert(
 /** True if the domain no longer uses an image that an internal snapshot is in: others may use it by now. */
 function hasMovedOn(snapshot: SnapshotDef, tips: ReadonlyMap<string, DiskImage>): boolean {
   return [...internalImages(snapshot)].some(([disk, { path }]) => tips.get(disk)?.path !== path);
-}
-
-/**
- * Images that the domain has open itself are free once it has ended. Those of the backing chain, too: nobody else
- * writes to them, and after a failed merge the device model may still hold them for writing.
- */
-async function openImages(
-  { images }: Pick<Looking, 'images'>,
-  domain: Domain,
-  tips: ReadonlyMap<string, DiskImage>,
-): Promise<ReadonlySet<string>> {
-  if (!isActive(domain)) return new Set();
-  const chains = await images.chains([...tips.values()]);
-  return new Set([...tips.values(), ...chains.flatMap(({ layers }) => layers)].map(({ path }) => path));
 }
 
 /** The suffix that libvirt chooses, seconds since the epoch; a later one if there are overlays of that name already. */

@@ -31,6 +31,11 @@ export function capturedDisks(snapshot: SnapshotDef): readonly LibxlDiskSnapshot
   return snapshot.domain ? diskSnapshots(snapshot, snapshot.domain.disks) : [];
 }
 
+/** Those of the captured disks whose snapshots are inside their images or volumes. */
+export function internalDisks(snapshot: SnapshotDef): readonly LibxlDiskSnapshot[] {
+  return capturedDisks(snapshot).filter(({ external }) => !external);
+}
+
 /** Returns the part of each captured disk; leaves out those that `disks` does not have and those that are not captured. */
 export function diskSnapshots(
   { name, disks: captured }: Pick<SnapshotDef, 'name' | 'disks'>,
