@@ -72,7 +72,13 @@ export type ErrorCode = keyof typeof CODES;
 export type ErrorDomain = keyof typeof DOMAINS;
 
 /** For callers that decide by more than the code. Not sent to clients. */
-export type ErrorReason = 'image-in-use' | 'image-missing' | 'snapshot-gone' | 'not-restored' | 'device-model-gone';
+export type ErrorReason =
+  | 'image-in-use'
+  | 'image-missing'
+  | 'snapshot-gone'
+  | 'not-restored'
+  | 'device-model-gone'
+  | 'done-in-part';
 
 interface LibvirtErrorOptions {
   /** Default `LIBXL`, as every error of libvirt's xen driver. */
@@ -191,6 +197,13 @@ export function explained(error: unknown, situation: string): LibvirtError {
   return new LibvirtError(code, `${detail} (${situation})`, { cause: error });
 }
 
+/** The same error, which also says what of the work is done (reason `done-in-part`). */
+export function doneInPart(error: unknown, done?: string): LibvirtError {
+  const { code, detail } = asLibvirtError(error);
+  const text = done === undefined ? detail : `${detail} (${done})`;
+  return new LibvirtError(code, text, { cause: error, reason: 'done-in-part' });
+}
+
 /** The same error, with what is still there because undoing failed too: `<error>; left over: <a>; <b>`. */
 export function withLeftovers(error: unknown, leftovers: readonly string[]): LibvirtError {
   const known = asLibvirtError(error);
@@ -207,6 +220,18 @@ export async function undoAll(undoSteps: readonly (() => Promise<void>)[], cause
     await undo().catch((reason: unknown) => leftovers.push(asLibvirtError(reason).detail));
   }
   return withLeftovers(cause, leftovers);
+}
+
+/** Runs all steps, also after one has failed. Throws the first failure, with the others' reasons. */
+export async function tryAll(steps: readonly (() => Promise<void>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const step of steps) await step().catch((error: unknown) => failures.push(error));
+  const [first, ...others] = failures;
+  if (failures.length === 0) return;
+  if (others.length === 0) throw first;
+  const { code, detail } = asLibvirtError(first);
+  const details = [detail, ...others.map((error) => asLibvirtError(error).detail)];
+  throw new LibvirtError(code, details.join('; '), { cause: first });
 }
 
 /** A signal for work that nobody can cancel. A new one for each: listeners do not pile up on a shared one. */

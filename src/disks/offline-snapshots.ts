@@ -1,9 +1,10 @@
 /** Snapshots of the disks of a domain that is not active, on every kind of storage. */
 
+import { tryAll } from '../errors.ts';
 import type { BackingChain, DiskImage, LayerCommit } from '../model/disk-image.ts';
 import type { StartFile } from '../model/domain.ts';
 import type { InternalSnapshot, LibxlDiskSnapshot } from '../model/libxl.ts';
-import { allOrNothing } from './all-or-nothing.ts';
+import { allOrNothing, deleteInTurn } from './all-or-nothing.ts';
 import { groupByBackend, usableGroups } from './backends.ts';
 import { readChains } from './chain/chains.ts';
 import { fileKey } from './file-key.ts';
@@ -39,7 +40,9 @@ export class OfflineImages {
   }
 
   async delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-    for (const group of await groupByBackend(disks)) await group.backend.delete(name, group.disks);
+    const groups = await groupByBackend(disks);
+    const single = groups.flatMap(({ backend, disks: all }) => all.map((each) => ({ backend, disks: [each] })));
+    await deleteInTurn(single, (part) => part.backend.delete(name, part.disks));
   }
 
   async checkDelete(doomed: readonly InternalSnapshot[], open: ReadonlySet<string>): Promise<void> {
@@ -97,11 +100,12 @@ export class OfflineImages {
     await rebaseHeader(image, base, `cannot make '${base.path}' the backing image of '${image.path}'`);
   }
 
-  /** Refuses an image that a QEMU has open: a guest may be writing to it. */
+  /** Refuses an image that a QEMU has open: a guest may be writing to it. Removes the others all the same. */
   async remove(images: readonly DiskImage[]): Promise<void> {
-    for (const image of images) {
+    const removeOne = async (image: DiskImage): Promise<void> => {
       await refuseInUse(image);
       await removeImage(image.path);
-    }
+    };
+    await tryAll(images.map((image) => () => removeOne(image)));
   }
 }

@@ -187,6 +187,6 @@ async function finishDelete(
   } catch (error) {
     const command = virshCommand('delete', { domain: snapshots.ref, snapshot, flags });
     const reason = asLibvirtError(withWayOut(error, snapshots.ref)).message;
-    return `it could not be finished: ${reason}; then run: ${command}`;
+    return `it could not be finished: ${reason}${reason.includes(command) ? '' : `; then run: ${command}`}`;
   }
 }

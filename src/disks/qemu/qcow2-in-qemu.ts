@@ -2,6 +2,7 @@
 
 import { asLibvirtError, LibvirtError, neverAborted } from '../../errors.ts';
 import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../../model/libxl.ts';
+import { deleteInTurn } from '../all-or-nothing.ts';
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from '../storage-backend.ts';
 import { type BlockGraph, listOf, queryBlockGraph, requireRoot } from './block-graph.ts';
 import { rereadImages } from './opened-twice.ts';
@@ -102,15 +103,16 @@ async function deleteFrom(
   name: string,
   disks: readonly LibxlDiskSnapshot[],
 ): Promise<void> {
-  for (const { disk } of disks) {
+  const single = disks.map((snapshot) => ({ disk: snapshot.disk, disks: [snapshot] }));
+  await deleteInTurn(single, async ({ disk }) => {
     const { node, snapshots, isExpected } = await requireRoot(graph, disk);
     if (!isExpected) {
       // libvirt's words; QEMU itself deletes only from the active image.
       const text = `disk image '${disk.pdev_path}' for internal snapshot '${name}' is not the same as disk image currently used by VM`;
       throw new LibvirtError('OPERATION_UNSUPPORTED', text);
     }
-    if (!snapshots.some((snapshot) => snapshot.name === name)) continue;
+    if (!snapshots.some((snapshot) => snapshot.name === name)) return;
     const subject = `internal snapshot '${name}' of disk '${disk.vdev}'`;
     await qmp.execute('blockdev-snapshot-delete-internal-sync', { device: node, name }, subject);
-  }
+  });
 }

@@ -2,8 +2,10 @@
  * Carries out a delete: of each snapshot the data (inside images, its overlays, its memory image), then the metadata.
  */
 
-import { explained, type LibvirtError, throwIfCancelled } from '../../errors.ts';
+import { doneInPart, explained, hasReason, throwIfCancelled } from '../../errors.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
+import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
+import { virshCommand } from '../../model/messages/virsh-command.ts';
 import { isExternal, type SnapshotDef, type SnapshotEntry } from '../../model/snapshot.ts';
 import { internalDisks } from '../../xml/snapshot/libxl-args.ts';
 import type { SnapshotContext } from '../context.ts';
@@ -16,26 +18,45 @@ import type { DeletePlan } from './plan.ts';
 import type { PlannedMerge } from './plan-merges.ts';
 import { checkSameImages } from './rules.ts';
 
-/** Deletes the planned snapshots one after the other. */
+/** Deletes the planned snapshots one after the other. An error says what is deleted, and which command deletes the rest. */
 export async function carryOutDelete(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
-  { doomed, merges, current }: DeletePlan,
+  { asked, doomed, merges, current }: DeletePlan,
   job: Pick<OperationJob, 'signal' | 'phase' | 'progress' | 'commit'>,
 ): Promise<void> {
   await job.phase('delete');
   if (current !== undefined) await snapshots.setCurrent(current);
   for (const [gone, entry] of doomed.entries()) {
-    checkCancelled(job, snapshots.ref.name, { gone, all: doomed.length, entry });
-    if (merges) {
-      const snapshot = await snapshots.read(entry.name);
-      await discardData(context, snapshots, { domain, snapshot, merge: merges.get(entry.name) }, job);
+    try {
+      checkCancelled(job, { isLast: gone === doomed.length - 1, entry });
+      if (merges) {
+        const snapshot = await snapshots.read(entry.name);
+        await discardData(context, snapshots, { domain, snapshot, merge: merges.get(entry.name) }, job);
+      }
+      await snapshots.remove(entry.name).catch((error) => {
+        throw merges ? doneInPart(error) : error;
+      });
+    } catch (error) {
+      const again = virshCommand('delete', { domain: domain.ref, snapshot: asked.name, flags: asked.flags });
+      throw explainedDelete(error, domain, { gone, all: doomed.length, name: entry.name, again });
     }
-    await snapshots.remove(entry.name).catch((error) => {
-      throw merges ? deletedInPart(error, domain, entry.name) : error;
-    });
   }
+}
+
+/** A snapshot that is deleted in part is still listed, and cannot be reverted to. */
+function explainedDelete(
+  error: unknown,
+  { ref }: Domain,
+  at: { readonly gone: number; readonly all: number; readonly name: string; readonly again: string },
+): unknown {
+  const { gone, all, name, again } = at;
+  const isInPart = hasReason(error, 'done-in-part');
+  if (all === 1 && !isInPart) return error;
+  const whole = all > 1 ? `${gone} of ${all} snapshots of domain '${ref.name}' are deleted; ` : '';
+  const half = `snapshot '${name}' of domain '${ref.name}' is deleted in part; to complete that: ${again}`;
+  return explained(error, `${whole}${isInPart ? half : 'the others are as they were'}`);
 }
 
 /**
@@ -44,18 +65,10 @@ export async function carryOutDelete(
  */
 function checkCancelled(
   job: Pick<OperationJob, 'signal' | 'commit'>,
-  domain: string,
-  { gone, all, entry }: { readonly gone: number; readonly all: number; readonly entry: SnapshotEntry },
+  { isLast, entry }: { readonly isLast: boolean; readonly entry: SnapshotEntry },
 ): void {
-  try {
-    if (gone === all - 1 && !isExternal(entry)) job.commit();
-    else throwIfCancelled(job.signal);
-  } catch (error) {
-    throw explained(
-      error,
-      `${gone} of ${all} snapshots of domain '${domain}' are deleted; the others are as they were`,
-    );
-  }
+  if (isLast && !isExternal(entry)) job.commit();
+  else throwIfCancelled(job.signal);
 }
 
 /** The part of the job that work on the disks uses. */
@@ -79,25 +92,15 @@ async function discardData(
   { domain, snapshot, merge }: Discarded,
   job: DiskJob,
 ): Promise<void> {
-  const { host, images, memory } = context;
+  const { memory } = context;
   const internal = internalDisks(snapshot);
-  if (internal.length > 0) {
-    if (isActive(domain)) {
-      checkSameImages(snapshot.name, internal, await host.definition(domain, 'live'));
-      await host.deleteDiskSnapshots(domain, snapshot.name, internal);
-    } else {
-      await images.delete(snapshot.name, internal);
+  if (internal.length > 0) await deleteInternal(context, domain, snapshot.name, internal);
+  try {
+    if (merge) {
+      await whileMarked(snapshots, snapshot, merge.plan, () => mergeOverlays(context, snapshots, domain, merge, job));
     }
-  }
-  if (merge) {
-    const inPart = (error: unknown) => deletedInPart(error, domain, snapshot.name);
-    await whileMarked(
-      snapshots,
-      snapshot,
-      merge.plan,
-      () => mergeOverlays(context, snapshots, domain, merge, job),
-      inPart,
-    );
+  } catch (error) {
+    throw internal.length > 0 ? doneInPart(error) : error;
   }
   try {
     if (snapshot.memory.location === 'external') {
@@ -105,8 +108,19 @@ async function discardData(
       if (!isNamedElsewhere(snapshots, snapshot, file)) await memory.removeFile(file);
     } else await memory.remove(domain.ref, snapshot.name);
   } catch (error) {
-    throw deletedInPart(error, domain, snapshot.name);
+    throw doneInPart(error);
   }
+}
+
+async function deleteInternal(
+  { host, images }: SnapshotContext,
+  domain: Domain,
+  name: string,
+  disks: readonly LibxlDiskSnapshot[],
+): Promise<void> {
+  if (!isActive(domain)) return await images.delete(name, disks);
+  checkSameImages(name, disks, await host.definition(domain, 'live'));
+  await host.deleteDiskSnapshots(domain, name, disks);
 }
 
 /** A snapshot that was cloned or redefined may share its memory with another one. */
@@ -114,9 +128,4 @@ function isNamedElsewhere({ tree }: DomainSnapshots, { name }: SnapshotDef, file
   return tree
     .all()
     .some(({ name: other, memory }) => other !== name && memory.location === 'external' && memory.file === file);
-}
-
-/** The snapshot is still listed, and cannot be reverted to. */
-function deletedInPart(error: unknown, { ref }: Domain, name: string): LibvirtError {
-  return explained(error, `snapshot '${name}' of domain '${ref.name}' is deleted in part: run snapshot-delete again`);
 }

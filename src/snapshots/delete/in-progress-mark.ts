@@ -4,20 +4,21 @@
  */
 
 import { stat } from 'node:fs/promises';
+import { doneInPart, hasReason } from '../../errors.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { Merge } from './plan-merges.ts';
 
 /**
  * Runs `merge` while the snapshot's disks have libvirt's mark `<snapshotDeleteInProgress/>`. If a failure has changed
- * none of the images, the mark is removed; else it stays, and `changed` explains that in the error.
+ * none of the images, the mark is removed; else it stays, and the error has the reason `done-in-part`, as it has if `merge`
+ * says so itself.
  */
 export async function whileMarked(
   snapshots: DomainSnapshots,
   snapshot: SnapshotDef,
   { own, others }: Merge,
   merge: () => Promise<void>,
-  changed: (error: unknown) => Error,
 ): Promise<void> {
   const layers = [...own, ...others];
   if (layers.length === 0) {
@@ -40,7 +41,8 @@ export async function whileMarked(
   try {
     await merge();
   } catch (error) {
-    if ((await identities(bases)) !== before) throw changed(error);
+    if (hasReason(error, 'done-in-part')) throw error;
+    if ((await identities(bases)) !== before) throw doneInPart(error);
     await snapshots.put(snapshot, false);
     throw error;
   }

@@ -1,5 +1,6 @@
 /** Merges a snapshot's overlays: layer by layer, each step durable before the next, so that a repetition goes on anywhere. */
 
+import { doneInPart } from '../../errors.ts';
 import type { LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { memoryPathOf, type SnapshotDef } from '../../model/snapshot.ts';
@@ -7,10 +8,13 @@ import { capturedDisks } from '../../xml/snapshot/libxl-args.ts';
 import { mergeLayers } from '../chains/merge-layers.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
-import type { Job } from '../ports/jobs.ts';
+import type { Job, MergeJob } from '../ports/jobs.ts';
 import { type Merge, type PlannedMerge, restated } from './plan-merges.ts';
 
-/** Of each layer: the data, the domain's definitions, the headers and snapshots that name it, and last its file. */
+/**
+ * Of each layer: the data, the domain's definitions, the headers and snapshots that name it, and last its file. As soon as
+ * a definition may name the base, an error has the reason `done-in-part`, and names the disks that are merged.
+ */
 export async function mergeOverlays(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
@@ -19,13 +23,28 @@ export async function mergeOverlays(
   { signal, phase, progress }: Pick<Job, 'signal' | 'phase' | 'progress'>,
 ): Promise<void> {
   let now = others;
-  const merged = async (layer: LayerCommit): Promise<void> => {
-    now = await followLayer(context, snapshots, domain, now, partOf(plan, layer));
+  let isBegun = false;
+  const done: string[] = [];
+  const job: MergeJob & Pick<Job, 'phase'> = {
+    signal,
+    progress,
+    async phase(name) {
+      isBegun ||= name === 'merged';
+      await phase(name);
+    },
+    async merged(layer) {
+      now = await followLayer(context, snapshots, domain, now, partOf(plan, layer));
+      done.push(`'${layer.disk}'`);
+    },
   };
-  const job = { signal, phase, progress, merged };
-  await mergeLayers(context, domain, { layers: plan.own, open: isActive(domain) }, job);
-  await mergeLayers(context, domain, { layers: plan.others, open: false }, job);
-  await context.images.remove(plan.unused);
+  try {
+    await mergeLayers(context, domain, { layers: plan.own, open: isActive(domain) }, job);
+    await mergeLayers(context, domain, { layers: plan.others, open: false }, job);
+    await context.images.remove(plan.unused);
+  } catch (error) {
+    if (!isBegun) throw error;
+    throw doneInPart(error, done.length > 0 ? `merged already: disk ${done.join(', ')}` : undefined);
+  }
 }
 
 /** The part of the plan that one layer is. */

@@ -12,6 +12,8 @@ import { type PlannedMerge, planMerges } from './plan-merges.ts';
 
 /** Everything that is decided before anything is touched. */
 export interface DeletePlan {
+  /** What the client asked for. */
+  readonly asked: { readonly name: string; readonly flags: number };
   /** The snapshots that are deleted, children first. */
   readonly doomed: readonly SnapshotEntry[];
   /** The same as they are stored; none if only metadata is deleted. */
@@ -27,11 +29,12 @@ export async function planDelete(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
   domain: Domain,
-  { name, flags }: { readonly name: string; readonly flags: number },
+  asked: DeletePlan['asked'],
 ): Promise<DeletePlan> {
+  const { name, flags } = asked;
   const doomed = selection(snapshots, name, flags);
   const current = successor(snapshots, doomed, name);
-  if (flags & DELETE.METADATA_ONLY) return { doomed, snapshots: [], merges: undefined, current };
+  if (flags & DELETE.METADATA_ONLY) return { asked, doomed, snapshots: [], merges: undefined, current };
   const stored: SnapshotDef[] = [];
   for (const each of doomed) {
     const snapshot = await snapshots.read(each.name);
@@ -39,7 +42,7 @@ export async function planDelete(
     checkServedHere(snapshot);
     stored.push(snapshot);
   }
-  return { doomed, snapshots: stored, merges: await mergesOf(context, snapshots, domain, doomed), current };
+  return { asked, doomed, snapshots: stored, merges: await mergesOf(context, snapshots, domain, doomed), current };
 }
 
 function selection(snapshots: DomainSnapshots, name: string, flags: number): readonly SnapshotEntry[] {

@@ -32,7 +32,10 @@ export interface OfflineDisks {
    * `open`: the images that the device model has open. Reads only.
    */
   checkDelete(doomed: readonly InternalSnapshot[], open: ReadonlySet<string>): Promise<void>;
-  /** Deletes internal snapshots. Skips those that are already gone. */
+  /**
+   * Deletes internal snapshots, one disk after the other. Skips those that are already gone. An error names the disks that are
+   * done, with the reason `done-in-part` if there are any.
+   */
   delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void>;
   /**
    * Refuses (55, naming disk and file) a disk whose image is missing, lacks the internal snapshot, has a broken backing
@@ -72,6 +75,6 @@ export interface OfflineDisks {
   rebase(image: DiskImage, base: DiskImage): Promise<void>;
   /** Returns the same text for all names of one file or device. A missing file is identified by its folder and name. */
   fileKey(path: string): Promise<string>;
-  /** Removes overlays that nothing needs any more. Skips missing files. */
+  /** Removes overlays that nothing needs any more, also if one of them cannot be removed. Skips missing files. */
   remove(images: readonly DiskImage[]): Promise<void>;
 }

@@ -164,6 +164,31 @@ test('deleting twice is fine, and leaves clean images', async () => {
   await checkImage(two.b);
 });
 
+test('a delete that fails in the second image names the first one, and can be repeated', async () => {
+  await using two = await twoImages();
+  await images.create('s1', two.disks, NONE);
+  {
+    await using _daemon = await StorageDaemon.start(two.folder, 1, [disk('xvdb', two.b).disk]);
+    await expect(images.delete('s1', two.disks)).rejects.toMatchObject({
+      detail: expect.stringMatching(
+        /^cannot delete internal snapshot 's1' of disk 'xvdb'.* \(it is deleted from disk 'xvda' already\)$/s,
+      ),
+      reason: 'done-in-part',
+    });
+    expect([await snapshotsIn(two.a), await snapshotsIn(two.b)]).toEqual([[], ['s1']]);
+  }
+  await images.delete('s1', two.disks);
+  expect(await snapshotsIn(two.b)).toEqual([]);
+});
+
+test('a delete that fails in the first image has changed nothing', async () => {
+  await using two = await twoImages();
+  await images.create('s1', two.disks, NONE);
+  await using _daemon = await StorageDaemon.start(two.folder, 1, [disk('xvda', two.a).disk]);
+  await expect(images.delete('s1', two.disks)).rejects.not.toMatchObject({ reason: 'done-in-part' });
+  expect([await snapshotsIn(two.a), await snapshotsIn(two.b)]).toEqual([['s1'], ['s1']]);
+});
+
 test('checking refuses with code 55 what reverting would need, naming disk and file, and reads images that the domain has open', async () => {
   await using two = await twoImages();
   const { a, b, disks, folder } = two;
@@ -396,6 +421,13 @@ describe('overlays', () => {
     await images.remove([qcow2(path)]);
     await images.remove([qcow2(path)]);
     expect(await readdir(two.folder)).not.toContain('a.ov');
+  });
+
+  test('are removed also beside one that cannot be', async () => {
+    await using two = await twoImages();
+    await using _daemon = await StorageDaemon.start(two.folder, 1, [disk('xvda', two.a).disk]);
+    await expect(images.remove([qcow2(two.a), qcow2(two.b)])).rejects.toThrow(`cannot remove image '${two.a}': `);
+    expect(await readdir(two.folder)).not.toContain('-b.qcow2');
   });
 
   test('that a device model has open are not removed', async () => {

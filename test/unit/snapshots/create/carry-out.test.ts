@@ -142,3 +142,50 @@ describe('an external snapshot of a domain that is off, and is started meanwhile
     expect(merged).toEqual([]);
   });
 });
+
+describe('a snapshot whose metadata could not be written, and may be in the folder all the same', () => {
+  const afterwards = async (stays: boolean) => {
+    const { steps, log, context } = unrecorded(stays);
+    const snapshots = { put: () => Promise.reject(new LibvirtError('SYSTEM_ERROR', 'no put')) };
+    const listed = snapshots as unknown as DomainSnapshots;
+    const taken = carryOutCreate(context, listed, domain, plan, CREATE.DISK_ONLY, job);
+    const error = await taken.then(
+      () => 'none',
+      ({ detail }: LibvirtError) => detail,
+    );
+    return { steps, log, error };
+  };
+
+  function unrecorded(stays: boolean) {
+    const steps: string[] = [];
+    const log: string[] = [];
+    const context = {
+      host: {
+        lookup: async () => domain,
+        save: async () => ({ name: 's1', disks: [disk] }),
+        deleteDiskSnapshots: async () => void steps.push('delete'),
+        list: async () => [],
+        commit: async () => {},
+      },
+      images: { create: async () => {} },
+      memory: { tidy: async () => {}, path: () => '/memory' },
+      store: {
+        remove: () => Promise.reject(new LibvirtError('SYSTEM_ERROR', 'no removal')),
+        read: () => (stays ? Promise.resolve({}) : Promise.reject(new Error('not there'))),
+      },
+      log: (text: string) => log.push(text),
+    } as unknown as SnapshotContext;
+    return { steps, log, context };
+  }
+
+  test('keeps its data if the metadata cannot be removed: it promises them', async () => {
+    const { steps, log, error } = await afterwards(true);
+    expect(steps).toEqual([]);
+    expect(error).toBe("no put; left over: data of snapshot 's1': no removal");
+    expect(log).toEqual([error]);
+  });
+
+  test('is undone if no metadata is there', async () => {
+    expect(await afterwards(false)).toEqual({ steps: ['delete'], log: [], error: 'no put' });
+  });
+});

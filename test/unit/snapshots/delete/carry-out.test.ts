@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { doneInPart, LibvirtError } from '../../../../src/errors.ts';
 import type { Domain } from '../../../../src/model/domain.ts';
 import { DELETE } from '../../../../src/model/flags.ts';
 import type { SnapshotDef } from '../../../../src/model/snapshot.ts';
@@ -95,6 +96,60 @@ test('docs/semantics.md lists what a delete needs, in the order in which it is a
   const [, table = ''] = text.split('| needed for a delete | what is asked |\n|---|---|\n');
   const rows = [...table.slice(0, table.indexOf('\n\n')).matchAll(/^\| ([^|]+) \|/gm)].map(([, kind]) => kind);
   expect(rows).toEqual(Object.keys(DELETE_NEEDS));
+});
+
+describe('what a failure leaves is named, with the command that deletes the rest:', () => {
+  const two = () => [world.snapshot('s1', 'o2'), world.snapshot('s2', 'o2', undefined, { parent: 's1' })];
+
+  test('of one snapshot nothing', async () => {
+    world.fail('delete s2 by QEMU');
+    await expect(remove('s2', two())).rejects.toMatchObject({ detail: 'no delete s2 by QEMU' });
+  });
+
+  test('of one snapshot, some of its disks', async () => {
+    world.at.set('delete s2 by QEMU', () => {
+      throw doneInPart(new LibvirtError('OPERATION_FAILED', 'no disk'), "it is deleted from disk 'xvda' already");
+    });
+    await expect(remove('s2', two())).rejects.toMatchObject({
+      detail:
+        "no disk (it is deleted from disk 'xvda' already) " +
+        "(snapshot 's2' of domain 'g' is deleted in part; to complete that: virsh snapshot-delete g s2)",
+    });
+  });
+
+  test('of one snapshot all but its memory', async () => {
+    world.fail('remove memory of s2');
+    await expect(remove('s2', two())).rejects.toMatchObject({
+      detail:
+        "no remove memory of s2 (snapshot 's2' of domain 'g' is deleted in part; to complete that: virsh snapshot-delete g s2)",
+    });
+  });
+
+  test('of several snapshots some', async () => {
+    world.fail('delete s1 by QEMU');
+    await expect(remove('s1', two(), DELETE.CHILDREN)).rejects.toMatchObject({
+      detail: "no delete s1 by QEMU (1 of 2 snapshots of domain 'g' are deleted; the others are as they were)",
+    });
+  });
+
+  test('of several snapshots some, and of one a part', async () => {
+    world.fail('remove memory of s1');
+    await expect(remove('s1', two(), DELETE.CHILDREN)).rejects.toMatchObject({
+      detail:
+        "no remove memory of s1 (1 of 2 snapshots of domain 'g' are deleted; " +
+        "snapshot 's1' of domain 'g' is deleted in part; to complete that: virsh snapshot-delete g s1 --children)",
+    });
+  });
+
+  test('of the overlays those that are merged, also if their merge has changed no image', async () => {
+    world.fail('remove o2');
+    await expect(remove('s2', layered())).rejects.toMatchObject({
+      detail:
+        "no remove o2 (merged already: disk 'xvda') " +
+        "(snapshot 's2' of domain 'g' is deleted in part; to complete that: virsh snapshot-delete g s2)",
+    });
+    expect(world.steps.filter((step) => step.startsWith('write'))).toEqual(['write s2, marked']);
+  });
 });
 
 describe('refused before anything is touched', () => {

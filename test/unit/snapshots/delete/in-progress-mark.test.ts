@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { doneInPart } from '../../../../src/errors.ts';
 import type { SnapshotDef } from '../../../../src/model/snapshot.ts';
 import { whileMarked } from '../../../../src/snapshots/delete/in-progress-mark.ts';
 import type { DomainSnapshots } from '../../../../src/snapshots/domain-snapshots.ts';
@@ -36,7 +37,7 @@ const marked = (merge: () => Promise<void>) => {
     base: { path: base, format: 'qcow2' },
   };
   const plan = { own: [layer], others: [], rebased: [], unused: [] };
-  return whileMarked(snapshots, snapshot, plan, merge, () => new Error('changed'));
+  return whileMarked(snapshots, snapshot, plan, merge);
 };
 
 beforeEach(async () => {
@@ -64,6 +65,12 @@ test('a merge that failed when the image had changed leaves the mark, and says s
     await writeFile(base, 'later');
     throw new Error('disk full');
   });
-  await expect(merge).rejects.toThrow('changed');
+  await expect(merge).rejects.toMatchObject({ detail: 'disk full', reason: 'done-in-part' });
+  expect(written).toEqual([['xvda']]);
+});
+
+test('a merge that says itself that a part is done leaves the mark, though an empty overlay has changed no image', async () => {
+  const merge = marked(() => Promise.reject(doneInPart(new Error('disk full'))));
+  await expect(merge).rejects.toMatchObject({ reason: 'done-in-part' });
   expect(written).toEqual([['xvda']]);
 });
