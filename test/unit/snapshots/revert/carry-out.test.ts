@@ -73,6 +73,14 @@ describe('of an external snapshot', () => {
     expect(world.steps.slice(-3)).toEqual(['destroy', 'remove base.TIME', 'end']);
   });
 
+  test('an old overlay that cannot be removed is reported when all else is done', async () => {
+    world.fail('remove base.o1');
+    await expect(revert([external()])).rejects.toThrow(
+      "no remove base.o1 (domain 'g' is reverted to snapshot 's1'; overlays with what it had written before are left over)",
+    );
+    expect(world.steps.slice(-3)).toEqual(['phase metadata', 'write s1 as current', 'end']);
+  });
+
   test('the old overlay stays if another domain uses it', async () => {
     world.others.set('other', 'base.o1');
     expect(await revert([external()])).not.toContain('remove base.o1');
