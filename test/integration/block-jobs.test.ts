@@ -5,6 +5,7 @@ import { access, copyFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { runProgram, XLSNAP } from '../support/command-line.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 
 const run = promisify(execFile);
@@ -86,6 +87,15 @@ describe('an active commit', () => {
     );
     expect(await host.refused('blockpull', 'test', 'xvda')).toContain(busy);
     expect(await disk()).toBe(file('test.b1'));
+    const doctor = await runProgram(XLSNAP, ['-c', host.uri, 'doctor']);
+    expect(doctor.stdout).toContain(
+      "disk 'xvda' of domain 'test' has a block job (Active Block Commit) that has copied",
+    );
+    expect(doctor.stdout).toContain('from then on: virsh blockjob test xvda --pivot; to stay on the active one: virsh');
+    // That way out of an overlay that no snapshot names would be refused now.
+    expect(doctor.stdout).not.toContain('virsh blockcommit');
+    // A block job is none of the domain's jobs, as in the qemu driver.
+    expect(await host.ok('domjobinfo', 'test')).toMatch(/^Job type: +None/);
     await host.ok('blockjob', 'test', 'xvda', '--bandwidth', '7');
     expect(await host.ok('blockjob', 'test', 'xvda', '--raw')).toContain(' bandwidth=7\n');
     await host.ok('blockjob', 'test', 'xvda', '--pivot');

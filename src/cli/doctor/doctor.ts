@@ -22,7 +22,7 @@ export const DOCTOR = command({
     'that were interrupted and not recovered; files and folders of the daemon that belong to nothing, memory images with ' +
     'their size, also those whose disks hold other contents now; snapshots inside images and on volumes of LVM and ZFS, ' +
     'and overlays, that no metadata names; overlays that a domain writes to and no snapshot names, with the command that ' +
-    'merges each, which is virsh blockcommit for a running domain; and what a revert of several disks that was cut off ' +
+    'merges each, which is virsh blockcommit for a running domain; block jobs, with the commands that end them; and what a revert of several disks that was cut off ' +
     'has left in images and on volumes. Fails if it finds a problem; notes are none. --fix removes what is certainly left over: unfinished ' +
     'files and empty folders. With --orphans it also deletes snapshots whose metadata is gone: those whose memory exists, ' +
     'and those on volumes of LVM and ZFS. Removes nothing of a domain while an operation runs on it. Locks end with their ' +

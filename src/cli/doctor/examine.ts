@@ -8,6 +8,7 @@ import type { FileJournal } from '../../store/journal.ts';
 import { readSnapshotEntry } from '../../xml/snapshot/read.ts';
 import { orNone } from '../session.ts';
 import { type DomainFacts, domainFacts } from '../storage/domain-facts.ts';
+import { blockJobFindings, foundBlockJobs } from './block-jobs.ts';
 import { servesCommit } from './daemon-rules.ts';
 import {
   type DoctorFinding,
@@ -39,6 +40,7 @@ export async function examine(
   const disks = await nextDisks(client);
   const volumes = await foundVolumes(disks);
   const domains = await allDomains(client, folders);
+  const jobs = await foundBlockJobs(client, domains);
   const images = await allImages(client, domains);
   const leftovers = await foundLeftovers([...disks, ...images.map(diskOfImage)]);
   const records = await journal.records();
@@ -56,7 +58,8 @@ export async function examine(
     ),
     ...volumeFindings(volumes, known).filter(({ orphan }) => !isOf(orphan, ofMemory)),
     ...leftoverFindings(leftovers, records),
-    ...(await unnamedOverlayFindings(domains, servesCommit(status))),
+    ...blockJobFindings(jobs),
+    ...(await unnamedOverlayFindings(domains, jobs, servesCommit(status))),
     ...(await overlayFindings(images, domains)),
   ];
 }

@@ -12,6 +12,7 @@ import { domainCommand } from '../../model/messages/shell-command.ts';
 import { importCommand } from '../libxl-json/import-command.ts';
 import type { DomainFacts } from '../storage/domain-facts.ts';
 import { formatBytes } from '../terminal/quantities.ts';
+import type { FoundBlockJob } from './block-jobs.ts';
 import type { DoctorFinding } from './file-rules.ts';
 import { allocatedBytes } from './folder-contents.ts';
 
@@ -22,9 +23,10 @@ interface Active {
   readonly layers: readonly ChainLayer[];
 }
 
-/** `servesCommit`: a block commit of a running domain can be asked for. */
+/** `jobs`: a disk with one is reported with it. `servesCommit`: a block commit of a running domain can be asked for. */
 export async function unnamedOverlayFindings(
   domains: readonly DomainFacts[],
+  jobs: readonly FoundBlockJob[],
   servesCommit: boolean,
 ): Promise<readonly DoctorFinding[]> {
   const all: Active[] = [];
@@ -36,7 +38,7 @@ export async function unnamedOverlayFindings(
   const findings: DoctorFinding[] = [];
   for (const active of all) {
     const [top, base] = active.layers;
-    if (!top || !base || named.has(top.key)) continue;
+    if (!top || !base || named.has(top.key) || jobs.some((job) => isOn(job, active))) continue;
     const users = all.filter(({ layers }) => layers.some(({ key }) => key === base.key));
     if (users.length > 1) continue;
     const commits = servesCommit && isActive({ ref: active.domain });
@@ -45,6 +47,9 @@ export async function unnamedOverlayFindings(
   }
   return findings;
 }
+
+const isOn = (job: FoundBlockJob, { domain, disk }: Active): boolean =>
+  job.domain.uuid === domain.uuid && job.disk === disk;
 
 async function finding(
   { domain, disk }: Active,

@@ -4,6 +4,12 @@ import type { DiskImage, LayerCommit } from '../disk-image.ts';
 
 /** virDomainBlockJobType, by the words of QEMU and virsh. */
 export const BLOCK_JOB_TYPES = { pull: 1, commit: 3, 'active-commit': 4 } as const;
+/** The same in virsh's words. */
+export const BLOCK_JOB_NAMES = {
+  pull: 'Block Pull',
+  commit: 'Block Commit',
+  'active-commit': 'Active Block Commit',
+} as const;
 /** virConnectDomainEventBlockJobStatus. */
 export const BLOCK_JOB_STATUS = { completed: 0, failed: 1, canceled: 2, ready: 3 } as const;
 

@@ -78,6 +78,7 @@ export const CALLS = {
   pmWakeup: foreign('virDomainPMWakeup', 267, struct({ domain, flags: uint }), nothing),
   getJobStats: call('virDomainGetJobStats', P.DOMAIN_GET_JOB_STATS),
   abortJob: call('virDomainAbortJob', P.DOMAIN_ABORT_JOB),
+  getBlockJobInfo: call('virDomainGetBlockJobInfo', P.DOMAIN_GET_BLOCK_JOB_INFO),
   snapshotCreateXML: call('virDomainSnapshotCreateXML', P.DOMAIN_SNAPSHOT_CREATE_XML),
   snapshotGetXMLDesc: call('virDomainSnapshotGetXMLDesc', P.DOMAIN_SNAPSHOT_GET_XML_DESC),
   snapshotNum: call('virDomainSnapshotNum', P.DOMAIN_SNAPSHOT_NUM),

@@ -11,6 +11,7 @@ import { DOMAIN_STATES, type DomainRef, type DomainState, type NetworkRef } from
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { Decoded } from '../wire/codec.ts';
 import type { LifecycleMessage } from '../wire/messages.ts';
+import { blockJobInfoCall } from './blocks.ts';
 import { CALLS } from './calls.ts';
 import { ClientConnection, type RemoteCall } from './connection.ts';
 import { type Introduction, introduce } from './introduction.ts';
@@ -46,6 +47,7 @@ export class RpcClient implements Disposable {
   readonly snapshots: SnapshotCalls = snapshotCalls((call, args) => this.#call(call, args));
   /** virStorageVolGetPath of a volume, by its names. */
   readonly volumePath = volumePathCall((call, args) => this.#call(call, args));
+  readonly blockJobInfo = blockJobInfoCall((call, args) => this.#call(call, args));
   #connection: Promise<ClientConnection> | undefined;
   #reconnect: NodeJS.Timeout | undefined;
 
