@@ -27,7 +27,7 @@ const HOME = 'usr/lib/xlsnap';
 const DOC = 'usr/share/doc/xlsnap';
 /** Parts of the checkout that are used at run time. */
 const PARTS = ['dist', 'packaging', 'schemas', 'package.json'];
-const MAN_PAGES = ['xlsnap.1', 'xlsnapd.8'];
+const MAN_PAGES = ['xlsnap.1', 'xl.snapshot.cfg.5', 'xlsnapd.8'];
 const MAINTAINER_SCRIPTS = ['postinst', 'prerm', 'postrm'];
 
 /** The service on a host with Debian's defaults: group libvirt, and polkit judges. `xlsnap install` adapts it to others. */

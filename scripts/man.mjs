@@ -10,9 +10,12 @@ const END = '.\\" end of the commands\n';
 /** Text as roff prints it: no hyphenation marks, no requests. */
 const roff = (text) => text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replace(/^[.']/gm, '\\&$&');
 
+/** `-n, ` in front of the name, if the option has a letter. */
+const letter = (short) => (short === undefined ? '' : `\\-${short} ", " `);
+
 const OPTION = {
-  bool: ({ name }) => `.B \\-\\-${roff(name)}`,
-  string: ({ name }) => `.BR \\-\\-${roff(name)} " \\fISTRING\\fR"`,
+  bool: ({ name, short }) => `${short === undefined ? '.B' : '.BR'} ${letter(short)}\\-\\-${roff(name)}`,
+  string: ({ name, short }) => `.BR ${letter(short)}\\-\\-${roff(name)} " \\fISTRING\\fR"`,
   data: ({ name }) => `.RB [ \\-\\-${roff(name)} "] \\fISTRING\\fR"`,
   argv: ({ name }) => `.RB [ \\-\\-${roff(name)} "] \\fISTRING\\fR..."`,
 };

@@ -57,6 +57,7 @@ test('has everything in its place, owned by root', async () => {
       './usr/lib/systemd/system/xlsnapd-ro.socket',
       './usr/share/dbus-1/system.d/org.xlsnap.conf',
       './usr/share/man/man1/xlsnap.1.gz',
+      './usr/share/man/man5/xl.snapshot.cfg.5.gz',
       './usr/share/man/man8/xlsnapd.8.gz',
       './usr/share/doc/xlsnap/copyright',
       './usr/share/doc/xlsnap/changelog.gz',

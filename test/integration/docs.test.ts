@@ -26,7 +26,9 @@ const section = (page: string, title: string) =>
     .split(/^\.SH /m)
     .find((part) => part.startsWith(title)) ?? '';
 
-describe.each(['man/xlsnap.1', 'man/xlsnapd.8'])('%s', (path) => {
+const MAN_PAGES = readdirSync(join(ROOT, 'man')).map((name) => `man/${name}`);
+
+describe.each(MAN_PAGES)('%s', (path) => {
   test('is formatted without a warning', async () => {
     const { stdout, stderr } = await run('man', ['--warnings', '-l', join(ROOT, path)], {
       env: { ...process.env, LC_ALL: 'C.UTF-8', MANWIDTH: '100', PAGER: 'cat', MANPAGER: 'cat' },
@@ -59,8 +61,7 @@ test("the commands in xlsnap's page are those of the program (else: npm run buil
 
 test('the manual pages and the changelog have the version of package.json', () => {
   const { version } = JSON.parse(read('package.json')) as { version: string };
-  for (const page of ['man/xlsnap.1', 'man/xlsnapd.8'])
-    expect(read(page)).toMatch(new RegExp(`^\\.TH .* "xlsnap ${version}" `));
+  for (const page of MAN_PAGES) expect(read(page)).toMatch(new RegExp(`^\\.TH .* "xlsnap ${version}" `));
   expect(read('CHANGELOG.md').match(/^## (\S+)/m)?.[1]).toBe(version);
 });
 

@@ -9,6 +9,8 @@ import type { Session } from '../session.ts';
  */
 export interface OptionDef {
   readonly name: string;
+  /** The letter of `-n`, for options that the xl tool's users know by one. */
+  readonly short?: string;
   readonly type: 'data' | 'string' | 'argv' | 'bool';
   readonly help: string;
   /** A string that must be given by name. */

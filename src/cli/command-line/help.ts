@@ -38,9 +38,10 @@ const SYNOPSIS: Readonly<Record<OptionDef['type'], (name: string) => string>> = 
   argv: (name) => `[[--${name}] <string>]...`,
 };
 
-function optionColumn({ name, type }: OptionDef): string {
-  if (type === 'bool') return `--${name}`;
-  return type === 'string' ? `--${name} <string>` : `[--${name}] <string>`;
+function optionColumn({ name, short, type }: OptionDef): string {
+  const named = short === undefined ? `--${name}` : `-${short} | --${name}`;
+  if (type === 'bool') return named;
+  return type === 'string' ? `${named} <string>` : `[${named}] <string>`;
 }
 
 /** The command `help`, which describes all commands, a group, or one command. */

@@ -1,4 +1,7 @@
-/** Parses command lines by virsh's rules (vshCommandParse): options by name or by position, and virsh's messages. */
+/**
+ * Parses command lines by virsh's rules (vshCommandParse): options by name or by position, and virsh's messages; a few
+ * options have a letter, too, which virsh's have not.
+ */
 
 import { failure } from '../failure.ts';
 import { type Command, type CommandEntry, loadCommand, type OptionDef } from './command.ts';
@@ -46,10 +49,11 @@ export function readArguments(command: Command, words: readonly string[]): ReadA
   const place = () => places.find(({ name, type }) => type === 'argv' || !given.has(name));
   let dataOnly = false;
   for (let arg = args.shift(); arg !== undefined; arg = args.shift()) {
+    const letter = command.options.find(({ short }) => !dataOnly && short !== undefined && arg === `-${short}`);
     if (!dataOnly && arg === '--') {
       dataOnly = true;
-    } else if (!dataOnly && /^--[a-zA-Z0-9]/.test(arg)) {
-      const { option, inline } = named(command, arg, given);
+    } else if (letter || (!dataOnly && /^--[a-zA-Z0-9]/.test(arg))) {
+      const { option, inline } = named(command, letter ? `--${letter.name}` : arg, given);
       const value = option.type === 'bool' ? flag(option, inline) : (inline ?? args.shift());
       if (value === undefined) return { given, wanting: option, place: place() };
       give(given, option, value);

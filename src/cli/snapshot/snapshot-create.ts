@@ -2,18 +2,22 @@
 
 import { readFile } from 'node:fs/promises';
 import { systemError } from '../../errors.ts';
+import type { DomainRef } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import { decodeUtf8 } from '../../model/utf8.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
+import { failure } from '../failure.ts';
 import type { Session } from '../session.ts';
+import { isCfg, readCfg } from '../snapshot-cfg/read.ts';
+import { requestOf } from '../snapshot-cfg/request.ts';
 import { runJob } from './job.ts';
-import { snapshotDocument } from './snapshot-specs.ts';
+import { readDiskspec, readMemspec, snapshotDocument } from './snapshot-specs.ts';
 
 /** Flags that both commands have, in virsh's order. */
 const FLAGS = [
   { name: 'no-metadata', type: 'bool', help: 'take snapshot but create no metadata' },
   { name: 'halt', type: 'bool', help: 'halt domain after snapshot is created' },
-  { name: 'disk-only', type: 'bool', help: 'capture disk state but not vm state' },
+  { name: 'disk-only', short: 'D', type: 'bool', help: 'capture disk state but not vm state' },
   { name: 'reuse-external', type: 'bool', help: 'reuse any existing external files' },
   { name: 'quiesce', type: 'bool', help: "quiesce guest's file systems" },
   { name: 'atomic', type: 'bool', help: 'require atomic operation' },
@@ -38,23 +42,38 @@ function flagsOf(given: Readonly<Record<string, unknown>>): number {
   return Object.entries(BITS).reduce((flags, [name, bit]) => (given[name] ? flags | bit : flags), 0);
 }
 
-/** `xlsnap snapshot-create`, as in virsh. */
+/** `xlsnap snapshot-create`, as in virsh; the file may also be an xl.snapshot.cfg(5). */
 export const SNAPSHOT_CREATE = command({
   description: 'Create a snapshot (disk and RAM) from XML',
   options: [
     DOMAIN,
-    { name: 'xmlfile', type: 'string', help: 'domain snapshot XML' },
+    { name: 'xmlfile', type: 'string', help: 'domain snapshot XML, or xl.snapshot.cfg(5)' },
     { name: 'redefine', type: 'bool', help: 'redefine metadata for existing snapshot' },
     { name: 'current', type: 'bool', help: 'with redefine, set current snapshot' },
     ...FLAGS,
+    { name: 'name', short: 'n', type: 'string', help: 'name of snapshot, without XML', named: true },
     JSON_OPTION,
   ],
   async run(values, session) {
     const domain = await session.domain(values.domain);
-    const xml = values.xmlfile === undefined ? '<domainsnapshot/>' : await readXml(values.xmlfile);
-    await create(session, { ...values, domain, xml, from: values.xmlfile, flags: flagsOf(values) });
+    const from = values.xmlfile;
+    const text = from === undefined ? undefined : await readText(from);
+    const asked = { name: values.name, flags: flagsOf(values) };
+    const { xml, flags } =
+      from !== undefined && text !== undefined && isCfg(text)
+        ? await requestOf(session, domain, readCfg(text, from), { ...asked, from })
+        : { xml: documentOf(text, values.name), flags: asked.flags };
+    await create(session, { domain, xml, from, flags, json: values.json });
   },
 });
+
+function documentOf(xml: string | undefined, name: string | undefined): string {
+  if (xml === undefined) {
+    return snapshotDocument({ name, description: undefined, memory: undefined, disks: [] });
+  }
+  if (name === undefined) return xml;
+  throw failure("Option --name cannot be combined with an XML document: the snapshot's name is in its <name>");
+}
 
 /** `xlsnap snapshot-create-as`, as in virsh. */
 export const SNAPSHOT_CREATE_AS = command({
@@ -75,7 +94,9 @@ export const SNAPSHOT_CREATE_AS = command({
   ],
   async run(values, session) {
     const domain = await session.domain(values.domain);
-    const xml = snapshotDocument({ ...values, diskspecs: values.diskspec });
+    const { name, description, memspec, diskspec } = values;
+    const memory = memspec === undefined ? undefined : readMemspec(memspec);
+    const xml = snapshotDocument({ name, description, memory, disks: diskspec.map(readDiskspec) });
     if (values['print-xml'] && values.json) session.json({ xml });
     else if (values['print-xml']) session.print(`${xml}\n`);
     else await create(session, { ...values, domain, xml, from: undefined, flags: flagsOf(values) });
@@ -83,7 +104,7 @@ export const SNAPSHOT_CREATE_AS = command({
 });
 
 interface Creation {
-  readonly domain: Awaited<ReturnType<Session['domain']>>;
+  readonly domain: DomainRef;
   readonly xml: string;
   /** The file that the document was read from. */
   readonly from: string | undefined;
@@ -97,7 +118,7 @@ async function create(session: Session, { domain, xml, from, flags, json }: Crea
   session.done(json, created, `Domain snapshot ${created.name} created${from === undefined ? '' : ` from '${from}'`}`);
 }
 
-async function readXml(path: string): Promise<string> {
+async function readText(path: string): Promise<string> {
   try {
     return decodeUtf8(await readFile(path));
   } catch (error) {

@@ -10,7 +10,7 @@ export const SNAPSHOT_DELETE = command({
   description: 'Snapshot Delete',
   options: [
     DOMAIN,
-    { name: 'snapshotname', type: 'string', help: 'snapshot name', completes: 'snapshot' },
+    { name: 'snapshotname', short: 'n', type: 'string', help: 'snapshot name', completes: 'snapshot' },
     { name: 'current', type: 'bool', help: 'delete current snapshot' },
     { name: 'children', type: 'bool', help: 'delete snapshot and all children' },
     { name: 'children-only', type: 'bool', help: 'delete children but not snapshot' },

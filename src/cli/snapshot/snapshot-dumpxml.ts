@@ -4,6 +4,7 @@ import { CREATE, XML } from '../../model/flags.ts';
 import { selectXml } from '../../xml/engine/xpath.ts';
 import { command, DOMAIN, exclusive, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
+import { writeCfg } from '../snapshot-cfg/write.ts';
 import { readDocument } from './snapshot-document.ts';
 
 const SECURITY_INFO = {
@@ -21,13 +22,17 @@ export const SNAPSHOT_DUMPXML = command({
     SECURITY_INFO,
     { name: 'xpath', type: 'string', help: 'xpath expression to filter the XML document', named: true },
     { name: 'wrap', type: 'bool', help: 'wrap xpath results in an common root element' },
+    { name: 'cfg', type: 'bool', help: 'print xl.snapshot.cfg(5) instead' },
     JSON_OPTION,
   ],
-  async run({ domain: given, snapshotname, 'security-info': secure, xpath, wrap, json }, session) {
+  async run(values, session) {
+    for (const other of ['xpath', 'wrap', 'json'] as const) exclusive(values, 'cfg', other);
+    const { domain: given, snapshotname, 'security-info': secure, xpath, wrap, cfg, json } = values;
     const domain = await session.domain(given);
     const { snapshots } = await session.client();
     const snapshot = await snapshots.lookupByName(domain, snapshotname, 0);
     const xml = await snapshots.getXMLDesc(snapshot, secure ? XML.SECURE : 0);
+    if (cfg) return session.print(writeCfg(xml));
     if (xpath === undefined) {
       if (json) session.json(readDocument(xml));
       else session.print(xml);

@@ -5,6 +5,7 @@ import { LIST } from '../../model/flags.ts';
 import type { SnapshotCalls, SnapshotRef } from '../../rpc/client/snapshots.ts';
 import { command, DOMAIN, exclusive, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
+import { longList } from '../libxl-json/long-list.ts';
 import { orNone, type Session } from '../session.ts';
 import { formatTable } from '../terminal/virsh-table.ts';
 import { readDocument, type SnapshotDocument } from './snapshot-document.ts';
@@ -36,6 +37,10 @@ const EXCLUSIVE = [
   ['roots', 'tree'],
   ['roots', 'from'],
   ['roots', 'current'],
+  ['long', 'tree'],
+  ['long', 'name'],
+  ['long', 'parent'],
+  ['long', 'json'],
 ] as const;
 
 /** `xlsnap snapshot-list`, as in virsh. */
@@ -60,6 +65,7 @@ export const SNAPSHOT_LIST = command({
     { name: 'descendants', type: 'bool', help: 'with --from, list all descendants' },
     { name: 'name', type: 'bool', help: 'list snapshot names only' },
     { name: 'topological', type: 'bool', help: 'sort list topologically rather than by name' },
+    { name: 'long', short: 'l', type: 'bool', help: "print libxl's structs as libxl-json" },
     JSON_OPTION,
   ],
   async run(values, session) {
@@ -74,8 +80,11 @@ export const SNAPSHOT_LIST = command({
       const names = found.map(({ name }) => name);
       return show(session, values.json, names, (all) => all.map((name) => `${name}\n`).join(''));
     }
-    const documents = await Promise.all(found.map((snapshot) => documentOf(snapshots, snapshot)));
-    const rows = documents.filter((known) => known !== undefined);
+    const documents = (await Promise.all(found.map((snapshot) => documentOf(snapshots, snapshot)))).filter(
+      (known) => known !== undefined,
+    );
+    if (values.long) return session.print(await longList(session, domain, documents));
+    const rows = documents.map(readDocument);
     show(session, values.json, rows, (all) => table(all, values.parent, session.quiet));
   },
 });
@@ -143,9 +152,8 @@ async function branches(
 }
 
 /** Returns undefined for a snapshot that was deleted after the list was made. */
-async function documentOf(snapshots: SnapshotCalls, snapshot: SnapshotRef): Promise<SnapshotDocument | undefined> {
-  const xml = await snapshots.getXMLDesc(snapshot, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'));
-  return xml === undefined ? undefined : readDocument(xml);
+async function documentOf(snapshots: SnapshotCalls, snapshot: SnapshotRef): Promise<string | undefined> {
+  return await snapshots.getXMLDesc(snapshot, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'));
 }
 
 function table(all: readonly SnapshotDocument[], withParent: boolean, quiet: boolean): string {

@@ -11,10 +11,10 @@ export const SNAPSHOT_REVERT = command({
   description: 'Revert domain to snapshot',
   options: [
     DOMAIN,
-    { name: 'snapshotname', type: 'string', help: 'snapshot name', completes: 'snapshot' },
+    { name: 'snapshotname', short: 'n', type: 'string', help: 'snapshot name', completes: 'snapshot' },
     { name: 'current', type: 'bool', help: 'revert to current snapshot' },
     { name: 'running', type: 'bool', help: 'after reverting, change state to running' },
-    { name: 'paused', type: 'bool', help: 'after reverting, change state to paused' },
+    { name: 'paused', short: 'p', type: 'bool', help: 'after reverting, change state to paused' },
     { name: 'force', type: 'bool', help: 'try harder on risky reverts' },
     { name: 'reset-nvram', type: 'bool', help: 're-initialize NVRAM from its pristine template' },
     JSON_OPTION,

@@ -36,6 +36,22 @@ describe('options', () => {
     });
   });
 
+  test.each([
+    ['snapshot-delete', '-n', 's1', 'vm'],
+    ['snapshot-revert', 'vm', '-n', 's1', '-p'],
+  ])('that xl has a letter for are given by it: %s %s %s %s', async (...words) => {
+    expect(await parse(...words)).toMatchObject({ domain: 'vm', snapshotname: 's1' });
+    expect(await refused('snapshot-delete', 'vm', '-n', 's1', '--snapshotname=s2')).toBe(
+      'option --snapshotname already seen',
+    );
+    expect(await refused('snapshot-delete', 'vm', '-n')).toBe('expected syntax: --snapshotname <string>');
+  });
+
+  test('a letter after two dashes, or one that the command has not, is a word like any other', async () => {
+    expect(await parse('snapshot-delete', '--', 'vm', '-n')).toMatchObject({ domain: 'vm', snapshotname: '-n' });
+    expect(await parse('snapshot-delete', 'vm', '-x')).toMatchObject({ snapshotname: '-x' });
+  });
+
   test('an argv takes what is left, and comes as often as one likes', async () => {
     expect(
       await parse('snapshot-create-as', 'vm', 'n', 'd', 'vda', '--diskspec', 'vdb', '--diskspec=vdc', 'vdd'),

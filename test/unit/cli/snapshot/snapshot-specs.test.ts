@@ -1,16 +1,24 @@
 import { describe, expect, test } from '@jest/globals';
-import { snapshotDocument } from '../../../../src/cli/snapshot/snapshot-specs.ts';
+import { readDiskspec, readMemspec, snapshotDocument } from '../../../../src/cli/snapshot/snapshot-specs.ts';
 
-const NONE = { name: undefined, description: undefined, memspec: undefined, diskspecs: [] };
+const NONE = { name: undefined, description: undefined, memory: undefined, disks: [] };
+
+interface Given {
+  readonly name?: string;
+  readonly description?: string;
+  readonly memspec?: string;
+  readonly diskspecs?: readonly string[];
+}
 
 /** What stands within `<domainsnapshot>`. */
-function content(spec: Partial<Parameters<typeof snapshotDocument>[0]>): string {
-  const text = snapshotDocument({ ...NONE, ...spec });
+function content({ memspec, diskspecs = [], ...spec }: Given): string {
+  const memory = memspec === undefined ? undefined : readMemspec(memspec);
+  const text = snapshotDocument({ ...NONE, ...spec, memory, disks: diskspecs.map(readDiskspec) });
   const [, inner] = /^<domainsnapshot>\n(.*)<\/domainsnapshot>\n$/s.exec(text) ?? [];
   return inner ?? text;
 }
 
-function refused(spec: Partial<Parameters<typeof snapshotDocument>[0]>): string {
+function refused(spec: Given): string {
   try {
     content(spec);
   } catch (error) {
