@@ -14,6 +14,10 @@ export function judgedBlocks(api: BlockApi, judge: Judge): BlockApi {
       await judge.domain(domain, 'block-write');
       await api.pull(domain, request, bandwidth);
     },
+    copy: async (domain, request) => {
+      await judge.domain(domain, 'block-write');
+      await api.copy(domain, request);
+    },
     jobInfo: async (domain, disk, flags) => {
       await judge.domain(domain, 'read');
       return await api.jobInfo(domain, disk, flags);

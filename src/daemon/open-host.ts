@@ -16,7 +16,7 @@ import { hostMemory } from '../libxl/host-memory.ts';
 import { domainSnapshotRecover } from '../libxl/recover.ts';
 import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
 import type { DaemonStatus, MechanismName } from '../model/daemon-status.ts';
-import type { DomainRef } from '../model/domain.ts';
+import type { Domain, DomainRef } from '../model/domain.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
 import { RpcClient } from '../rpc/client/client.ts';
 import { proxy } from '../rpc/proxy/proxy.ts';
@@ -145,10 +145,11 @@ async function openUpstreamHost(
 
 /** By the monitor of the domain's device model. The id is asked for again: it may be another domain's by now. */
 function xenBlockDevices(upstream: RpcClient): BlockDevices {
-  return new QemuBlockDevices(async ({ ref }) => {
+  const monitorOf = async ({ ref }: Domain): Promise<string> => {
     await checkSameDomain(upstream, ref);
     return await qmpSocketOf(ref.id);
-  });
+  };
+  return new QemuBlockDevices(monitorOf, { forgetsTransient: true });
 }
 
 async function connectUpstream(path: string, uri: string, system: SystemCalls): Promise<RpcClient> {

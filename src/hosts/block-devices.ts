@@ -1,6 +1,7 @@
 /** Block jobs and sizes of disks, by the QMP monitor of a domain's device model: the same for every host. */
 
 import { stat } from 'node:fs/promises';
+import { probedFormat } from '../disks/chain/chains.ts';
 import {
   blockJobState,
   cancelBlockJob,
@@ -10,8 +11,9 @@ import {
   startBlockJob,
 } from '../disks/overlays/block-jobs.ts';
 import { imageInfo } from '../disks/qemu/image-info.ts';
+import { LibvirtError } from '../errors.ts';
 import type { BlockInfo, BlockJob, BlockJobState } from '../model/blocks/block-job.ts';
-import type { DiskImage, LayerCommit } from '../model/disk-image.ts';
+import type { DiskImage } from '../model/disk-image.ts';
 import type { Domain } from '../model/domain.ts';
 import type { BlockDevices } from '../snapshots/block-jobs/ports.ts';
 
@@ -21,12 +23,25 @@ export type MonitorOf = (domain: Domain) => Promise<string>;
 /** BlockDevices of the policy. */
 export class QemuBlockDevices implements BlockDevices {
   readonly #monitorOf: MonitorOf;
+  readonly #forgetsTransient: boolean;
 
-  constructor(monitorOf: MonitorOf) {
+  /** `forgetsTransient`: after a reboot of its guest, a transient domain runs on the images that its owner knows. */
+  constructor(monitorOf: MonitorOf, { forgetsTransient = false }: { readonly forgetsTransient?: boolean } = {}) {
     this.#monitorOf = monitorOf;
+    this.#forgetsTransient = forgetsTransient;
+  }
+
+  async formatOf(path: string): Promise<string> {
+    return await probedFormat(path);
   }
 
   async start(domain: Domain, job: BlockJob, speed: number): Promise<void> {
+    if (job.kind === 'copy' && this.#forgetsTransient && !domain.persistent) {
+      const text =
+        `a copy of disk '${job.disk}' of transient domain '${domain.ref.name}' is not supported: after a reboot it would run ` +
+        'on the image that it has now; define the domain first';
+      throw new LibvirtError('OPERATION_INVALID', text);
+    }
     await startBlockJob(await this.#monitorOf(domain), job, speed);
   }
 
@@ -46,8 +61,8 @@ export class QemuBlockDevices implements BlockDevices {
     await dismissBlockJob(await this.#monitorOf(domain), job);
   }
 
-  async finish(domain: Domain, job: BlockJob, merged: (layer: LayerCommit) => Promise<void>): Promise<void> {
-    await finishBlockJob(await this.#monitorOf(domain), job, merged);
+  async finish(domain: Domain, job: BlockJob, moved: () => Promise<void>): Promise<void> {
+    await finishBlockJob(await this.#monitorOf(domain), job, moved);
   }
 
   async info(image: DiskImage): Promise<BlockInfo> {

@@ -48,6 +48,20 @@ export const COMMIT = { SHALLOW: 0x1, DELETE: 0x2, ACTIVE: 0x4, RELATIVE: 0x8, B
 /** virDomainBlockPullFlags, and those of virDomainBlockRebaseFlags that mean the same. */
 export const PULL = { RELATIVE: 0x10, BANDWIDTH_BYTES: 0x40 } as const;
 
+/** virDomainBlockRebaseFlags that a copy has. */
+export const REBASE = {
+  SHALLOW: 0x1,
+  REUSE_EXT: 0x2,
+  COPY_RAW: 0x4,
+  COPY: 0x8,
+  RELATIVE: 0x10,
+  COPY_DEV: 0x20,
+  BANDWIDTH_BYTES: 0x40,
+} as const;
+
+/** virDomainBlockCopyFlags. */
+export const COPY = { SHALLOW: 0x1, REUSE_EXT: 0x2, TRANSIENT_JOB: 0x4, SYNCHRONOUS_WRITES: 0x8 } as const;
+
 /** virDomainBlockJobAbortFlags. */
 export const JOB_ABORT = { ASYNC: 0x1, PIVOT: 0x2 } as const;
 

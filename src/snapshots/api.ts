@@ -74,6 +74,30 @@ export interface GuestApi {
   thaw(domain: DomainRef, mountpoints: readonly string[], flags: number): Promise<number>;
 }
 
+/** The image that a disk is copied to. */
+export interface CopyDestination {
+  readonly path: string;
+  /** QEMU's name; absent: that of the disk, or of an image that is there. */
+  readonly format?: string | undefined;
+  /** The client says that it is a block device. */
+  readonly block: boolean;
+}
+
+/** The arguments of virDomainBlockCopy besides the domain. */
+export interface CopyRequest {
+  readonly disk: string;
+  /** As `<disk>` document, or as its parts. */
+  readonly destination: string | CopyDestination;
+  readonly flags: number;
+  /** A second at most; 0: unlimited. */
+  readonly bandwidth: bigint;
+  /** The bandwidth is in bytes, not in MiB. */
+  readonly bytes: boolean;
+  /** Bytes; 0: QEMU's own. */
+  readonly granularity: number;
+  readonly bufferSize: bigint;
+}
+
 /** libvirt's API of block jobs and block devices, one function per call. `disk`: a target, or the path of an image. */
 export interface BlockApi {
   commit(
@@ -92,6 +116,8 @@ export interface BlockApi {
     request: { readonly disk: string; readonly base?: string | undefined; readonly flags: number },
     bandwidth: bigint,
   ): Promise<void>;
+  /** virDomainBlockCopy, and virDomainBlockRebase as a copy. */
+  copy(domain: DomainRef, request: CopyRequest): Promise<void>;
   /** Undefined if the disk has no job. */
   jobInfo(domain: DomainRef, disk: string, flags: number): Promise<BlockJobInfo | undefined>;
   abort(domain: DomainRef, disk: string, flags: number): Promise<void>;

@@ -60,11 +60,13 @@ function parse({ domain, jobs }: any): RecordedBlockJobs | undefined {
 
 /** Finishing a job uses these paths: a damaged record must not make us touch others' files. */
 // biome-ignore lint/suspicious/noExplicitAny: see parse.
-function isJob({ kind, disk, layer, active, base, between = [] }: any): boolean {
+function isJob({ kind, disk, layer, active, base, source, target, backing, left = [], between = [] }: any): boolean {
   if (typeof disk !== 'string' || !Object.hasOwn(BLOCK_JOB_TYPES, kind)) return false;
   const images =
     kind === 'pull'
       ? [active, ...(base ? [base] : []), ...between]
-      : [layer.top, layer.base, ...(layer.above ? [layer.above] : []), ...(layer.between ?? [])];
+      : kind === 'copy'
+        ? [source, target, ...(backing ? [backing] : []), ...left]
+        : [layer.top, layer.base, ...(layer.above ? [layer.above] : []), ...(layer.between ?? [])];
   return images.every(({ path, format }) => typeof path === 'string' && typeof format === 'string');
 }

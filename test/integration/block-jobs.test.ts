@@ -1,33 +1,19 @@
 /** Block jobs through the front door: the command lines of backup recipes, real virsh, a real QEMU block layer. */
 
 import { execFile } from 'node:child_process';
-import { access, copyFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, rm, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { runProgram, XLSNAP } from '../support/command-line.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { guestDisk, lastLine } from '../support/disks/guest-disk.ts';
 
 const run = promisify(execFile);
 const NOT_VALID = 'Requested operation is not valid';
 
 let host: Xlsnapd;
 
-const file = (name: string): string => join(host.home, 'state', name);
-const isThere = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-const disk = async (...args: readonly string[]): Promise<string> =>
-  (await host.ok('domblklist', 'test', ...args)).split('\n')[2]?.trim().split(/\s+/)[1] ?? '';
-const guest = async (command: string): Promise<string> => {
-  const id = await host.ok('domid', 'test');
-  return (await run('qemu-io', ['-f', 'raw', '-c', command, `nbd+unix:///xvda?socket=${file(`${id}.nbd`)}`])).stdout;
-};
-const overlay = (name: string) =>
-  host.ok('snapshot-create-as', 'test', name, '--disk-only', '--atomic', '--no-metadata');
-const lastLine = (text: string): string => text.split(/[\r\n]+/).at(-1) ?? '';
+const { file, isThere, disk, guest, overlay } = guestDisk(() => host);
 
 beforeAll(async () => {
   host = await Xlsnapd.start();
@@ -91,7 +77,7 @@ describe('an active commit', () => {
     expect(doctor.stdout).toContain(
       "disk 'xvda' of domain 'test' has a block job (Active Block Commit) that has copied",
     );
-    expect(doctor.stdout).toContain('from then on: virsh blockjob test xvda --pivot; to stay on the active one: virsh');
+    expect(doctor.stdout).toContain('from then on: virsh blockjob test xvda --pivot; to stay on this one: virsh');
     // That way out of an overlay that no snapshot names would be refused now.
     expect(doctor.stdout).not.toContain('virsh blockcommit');
     // A block job is none of the domain's jobs, as in the qemu driver.

@@ -9,7 +9,7 @@ import type { DomainFacts } from '../storage/domain-facts.ts';
 import type { DoctorFinding } from './file-rules.ts';
 
 /** Those that stay until they are ended. */
-const MIRRORS: ReadonlySet<number> = new Set([BLOCK_JOB_TYPES['active-commit']]);
+const MIRRORS: ReadonlySet<number> = new Set([BLOCK_JOB_TYPES['active-commit'], BLOCK_JOB_TYPES.copy]);
 
 /** A block job that runs, or waits to be ended. */
 export interface FoundBlockJob {
@@ -52,7 +52,7 @@ export function blockJobFindings(jobs: readonly FoundBlockJob[]): readonly Docto
     return {
       level: 'note',
       problem: `${what} that has copied everything and waits to be ended: until then no snapshot of the disk is taken`,
-      wayOut: `to use the image below it from then on: ${command('--pivot')}; to stay on the active one: ${command('--abort')}`,
+      wayOut: `to use the other image from then on: ${command('--pivot')}; to stay on this one: ${command('--abort')}`,
     };
   });
 }

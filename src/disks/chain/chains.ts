@@ -123,6 +123,11 @@ async function readLayer(path: string, format: string | undefined): Promise<Read
   };
 }
 
+/** The format of an image by its contents, as QEMU guesses it. An error names the image. */
+export async function probedFormat(path: string): Promise<string> {
+  return (await look(path, undefined)).header.format;
+}
+
 interface Looked {
   readonly key: string;
   readonly isBlock: boolean;

@@ -1,18 +1,22 @@
 /** Block jobs that clients ask for (virDomainBlockCommit and the like), by the device model of an active domain. */
 
-import { LibvirtError, neverAborted } from '../../errors.ts';
+import { neverAborted } from '../../errors.ts';
 import type { BlockJob, BlockJobState } from '../../model/blocks/block-job.ts';
-import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { fileKey } from '../file-key.ts';
-import { chainsOf, deleteUnused, graphOf, hasJob } from '../qemu/block-graph.ts';
+import { deleteUnused, freeChain, notServed } from '../qemu/block-graph.ts';
 import { syncFile } from '../qemu/qemu-img.ts';
 import { execute, type JobInfo, jobId, startCommit } from './commit-job.ts';
+import { cancelCopy, copyId, finishCopy, startCopy } from './copy-job.ts';
 import { commitLiveLayers, findLayer } from './live-commit.ts';
 
 /** Starts a job, and returns when QEMU has begun it. `speed`: bytes a second at most; 0: unlimited. */
 export async function startBlockJob(socket: string, job: BlockJob, speed: number): Promise<void> {
   if (job.kind === 'pull') {
     await startPull(socket, job, speed);
+    return;
+  }
+  if (job.kind === 'copy') {
+    await startCopy(socket, job, speed);
     return;
   }
   const commit = await findLayer(socket, job.layer);
@@ -48,7 +52,8 @@ export async function setBlockJobSpeed(socket: string, job: BlockJob, speed: num
 
 /** Has QEMU cancel the job, which then concludes: the disk is as before, except for what a pull has copied. */
 export async function cancelBlockJob(socket: string, job: BlockJob): Promise<void> {
-  await execute(socket, job.disk, 'job-cancel', { id: idOf(job) });
+  if (job.kind === 'copy') await cancelCopy(socket, job);
+  else await execute(socket, job.disk, 'job-cancel', { id: idOf(job) });
 }
 
 /** Has QEMU forget a job that has concluded with a failure. */
@@ -57,16 +62,16 @@ export async function dismissBlockJob(socket: string, job: BlockJob): Promise<vo
 }
 
 /**
- * Finishes a job that is ready or has succeeded. Images that the disk does not use any more are closed. `merged`: see
- * CommitWatch. Idempotent.
+ * Finishes a job that is ready or has succeeded. Images that the disk does not use any more are closed. `moved` is called
+ * when the guest uses another active image: its definitions must name it when that has resolved. Idempotent.
  */
-export async function finishBlockJob(
-  socket: string,
-  job: BlockJob,
-  merged: (layer: LayerCommit) => Promise<void>,
-): Promise<void> {
+export async function finishBlockJob(socket: string, job: BlockJob, moved: () => Promise<void>): Promise<void> {
+  if (job.kind === 'copy') {
+    await finishCopy(socket, job, moved);
+    return;
+  }
   if (job.kind !== 'pull') {
-    await commitLiveLayers({ socket, layers: [job.layer], signal: neverAborted(), progress: () => {}, merged });
+    await commitLiveLayers({ socket, layers: [job.layer], signal: neverAborted(), progress: () => {}, merged: moved });
     return;
   }
   await syncFile(job.active.path);
@@ -76,10 +81,8 @@ export async function finishBlockJob(
 
 async function startPull(socket: string, job: BlockJob & { readonly kind: 'pull' }, speed: number): Promise<void> {
   const { disk, active, base } = job;
-  const key = await fileKey(active.path);
-  const chain = chainsOf(await graphOf(socket, disk)).find(([root]) => root?.key === key);
-  const [root] = chain ?? [];
-  if (!chain || !root || hasJob(root)) throw notServed(disk, active);
+  const { chain } = await freeChain(socket, disk, active);
+  const [root] = chain;
   const baseKey = base && (await fileKey(base.path));
   const baseNode = chain.find((node) => node.key === baseKey);
   if (base && !baseNode) throw notServed(disk, base);
@@ -93,10 +96,6 @@ async function startPull(socket: string, job: BlockJob & { readonly kind: 'pull'
 }
 
 function idOf(job: BlockJob): string {
+  if (job.kind === 'copy') return copyId(job);
   return job.kind === 'pull' ? jobId(`${job.disk}-pull`, job.active.path) : jobId(job.disk, job.layer.top.path);
-}
-
-function notServed(disk: string, { path }: DiskImage): LibvirtError {
-  const text = `the device model does not use image '${path}' of disk '${disk}', or a job works on it`;
-  return new LibvirtError('OPERATION_INVALID', text);
 }

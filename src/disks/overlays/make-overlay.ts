@@ -48,13 +48,28 @@ export async function removeOverlay({ file, ours }: CreatedOverlay): Promise<voi
  * returns; after an error a file is gone again.
  */
 export async function makeOverlay(overlay: Overlay, base: Base, like = base.path): Promise<MadeFile> {
-  const { disk, path, format } = overlay;
-  const failure = `cannot create external snapshot '${path}' of disk '${disk}'`;
+  const failure = `cannot create external snapshot '${overlay.path}' of disk '${overlay.disk}'`;
+  return await makeImage(overlay, { bytes: base.bytes, backing: base, like, failure });
+}
+
+/** What an image is made with. `failure` begins the message of an error. */
+interface Making {
+  /** Size of the disk. */
+  readonly bytes: number;
+  readonly backing?: DiskImage | undefined;
+  /** An image whose owner and mode a new file gets. */
+  readonly like: string;
+  readonly failure: string;
+}
+
+/** Makes an empty image, with a backing image or without; the rest is as for makeOverlay. */
+export async function makeImage({ path, format }: DiskImage, making: Making): Promise<MadeFile> {
+  const { bytes, like, failure } = making;
   const existed = await imageExists(path);
   const made = await openFor(existed ? 'overwriting' : 'new', path, failure);
   try {
-    const backing = ['-u', '-b', base.path, '-F', base.format];
-    const args = ['create', '-q', '-f', format, ...backing, '--', OPEN_FILE, String(base.bytes)];
+    const backing = making.backing ? ['-u', '-b', making.backing.path, '-F', making.backing.format] : [];
+    const args = ['create', '-q', '-f', format, ...backing, '--', OPEN_FILE, String(bytes)];
     await runOnFile(QEMU_IMG, args, failure, { fd: made.handle.fd, path });
     if (!existed) {
       await shareAccess(made, like).catch((error) => {

@@ -5,6 +5,7 @@
  */
 
 import { LibvirtError, neverAborted } from '../../errors.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { readBackingName } from '../chain/backing-name.ts';
 import { fileKey } from '../file-key.ts';
@@ -176,6 +177,25 @@ function rootsOf({ nodes, attached }: BlockGraph, vdev: string, key: string | un
     })
     .filter((root) => root.key === key || isNamedAfter(root.node, vdev))
     .sort((a, b) => rank(b) - rank(a));
+}
+
+/** The nodes of a disk's chain, from its active image. Refuses a disk that QEMU does not serve from that image, or a job works on. */
+export async function freeChain(
+  socket: string,
+  disk: string,
+  active: DiskImage,
+): Promise<{ readonly graph: BlockGraph; readonly chain: readonly [ImageNode, ...ImageNode[]] }> {
+  const graph = await graphOf(socket, disk);
+  const key = await fileKey(active.path);
+  const [root, ...backing] = chainsOf(graph).find(([top]) => top?.key === key) ?? [];
+  if (!root || hasJob(root)) throw notServed(disk, active);
+  return { graph, chain: [root, ...backing] };
+}
+
+/** OPERATION_INVALID (55). */
+export function notServed(disk: string, { path }: DiskImage): LibvirtError {
+  const text = `the device model does not use image '${path}' of disk '${disk}', or a job works on it`;
+  return new LibvirtError('OPERATION_INVALID', text);
 }
 
 /** True while a job works on the disk's active image. */

@@ -3,17 +3,18 @@
 import type { DiskImage, LayerCommit } from '../disk-image.ts';
 
 /** virDomainBlockJobType, by the words of QEMU and virsh. */
-export const BLOCK_JOB_TYPES = { pull: 1, commit: 3, 'active-commit': 4 } as const;
+export const BLOCK_JOB_TYPES = { pull: 1, copy: 2, commit: 3, 'active-commit': 4 } as const;
 /** The same in virsh's words. */
 export const BLOCK_JOB_NAMES = {
   pull: 'Block Pull',
+  copy: 'Block Copy',
   commit: 'Block Commit',
   'active-commit': 'Active Block Commit',
 } as const;
 /** virConnectDomainEventBlockJobStatus. */
 export const BLOCK_JOB_STATUS = { completed: 0, failed: 1, canceled: 2, ready: 3 } as const;
 
-/** The kind of a block job. An active commit stays ready, when all is copied, until it is ended. */
+/** The kind of a block job. A copy and an active commit stay ready, when all is copied, until they are ended. */
 export type BlockJobKind = keyof typeof BLOCK_JOB_TYPES;
 
 interface Commit {
@@ -23,8 +24,31 @@ interface Commit {
   readonly remove: boolean;
 }
 
+/** The disk's data is copied to another image, and both are kept in step until the job is ended. */
+export interface CopyJob {
+  readonly kind: 'copy';
+  readonly disk: string;
+  readonly source: DiskImage;
+  readonly target: DiskImage;
+  /** The backing image that both have, of a shallow copy; absent: the copy holds all data. */
+  readonly backing?: DiskImage;
+  /** Images that the disk does not use any more after the pivot, from the top. They keep their contents. */
+  readonly left: readonly DiskImage[];
+  /** The target was made by the client. */
+  readonly reuse: boolean;
+  readonly discard: 'ignore' | 'unmap';
+  /** The guest's writes wait until they are in both images. */
+  readonly synchronous: boolean;
+  /** QEMU's own if absent; bytes. */
+  readonly granularity?: number;
+  readonly bufferSize?: number;
+  /** A client has asked for the pivot. */
+  readonly pivot?: true;
+}
+
 /** A block job with everything that is needed to find it again and to finish it. */
 export type BlockJob =
+  | CopyJob
   | (Commit & { readonly kind: 'commit' })
   | (Commit & {
       readonly kind: 'active-commit';

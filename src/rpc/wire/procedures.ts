@@ -64,6 +64,8 @@ const large = struct({ value: uhyper });
 const text = struct({ value: string });
 const oneDomain = struct({ domain });
 const oneSnapshot = struct({ snapshot });
+/** REMOTE_DOMAIN_BLOCK_COPY_PARAMETERS_MAX. */
+const BLOCK_COPY_PARAMETERS_MAX = 16;
 /** REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX. */
 const MOUNTPOINTS_MAX = 256;
 const mountpoints = struct({ domain, mountpoints: list(name, MOUNTPOINTS_MAX), flags: uint });
@@ -250,6 +252,11 @@ export const PROCEDURES = {
     344,
     struct({ domains: list(domain, STATS_DOMAINS_MAX), stats: uint, flags: uint }),
     struct({ records: list(struct({ domain, params: typedParams(ALL_DOMAIN_STATS_MAX) })) }),
+  ),
+  DOMAIN_BLOCK_COPY: procedure(
+    345,
+    struct({ domain, disk: name, destxml: string, params: typedParams(BLOCK_COPY_PARAMETERS_MAX), flags: uint }),
+    nothing,
   ),
   DOMAIN_DEFINE_XML_FLAGS: procedure(350, struct({ xml: string, flags: uint }), oneDomain),
   DOMAIN_RENAME: procedure(358, struct({ domain, newName: optional(name), flags: uint }), number),

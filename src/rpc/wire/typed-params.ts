@@ -1,5 +1,6 @@
 /** remote_typed_param: named values that carry their type, as in statistics. */
 
+import { LibvirtError } from '../../errors.ts';
 import { bool, type Codec, hyper, int, list, name, string, uhyper, uint } from './codec.ts';
 import { undecodable } from './xdr.ts';
 
@@ -40,6 +41,26 @@ const typedParam: Codec<TypedParam> = {
     return { field, type, value: TYPES[type].codec.read(reader) };
   },
 };
+
+/** Returns the values by name. Refuses what the call does not have, in virTypedParamsValidate's words. */
+export function namedParams<T extends Readonly<Record<string, TypeName>>>(
+  params: readonly TypedParam[],
+  known: T,
+): { readonly [K in keyof T]?: TypedParam['value'] } {
+  const values = new Map<string, TypedParam['value']>();
+  for (const { field, type, value } of params) {
+    const expected = Object.hasOwn(known, field) ? known[field] : undefined;
+    if (expected === undefined) {
+      throw new LibvirtError('ARGUMENT_UNSUPPORTED', `parameter '${field}' not supported`);
+    }
+    if (values.has(field)) throw new LibvirtError('INVALID_ARG', `parameter '${field}' occurs multiple times`);
+    if (type !== expected) {
+      throw new LibvirtError('INVALID_ARG', `invalid type '${type}' for parameter '${field}', expected '${expected}'`);
+    }
+    values.set(field, value);
+  }
+  return Object.fromEntries(values) as { readonly [K in keyof T]?: TypedParam['value'] };
+}
 
 /** A list of at most `max` named values. */
 export const typedParams = (max: number): Codec<readonly TypedParam[]> => list(typedParam, max);

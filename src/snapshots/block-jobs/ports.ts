@@ -1,12 +1,17 @@
 /** The interfaces that the policy of block jobs needs. Hosts, store and fronts implement them. */
 
 import type { BlockInfo, BlockJob, BlockJobEvent, BlockJobState } from '../../model/blocks/block-job.ts';
-import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
 
 /** Block jobs of active domains, by their device models. */
 export interface BlockDevices {
-  /** Starts a job; after an error the disk is as before. `speed`: bytes a second at most; 0: unlimited. */
+  /** The format of an image by its header, as QEMU probes it. */
+  formatOf(path: string): Promise<string>;
+  /**
+   * Starts a job; asks everything that can refuse before, and after an error the disk is as before. `speed`: bytes a second
+   * at most; 0: unlimited.
+   */
   start(domain: Domain, job: BlockJob, speed: number): Promise<void>;
   /** Undefined if the device model does not have the job. */
   state(domain: Domain, job: BlockJob): Promise<BlockJobState | undefined>;
@@ -15,10 +20,11 @@ export interface BlockDevices {
   cancel(domain: Domain, job: BlockJob): Promise<void>;
   dismiss(domain: Domain, job: BlockJob): Promise<void>;
   /**
-   * Finishes a job that is ready or has succeeded; `merged` is called when the guest uses the base. What the overlay's path
-   * shows from then on is what the base does. Idempotent.
+   * Finishes a job that is ready or has succeeded; `moved` is called when the guest uses another active image. What the
+   * path of an overlay that was merged shows from then on is what the base does. A copy that is not to be pivoted is
+   * closed. Idempotent.
    */
-  finish(domain: Domain, job: BlockJob, merged: (layer: LayerCommit) => Promise<void>): Promise<void>;
+  finish(domain: Domain, job: BlockJob, moved: () => Promise<void>): Promise<void>;
   /** Also of an image that is in use. */
   info(image: DiskImage): Promise<BlockInfo>;
 }

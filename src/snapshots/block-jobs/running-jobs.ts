@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asLibvirtError, isLibvirtError } from '../../errors.ts';
 import type { BlockJob, BlockJobEvent, BlockJobState } from '../../model/blocks/block-job.ts';
-import { movesOff } from '../../model/disk-image.ts';
+import { type Move, movesOff } from '../../model/disk-image.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
 import { withWayOut } from '../after-failure.ts';
 import { moveDisks } from '../chains/move-disks.ts';
@@ -77,15 +77,16 @@ export class RunningJobs implements AsyncDisposable {
     }
   }
 
-  /** Ends an active commit that is ready: the guest uses the base from then on. Call it while holding the domain's lock. */
+  /** Ends a mirror that is ready: the guest uses the other image from then on. Call it while holding the domain's lock. */
   async pivot(running: RunningJob): Promise<void> {
     const { domain, job } = running;
-    if (job.kind !== 'active-commit') return;
+    if (job.kind !== 'active-commit' && job.kind !== 'copy') return;
     const others = this.#of(domain.ref).filter((each) => each !== job);
     const pivot = async (): Promise<void> => {
+      const pivoted: BlockJob = { ...job, pivot: true };
       // From here on a daemon that is started again finishes the pivot.
-      await this.#record(domain.ref, [...others, { ...job, pivot: true }]);
-      await this.#finish(running);
+      await this.#record(domain.ref, [...others, pivoted]);
+      await this.#finish(domain, pivoted);
     };
     running.pivoting = pivot();
     try {
@@ -118,7 +119,7 @@ export class RunningJobs implements AsyncDisposable {
   async #resume(domain: Domain, job: BlockJob): Promise<void> {
     const { log } = this.#context;
     const state = await this.#parts.devices.state(domain, job).catch(() => undefined);
-    const isPivoted = job.kind === 'active-commit' && job.pivot === true;
+    const isPivoted = 'pivot' in job && job.pivot === true;
     if (!state && !isPivoted) {
       log(`block job on disk '${job.disk}' of domain '${domain.ref.name}' has ended while xlsnapd did not run`);
       return;
@@ -178,8 +179,9 @@ export class RunningJobs implements AsyncDisposable {
     if (state.state === 'ready' && !wasReady) await this.#emit(running, 'ready');
     if (state.state !== 'concluded') return undefined;
     if (state.error === undefined) {
-      await this.#finish(running);
-      return { outcome: 'completed' };
+      await this.#finish(domain, job);
+      // A copy that is ready when it is cancelled concludes well.
+      return { outcome: running.aborting ? 'canceled' : 'completed' };
     }
     await this.#parts.devices.dismiss(domain, job);
     return running.aborting ? { outcome: failed } : { outcome: failed, error: state.error };
@@ -198,12 +200,13 @@ export class RunningJobs implements AsyncDisposable {
   }
 
   /** Both definitions follow before the merged images may go. */
-  async #finish({ domain, job }: RunningJob): Promise<void> {
+  async #finish(domain: Domain, job: BlockJob): Promise<void> {
     const { host, images } = this.#context;
-    await this.#parts.devices.finish(domain, job, async (layer) => {
-      await moveDisks(host, domain, 'live', movesOff([layer]));
-      await moveDisks(host, domain, 'persistent', movesOff([layer]));
-      if (job.kind !== 'pull' && job.remove) await images.remove([layer.top, ...(layer.between ?? [])]);
+    const moves = movesOf(job);
+    await this.#parts.devices.finish(domain, job, async () => {
+      await moveDisks(host, domain, 'live', moves);
+      await moveDisks(host, domain, 'persistent', moves);
+      if ('layer' in job && job.remove) await images.remove([job.layer.top, ...(job.layer.between ?? [])]);
     });
   }
 
@@ -218,9 +221,15 @@ export class RunningJobs implements AsyncDisposable {
   }
 }
 
-/** libvirt's kind of jobs that keep the base in step with the guest's writes. */
+/** libvirt's kind of jobs that keep another image in step with the guest's writes. */
 export function isMirror({ kind }: BlockJob): boolean {
-  return kind === 'active-commit';
+  return kind === 'active-commit' || kind === 'copy';
+}
+
+/** What the job changes about the active image, if it is finished or pivoted. */
+function movesOf(job: BlockJob): readonly Move[] {
+  if (job.kind === 'copy') return [{ disk: job.disk, from: job.source, to: job.target }];
+  return job.kind === 'pull' ? [] : movesOff([job.layer]);
 }
 
 function isFulfilled(work: Promise<void>): Promise<boolean> {

@@ -3,12 +3,13 @@
 import { LibvirtError } from '../../errors.ts';
 import type { BlockInfo } from '../../model/blocks/block-job.ts';
 import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
-import { allFlags, COMMIT, JOB_ABORT, JOB_INFO, JOB_SPEED, PULL, refuseUnknownFlags } from '../../model/flags.ts';
-import type { BlockApi, BlockJobInfo } from '../api.ts';
+import { allFlags, COMMIT, COPY, JOB_ABORT, JOB_INFO, JOB_SPEED, PULL, refuseUnknownFlags } from '../../model/flags.ts';
+import type { BlockApi, BlockJobInfo, CopyRequest } from '../api.ts';
 import type { SnapshotContext } from '../context.ts';
 import { bandwidthOf, speedOf } from './bandwidth.ts';
 import { activeImage, diskByName } from './chain.ts';
 import { type CommitRequest, planCommit } from './plan-commit.ts';
+import { checkGranularity, planCopy, readDestination } from './plan-copy.ts';
 import { planPull } from './plan-pull.ts';
 import { type BlockJobParts, isMirror, type RunningJob, RunningJobs } from './running-jobs.ts';
 
@@ -46,6 +47,16 @@ export class BlockService implements BlockApi, AsyncDisposable {
     refuseUnknownFlags(flags, allFlags(PULL), 'libxlDomainBlockPull');
     const speed = speedOf(bandwidth, (flags & PULL.BANDWIDTH_BYTES) !== 0);
     await this.#start(ref, disk, speed, (domain) => planPull(this.#context, domain, { disk, base, flags }));
+  }
+
+  async copy(ref: DomainRef, request: CopyRequest): Promise<void> {
+    refuseUnknownFlags(request.flags, allFlags(COPY), 'libxlDomainBlockCopy');
+    const destination = readDestination(request);
+    const speed = speedOf(request.bandwidth, request.bytes);
+    checkGranularity(request.granularity);
+    await this.#start(ref, request.disk, speed, (domain) =>
+      planCopy(this.#context, this.#parts.devices, domain, request, destination),
+    );
   }
 
   async jobInfo(ref: DomainRef, name: string, flags: number): Promise<BlockJobInfo | undefined> {

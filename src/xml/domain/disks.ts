@@ -23,7 +23,7 @@ const UNREADABLE: readonly (readonly string[])[] = [['encryption'], ['source', '
 
 /** Returns the domain's disks in libvirt's order. */
 export function domainDisks(domain: XmlElement): readonly DomainDisk[] {
-  return orderedDiskElements(domain).map(toDisk);
+  return orderedDiskElements(domain).map(readDisk);
 }
 
 /**
@@ -69,7 +69,8 @@ export function isReadonly(disk: XmlElement): boolean {
   return disk.attributes.device === 'cdrom' || childAt(disk, 'readonly') !== undefined;
 }
 
-function toDisk(disk: XmlElement): DomainDisk {
+/** Returns what a `<disk>` element says. */
+export function readDisk(disk: XmlElement): DomainDisk {
   const device = (disk.attributes.device ?? 'disk') as DomainDisk['device'];
   const type = (disk.attributes.type ?? 'file') as StorageType;
   const source = childAt(disk, 'source');

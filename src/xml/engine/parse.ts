@@ -11,7 +11,7 @@ import { takeOver } from './canonical.ts';
 import { describePosition, describeProblem, type Fault } from './parse-error.ts';
 
 /** libvirt's names, in its messages, of the documents that are read here. */
-export type DocumentKind = 'domain_snapshot' | 'domain_definition' | 'capabilities';
+export type DocumentKind = 'domain_snapshot' | 'domain_definition' | 'disk_definition' | 'capabilities';
 
 /** Longest document that is read, bytes of UTF-8. libvirt's own limits: 4 MiB on the wire, 1 MiB per stored file. */
 export const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
@@ -33,6 +33,7 @@ const OPTIONS =
 const ERROR_DOMAINS: Readonly<Record<DocumentKind, ErrorDomain>> = {
   domain_snapshot: 'DOMAIN_SNAPSHOT',
   domain_definition: 'DOMAIN',
+  disk_definition: 'DOMAIN',
   capabilities: 'NONE',
 };
 

@@ -180,6 +180,15 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
   DOMAIN_BLOCK_PULL: [{ domain: test1, disk: 'xvda', bandwidth: 0n, flags: 0 }],
   DOMAIN_BLOCK_REBASE: [{ domain: test1, disk: 'xvda', base: '/base', bandwidth: 0n, flags: 0 }],
   DOMAIN_BLOCK_COMMIT: [{ domain: test1, disk: 'xvda', base: null, top: null, bandwidth: 0n, flags: 4 }],
+  DOMAIN_BLOCK_COPY: [
+    {
+      domain: test1,
+      disk: 'xvda',
+      destxml: "<disk type='file'><source file='/copy'/></disk>",
+      params: [{ field: 'bandwidth', type: 'ullong', value: 1_048_576n }],
+      flags: 4,
+    },
+  ],
   DOMAIN_FSFREEZE: [{ domain: test1, mountpoints: ['/', '/var'], flags: 0 }, { value: 2 }],
   DOMAIN_FSTHAW: [{ domain: test1, mountpoints: [], flags: 0 }, { value: 2 }],
   CONNECT_GET_ALL_DOMAIN_STATS: [

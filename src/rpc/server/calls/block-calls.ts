@@ -2,16 +2,16 @@
 
 import { LibvirtError } from '../../../errors.ts';
 import { BLOCK_JOB_TYPES } from '../../../model/blocks/block-job.ts';
-import { PULL } from '../../../model/flags.ts';
-import type { BlockApi } from '../../../snapshots/api.ts';
+import { allFlags, COPY, PULL, REBASE, refuseUnknownFlags } from '../../../model/flags.ts';
+import type { BlockApi, CopyRequest } from '../../../snapshots/api.ts';
 import { PROCEDURES as P } from '../../wire/procedures.ts';
+import { namedParams } from '../../wire/typed-params.ts';
 import { type Answers, answer } from '../answers.ts';
 
 const NO_JOB = { found: 0, type: 0, bandwidth: 0n, cur: 0n, end: 0n };
 
-/** virDomainBlockRebaseFlags: those of a copy are SHALLOW, REUSE_EXT, COPY_RAW, COPY and COPY_DEV. */
-const REBASE_COPY = 0x8;
-const REBASE_OF_COPY = 0x27;
+const OF_COPY = REBASE.SHALLOW | REBASE.REUSE_EXT | REBASE.COPY_RAW | REBASE.COPY_DEV;
+const COPY_PARAMS = { bandwidth: 'ullong', granularity: 'uint', 'buf-size': 'ullong' } as const;
 
 /** Answers for the block devices of `api`. */
 export function blockAnswers(api: BlockApi): Answers {
@@ -26,9 +26,14 @@ export function blockAnswers(api: BlockApi): Answers {
         throw invalidFlags(`unsupported flags (0x${relative.toString(16)}) in function virDomainBlockPull`);
       return api.pull(domain, { disk, flags }, bandwidth);
     }),
+    answer(P.DOMAIN_BLOCK_COPY, ({ domain, disk, destxml, params, flags }) => {
+      const { bandwidth = 0n, granularity = 0, 'buf-size': size = 0n } = namedParams(params, COPY_PARAMS);
+      const numbers = { bandwidth: BigInt(bandwidth), granularity: Number(granularity), bufferSize: BigInt(size) };
+      return api.copy(domain, { disk, destination: destxml, flags, bytes: true, ...numbers });
+    }),
     answer(P.DOMAIN_BLOCK_REBASE, ({ domain, disk, base, bandwidth, flags }) => {
-      if (flags & REBASE_COPY) throw new LibvirtError('NO_SUPPORT', 'virDomainBlockCopy', { domain: 'DOMAIN' });
-      if (flags & REBASE_OF_COPY) throw invalidFlags('use of flags requires a copy job');
+      if (flags & REBASE.COPY) return api.copy(domain, copyOfRebase(disk, base, bandwidth, flags));
+      if (flags & OF_COPY) throw invalidFlags('use of flags requires a copy job');
       return api.pull(domain, { disk, base: base ?? undefined, flags }, bandwidth);
     }),
     answer(P.DOMAIN_GET_BLOCK_JOB_INFO, async ({ domain, disk, flags }) => {
@@ -46,6 +51,25 @@ export function blockAnswers(api: BlockApi): Answers {
       return { allocation: BigInt(allocation), capacity: BigInt(capacity), physical: BigInt(physical) };
     }),
   ]);
+}
+
+/** virDomainBlockRebase as a copy: `base` is the path of the destination. */
+function copyOfRebase(disk: string, path: string | null, bandwidth: bigint, flags: number): CopyRequest {
+  refuseUnknownFlags(flags, allFlags(REBASE), 'libxlDomainBlockRebase');
+  if (path === null) throw new LibvirtError('INVALID_ARG', 'base in virDomainBlockRebase must not be NULL');
+  if (flags & REBASE.RELATIVE) {
+    throw new LibvirtError('ARGUMENT_UNSUPPORTED', 'Relative backing during copy not supported yet');
+  }
+  const format = flags & REBASE.COPY_RAW ? 'raw' : undefined;
+  return {
+    disk,
+    destination: { path, format, block: (flags & REBASE.COPY_DEV) !== 0 },
+    // The same bits in both calls.
+    flags: flags & (COPY.SHALLOW | COPY.REUSE_EXT),
+    bandwidth,
+    bytes: (flags & REBASE.BANDWIDTH_BYTES) !== 0,
+    ...{ granularity: 0, bufferSize: 0n },
+  };
 }
 
 function invalidFlags(text: string): LibvirtError {

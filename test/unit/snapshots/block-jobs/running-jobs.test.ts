@@ -14,13 +14,20 @@ const domain: Domain = { ref, state: 'running', persistent: true };
 const top = { path: '/g.b1', format: 'qcow2' };
 const base = { path: '/g.qcow2', format: 'qcow2' };
 const JOB: BlockJob = { kind: 'active-commit', disk: 'xvda', layer: { disk: 'xvda', top, base }, remove: false };
-type Merged = Parameters<BlockDevices['finish']>[2];
+type Moved = Parameters<BlockDevices['finish']>[2];
+const DONE = { done: 8, total: 8, speed: 0 };
 const READY: BlockJobState = { state: 'ready', done: 8, total: 8, speed: 0 };
 
 /** A daemon that starts: a record of an earlier one, and what the device model says of its job. */
-function started(recorded: RecordedBlockJobs, state: BlockJobState | undefined, now: Domain = domain) {
+function started(
+  recorded: RecordedBlockJobs,
+  state: BlockJobState | undefined,
+  now: Domain = domain,
+  cancelled: BlockJobState = { ...READY, state: 'concluded', error: 'Operation canceled' },
+) {
   const seen = {
     finished: 0,
+    pivots: 0,
     events: [] as string[],
     records: [recorded],
     moved: [] as string[],
@@ -29,13 +36,16 @@ function started(recorded: RecordedBlockJobs, state: BlockJobState | undefined, 
   let reported = state;
   const devices = {
     state: async () => reported,
-    finish: async (_domain: Domain, { layer }: Extract<BlockJob, { layer: unknown }>, merged: Merged) => {
+    finish: async (_domain: Domain, job: BlockJob, moved: Moved) => {
       seen.finished += 1;
       reported = undefined;
-      await merged(layer);
+      // As the devices do: a copy moves if it is pivoted.
+      if (job.kind === 'copy' && !job.pivot) return;
+      seen.pivots += 1;
+      await moved();
     },
     cancel: async () => {
-      reported = { ...READY, state: 'concluded', error: 'Operation canceled' };
+      reported = cancelled;
     },
     dismiss: async () => {},
   } as unknown as BlockDevices;
@@ -82,6 +92,30 @@ test('a pivot that a daemon had begun is finished by the next, also if the devic
   const found = running.of(ref, 'xvda');
   expect((await found?.ended)?.outcome).toBe('completed');
   expect([seen.finished, seen.moved]).toEqual([1, ['live /g.qcow2', 'persistent /g.qcow2']]);
+});
+
+test('a pivot to a copy moves both definitions to it; a copy that is cancelled once it is ready moves none', async () => {
+  const target = { path: '/copy', format: 'raw' };
+  const copy: BlockJob = {
+    ...{ kind: 'copy', disk: 'xvda', source: top, target, left: [top], reuse: false },
+    ...{ discard: 'unmap', synchronous: false, pivot: true },
+  };
+  const begun = started({ domain: ref, jobs: [copy] }, READY);
+  await using _begun = begun.running;
+  await begun.running.resume();
+  expect((await begun.running.of(ref, 'xvda')?.ended)?.outcome).toBe('completed');
+  expect(begun.seen.moved).toEqual(['live /copy', 'persistent /copy']);
+
+  const { pivot: _pivot, ...waiting } = copy;
+  const cancelled = started({ domain: ref, jobs: [waiting] }, READY, domain, { state: 'concluded', ...DONE });
+  await using _cancelled = cancelled.running;
+  await cancelled.running.resume();
+  const found = cancelled.running.of(ref, 'xvda');
+  if (!found) throw new Error('the job was not found');
+  await cancelled.running.abort(found);
+  expect((await found.ended).outcome).toBe('canceled');
+  // It is closed, and nothing is moved.
+  expect([cancelled.seen.finished, cancelled.seen.pivots]).toEqual([1, 0]);
 });
 
 test('a job that has gone, and one of another run of the domain, are not taken up: nothing is committed unasked', async () => {
