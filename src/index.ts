@@ -46,3 +46,4 @@ export type { DiskSnapshot, DiskTarget, MemorySnapshot, SnapshotDef, SnapshotSta
 export { readSnapshot } from './xml/snapshot/read.ts';
 export type { WriteOptions } from './xml/snapshot/write.ts';
 export { writeSnapshot } from './xml/snapshot/write.ts';
+export { configOfDomainXml, domainXmlOfConfig } from './xml/xl/domain.ts';

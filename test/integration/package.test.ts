@@ -1,7 +1,7 @@
 /** The library as a TypeScript user has it: from a packed package, with types, by its one entry. */
 
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -105,6 +105,7 @@ const EXAMPLES = [
 test('docs/library.md has an example for each of its parts, and uses every function', async () => {
   expect(EXAMPLES.map(({ title }) => title)).toEqual([
     'Save and restore',
+    'Definitions of guests that libvirt does not know',
     'Structs as libxl-json',
     'Documents',
     'Errors',
@@ -120,6 +121,11 @@ test.each(EXAMPLES)(
     expect((await compileAndRun(source)).trimEnd()).toBe(printed.trimEnd());
   },
 );
+
+test.each(readdirSync(join(ROOT, 'examples')))('examples/%s compiles, and prints how it is used', async (name) => {
+  const source = await readFile(join(ROOT, 'examples', name), 'utf8');
+  await expect(compileAndRun(source)).rejects.toThrow('usage: ');
+});
 
 test('a struct that does not fit is an error of the compiler', async () => {
   const wrong = `import type { LibxlDomainSnapshotArgs } from 'xlsnap';
