@@ -48,5 +48,21 @@ export function judgedGuests(api: GuestApi, judge: Judge): GuestApi {
       await judge.domain(domain, 'fs-freeze');
       return await api.thaw(domain, mountpoints, flags);
     },
+    agentCommand: async (domain, json, timeout, flags) => {
+      await judge.domain(domain, 'write');
+      return await api.agentCommand(domain, json, timeout, flags);
+    },
+    time: async (domain, flags) => {
+      await judge.domain(domain, 'write');
+      return await api.time(domain, flags);
+    },
+    setTime: async (domain, time, flags) => {
+      await judge.domain(domain, 'write');
+      await api.setTime(domain, time, flags);
+    },
+    fileSystems: async (domain, flags) => {
+      await judge.domain(domain, 'fs-freeze');
+      return await api.fileSystems(domain, flags);
+    },
   };
 }

@@ -8,6 +8,7 @@ import { Callers } from '../dbus/callers.ts';
 import { OfflineImages } from '../disks/offline-snapshots.ts';
 import { LibvirtError, systemError } from '../errors.ts';
 import { freezeFileSystems, thawFileSystems } from '../hosts/guest-agent.ts';
+import { agentCommand, guestFileSystems, guestTime, setGuestTime } from '../hosts/guest-agent-calls.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
 import type { ClientLimit } from '../rpc/server/client-limit.ts';
 import { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
@@ -35,6 +36,8 @@ import type { ActivatedSocket } from './systemd.ts';
 
 /** Environment variable with the socket of a fault test. */
 const STEPS_VARIABLE = 'XLSNAPD_STEPS';
+
+const GUEST_AGENT = { freezeFileSystems, thawFileSystems, agentCommand, guestFileSystems, guestTime, setGuestTime };
 
 /** The process's part besides the options: its log, system calls and inherited sockets. */
 interface Given {
@@ -89,7 +92,7 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   const blocks =
     blockDevices &&
     opened.use(await BlockService.open(snapshots.context, { devices: blockDevices, records, events: hub }));
-  const guests = new GuestService(snapshots.context, { freezeFileSystems, thawFileSystems });
+  const guests = new GuestService(snapshots.context, GUEST_AGENT);
   const gid = await groupId(options.group);
   const limit = clientLimits(options, { sockets: bound.length, system, log });
   await listenAll(

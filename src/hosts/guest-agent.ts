@@ -81,22 +81,51 @@ interface Reply {
   readonly error?: { readonly desc?: unknown } | null;
 }
 
-/** Sends one command over a connection of its own. Returns what the agent does. */
+/** Sends one command. Returns what the agent does. */
 async function execute(path: string, command: string, args?: object): Promise<unknown> {
+  return (await exchange(path, command, jsonOf(command, args), FREEZE_TIMEOUT_MS)).reply.return;
+}
+
+/**
+ * Sends one command to the agent of the guest with this live definition, as a line of JSON, and returns its reply as it came.
+ * `command`: its name, for messages. Errors are those of freezeGuest, and INTERNAL_ERROR with the agent's words.
+ */
+export async function agentReply(
+  { element: live }: DomainDefinition,
+  command: string,
+  json: string,
+  timeoutMs: number,
+): Promise<{ readonly text: string; readonly returned: unknown }> {
+  const { text, reply } = await exchange(requireAgent(live), command, json, timeoutMs);
+  return { text, returned: reply.return };
+}
+
+/** Over a connection of its own. */
+async function exchange(
+  path: string,
+  command: string,
+  json: string,
+  timeoutMs: number,
+): Promise<{ readonly text: string; readonly reply: Reply }> {
   const socket = createConnection({ path });
   try {
     const lines = new SocketLines(socket);
     await ask(socket, path, 'guest-sync-delimited', SYNC_TIMEOUT_MS, () => synchronise(socket, lines));
-    const reply = await ask(socket, path, command, FREEZE_TIMEOUT_MS, () => {
-      send(socket, lines, command, args);
+    const answer = await ask(socket, path, command, timeoutMs, () => {
+      send(socket, lines, json);
       return replyOf(lines);
     });
-    if (reply.error === undefined) return reply.return;
-    const reason = String(reply.error?.desc);
+    const { error } = answer.reply;
+    if (error === undefined) return answer;
+    const reason = String(error?.desc);
     throw new LibvirtError('INTERNAL_ERROR', `unable to execute QEMU agent command '${command}': ${reason}`);
   } finally {
     socket.destroy();
   }
+}
+
+function jsonOf(command: string, args?: object): string {
+  return JSON.stringify({ execute: command, ...(args && { arguments: args }) });
 }
 
 /** Sent before a delimited reply. It cannot occur in JSON in UTF-8. */
@@ -109,7 +138,7 @@ const DELIMITER = 0xff;
 async function synchronise(socket: Socket, lines: SocketLines): Promise<void> {
   const id = randomInt(2 ** 31);
   socket.write(Buffer.of(DELIMITER));
-  send(socket, lines, 'guest-sync-delimited', { id });
+  send(socket, lines, jsonOf('guest-sync-delimited', { id }));
   while (true) {
     const line = await nextLine(lines);
     const start = line.lastIndexOf(DELIMITER) + 1;
@@ -126,16 +155,17 @@ function isSync(line: Buffer, id: number): boolean {
   }
 }
 
-function send(socket: Socket, lines: SocketLines, command: string, args?: object): void {
+function send(socket: Socket, lines: SocketLines, json: string): void {
   lines.expectReply();
-  socket.write(`${JSON.stringify({ execute: command, ...(args && { arguments: args }) })}\n`);
+  socket.write(`${json}\n`);
 }
 
 /** Returns the reply, skipping events before it. */
-async function replyOf(lines: SocketLines): Promise<Reply> {
+async function replyOf(lines: SocketLines): Promise<{ readonly text: string; readonly reply: Reply }> {
   while (true) {
-    const reply = parseReply(await nextLine(lines)) as Reply;
-    if (reply.return !== undefined || reply.error !== undefined) return reply;
+    const line = await nextLine(lines);
+    const reply = parseReply(line) as Reply;
+    if (reply.return !== undefined || reply.error !== undefined) return { text: line.toString().trim(), reply };
     if (reply.event === undefined) throw new Error('neither a return value nor an error');
   }
 }

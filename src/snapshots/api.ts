@@ -2,6 +2,7 @@
 
 import type { BlockInfo, BlockJobKind } from '../model/blocks/block-job.ts';
 import type { DomainRef } from '../model/domain.ts';
+import type { FileSystem, GuestTime } from '../model/guests/agent.ts';
 import type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
 
 export type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
@@ -68,10 +69,16 @@ export interface BlockJobInfo {
   readonly end: bigint;
 }
 
-/** virDomainFSFreeze and virDomainFSThaw, by the guest's agent. Both return the number of file systems. */
+/** libvirt's calls that the guest's agent answers. */
 export interface GuestApi {
+  /** Freezing and thawing return the number of file systems. */
   freeze(domain: DomainRef, mountpoints: readonly string[], flags: number): Promise<number>;
   thaw(domain: DomainRef, mountpoints: readonly string[], flags: number): Promise<number>;
+  /** virDomainQemuAgentCommand. `timeout`: seconds, or one of virDomainQemuAgentCommandTimeoutValues. */
+  agentCommand(domain: DomainRef, json: string, timeout: number, flags: number): Promise<string>;
+  time(domain: DomainRef, flags: number): Promise<GuestTime>;
+  setTime(domain: DomainRef, time: GuestTime, flags: number): Promise<void>;
+  fileSystems(domain: DomainRef, flags: number): Promise<readonly FileSystem[]>;
 }
 
 /** The image that a disk is copied to. */

@@ -82,7 +82,16 @@ describe.each(DOCUMENTS)('%s', (path) => {
   });
 
   test('names only options that xlsnapd, xlsnap or virsh have', async () => {
-    const others = ['domstate', 'blockcopy', 'blockcommit', 'blockjob', 'blockresize', 'shutdown', 'domtime'];
+    const others = [
+      'domstate',
+      'blockcopy',
+      'blockcommit',
+      'blockjob',
+      'blockresize',
+      'shutdown',
+      'domtime',
+      'qemu-agent-command',
+    ];
     const { stdout: virsh } = await run('virsh', [others.map((command) => `help ${command}`).join('; ')]);
     const ours = `${await help('daemon/main.js', '--help')} ${await everyHelp()} --fast --lab --system`;
     const known = new Set(longOptions(`${ours} ${virsh}`));

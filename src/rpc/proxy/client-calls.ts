@@ -20,15 +20,20 @@ const DROP: Decision = { wanted: 'drop' };
 const WHOLE: Decision = { wanted: 'whole' };
 const refused = (refusal: LibvirtError): Decision => ({ wanted: 'drop', refusal });
 
-/** The calls of a connection, by number: those answered here, those of our own program, those that the upstream answers. */
+/** What is answered here, by program: libvirt's own, our own, and libvirt's QEMU program. */
+interface OwnAnswers {
+  readonly answers: Answers;
+  readonly daemon: Answers;
+  readonly qemu: Answers;
+}
+
+/** The calls of a connection, by number: those answered here, and those that are looked at before the upstream answers. */
 export class ClientCalls {
-  readonly #answers: Answers;
-  readonly #daemon: Answers;
+  readonly #own: OwnAnswers;
   readonly #calls: ReadonlyMap<number, ProxyCall>;
 
-  constructor(answers: Answers, daemon: Answers, calls: ReadonlyMap<number, ProxyCall>) {
-    this.#answers = answers;
-    this.#daemon = daemon;
+  constructor(own: OwnAnswers, calls: ReadonlyMap<number, ProxyCall>) {
+    this.#own = own;
     this.#calls = calls;
   }
 
@@ -41,7 +46,7 @@ export class ClientCalls {
     const refusal = callRefusal(header, { open, readOnly, forwards, authenticated: authentication.done });
     if (refusal) return refused(refusal);
     const { program, length } = header;
-    if (program === PROGRAM.QEMU || program === PROGRAM.LXC) return PASS;
+    if (program === PROGRAM.LXC) return PASS;
     const handled = this.#answer(header) ?? this.#wantedCall(connection, header);
     if (handled) return length > handled.max ? refused(undecodable()) : WHOLE;
     return program === PROGRAM.XLSNAP ? refused(unknownProcedure(header)) : PASS;
@@ -55,7 +60,9 @@ export class ClientCalls {
   }
 
   #answer({ program, procedure }: FrameHeader): Answer | undefined {
-    return (program === PROGRAM.XLSNAP ? this.#daemon : this.#answers).get(procedure);
+    const { answers, daemon, qemu } = this.#own;
+    if (program === PROGRAM.QEMU) return qemu.get(procedure);
+    return (program === PROGRAM.XLSNAP ? daemon : answers).get(procedure);
   }
 
   #wantedCall(connection: ProxyContext, { program, procedure }: FrameHeader): ProxyCall | undefined {

@@ -7,7 +7,7 @@ import { judgedBlocks, judgedGuests } from '../../access/judged-blocks.ts';
 import { judgedSnapshots } from '../../access/judged-snapshots.ts';
 import { systemError } from '../../errors.ts';
 import { blockAnswers } from '../server/calls/block-calls.ts';
-import { guestAnswers } from '../server/calls/guest-calls.ts';
+import { guestAnswers, qemuAnswers } from '../server/calls/guest-calls.ts';
 import { daemonAnswers } from '../server/daemon-calls.ts';
 import type { ConnectionHandler } from '../server/server.ts';
 import { snapshotAnswers } from '../server/snapshot-calls.ts';
@@ -32,12 +32,13 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
   const daemon = daemonAnswers(options.status);
   const callsFor = (judge?: Judge): ClientCalls => {
     const { snapshots, blocks, guests } = options;
+    const ofGuests = guests && judge ? judgedGuests(guests, judge) : guests;
     const answers = new Map([
       ...snapshotAnswers(judge ? judgedSnapshots(snapshots, judge) : snapshots),
-      ...(guests ? guestAnswers(judge ? judgedGuests(guests, judge) : guests) : []),
+      ...(ofGuests ? guestAnswers(ofGuests) : []),
       ...(blocks ? blockAnswers(judge ? judgedBlocks(blocks, judge) : blocks) : []),
     ]);
-    return new ClientCalls(answers, daemon, calls);
+    return new ClientCalls({ answers, daemon, qemu: ofGuests ? qemuAnswers(ofGuests) : new Map() }, calls);
   };
   const unjudged = callsFor();
   const busyPoll = new BusyPoll();

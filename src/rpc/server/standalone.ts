@@ -17,7 +17,7 @@ import { undecodable } from '../wire/xdr.ts';
 import { type Answers, answer } from './answers.ts';
 import { blockAnswers } from './calls/block-calls.ts';
 import { emptyLists } from './calls/empty-lists.ts';
-import { guestAnswers } from './calls/guest-calls.ts';
+import { guestAnswers, qemuAnswers } from './calls/guest-calls.ts';
 import { statsAnswers } from './calls/stats-calls.ts';
 import { daemonAnswers } from './daemon-calls.ts';
 import type { DomainApi } from './domain-api.ts';
@@ -88,6 +88,7 @@ class StandaloneConnection {
   readonly #outlet: FrameOutlet;
   readonly #answers: Answers;
   readonly #daemon: Answers;
+  readonly #qemu: Answers | undefined;
   readonly #authentication: Authentication;
   readonly #events: EventClient;
   readonly #limit: CallLimit;
@@ -104,6 +105,7 @@ class StandaloneConnection {
     this.#events = options.hub.attach((frames) => this.#outlet.send(frames));
     this.#answers = new Map([...shared, ...this.#ownAnswers(options)]);
     this.#daemon = daemonAnswers(options.status);
+    this.#qemu = options.guests ? qemuAnswers(options.guests) : undefined;
     client.socket.once('close', () => this.#events[Symbol.dispose]());
     const takeTurns = (step: () => boolean) => turns.join(readOnly ? 'read-only' : 'write', step);
     const regulate = () => this.#regulate();
@@ -141,6 +143,7 @@ class StandaloneConnection {
 
   #answersOf({ program }: FrameHeader): Answers | undefined {
     if (program === PROGRAM.XLSNAP) return this.#daemon;
+    if (program === PROGRAM.QEMU) return this.#qemu;
     return program === PROGRAM.REMOTE ? this.#answers : undefined;
   }
 

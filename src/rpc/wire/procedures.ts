@@ -2,8 +2,23 @@
 
 import type { ErrorDomain } from '../../errors.ts';
 import { XML } from '../../model/flags.ts';
-import { type Codec, int, list, name, nothing, optional, rest, string, struct, uhyper, uint, uuid } from './codec.ts';
+import {
+  type Codec,
+  hyper,
+  int,
+  list,
+  name,
+  nothing,
+  optional,
+  rest,
+  string,
+  struct,
+  uhyper,
+  uint,
+  uuid,
+} from './codec.ts';
 import { domain, snapshot, snapshots } from './messages.ts';
+import { fileSystems, jobInfo } from './results.ts';
 import { typedParams } from './typed-params.ts';
 
 /** virConnectFlags. */
@@ -71,20 +86,6 @@ const MOUNTPOINTS_MAX = 256;
 const mountpoints = struct({ domain, mountpoints: list(name, MOUNTPOINTS_MAX), flags: uint });
 /** The arguments of saves and migrations all begin with the domain. */
 const domainAndRest = struct({ domain, rest });
-const jobInfo = struct({
-  type: int,
-  timeElapsed: uhyper,
-  timeRemaining: uhyper,
-  dataTotal: uhyper,
-  dataProcessed: uhyper,
-  dataRemaining: uhyper,
-  memTotal: uhyper,
-  memProcessed: uhyper,
-  memRemaining: uhyper,
-  fileTotal: uhyper,
-  fileProcessed: uhyper,
-  fileRemaining: uhyper,
-});
 /** REMOTE_CONNECT_IDENTITY_PARAMS_MAX. */
 const IDENTITY_PARAMS_MAX = 20;
 /** REMOTE_DOMAIN_JOB_STATS_MAX. */
@@ -248,6 +249,8 @@ export const PROCEDURES = {
   CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY: procedure(317, struct({ callbackID: int }), nothing),
   DOMAIN_FSFREEZE: procedure(335, mountpoints, number),
   DOMAIN_FSTHAW: procedure(336, mountpoints, number),
+  DOMAIN_GET_TIME: procedure(337, domainFlags, struct({ seconds: hyper, nseconds: uint })),
+  DOMAIN_SET_TIME: procedure(338, struct({ domain, seconds: hyper, nseconds: uint, flags: uint }), nothing),
   CONNECT_GET_ALL_DOMAIN_STATS: procedure(
     344,
     struct({ domains: list(domain, STATS_DOMAINS_MAX), stats: uint, flags: uint }),
@@ -258,6 +261,7 @@ export const PROCEDURES = {
     struct({ domain, disk: name, destxml: string, params: typedParams(BLOCK_COPY_PARAMETERS_MAX), flags: uint }),
     nothing,
   ),
+  DOMAIN_GET_FSINFO: procedure(349, domainFlags, fileSystems),
   DOMAIN_DEFINE_XML_FLAGS: procedure(350, struct({ xml: string, flags: uint }), oneDomain),
   DOMAIN_RENAME: procedure(358, struct({ domain, newName: optional(name), flags: uint }), number),
   CONNECT_REGISTER_CLOSE_CALLBACK: procedure(360, nothing, nothing),

@@ -88,8 +88,7 @@ interface Passed {
 
 const snapshots = new MemorySnapshots(new LifecycleHub());
 const clientCalls = new ClientCalls(
-  snapshotAnswers(snapshots),
-  daemonAnswers(FAKE_STATUS),
+  { answers: snapshotAnswers(snapshots), daemon: daemonAnswers(FAKE_STATUS), qemu: new Map() },
   proxyCalls({ snapshots, ...NOTHING_ELSE }),
 );
 

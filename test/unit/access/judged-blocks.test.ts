@@ -11,6 +11,15 @@ const commit = { disk: 'xvda', top: undefined, base: undefined, flags: 4 };
 const CALLS: readonly (readonly [keyof BlockApi, string, (api: BlockApi) => Promise<unknown>])[] = [
   ['commit', 'block-write', (api) => api.commit(ref, commit, 0n)],
   ['pull', 'block-write', (api) => api.pull(ref, { disk: 'xvda', flags: 0 }, 0n)],
+  [
+    'copy',
+    'block-write',
+    (api) =>
+      api.copy(ref, {
+        ...{ disk: 'xvda', destination: '<disk/>', flags: 0, bandwidth: 0n },
+        ...{ bytes: true, granularity: 0, bufferSize: 0n },
+      }),
+  ],
   ['jobInfo', 'read', (api) => api.jobInfo(ref, 'xvda', 0)],
   ['abort', 'write', (api) => api.abort(ref, 'xvda', 0)],
   ['setSpeed', 'write', (api) => api.setSpeed(ref, 'xvda', 0n, 0)],
@@ -35,20 +44,32 @@ test.each(CALLS)('%s needs domain:%s, and without it nothing is done', async (na
   expect(done).toEqual([name]);
 });
 
-test('freezing and thawing a guest need domain:fs-freeze', async () => {
-  let done = 0;
-  const api: GuestApi = { freeze: async () => ++done, thaw: async () => ++done };
-  const asked: string[] = [];
-  const granting: Judge = {
+const TIME = { seconds: 1n, nanoseconds: 0 };
+
+/** The same of calls to guests' agents. */
+const GUEST_CALLS: readonly (readonly [keyof GuestApi, string, (api: GuestApi) => Promise<unknown>])[] = [
+  ['freeze', 'fs-freeze', (api) => api.freeze(ref, [], 0)],
+  ['thaw', 'fs-freeze', (api) => api.thaw(ref, [], 0)],
+  ['fileSystems', 'fs-freeze', (api) => api.fileSystems(ref, 0)],
+  ['agentCommand', 'write', (api) => api.agentCommand(ref, '{}', -1, 0)],
+  ['time', 'write', (api) => api.time(ref, 0)],
+  ['setTime', 'write', (api) => api.setTime(ref, TIME, 0)],
+];
+
+test.each(GUEST_CALLS)('%s of a guest needs domain:%s, and without it nothing is asked', async (name, needed, call) => {
+  const done: string[] = [];
+  const api = Object.fromEntries(
+    GUEST_CALLS.map(([each]) => [each, async () => void done.push(each)]),
+  ) as unknown as GuestApi;
+  const judge = (granted: string): Judge => ({
     connect: async () => {},
     sees: async () => true,
-    domain: async (_ref, ...of) => void asked.push(...of),
-  };
-  await judgedGuests(api, granting).freeze(ref, [], 0);
-  await judgedGuests(api, granting).thaw(ref, [], 0);
-  expect([asked, done]).toEqual([['fs-freeze', 'fs-freeze'], 2]);
-  const refusing: Judge = { ...granting, domain: () => Promise.reject(new LibvirtError('ACCESS_DENIED', 'no')) };
-  await expect(judgedGuests(api, refusing).freeze(ref, [], 0)).rejects.toThrow('access denied');
-  await expect(judgedGuests(api, refusing).thaw(ref, [], 0)).rejects.toThrow('access denied');
-  expect(done).toBe(2);
+    domain: async (_ref, ...permissions) => {
+      if (permissions.some((each) => each !== granted)) throw new LibvirtError('ACCESS_DENIED', 'no');
+    },
+  });
+  await expect(call(judgedGuests(api, judge('none')))).rejects.toThrow('access denied');
+  expect(done).toEqual([]);
+  await call(judgedGuests(api, judge(needed)));
+  expect(done).toEqual([name]);
 });

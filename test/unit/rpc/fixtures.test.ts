@@ -191,6 +191,15 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
   ],
   DOMAIN_FSFREEZE: [{ domain: test1, mountpoints: ['/', '/var'], flags: 0 }, { value: 2 }],
   DOMAIN_FSTHAW: [{ domain: test1, mountpoints: [], flags: 0 }, { value: 2 }],
+  DOMAIN_GET_TIME: [
+    { domain: test1, flags: 0 },
+    { seconds: 1_795_527_892n, nseconds: 123_456_789 },
+  ],
+  DOMAIN_SET_TIME: [{ domain: test1, seconds: 1_795_527_892n, nseconds: 0, flags: 0 }],
+  DOMAIN_GET_FSINFO: [
+    { domain: test1, flags: 0 },
+    { info: [{ mountpoint: '/', name: 'xvda1', fstype: 'ext4', devAliases: ['xvda'] }], ret: 1 },
+  ],
   CONNECT_GET_ALL_DOMAIN_STATS: [
     { domains: [], stats: 5, flags: 1 },
     { records: [{ domain: test1, params: [{ field: 'state.state', type: 'int', value: 1 }] }] },

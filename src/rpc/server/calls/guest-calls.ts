@@ -2,6 +2,7 @@
 
 import type { GuestApi } from '../../../snapshots/api.ts';
 import { PROCEDURES as P } from '../../wire/procedures.ts';
+import { AGENT_COMMAND } from '../../wire/qemu-program.ts';
 import { type Answers, answer } from '../answers.ts';
 
 /** Answers for the guests of `api`. */
@@ -12,6 +13,32 @@ export function guestAnswers(api: GuestApi): Answers {
     })),
     answer(P.DOMAIN_FSTHAW, async ({ domain, mountpoints, flags }) => ({
       value: await api.thaw(domain, mountpoints, flags),
+    })),
+    answer(P.DOMAIN_GET_TIME, async ({ domain, flags }) => {
+      const { seconds, nanoseconds } = await api.time(domain, flags);
+      return { seconds, nseconds: nanoseconds };
+    }),
+    answer(P.DOMAIN_SET_TIME, ({ domain, seconds, nseconds, flags }) =>
+      api.setTime(domain, { seconds, nanoseconds: nseconds }, flags),
+    ),
+    answer(P.DOMAIN_GET_FSINFO, async ({ domain, flags }) => {
+      const found = await api.fileSystems(domain, flags);
+      const info = found.map(({ mountpoint, name, type, disks }) => ({
+        mountpoint,
+        name,
+        fstype: type,
+        devAliases: disks,
+      }));
+      return { info, ret: info.length };
+    }),
+  ]);
+}
+
+/** Answers of libvirt's QEMU program. */
+export function qemuAnswers(api: GuestApi): Answers {
+  return new Map([
+    answer(AGENT_COMMAND, async ({ domain, cmd, timeout, flags }) => ({
+      result: await api.agentCommand(domain, cmd, timeout, flags),
     })),
   ]);
 }
