@@ -145,12 +145,18 @@ export interface DomainDefinition {
   readonly volumes: readonly DiskOnVolume[];
 }
 
-/** A file or block device that a definition names, and that is opened if a domain is started from it. */
+/**
+ * How a file is used: opened (`device`: a character device, `pipe`: one that has a name), made in its folder if it is not there
+ * (`create`), or bound or connected to as a socket.
+ */
+export type FileAccess = 'read' | 'write' | 'execute' | 'folder' | 'device' | 'pipe' | 'create' | 'bind' | 'connect';
+
+/** Something in a file system that a definition names, and that is opened or made if a domain is started from it. */
 export interface StartFile {
   /** For messages: `disk 'hdc'`, `kernel`. */
   readonly role: string;
   readonly path: string;
-  readonly access: 'read' | 'write' | 'execute';
+  readonly access: FileAccess;
   /** Set for the image of a disk: its backing chain is opened, too. */
   readonly image?: DiskImage;
   /** The file is not opened if there is one of this path. */

@@ -109,6 +109,19 @@ describe('case 1: files that the definition names and that were not captured', (
     await daemon.ok('snapshot-revert', 'g', 's1');
   });
 
+  test('the folder in which a serial port writes is gone', async () => {
+    const devices = `<serial type='file'><source path='${file('log/g')}'/><target port='0'/></serial>`;
+    await mkdir(file('log'));
+    await startGuest(daemon, { disks: WITH_DRIVE.disks, devices });
+    await create('s1');
+    await rm(file('log'), { recursive: true });
+    const refusal = `cannot open '${file('log/g')}' (serial '0'), which the domain would be started with: No such file`;
+    expect(await refusedRevert('s1')).toContain(refusal);
+    expect(await daemon.refused('snapshot-create-as', 'g', 's2')).toContain(refusal);
+    await mkdir(file('log'));
+    await daemon.ok('snapshot-revert', 'g', 's1');
+  });
+
   test('the kernel is gone when a snapshot of a guest that was off is to be booted, and is not needed otherwise', async () => {
     const parts: GuestParts = { disks: WITH_DRIVE.disks, kernel: 'vmlinuz', type: 'linux' };
     await startGuest(daemon, parts);
@@ -184,7 +197,7 @@ describe('case 2: dirty bitmaps', () => {
   });
 });
 
-test('case 2: a revert that fails in the second image gives the first one back what it held', async () => {
+test('case 2: a revert that fails in the second image gives the first one back what it held; a delete says what is left', async () => {
   await startGuest(daemon, TWO_DISKS);
   await daemon.ok('destroy', 'g');
   await create('s1');
@@ -193,7 +206,7 @@ test('case 2: a revert that fails in the second image gives the first one back w
   await daemon.stop();
   await mkdir(file('bin'));
   // QEMU's own refusal, at the last moment.
-  const failing = `#!/bin/sh\ncase "$*" in *"snapshot -a 1 "*t2.qcow2) echo 'no space' >&2; exit 1;; esac\nexec /usr/bin/qemu-img "$@"\n`;
+  const failing = `#!/bin/sh\ncase "$*" in *"snapshot -a 1 "*t2.qcow2) echo 'no space' >&2; exit 1;; *"snapshot -d s1 "*t2.qcow2) echo 'no space' >&2; exit 1;; esac\nexec /usr/bin/qemu-img "$@"\n`;
   await writeFile(join(file('bin'), 'qemu-img'), failing, { mode: 0o755 });
   daemon = await Xlsnapd.start({ home, env: { PATH: `${file('bin')}:${process.env.PATH}` } });
   await defineGuest(daemon, TWO_DISKS);
@@ -202,10 +215,20 @@ test('case 2: a revert that fails in the second image gives the first one back w
   );
   expect(await contents(file('t1.qcow2'))).toBe(before);
   expect(await snapshotsIn(file('t1.qcow2'))).toEqual(['s1']);
-  await rm(join(file('bin'), 'qemu-img'));
+  await rename(join(file('bin'), 'qemu-img'), file('failing'));
   await daemon.ok('snapshot-revert', 'g', 's1');
   expect(await contents(file('t1.qcow2'))).not.toBe(before);
   expect(await snapshotsIn(file('t2.qcow2'))).toEqual(['s1']);
+  // A delete cannot give it back, but can be continued.
+  await rename(file('failing'), join(file('bin'), 'qemu-img'));
+  const half = await daemon.refused('snapshot-delete', 'g', 's1');
+  expect(half).toContain(
+    "no space (it is deleted from disk 'xvda' already) (snapshot 's1' of domain 'g' is deleted in part; to complete that: virsh snapshot-delete g s1)",
+  );
+  expect(await daemon.refused('snapshot-revert', 'g', 's1')).toContain("has no internal snapshot 's1'");
+  await rm(join(file('bin'), 'qemu-img'));
+  await daemon.ok('snapshot-delete', 'g', 's1');
+  expect(await snapshotsIn(file('t2.qcow2'))).toEqual([]);
 });
 
 test('an overlay that the revert would remove is a folder now', async () => {

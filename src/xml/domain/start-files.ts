@@ -2,6 +2,7 @@
 
 import type { DomainDefinition, DomainDisk, StartFile } from '../../model/domain.ts';
 import { childAt, textAt, type XmlElement } from '../../model/element.ts';
+import { deviceFiles } from './device-files.ts';
 import { orderedDiskElements, targetOf } from './disks.ts';
 
 /** `boot` from its disks or a kernel, `restore` from a memory image. */
@@ -14,8 +15,9 @@ const DROPPED: Readonly<Record<StartKind, readonly unknown[]>> = {
 };
 
 /**
- * Returns what must be there for a start from `definition`: the medium of every drive; what the guest boots by; and if the
- * domain has a device model of its own (`hvm`), also for a restore: the emulator, and what the emulator loads itself.
+ * Returns what must be there for a start from `definition`: the medium of every drive; what the guest boots by; what is behind
+ * its other devices; and if the domain has a device model of its own (`hvm`), also for a restore: the emulator, and what the
+ * emulator loads itself.
  */
 export function startFiles(definition: DomainDefinition, kind: StartKind): readonly StartFile[] {
   const { element, disks } = definition;
@@ -26,21 +28,27 @@ export function startFiles(definition: DomainDefinition, kind: StartKind): reado
   const isFlash = childAt(element, 'os', 'loader')?.attributes.type === 'pflash';
   const isEmulated = textAt(element, 'os', 'type') === 'hvm';
   const boots = kind === 'boot';
+  const bootloader = textAt(element, 'bootloader');
   return [
     ...disks.filter((disk) => !isDropped(element, disk, kind)).flatMap((disk) => diskFile(definition, disk)),
     ...(boots || isEmulated ? read('kernel', textAt(element, 'os', 'kernel')) : []),
     ...(boots || isEmulated ? read('initial ramdisk', textAt(element, 'os', 'initrd')) : []),
     ...(boots || isFlash ? read('firmware', loader) : []),
     ...(boots ? nvramTemplate(element) : read('variables of the firmware', textAt(element, 'os', 'nvram'))),
-    ...(isEmulated && emulator?.startsWith('/')
-      ? [{ role: 'emulator', path: emulator, access: 'execute' } as const]
-      : []),
+    ...(boots ? program('bootloader', bootloader) : []),
+    ...(isEmulated ? program('emulator', emulator) : []),
+    ...deviceFiles(element),
   ];
 }
 
+function program(role: string, path: string | undefined): readonly StartFile[] {
+  return path?.startsWith('/') ? [{ role, path, access: 'execute' }] : [];
+}
+
 function diskFile({ images }: DomainDefinition, { target, type, path, readonly }: DomainDisk): readonly StartFile[] {
-  const image = type === 'dir' ? undefined : images.get(target);
   if (path === undefined) return [];
+  if (type === 'dir') return [{ role: `disk '${target}'`, path, access: 'folder' }];
+  const image = images.get(target);
   return [{ role: `disk '${target}'`, path, access: readonly ? 'read' : 'write', ...(image && { image }) }];
 }
 

@@ -1,5 +1,8 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { accessSettings, confOf, readAccessSettings } from '../../../src/access/libvirtd-conf.ts';
+import { scratchFolder } from '../../support/hosts/embedded.ts';
 
 const DEFAULTS = { write: 'polkit', readOnly: 'polkit', acl: false };
 
@@ -22,6 +25,13 @@ test('another word for a scheme is refused as libvirtd refuses it', () => {
 test('a daemon without a file has the defaults, and a file that cannot be read is an error', async () => {
   expect(await readAccessSettings('/nowhere/libvirtd.conf')).toEqual(DEFAULTS);
   await expect(readAccessSettings('/')).rejects.toThrow("Failed to open file '/'");
+});
+
+test('a file that says what cannot be is refused for that, and not as one that cannot be opened', async () => {
+  await using folder = await scratchFolder();
+  const path = join(folder.path, 'libvirtd.conf');
+  await writeFile(path, 'auth_unix_rw = "open"\n');
+  await expect(readAccessSettings(path)).rejects.toMatchObject({ detail: 'unsupported auth open' });
 });
 
 test('the file is that of the daemon whose socket it is', () => {

@@ -1,6 +1,6 @@
 /** A domain is ended for a revert only if the host still has what it would be started with. */
 
-import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -26,7 +26,7 @@ const check = (devices: string, { type = 'xen', os = 'linux' } = {}) =>
       `<domain type='${type}'><name>g</name><uuid>${GUEST.uuid}</uuid><memory>4096</memory><os><type>${os}</type></os>` +
         `<devices>${devices}</devices></domain>`,
     ),
-    sysfs,
+    { sysfs, scripts: join(sysfs, 'scripts') },
   );
 
 const refusal = (...args: Parameters<typeof check>) =>
@@ -109,6 +109,96 @@ describe('a PCI device', () => {
     await rm(join(sysfs, device, 'driver'));
     await symlink('../../drivers/pciback', join(sysfs, device, 'driver'));
     await check(pci('no'));
+  });
+});
+
+describe('a USB device', () => {
+  const usb = (source: string, more = '') =>
+    `<hostdev mode='subsystem' type='usb'><source${more}>${source}</source></hostdev>`;
+  const KIND = "<vendor id='0x046d'/><product id='0xc077'/>";
+
+  beforeEach(() => mkdir(join(sysfs, 'bus/usb/devices'), { recursive: true }));
+
+  async function plug(port: string, numbers: { readonly [attribute: string]: string }): Promise<void> {
+    await mkdir(join(sysfs, 'bus/usb/devices', port));
+    for (const [name, text] of Object.entries(numbers)) {
+      await writeFile(join(sysfs, 'bus/usb/devices', port, name), `${text}\n`);
+    }
+  }
+
+  test('must be there, by what it is or by its place', async () => {
+    expect(await refusal(usb(KIND))).toBe(
+      'OPERATION_INVALID: the host has no USB device with idVendor 0x046d, idProduct 0xc077, which the domain would be started with; those that it has: lsusb',
+    );
+    const place = "<address bus='3' device='10'/>";
+    expect(await refusal(usb(place))).toMatch(/no USB device with busnum 3, devnum 10, /);
+    await plug('3-1', { idVendor: '046d', idProduct: 'c077', busnum: '3', devnum: '10' });
+    await plug('3-1:1.0', {});
+    await check(usb(KIND) + usb(place));
+  });
+
+  test('must be the only one that it can be', async () => {
+    for (const port of ['1-1', '1-2']) await plug(port, { idVendor: '046d', idProduct: 'c077', busnum: '1' });
+    expect(await refusal(usb(KIND))).toMatch(/^OPERATION_INVALID: the host has more than one USB device with idVendor/);
+  });
+
+  test.each(['optional', 'requisite'])('that may be missing (%s) is not asked for', async (policy) => {
+    await check(usb(KIND, ` startupPolicy='${policy}'`));
+  });
+
+  test('is not asked for on a host that does not show any', async () => {
+    await rm(join(sysfs, 'bus/usb'), { recursive: true });
+    await check(usb(KIND));
+  });
+});
+
+describe('the server of a display', () => {
+  const vnc = (listen: string, attribute = '') =>
+    `<graphics type='vnc' autoport='yes'${attribute}>${listen}</graphics>`;
+  const at = (address: string) => vnc(`<listen type='address' address='${address}'/>`);
+
+  test.each(['192.0.2.77', '2001:db8::77'])(
+    'cannot listen on %s, which is not an address of the host',
+    async (address) => {
+      const text = `OPERATION_INVALID: the host has no address '${address}', on which graphics 'vnc' of the domain would listen; those that it has: ip address`;
+      expect(await refusal(at(address))).toBe(text);
+      expect(await refusal(vnc('', ` listen='${address}'`))).toBe(text);
+    },
+  );
+
+  test.each(['127.0.0.1', '127.0.1.1', '0:0::1', '0.0.0.0', '::', 'host.example'])(
+    'can listen on %s',
+    async (address) => {
+      await check(at(address));
+    },
+  );
+
+  test('listens on a virtual network that is active', async () => {
+    const device = vnc("<listen type='network' network='n'/>");
+    expect(await refusal(device)).toMatch(/there is no network 'n', which graphics 'vnc' of the domain/);
+    upstream.networks.set('n', true);
+    await check(device);
+  });
+});
+
+describe('the script of an interface', () => {
+  const device = (path: string) => on('bridge', "bridge='xenbr0'", `<script path='${path}'/>`);
+
+  test('is a program, in the folder of Xen’s scripts if it is not said which', async () => {
+    await mkdir(join(sysfs, 'scripts/vif-folder'), { recursive: true });
+    const text = (path: string) =>
+      `OPERATION_INVALID: the host has no program '${path}', by which interface '00:16:3e:00:00:01' of the domain would be connected`;
+    expect(await refusal(device('vif-own'))).toBe(text(join(sysfs, 'scripts/vif-own')));
+    expect(await refusal(device('vif-folder'))).toBe(text(join(sysfs, 'scripts/vif-folder')));
+    expect(await refusal(device('/nowhere/vif'))).toBe(text('/nowhere/vif'));
+    await writeFile(join(sysfs, 'scripts/vif-own'), '');
+    expect(await refusal(device('vif-own'))).toBe(text(join(sysfs, 'scripts/vif-own')));
+    await writeFile(join(sysfs, 'scripts/vif-other'), '', { mode: 0o755 });
+    await check(device('vif-other') + device(join(sysfs, 'scripts/vif-other')));
+  });
+
+  test('is another domain’s if that one connects the interface', async () => {
+    await check(on('bridge', "bridge='xenbr0'", "<script path='/nowhere/vif'/><backenddomain name='net'/>"));
   });
 });
 
