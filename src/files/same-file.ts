@@ -29,9 +29,9 @@ export async function requireSame({ path, id }: FileAt): Promise<void> {
   if (!found || idOf(found) !== id) throw replaced(path);
 }
 
-/** Opens the file for appending. Throws if another one, or a link, is in its place. Never waits. */
-export function openToAppend({ path, id }: FileAt): number {
-  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+/** Opens the file for writing. Throws if another one, or a link, is in its place. Never waits. */
+export function openToWrite({ path, id }: FileAt): number {
+  const flags = constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   const fd = openSync(path, flags);
   if (idOf(fstatSync(fd, { bigint: true })) === id) return fd;
   closeSync(fd);

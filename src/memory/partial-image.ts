@@ -1,10 +1,11 @@
 /** A memory image that is being written. */
 
-import { rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { isLibvirtError, systemError } from '../errors.ts';
 import { MadeFile, removeSame } from '../files/made-file.ts';
 import type { FileAt } from '../files/same-file.ts';
 import { encodeMemoryImageHeader, putTie } from './image-file.ts';
+import { SparseWriter } from './sparse-file.ts';
 
 /** An image that has the name `<path>.partial` until it is finished: a name without `.partial` is a whole image. */
 export class PartialMemoryImage {
@@ -46,12 +47,14 @@ export class PartialMemoryImage {
     return this.#file.at;
   }
 
-  /** Appends a part of the stream. */
-  async append(bytes: Buffer, signal: AbortSignal): Promise<void> {
-    await writeFile(this.#file.handle, bytes, { signal });
+  /** Appends a part of the stream, without its zeros. */
+  async append(bytes: Buffer): Promise<void> {
+    const writer = new SparseWriter(this.#file.handle.fd, await this.size());
+    await writer.append(bytes);
+    await writer.end();
   }
 
-  /** Bytes that have been written so far. */
+  /** Size of the file so far. */
   async size(): Promise<number> {
     return (await this.#file.handle.stat()).size;
   }

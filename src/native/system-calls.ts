@@ -16,6 +16,9 @@ const SOCKADDR_UN_BYTES = 110;
 /** flock(2). */
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+/** fcntl(2). */
+const F_SETPIPE_SZ = 1031;
+const O_CLOEXEC = 0o2000000;
 /** struct ucred: pid, uid, gid. */
 const UCRED_BYTES = 12;
 
@@ -25,6 +28,12 @@ interface PeerCredentials {
   readonly gid: number;
   /** In clock ticks since the boot; undefined if the process has gone. */
   readonly startTime: bigint | undefined;
+}
+
+/** The descriptors of a pipe. */
+export interface Pipe {
+  readonly reader: number;
+  readonly writer: number;
 }
 
 /** The system calls. Errors are thrown as Node's own. */
@@ -42,6 +51,11 @@ export interface SystemCalls {
    * error with the system's errno, as Node's own calls do.
    */
   lockFile(fd: number): boolean;
+  /**
+   * A pipe that programs do not inherit. It holds `bytes` before its writer waits, or fewer if the kernel gives no more.
+   * The caller closes both ends.
+   */
+  pipe(bytes: number): Pipe;
   /** Ends this process at once (_exit(2)). Node's own exit waits for each thread that reads from a file. */
   exitNow(status: number): void;
 }
@@ -57,7 +71,13 @@ export async function openSystemCalls(): Promise<SystemCalls> {
   const close = libc.func('close', 'int', ['int']);
   const getsockname = libc.func('getsockname', 'int', ['int', 'void *', 'void *']);
   const flock = libc.func('flock', 'int', ['int', 'int']);
+  const pipe2 = libc.func('pipe2', 'int', ['void *', 'int']);
+  const fcntl = libc.func('fcntl', 'int', ['int', 'int', '...']);
   const exit = libc.func('_exit', 'void', ['int']);
+  const failed = (syscall: string): Error => {
+    const errno = koffi.errno();
+    return Object.assign(new Error(`${syscall} failed with errno ${errno}`), { errno: -errno, syscall });
+  };
   return {
     exitNow: (status) => void exit(status),
     peerCredentials(fd) {
@@ -94,9 +114,15 @@ export async function openSystemCalls(): Promise<SystemCalls> {
     },
     lockFile(fd) {
       if (flock(fd, LOCK_EX | LOCK_NB) === 0) return true;
-      const errno = koffi.errno();
-      if (errno === constants.errno.EWOULDBLOCK) return false;
-      throw Object.assign(new Error(`flock failed with errno ${errno}`), { errno: -errno, syscall: 'flock' });
+      if (koffi.errno() === constants.errno.EWOULDBLOCK) return false;
+      throw failed('flock');
+    },
+    pipe(bytes) {
+      const ends = Buffer.alloc(8);
+      if (pipe2(ends, O_CLOEXEC) !== 0) throw failed('pipe2');
+      const pipe = { reader: ends.readInt32LE(0), writer: ends.readInt32LE(4) };
+      fcntl(pipe.writer, F_SETPIPE_SZ, 'int', bytes);
+      return pipe;
     },
   };
 }

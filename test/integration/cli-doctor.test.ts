@@ -165,15 +165,13 @@ test('memory whose disks were made again is reported with its size, and removed 
   await daemon.ok('destroy', 'test');
   await daemon.ok('undefine', 'test', '--snapshots-metadata');
   const memory = at('memory', UUID, 's1.save');
-  expect((await doctor('--fix', '--orphans')).stdout).toMatch(
-    /belongs to a domain that does not exist \(\d+\.\d+ MiB\)/,
-  );
+  expect((await doctor('--fix', '--orphans')).stdout).toMatch(/belongs to a domain that does not exist \([\d.]+ KiB\)/);
   await rm(image());
   await newImage(image());
   const [found] = JSON.parse((await doctor('--fix', '--json')).stdout);
   expect(found).toMatchObject({ level: 'problem', bytes: expect.any(Number) });
   expect(found.problem).toMatch(
-    /snapshot 's1', which has no metadata and whose disk images hold other contents now \(.* MiB\)$/,
+    /snapshot 's1', which has no metadata and whose disk images hold other contents now \(.* KiB\)$/,
   );
   expect((await doctor('--fix', '--orphans')).stdout).toContain(`Removed file ${memory}`);
   expect(await readdir(at('memory'))).not.toContain(UUID);

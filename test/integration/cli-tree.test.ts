@@ -48,11 +48,11 @@ const memoryOf = (name: string) => join(daemon.home, 'memory', UUID, `${name}.sa
 
 describe('tree', () => {
   test('shows state, kind, size and age, and marks the current one', async () => {
-    const ages = (await look('tree', 'test')).replace(/ +\d+ (s|min)$/gm, '');
+    const ages = (await look('tree', 'test')).replace(/[\d.]+ KiB +\d+ (s|min)$/gm, 'SIZE');
     expect(ages.trimEnd()).toBe(
-      ` s1         running   internal   4.07 MiB
- ├─ s2      running   internal   4.07 MiB
- └─ s3 *    running   internal   4.07 MiB`,
+      ` s1         running   internal   SIZE
+ ├─ s2      running   internal   SIZE
+ └─ s3 *    running   internal   SIZE`,
     );
   });
 

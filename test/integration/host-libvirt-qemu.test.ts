@@ -56,6 +56,8 @@ describe('over the qemu driver', () => {
       expect(await clientSees(async () => host.save(domain, 's1', args(), job()))).toEqual([]);
       expect((await now()).state).toBe(state);
       expect(await snapshotsIn(image)).toEqual(['s1']);
+      const { size, blocks } = await stat(args().memory_path ?? '');
+      expect(blocks * 512).toBeLessThan(size);
       const events = await clientSees(() => revert(paused));
       // qemu tells of the end of the process, too.
       const shutdown = 6;

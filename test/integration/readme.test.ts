@@ -26,7 +26,7 @@ const comparable = (text: string) =>
     .replace(/ {2}<domain type='xen'>\n[\s\S]*?<\/domainsnapshot>/g, "  <domain type='xen'>\n    …\n</domainsnapshot>")
     .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}/g, 'TIME')
     .replace(/<creationTime>\d+</g, '<creationTime>TIME<')
-    .replace(/\d+\.\d\d MiB +\d+ s$/gm, 'SIZE AGE')
+    .replace(/[\d.]+ KiB +\d+ s$/gm, 'SIZE AGE')
     // The column is as wide as the longest age.
     .replace(/ +Age\n-+$/gm, ' AGE\nRULE')
     .split('\n')

@@ -91,7 +91,7 @@ async function writeImage(
   job.progress({ done: 0, total: RAM_BYTES });
   try {
     const stream = encodeMemoryStream(await memory.contents());
-    await image.append(stream, job.signal);
+    await image.append(stream);
   } catch (error) {
     await image.discard();
     throwIfCancelled(job.signal);

@@ -4,7 +4,8 @@ import { closeSync, readFileSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { removeSame } from '../../files/made-file.ts';
-import { type FileAt, openToAppend, openToRead } from '../../files/same-file.ts';
+import { type FileAt, openToRead } from '../../files/same-file.ts';
+import { openSystemCalls, type SystemCalls } from '../../native/system-calls.ts';
 import {
   ERROR_ABORTED,
   ERROR_DOMAIN_NOTFOUND,
@@ -12,6 +13,7 @@ import {
   type Libxenlight,
   type Pointer,
 } from './bindings.ts';
+import { intoImage } from './image-stream.ts';
 import { openLibxenlight } from './library.ts';
 import type { DomainConfig, DomainInfo, DomainName, Held, LibxlOperations, Physinfo, Probe } from './protocol.ts';
 
@@ -39,6 +41,7 @@ export class LibxlCallError extends Error {
 export class LibxlContext implements LibxlOperations {
   readonly #lib: Libxenlight;
   readonly #ctx: Pointer;
+  readonly #system: Pick<SystemCalls, 'pipe'>;
   /** The guest that this process has stopped, how, and the unfinished image of it. */
   #held: (Held & { readonly domid: number; readonly file?: FileAt }) | null = null;
   /** The domain that this process has made and that has not been unpaused yet. */
@@ -46,9 +49,10 @@ export class LibxlContext implements LibxlOperations {
   /** Calls under way that can be aborted. */
   #abortable = 0;
 
-  private constructor(lib: Libxenlight, ctx: Pointer) {
+  private constructor(lib: Libxenlight, ctx: Pointer, system: Pick<SystemCalls, 'pipe'>) {
     this.#lib = lib;
     this.#ctx = ctx;
+    this.#system = system;
   }
 
   /** A context, or why there is none. */
@@ -60,7 +64,7 @@ export class LibxlContext implements LibxlOperations {
     const lib = await load();
     if ('missing' in lib) return { state: 'no-library', message: lib.missing };
     const ctx = await lib.ctxAlloc(lib.createLogger(logFd));
-    if (ctx !== null) return new LibxlContext(lib, ctx);
+    if (ctx !== null) return new LibxlContext(lib, ctx, await openSystemCalls());
     const text = `${lib.soname} cannot reach Xen: this must be the Domain-0 of a running Xen, and the user root`;
     return { state: 'no-xen', soname: lib.soname, message: text };
   }
@@ -133,15 +137,12 @@ export class LibxlContext implements LibxlOperations {
 
   async suspend(domid: number, file: FileAt, live: boolean): Promise<void> {
     refuseNonGuest(domid);
-    const fd = openToAppend(file);
-    try {
+    const rc = await intoImage(this.#system, file, async (stream) => {
       this.#held = { domid, file, mayBeSuspended: true, paused: false };
       const flags = live ? LIBXL_SUSPEND_LIVE : 0;
-      const rc = await this.#abortably(() => this.#lib.domainSuspend(this.#ctx, domid, fd, flags, null));
-      check('domain_suspend', rc);
-    } finally {
-      closeSync(fd);
-    }
+      return await this.#abortably(() => this.#lib.domainSuspend(this.#ctx, domid, stream, flags, null));
+    });
+    check('domain_suspend', rc);
   }
 
   async pause(domid: number): Promise<void> {

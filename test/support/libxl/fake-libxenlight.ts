@@ -1,9 +1,9 @@
 /**
  * The bindings without libxl behind them: one guest, whose state the calls change as libxl's do. Each call is recorded
- * with its arguments as C would see them; a file descriptor as the name of the file and the offset that it is at.
+ * with its arguments as C would see them; a file descriptor as the name of the file and the offset that it is at, or `pipe`.
  */
 
-import { appendFileSync, readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Libxenlight, Pointer } from '../../../src/libxl/helper/bindings.ts';
 import { LibxlContext } from '../../../src/libxl/helper/context.ts';
@@ -33,6 +33,8 @@ export class FakeLibxenlight {
   /** What a call does instead of its work, once for each time it is set; it returns libxl's error number. */
   readonly instead = new Map<LibxlCall, () => number | Promise<number>>();
   freed = 0;
+  /** What a suspend writes; not more than a pipe holds. */
+  stream: string | Buffer = 'stream';
 
   /** Structs by address: what of them is JSON. */
   readonly #structs = new Map<Pointer, string>();
@@ -109,7 +111,7 @@ export class FakeLibxenlight {
       },
       domainSuspend: (ctx: Pointer, domid: number, fd: number, flags: number, how: null) =>
         this.#does('domain_suspend', [ctx, domid, openFile(fd), flags, how], () => {
-          appendFileSync(fd, 'stream');
+          writeFileSync(fd, this.stream);
           this.suspend();
         }),
       domainResume: (...args: readonly unknown[]) =>
@@ -150,6 +152,8 @@ export class FakeLibxenlight {
 }
 
 function openFile(fd: number): string {
+  const file = readlinkSync(`/proc/self/fd/${fd}`);
+  if (file.startsWith('pipe:')) return 'pipe';
   const offset = /^pos:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
-  return `${basename(readlinkSync(`/proc/self/fd/${fd}`))} at ${offset}`;
+  return `${basename(file)} at ${offset}`;
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -104,4 +104,19 @@ test.each([
 
 test('a datagram to nobody is not sent', () => {
   expect(system.sendDatagram(join(directory, 'nobody'), 'READY=1')).toBe(false);
+});
+
+test('a pipe holds what it was asked to before its writer waits, and programs do not inherit it', () => {
+  const { reader, writer } = system.pipe(256 << 10);
+  try {
+    const bytes = Buffer.alloc(200_000, 1);
+    expect(writeSync(writer, bytes)).toBe(bytes.length);
+    expect(readSync(reader, Buffer.alloc(bytes.length))).toBe(bytes.length);
+    // O_CLOEXEC, in octal.
+    for (const end of [reader, writer])
+      expect(readFileSync(`/proc/self/fdinfo/${end}`, 'utf8')).toMatch(/^flags:\s*02\d{6}$/m);
+  } finally {
+    closeSync(reader);
+    closeSync(writer);
+  }
 });

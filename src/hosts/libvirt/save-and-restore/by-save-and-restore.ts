@@ -6,8 +6,9 @@
 
 import { rm, stat } from 'node:fs/promises';
 import { syncFile } from '../../../disks/qemu/qemu-img.ts';
-import { hasReason, LibvirtError, throwIfCancelled } from '../../../errors.ts';
+import { asLibvirtError, hasReason, LibvirtError, throwIfCancelled } from '../../../errors.ts';
 import type { HostMemory } from '../../../libxl/host-memory.ts';
+import { digHoles } from '../../../memory/dig-holes.ts';
 import { requireFreeSpace } from '../../../memory/free-space.ts';
 import { requestedMemoryPath } from '../../../memory/requested-path.ts';
 import { checkTie, retie } from '../../../memory/tie.ts';
@@ -102,6 +103,8 @@ export class BySaveAndRestore implements Mechanism {
       await rm(this.#scratch(domain.ref));
       return taken;
     }
+    // The guest runs again: it does not wait for this.
+    await digHoles(memoryPath).catch((error) => this.#log(asLibvirtError(error).message));
     const { size } = await stat(memoryPath);
     job.progress({ done: size, total: size });
     return { ...taken, memory: true, memory_path: memoryPath, memory_bytes: size };

@@ -18,7 +18,7 @@ const PAUSED = { mayBeSuspended: false, paused: true };
 const RESUME = ['domain_resume', CTX, DOMID, 1, null];
 const PAUSE = ['domain_pause', CTX, DOMID, null];
 const UNPAUSE = ['domain_unpause', CTX, DOMID, null];
-const suspend = (flags: number) => ['domain_suspend', CTX, DOMID, 'image at 0', flags, null];
+const suspend = (flags: number) => ['domain_suspend', CTX, DOMID, 'pipe', flags, null];
 
 /** Into a file that exists, as the daemon has made it. */
 function suspendInto(path: string, live = false): Promise<void> {
@@ -63,6 +63,21 @@ test('a save suspends into the image, pauses, resumes with suspend_cancel=1, and
   expect(xen.calls).toEqual([suspend(0), PAUSE, RESUME, UNPAUSE]);
   expect(xen.guest).toMatchObject({ running: true, paused: false, shutdown: false });
   expect(readFileSync(image, 'latin1')).toBe('header stream');
+  expect(openFiles()).toBe(before);
+});
+
+test('pages of zeros in libxl’s stream are holes of the image', async () => {
+  writeFileSync(image, 'header ');
+  xen.stream = Buffer.concat([Buffer.alloc(512 << 10), Buffer.from('end')]);
+  await suspendInto(image);
+  expect(readFileSync(image).equals(Buffer.concat([Buffer.from('header '), xen.stream]))).toBe(true);
+  expect(statSync(image).blocks * 512).toBeLessThanOrEqual(16 << 10);
+});
+
+test('an image that cannot be written ends libxl’s call, and its own error is reported', async () => {
+  const before = openFiles();
+  const full = { path: '/dev/full', id: idOf(statSync('/dev/full', { bigint: true })) };
+  await expect(context.suspend(DOMID, full, false)).rejects.toThrow('No space left on device');
   expect(openFiles()).toBe(before);
 });
 
