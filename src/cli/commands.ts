@@ -77,6 +77,11 @@ const storage: CommandGroup = {
       load: async () => (await import('./storage/du.ts')).DU,
     },
     {
+      name: 'metrics',
+      help: 'numbers about snapshots for a monitoring system',
+      load: async () => (await import('./storage/metrics.ts')).METRICS,
+    },
+    {
       name: 'verify',
       help: 'check that snapshots are complete',
       load: async () => (await import('./verify/verify.ts')).VERIFY,

@@ -29,6 +29,8 @@ export interface CompletedJob extends Pick<ActiveJob, 'operation' | 'started' | 
   readonly ended: number;
   /** How long the guest was stopped, in milliseconds; undefined if that is not known. */
   readonly pause: number | undefined;
+  /** How long each phase took, in milliseconds, in the order in which they began. */
+  readonly phases: ReadonlyMap<string, number>;
 }
 
 /** A job as its operation uses it. Hosts, which do parts of the work, get the Job. */
@@ -199,6 +201,13 @@ export class Jobs implements AsyncDisposable {
     this.#running.set(domain.uuid, running);
     // Disposing has cancelled the others while this job's record was being written.
     if (this.#closing.signal.aborted) running.stop();
+    const phases = new Map<string, number>();
+    let since = performance.now();
+    const endPhase = (): void => {
+      const now = performance.now();
+      phases.set(running.phase, (phases.get(running.phase) ?? 0) + now - since);
+      since = now;
+    };
     const report = (ended = false): void => {
       const { phase, progress } = running;
       for (const listener of this.#listeners) listener(domain, { operation, snapshot, phase, progress, ended });
@@ -207,6 +216,7 @@ export class Jobs implements AsyncDisposable {
       const result = await work({
         signal: abort.signal,
         phase: async (name) => {
+          endPhase();
           running.phase = name;
           await entry.phase(name);
           report();
@@ -225,9 +235,10 @@ export class Jobs implements AsyncDisposable {
           running.pause = ms;
         },
       });
+      endPhase();
       running.phase = 'completed';
       const { started, progress, pause } = running;
-      this.#completed.set(domain.uuid, { operation, started, progress, pause, ended: Date.now() });
+      this.#completed.set(domain.uuid, { operation, started, progress, pause, phases, ended: Date.now() });
       return result;
     } catch (error) {
       running.phase = 'failed';

@@ -208,13 +208,22 @@ describe('a job that a daemon takes its time for', () => {
   });
 });
 
-test('a real snapshot ends with what its memory took, be it as quick as it may', async () => {
+test('a real snapshot ends with what its memory took, and a revert with what its steps took', async () => {
   await using host = await Xlsnapd.start();
   await using terminal = new Terminal([...XLSNAP, '-c', host.uri, 'snapshot-create-as', 'test', 's1']);
   expect(await terminal.ended()).toBe(0);
   expect(lines(terminal.shown).slice(-2)).toEqual([
     expect.stringMatching(/^Memory: 4\.00 MiB in [\d.]+ m?s, [\d.]+ [KMG]iB\/s; the guest was paused for [\d.]+ m?s$/),
     'Domain snapshot s1 created',
+  ]);
+  await using reverting = new Terminal([...XLSNAP, '-c', host.uri, 'snapshot-revert', 'test', 's1']);
+  expect(await reverting.ended()).toBe(0);
+  const ms = '[\\d.]+ m?s';
+  expect(lines(reverting.shown).slice(-2)).toEqual([
+    expect.stringMatching(
+      `^Reverted in ${ms}: destroy ${ms}, disks ${ms}, restore ${ms}; the guest was stopped for ${ms}$`,
+    ),
+    'Domain snapshot s1 reverted',
   ]);
 });
 

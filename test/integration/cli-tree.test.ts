@@ -207,6 +207,33 @@ describe('du', () => {
   });
 });
 
+describe('metrics', () => {
+  test('are the numbers of each domain, as OpenMetrics, and of its last job as often as they are asked for', async () => {
+    const text = await look('metrics');
+    const blocks = await Promise.all(['s1', 's2', 's3'].map(async (name) => (await stat(memoryOf(name))).blocks));
+    expect(text).toContain('xlsnap_snapshots{domain="test"} 3\n');
+    expect(text).toContain(
+      `xlsnap_snapshots_bytes{domain="test"} ${blocks.reduce((sum, each) => sum + each, 0) * 512}\n`,
+    );
+    expect(text).toContain('xlsnap_backing_chain_images{domain="test",disk="xvda"} 1\n');
+    expect(text).toContain('xlsnap_backing_chain_images{domain="layers",disk="xvda"} 3\n');
+    const job = /^xlsnap_last_job(_stopped)?_seconds\{domain="test",operation="create"\} \d+(\.\d+)?$/gm;
+    expect(text.match(job)).toHaveLength(2);
+    const times = /xlsnap_(oldest|newest)_snapshot_timestamp_seconds\{domain="test"\} (\d+)/g;
+    for (const [, , seconds] of text.matchAll(times)) expect(Date.now() / 1000 - Number(seconds)).toBeLessThan(3600);
+    expect(text.endsWith('\n# EOF\n')).toBe(true);
+    expect(await look('metrics', 'test')).toContain('xlsnap_last_job_seconds');
+  });
+
+  test('of some domains alone, into a file that others may read', async () => {
+    const file = join(files, 'xlsnap.prom');
+    expect(await look('metrics', '--file', file, 'layers')).toBe('');
+    expect(await readFile(file, 'utf8')).toMatch(/xlsnap_snapshots\{domain="layers"\} \d\n(?!.*domain="test")/s);
+    expect((await stat(file)).mode & 0o777).toBe(0o644);
+    expect((await xlsnap('metrics', 'nobody')).stderr).toBe("error: failed to get domain 'nobody'\n");
+  });
+});
+
 describe('export and import', () => {
   test('a snapshot whose metadata was deleted has the same document again', async () => {
     const before = await daemon.ok('snapshot-dumpxml', 'test', 's3', '--security-info');

@@ -131,3 +131,10 @@ test('a delete of several that is aborted keeps whole what it has not come to; t
   expect(last).toMatchObject({ status: 0, stderr: '' });
   expect(await host.ok('snapshot-list', 'test', '--name')).toBe('kept');
 }, 60_000);
+
+test('a revert says how long the guest was stopped', async () => {
+  await host.ok('snapshot-revert', 'test', 'kept');
+  const done = await host.ok('domjobinfo', 'test', '--completed');
+  expect(done).toMatch(/^Job type:\s+Completed\s*\nOperation:\s+Snapshot revert\s*\nTime elapsed:\s+\d+\s+ms/);
+  expect(done).toMatch(/Total downtime:\s+[1-9]\d*\s+ms/);
+});

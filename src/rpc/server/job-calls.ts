@@ -64,10 +64,15 @@ export function jobStats(job: ActiveJob | undefined): JobStats {
   return { type: TYPE.UNBOUNDED, params: [...beginning(job, elapsed(job)), ...sizes(job)] };
 }
 
-/** A job that has succeeded, with the time for which the guest was stopped, if known. */
+/**
+ * A job that has succeeded, with the time for which the guest was stopped, if known, and that of each phase: `destroy_time`.
+ * libvirt has no parameters for phases; clients leave out those that they do not know.
+ */
 function completedStats(job: CompletedJob): JobStats {
-  const pause = job.pause === undefined ? [] : [ullong('downtime', BigInt(Math.round(job.pause)))];
-  return { type: TYPE.COMPLETED, params: [...beginning(job, elapsed(job, job.ended)), ...pause, ...sizes(job)] };
+  const pause = job.pause === undefined ? [] : [milliseconds('downtime', job.pause)];
+  const phases = [...job.phases].map(([phase, ms]) => milliseconds(`${phase.replaceAll('-', '_')}_time`, ms));
+  const params = [...beginning(job, elapsed(job, job.ended)), ...pause, ...sizes(job), ...phases];
+  return { type: TYPE.COMPLETED, params };
 }
 
 /** Returns the running or the last completed job on the domain; undefined if there is no such job. */
@@ -94,6 +99,8 @@ function sizesOf(what: string, progress: NonNullable<ActiveJob['progress']>): re
 }
 
 const ullong = (field: string, value: bigint): TypedParam => ({ field, type: 'ullong', value });
+
+const milliseconds = (field: string, ms: number): TypedParam => ullong(field, BigInt(Math.round(ms)));
 
 /** In milliseconds, at least 0: the clock may have been set back. */
 const elapsed = ({ started }: Pick<ActiveJob, 'started'>, now = Date.now()): bigint =>

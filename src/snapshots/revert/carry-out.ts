@@ -24,6 +24,11 @@ export async function carryOutRevert(
   const { snapshot, target, disks, definition, persistent } = plan;
   const { name } = domain.ref;
   await makeOverlays(context, snapshots, plan, job);
+  const stopped = performance.now();
+  /** For a guest that ran, and runs again. */
+  const startedAgain = (): void => {
+    if (isActive(domain)) job.paused(performance.now() - stopped);
+  };
   try {
     await endOld(host, domain, job);
     await putDisksBack(images, snapshots, domain, plan, job);
@@ -45,10 +50,7 @@ export async function carryOutRevert(
       () => host.restore(domain, memoryPath, { paused, definition }),
       `the disks of domain '${name}' are reverted to snapshot '${snapshot.name}', its memory is not: the image is kept ` +
         `in ${memoryPath}; run snapshot-revert again, or boot the domain with start`,
-    ).then(
-      () => undefined,
-      (error) => error,
-    );
+    ).then(startedAgain, (error) => error);
   }
   if (domain.persistent) {
     await step(
@@ -68,6 +70,7 @@ export async function carryOutRevert(
         () => host.start(domain, { paused: target.paused, definition: persistent }),
         `domain '${name}' is reverted to snapshot '${snapshot.name}' and shut off`,
       );
+      startedAgain();
     }
   } finally {
     // Last of all, as in the qemu driver.

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { explained, isLibvirtError, LibvirtError } from '../../../src/errors.ts';
 import type { DomainRef } from '../../../src/model/domain.ts';
@@ -70,13 +71,18 @@ test('the last job that has done its work is told once, unless it is to be kept'
   const jobs = new Jobs(recording().journal);
   const task = { operation: 'create', snapshot: 's', flags: 0 } as const;
   await jobs.run(G, task, async (job) => {
+    await job.phase('saving');
+    await delay(20);
     job.progress({ done: 2, total: 2 });
+    await job.phase('metadata');
     job.paused(41);
   });
   await expect(jobs.run(G, task, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
   expect(jobs.completed(H.uuid, false)).toBeUndefined();
   const done = jobs.completed(G.uuid, true);
   expect(done).toMatchObject({ operation: 'create', progress: { done: 2, total: 2 }, pause: 41 });
+  expect([...(done?.phases.keys() ?? [])]).toEqual(['begun', 'saving', 'metadata']);
+  expect(done?.phases.get('saving')).toBeGreaterThanOrEqual(19);
   expect(done?.ended).toBeGreaterThanOrEqual(done?.started ?? Infinity);
   expect(jobs.completed(G.uuid, false)).toEqual(done);
   expect(jobs.completed(G.uuid, false)).toBeUndefined();

@@ -70,6 +70,17 @@ describe('the last line', () => {
     expect(summaryLine(stats({ ...written, downtime: 1_500 }))).toContain('paused for 1.5 s');
   });
 
+  test('of a revert says what its time went into, and how long the guest was stopped', () => {
+    const times = { begun_time: 20, destroy_time: 41, disks_time: 60, restore_time: 1_100 };
+    expect(summaryLine(stats({ operation: 7, time_elapsed: 1_300, ...times, downtime: 1_201 }))).toBe(
+      'Reverted in 1.3 s: destroy 41 ms, disks 60 ms, restore 1.1 s; the guest was stopped for 1.2 s',
+    );
+    expect(summaryLine(stats({ operation: 7, time_elapsed: 90, disks_time: 60 }))).toBe(
+      'Reverted in 90 ms: disks 60 ms',
+    );
+    expect(summaryLine(stats({ operation: 7, time_elapsed: 90 }))).toBeUndefined();
+  });
+
   test('says nothing of what is not known', () => {
     expect(summaryLine(stats({ ...written, time_elapsed: 0 }))).toBe('Memory: 256.00 MiB in 0 ms');
     expect(summaryLine(stats({ time_elapsed: 7 }))).toBeUndefined();

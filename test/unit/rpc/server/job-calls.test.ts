@@ -132,7 +132,11 @@ describe('the calls, where the domains are ours', () => {
     const { completed, domains, defined, call } = await scene();
     const domain = await domains.create(defined, { paused: false });
     const { operation, started, progress } = running();
-    completed.set(domain.uuid, { operation, started, progress, ended: started + 900, pause: 41.4 });
+    const phases = new Map([
+      ['saving', 800.4],
+      ['disks-done', 99.6],
+    ]);
+    completed.set(domain.uuid, { operation, started, progress, ended: started + 900, pause: 41.4, phases });
     const stats = (flags: number) => call(P.DOMAIN_GET_JOB_STATS, { domain, flags });
     const done = await stats(3);
     expect(done.type).toBe(3);
@@ -141,7 +145,11 @@ describe('the calls, where the domains are ours', () => {
       { field: 'time_elapsed', type: 'ullong', value: 900n },
       { field: 'downtime', type: 'ullong', value: 41n },
     ]);
-    expect(done.params.at(-1)).toEqual({ field: 'memory_remaining', type: 'ullong', value: 7n << 20n });
+    expect(done.params.slice(-3)).toEqual([
+      { field: 'memory_remaining', type: 'ullong', value: 7n << 20n },
+      { field: 'saving_time', type: 'ullong', value: 800n },
+      { field: 'disks_done_time', type: 'ullong', value: 100n },
+    ]);
     expect(await stats(0)).toEqual({ type: 0, params: [] });
     expect(await stats(1)).toEqual(done);
     expect(await stats(1)).toEqual({ type: 0, params: [] });
