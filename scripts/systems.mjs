@@ -9,7 +9,10 @@ import { DOM0_PACKAGES } from '../test/lab/host/requirements.mjs';
 import { PACKAGES, ROOT } from './setup.mjs';
 
 /** Debian's names of the systems. */
-export const SYSTEMS = ['trixie'];
+export const SYSTEMS = ['trixie', 'forky'];
+
+/** Those on which a part of the tests belongs to `npm test`; the others are for every night. */
+export const RELEASED_SYSTEMS = ['trixie'];
 
 /** Tests on hosts of their own, where nothing is this machine's but the package. */
 export const HOST_TESTS = ['cockpit', 'deb', 'install', 'polkit'].map((name) => `test/long/${name}.test.ts`);
@@ -17,34 +20,42 @@ export const HOST_TESTS = ['cockpit', 'deb', 'install', 'polkit'].map((name) => 
 /** Tests in a root folder, where the installed libvirt, QEMU and Node are the system's. */
 export const FAST_TESTS = ['unit', 'property', 'integration', 'hostile'].map((kind) => `test/${kind}`);
 
-/** What tests need, with the system's own Node, service manager and bus. */
-const INCLUDED = [...PACKAGES.test, 'dbus', 'nodejs', 'procps', 'systemd-sysv'];
+/** What tests and the lab's dom0 need, with the system's own Node, service manager and bus. */
+const OWN = ['dbus', 'iproute2', 'kmod', 'nodejs', 'procps', 'systemd-sysv'];
+const INCLUDED = [...PACKAGES.test, ...DOM0_PACKAGES, ...OWN];
+
+/** Lists of a system that is not yet released are valid for a week; a mirror may have kept them for longer. */
+const CHECKED_ONCE = '--aptopt=Acquire::Check-Valid-Until "false"';
 
 const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'xlsnap/systems');
-
-/** Returns the root folder of a system. It is made if there is none, or if it has other packages than are needed now. */
-export function systemRoot(name) {
-  return rootWith(name, name, INCLUDED);
-}
 
 /** The root folder that the lab's dom0 is made of; '' if that is this machine's own. */
 export function labRoot(name) {
   const own = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1];
   if (name === undefined || name === own) return '';
   if (!SYSTEMS.includes(name)) throw new Error(`XLSNAP_LAB_SYSTEM: ${[own, ...SYSTEMS].join(' or ')}, not '${name}'`);
-  return rootWith(name, `${name}-lab`, [...INCLUDED, ...DOM0_PACKAGES, 'iproute2', 'kmod']);
+  return systemRoot(name);
 }
 
-function rootWith(name, folder, included) {
-  const root = join(CACHE, folder);
-  const packages = [...new Set(included)].toSorted().join('\n');
+/** Returns the root folder of a system. It is made if there is none, or if it has other packages than are needed now. */
+export function systemRoot(name) {
+  const root = join(CACHE, name);
+  const packages = [...new Set(INCLUDED)].toSorted().join('\n');
   if (existsSync(root) && contentOf(`${root}.packages`) === packages) return root;
   mkdirSync(CACHE, { recursive: true });
   const scratch = mkdtempSync(join(CACHE, `${name}-`));
   try {
     const made = join(scratch, 'root');
     const dpkg = ['--dpkgopt=force-unsafe-io', '--dpkgopt=path-exclude=/usr/share/locale/*'];
-    const words = ['--quiet', '--variant=apt', ...dpkg, `--include=${packages.replaceAll('\n', ',')}`, name, made];
+    const words = [
+      '--quiet',
+      '--variant=apt',
+      ...dpkg,
+      CHECKED_ONCE,
+      `--include=${packages.replaceAll('\n', ',')}`,
+      name,
+      made,
+    ];
     const { status, error } = spawnSync('mmdebstrap', words, { stdio: ['ignore', 'inherit', 'inherit'] });
     if (status !== 0) throw error ?? new Error(`mmdebstrap failed: there is no root folder of ${name}`);
     rmSync(`${root}.packages`, { force: true });

@@ -1,7 +1,7 @@
 /** The connection, on a real bus: what must not reach a caller, and what must not end the process. */
 
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { connect as connectTo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { busSocket } from '../../../src/dbus/address.ts';
@@ -18,6 +18,20 @@ const NAME = 'org.example.Served';
 
 const connect = (socket = busSocket(daemon.address), signal = new AbortController().signal): Promise<Bus> =>
   Bus.connect({ socket, answer: (call) => answer(call), log: (text) => logged.push(text), signal });
+
+/** The bus, which gets other bytes than its client sends. */
+async function busThatSees(sent: RegExp, seen: string): Promise<AsyncDisposable & { readonly address: string }> {
+  const path = join(daemon.home, 'changing');
+  const server = createServer((client) => {
+    const upstream = connectTo(busSocket(daemon.address));
+    client.on('data', (bytes) => upstream.write(bytes.toString('latin1').replace(sent, seen), 'latin1'));
+    upstream.pipe(client);
+    for (const end of [client, upstream])
+      end.on('error', () => {}).on('close', () => [client, upstream].map((both) => both.destroy()));
+  }).listen(path);
+  await once(server, 'listening');
+  return { address: `unix:path=${path}`, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
 
 const call = (...args: readonly string[]): Promise<string> =>
   daemon.call(NAME, '/some/path', 'org.example.Interface.Method', args);
@@ -86,9 +100,10 @@ test('a reply that D-Bus cannot carry is an error, and the connection goes on', 
 });
 
 test('a message that dbus-next cannot read is dropped, and the next one is answered', async () => {
-  // A file descriptor's index without the descriptor: the bus lets it through.
+  // A file descriptor's index without the descriptor: the bus lets it through. No program sends that: it is made of a number.
   const target = ['--dest', NAME, '--object-path', '/some/path', '--method', 'org.example.Interface.Method'];
-  await daemon.run('gdbus', 'call', '--session', '--timeout', '1', ...target, '@ah [0]');
+  await using changing = await busThatSees(/au\0/g, 'ah\0');
+  await daemon.run('gdbus', 'call', '--address', changing.address, '--timeout', '1', ...target, '@au [0]');
   expect(logged).toEqual(['D-Bus message dropped: internal error: No FDs available']);
   answer = async () => ({ signature: 's', values: ['alive'] });
   expect(await call()).toBe('alive');

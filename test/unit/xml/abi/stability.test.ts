@@ -5,6 +5,7 @@ import { checkAbiStability } from '../../../../src/xml/abi/stability.ts';
 import { readSnapshot } from '../../../../src/xml/snapshot/read.ts';
 import { MISPRINTS, REFUSED, TAKEN } from '../../../support/xml/abi-changes.ts';
 import { DOMAIN, GUEST } from '../../../support/xml/abi-guest.ts';
+import { inCommonWords } from '../../../support/xml/libvirt-words.ts';
 import { virshRedefinitions } from '../../../support/xml/virsh-document.ts';
 
 const changed = (text: string, [from, to]: readonly [string | RegExp, string]): string => {
@@ -27,14 +28,15 @@ function ours([before, after]: Pair): string | undefined {
     checkAbiStability(source, target);
     return undefined;
   } catch (error) {
-    return asLibvirtError(error).message;
+    return inCommonWords(asLibvirtError(error).message);
   }
 }
 
 const changes = (table: readonly (readonly [from: string | RegExp, to: string, ...unknown[]])[]): readonly Pair[] =>
   table.map(([from, to]) => [GUEST, changed(GUEST, [from, to])]);
 
-const libvirts = (pairs: readonly Pair[]) => virshRedefinitions(DOMAIN, pairs);
+const libvirts = (pairs: readonly Pair[]) =>
+  virshRedefinitions(DOMAIN, pairs).map((words) => words && inCommonWords(words));
 
 test('a definition is never refused for being what it was, not even with a value that no guest can have', () => {
   const odd = definitionOf(
