@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JEST, JEST_ENVIRONMENT, WORKERS } from './jest.mjs';
 import { build, NODE_VERSIONS, onNode, run, setup } from './setup.mjs';
-import { RELEASED_SYSTEMS, runIn, systemRoot } from './systems.mjs';
+import { NPM_TEST_PART, RELEASED_SYSTEMS, runIn, systemRoot } from './systems.mjs';
 
 const fast = process.argv.includes('--fast');
 
@@ -26,21 +26,6 @@ const EVERY_NODE_PART = [
   ...['property/xml-foreign-writer', 'unit/rpc/wire', 'unit/rpc/fixtures', 'unit/dbus'],
   ...['integration/standalone', 'integration/dbus.test'],
 ].map((path) => `test/${path}`);
-
-/**
- * The tests of what differs between systems most: who may enter, on hosts of their own; and in a root folder, what depends on
- * libvirt, QEMU and libxml2. `npm run test:systems` runs all that can be run there.
- */
-const EVERY_SYSTEM_PART = {
-  hosts: ['test/long/polkit', 'test/long/cockpit'],
-  root: [
-    'test/unit/xml',
-    'test/unit/disks',
-    'test/unit/dbus',
-    'test/integration/standalone',
-    'test/integration/embedded',
-  ],
-};
 
 /** Starts jest by these words, and returns its exit status. */
 const startedBy = (words, environment) => (args) => {
@@ -75,8 +60,8 @@ function jestOn(system) {
     const inRoot = (args) => runIn(system, scratch, ['node', JEST, ...args], JEST_ENVIRONMENT);
     const kinds = ['--selectProjects', 'unit', 'property', 'integration', WORKERS];
     return [
-      jest(system, [...kinds, ...EVERY_SYSTEM_PART.root], inRoot),
-      jest(`${system}, hosts`, ['--selectProjects', 'long', '--runInBand', ...EVERY_SYSTEM_PART.hosts], onHosts),
+      jest(system, [...kinds, ...NPM_TEST_PART.root], inRoot),
+      jest(`${system}, hosts`, ['--selectProjects', 'long', '--runInBand', ...NPM_TEST_PART.hosts], onHosts),
     ];
   } catch (error) {
     process.stderr.write(`${error.message}\n`);

@@ -6,6 +6,7 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, jest, test } from '@jest/globals';
 import { withCommands } from '../../scripts/man.mjs';
+import { FAST_TESTS, HOST_TESTS, NPM_TEST_PART, RELEASED_SYSTEMS, SYSTEMS } from '../../scripts/systems.mjs';
 import { commandHelp } from '../../src/cli/command-line/help.ts';
 import { COMMANDS, GROUPS } from '../../src/cli/commands.ts';
 import { everyCommand } from '../support/every-command.ts';
@@ -110,6 +111,25 @@ async function everyHelp(): Promise<string> {
 async function virshHelp(command: string): Promise<string> {
   return (await run('virsh', [command, '--help'], { env: { ...process.env, LC_ALL: 'C' } })).stdout;
 }
+
+describe('the table of systems', () => {
+  const rows = read('docs/support.md')
+    .split('\n')
+    .filter((line) => /^\| Debian \d+/.test(line))
+    .map((line) => line.split('|').map((cell) => cell.trim()));
+  const rowOf = (system: string) => rows.find(([, name]) => name?.endsWith(system));
+
+  test.each(SYSTEMS)('%s: has what is run there', (system) => {
+    const [, , , inNpmTest = '', nightly = ''] = rowOf(system) ?? [];
+    const part = RELEASED_SYSTEMS.includes(system) ? [...NPM_TEST_PART.root, ...NPM_TEST_PART.hosts] : [];
+    for (const path of part) expect(inNpmTest).toContain(path);
+    for (const path of [...FAST_TESTS, ...HOST_TESTS]) expect(`${inNpmTest} ${nightly}`).toContain(path);
+  });
+
+  test('names no other system than these and the one of this project', () => {
+    expect(rows.map(([, name]) => name?.split(', ')[1])).toEqual(['bookworm', ...SYSTEMS]);
+  });
+});
 
 describe('the support table', () => {
   /** The table's cells, by row. */
