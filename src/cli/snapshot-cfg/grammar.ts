@@ -26,7 +26,7 @@ interface Token {
 
 /** Blanks and comments, then a name, a number, a string in single or double quotes, a sign, or the end of a statement. */
 const TOKEN =
-  /(?:[ \t\r]|#[^\n]*)*(?:([A-Za-z_][\w.-]*)|(\d\w*)|'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)"|(\+=|[=,[\]])|([\n;])|$)/y;
+  /(?:[ \t\r]|#[^\n]*)*(?:([A-Za-z_][\w.-]*)|(\d\w*)|'([^'\\\n]*(?:\\.[^'\\\n]*)*)'|"([^"\\\n]*(?:\\.[^"\\\n]*)*)"|(\+=|[=,[\]])|([\n;])|$)/y;
 
 const ESCAPES: Readonly<Record<string, string>> = {
   ...{ a: '\x07', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', v: '\v' },

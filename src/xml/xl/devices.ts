@@ -70,14 +70,14 @@ export function graphicsElements({ c_info, b_info, vfbs = [] }: XlConfig): reado
   return [...shown, element('video', {}, [element('model', { type, ...(type === 'none' ? {} : vram) })])];
 }
 
-/** VNC's display 0 is port 5900; libxl counts displays. */
+/** VNC's display 0 is port 5900; libxl counts displays, and leaves display 0 out of its JSON. */
 const FIRST_VNC_PORT = 5900;
 
 function vncGraphics(vnc: Vnc = {}): readonly XmlElement[] {
-  const { display, listen, passwd } = vnc;
+  const { display = 0, listen, passwd } = vnc;
   if (!isOn(vnc.enable)) return [];
-  const chosen = vnc.findunused === 'False' && display !== undefined;
-  const port = chosen ? { port: String(FIRST_VNC_PORT + display), autoport: 'no' } : { port: '-1', autoport: 'yes' };
+  const isFixed = vnc.findunused === 'False';
+  const port = isFixed ? { port: String(FIRST_VNC_PORT + display), autoport: 'no' } : { port: '-1', autoport: 'yes' };
   return [graphics('vnc', port, listen, passwd)];
 }
 

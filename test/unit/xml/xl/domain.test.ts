@@ -124,6 +124,18 @@ test('a guest of xl: balloon, hotplugged vcpus, boot order, screens, what follow
   expect(xml).toContain("<source dev='/dev/vg/b'/>");
 });
 
+test.each([
+  [{ findunused: 'True', display: 3 }, "port='-1' autoport='yes'"],
+  [{}, "port='-1' autoport='yes'"],
+  [{ findunused: 'False' }, "port='5900' autoport='no'"],
+  [{ findunused: 'False', display: 3 }, "port='5903' autoport='no'"],
+])('the port of a screen %j, of PV as of HVM', (vnc, port) => {
+  const on = { enable: 'True', ...vnc };
+  const pv = { c_info: { type: 'pv', name: 'a' }, b_info: { max_memkb: 1 }, vfbs: [{ devid: 0, vnc: on }] };
+  const hvm = { c_info: { type: 'hvm', name: 'a' }, b_info: { max_memkb: 1, 'type.hvm': { vnc: on } } };
+  for (const config of [pv, hvm]) expect(domainXmlOfConfig(config)).toContain(`<graphics type='vnc' ${port}>`);
+});
+
 test('passwords are in <graphics> alone, which is shown only with --security-info', () => {
   const xml = domainXmlOfConfig(HVM);
   expect(xml.match(/secret|other/g)).toEqual(['secret', 'other']);
