@@ -67,6 +67,35 @@ test('a running guest: memory and disks, and back again, by the words of xl', as
   await daemon.ok('resume', 'vm');
 });
 
+test("libxl's parameters, as export prints them, take the same again", async () => {
+  const own = ['--memory-dir', join(daemon.home, 'memory')];
+  await writeFile(at('own.json'), await ok('export', 'vm', 's1', '--args', ...own));
+  const before = await dump('s1');
+  await ok('snapshot-delete', 'vm', 's1');
+  expect(await ok('snapshot-create', 'vm', at('own.json'))).toBe(`Domain snapshot s1 created from '${at('own.json')}'`);
+  const parts = (xml: string) => [/<memory .*/.exec(xml)?.[0], /<disks>.*?<\/disks>/s.exec(xml)?.[0]];
+  expect(parts(await dump('s1'))).toEqual(parts(before));
+  const disk = { disk: { vdev: 'xvda' }, name: 's3' };
+  for (const [args, words] of [
+    [{ disks: [disk, { ...disk, name: 's4' }] }, 'a snapshot has one name, not s3 and s4'],
+    [{ memory: 'True' }, 'a snapshot with memory needs a memory_path'],
+    [{ memory: true }, "'libxl_domain_snapshot_args.memory' has to be True, False, <default>"],
+    [{ disks: [disk], live: 'True' }, 'live snapshot creation is supported only during full system snapshots'],
+    [
+      {
+        disks: [
+          { ...disk, external: true, external_reuse: true },
+          { disk: { vdev: 'xvdb' }, external: true },
+        ],
+      },
+      'external_reuse is for all overlays or for none',
+    ],
+  ] as const) {
+    await writeFile(at('bad.json'), JSON.stringify(args));
+    expect(await refused('snapshot-create', 'vm', at('bad.json'))).toContain(words);
+  }
+});
+
 test('memory in a file, a disk inside its image, an overlay for the other; what --cfg prints takes the same again', async () => {
   await create(`name='s2'; memory='${at('s2.save')}'; disks=[',,xvda', 'vdev=xvdb,target=${at('b.s2')}']`);
   expect((await stat(at('s2.save'))).size).toBeGreaterThan(1000);
@@ -100,7 +129,7 @@ test('what contradicts itself or is misspelled is refused before anything is tak
   for (const [options, words] of [
     [['-D'], 'memory state cannot be saved with offline or disk-only snapshot'],
     [['-n', 's8'], "the snapshot has two names: 's8' by --name, and 's9' in its file"],
-    [['--redefine'], 'need an XML document'],
+    [['--redefine'], `need an XML document: ${cfg('s.cfg')} holds`],
   ] as const) {
     expect(await refused('snapshot-create', 'vm', cfg('s.cfg'), ...options)).toContain(words);
   }

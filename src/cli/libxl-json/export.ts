@@ -19,7 +19,7 @@ import { documentOf, libxlSnapshotOf } from './convert.ts';
 export const EXPORT = command({
   description:
     'Prints libxl_domain_snapshot as libxl-json (schemas/libxl_snapshot.idl), or with --args the libxl_domain_snapshot_args ' +
-    'that would take such a snapshot again.',
+    'that would take such a snapshot again, by the library or by snapshot-create.',
   options: [
     DOMAIN,
     { name: 'snapshot', type: 'data', help: 'snapshot name', completes: 'snapshot' },

@@ -1,4 +1,4 @@
-/** Turns xl.snapshot.cfg(5) into what libvirt asks for a snapshot with. */
+/** Turns xl.snapshot.cfg(5), or what else says the same, into what libvirt asks for a snapshot with. */
 
 import { type DomainRef, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
@@ -26,7 +26,7 @@ export async function requestOf(
 ): Promise<SnapshotRequest> {
   const { flags } = options;
   if (flags & (CREATE.REDEFINE | CREATE.CURRENT)) {
-    throw failure('Options --redefine and --current need an XML document: xl.snapshot.cfg holds no whole snapshot');
+    throw failure(`Options --redefine and --current need an XML document: ${options.from} holds no whole snapshot`);
   }
   if (options.name !== undefined && cfg.name !== undefined && options.name !== cfg.name) {
     throw failure(`the snapshot has two names: '${options.name}' by --name, and '${cfg.name}' in its file`);

@@ -10,6 +10,7 @@ import { failure } from '../failure.ts';
 import type { Session } from '../session.ts';
 import { isCfg, readCfg } from '../snapshot-cfg/read.ts';
 import { requestOf } from '../snapshot-cfg/request.ts';
+import { foldersOf } from '../storage/daemon-folders.ts';
 import { runJob } from './job.ts';
 import { readDiskspec, readMemspec, snapshotDocument } from './snapshot-specs.ts';
 
@@ -42,7 +43,7 @@ function flagsOf(given: Readonly<Record<string, unknown>>): number {
   return Object.entries(BITS).reduce((flags, [name, bit]) => (given[name] ? flags | bit : flags), 0);
 }
 
-/** `xlsnap snapshot-create`, as in virsh; the file may also be an xl.snapshot.cfg(5). */
+/** `xlsnap snapshot-create`, as in virsh; the file may also be an xl.snapshot.cfg(5), or libxl-json. */
 export const SNAPSHOT_CREATE = command({
   description: 'Create a snapshot (disk and RAM) from XML',
   options: [
@@ -60,12 +61,30 @@ export const SNAPSHOT_CREATE = command({
     const text = from === undefined ? undefined : await readText(from);
     const asked = { name: values.name, flags: flagsOf(values) };
     const { xml, flags } =
-      from !== undefined && text !== undefined && isCfg(text)
-        ? await requestOf(session, domain, readCfg(text, from), { ...asked, from })
-        : { xml: documentOf(text, values.name), flags: asked.flags };
+      from === undefined || text === undefined
+        ? { xml: documentOf(text, values.name), flags: asked.flags }
+        : await readRequest(session, domain, { ...asked, from, text });
     await create(session, { domain, xml, from, flags, json: values.json });
   },
 });
+
+interface Asked {
+  readonly from: string;
+  readonly text: string;
+  readonly name: string | undefined;
+  readonly flags: number;
+}
+
+/** Reads a file of any of the three forms. */
+async function readRequest(session: Session, domain: DomainRef, asked: Asked): ReturnType<typeof requestOf> {
+  const { from, text, name, flags } = asked;
+  if (isCfg(text)) return await requestOf(session, domain, readCfg(text, from), asked);
+  const { isLibxlJson, readArgs } = await import('../libxl-json/args.ts');
+  if (!isLibxlJson(text)) return { xml: documentOf(text, name), flags };
+  const { memoryDir } = await foldersOf({}, session);
+  const read = readArgs(text, { from, domain, memoryDir });
+  return await requestOf(session, domain, read.cfg, { ...asked, flags: flags | read.flags });
+}
 
 function documentOf(xml: string | undefined, name: string | undefined): string {
   if (xml === undefined) {
