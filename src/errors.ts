@@ -75,6 +75,7 @@ export type ErrorDomain = keyof typeof DOMAINS;
 export type ErrorReason =
   | 'image-in-use'
   | 'image-missing'
+  | 'image-is-folder'
   | 'snapshot-gone'
   | 'not-restored'
   | 'device-model-gone'

@@ -52,5 +52,6 @@ export async function requireImageFile(path: string): Promise<void> {
 
 function refuseOthers(path: string, found: Stats): void {
   if (found.isFile() || found.isBlockDevice()) return;
-  throw new LibvirtError('OPERATION_FAILED', `'${path}' is neither a regular file nor a block device`);
+  const text = `'${path}' is neither a regular file nor a block device`;
+  throw new LibvirtError('OPERATION_FAILED', text, found.isDirectory() ? { reason: 'image-is-folder' } : {});
 }

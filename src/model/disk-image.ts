@@ -25,7 +25,7 @@ export interface BackingChain {
   readonly dataFiles: readonly string[];
   /** The backing image of the last layer, if it is not on this host: it is never written to. */
   readonly remote?: string;
-  /** The image at which the chain cannot be followed, and why; a missing one has the reason `image-missing`. */
+  /** The image at which the chain cannot be followed, and why; a missing one has the reason `image-missing`, a folder `image-is-folder`. */
   readonly broken?: { readonly image: DiskImage; readonly error: LibvirtError };
 }
 

@@ -130,6 +130,9 @@ test.each(NAMES)(
 
 test('a delete is refused while the chain of another domain cannot be followed, naming domain, image and reason', async () => {
   execFileSync('mkfifo', [at(`${name}.pipe`)]);
+  // Nothing can be below a folder: it keeps nobody from anything.
+  await mkdir(at(`${name}.folder`));
+  await define(`${name}-folder`, at(`${name}.folder`));
   const other = `${name}-pipe`;
   await writeOverlay(at(other), { backing: at(`${name}.pipe`), format: 'raw' });
   await define(other, at(other));

@@ -62,8 +62,8 @@ export async function checkUndo(context: Looking, domain: Domain, made: readonly
 type Sharing = 'anywhere' | 'as base' | 'only as base';
 
 /**
- * Returns those of the images that somebody else uses, by path, and who. Refuses (55) if that cannot be known, since a chain cannot be followed to its end: only what is missing uses nothing.
- * Reads only.
+ * Returns those of the images that somebody else uses, by path, and who. Refuses (55) if that cannot be known, since a
+ * definition cannot be read, or a chain cannot be followed to its end: only what is missing, or a folder, uses nothing. Reads only.
  */
 export async function sharedImages(
   context: Looking,
@@ -94,12 +94,16 @@ export async function sharedImages(
       if (!shared.has(path)) shared.set(path, user);
     }
     // What is wrong with the disk itself is said by those who plan to change it.
-    if (!chain.broken || hasReason(chain.broken.error, 'image-missing') || (isOwn && touchedDisks.has(user.disk)))
-      continue;
+    if (!chain.broken || namesNothing(chain.broken) || (isOwn && touchedDisks.has(user.disk))) continue;
     const { image, error } = chain.broken;
     throw isUnknown(user, `its chain cannot be followed beyond image '${image.path}' (${error.detail})`, error);
   }
   return shared;
+}
+
+/** Nothing can be below an image that is missing, or that is a folder. */
+function namesNothing({ error }: NonNullable<BackingChain['broken']>): boolean {
+  return hasReason(error, 'image-missing') || hasReason(error, 'image-is-folder');
 }
 
 /** A disk of a domain, and the image that it is on. */
@@ -114,8 +118,13 @@ export function describeUser({ domain: { ref }, disk, snapshot }: ImageUser): st
 
 /** The images of all that the domain would ever start with: now, at its next start, and after a revert. */
 async function usesOf({ host, snapshotsOf }: Looking, domain: Domain): Promise<readonly Use[]> {
-  const live = await host.definition(domain, 'live');
-  const next = domain.persistent && isActive(domain) ? [await host.definition(domain, 'persistent')] : [];
+  const read = async (which: 'live' | 'persistent') =>
+    await host.definition(domain, which).catch((error) => {
+      if (!isLibvirtError(error, ...NOT_UNDERSTOOD)) throw error;
+      throw isUnreadable(domain, asLibvirtError(error));
+    });
+  const live = await read('live');
+  const next = domain.persistent && isActive(domain) ? [await read('persistent')] : [];
   const snapshots = (await snapshotsOf(domain.ref)).tree.all();
   const uses: Use[] = [
     ...[live, ...next].flatMap((definition) => disksOf(definition).map((each) => ({ ...each, domain }))),
@@ -147,6 +156,14 @@ function disksOf({ disks, images }: DomainDefinition): readonly DiskOfSnapshot[]
 function noneIfGone(error: unknown): readonly Use[] {
   if (!isLibvirtError(error, 'NO_DOMAIN')) throw error;
   return [];
+}
+
+/** A definition that this project cannot read. Other errors are not about the domain: the connection may be lost. */
+const NOT_UNDERSTOOD = ['XML_ERROR', 'XML_DETAIL', 'CONFIG_UNSUPPORTED', 'INTERNAL_ERROR'] as const;
+
+function isUnreadable({ ref }: Domain, cause: LibvirtError): LibvirtError {
+  const text = `domain '${ref.name}' may use the same images: its definition cannot be read (${cause.detail}). Mend that, or undefine it`;
+  return new LibvirtError('OPERATION_INVALID', text, { cause });
 }
 
 /** `reason`: why nobody knows which images it uses. */

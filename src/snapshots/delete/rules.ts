@@ -10,6 +10,7 @@ import type { InternalSnapshot, LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { memoryPathOf, type SnapshotDef } from '../../model/snapshot.ts';
 import { internalDisks } from '../../xml/snapshot/libxl-args.ts';
 import { openImages } from '../chains/files.ts';
+import { checkOnlyOwner } from '../chains/shared-data.ts';
 import { checkNotShared } from '../chains/shared-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import { checkNoManagedSave } from '../managed-save-rule.ts';
@@ -40,8 +41,9 @@ export const DELETE_NEEDS: Readonly<Record<string, (asked: Asked) => Promise<voi
     if (plans.some(({ own, others }) => own.length + others.length > 0)) checkNoManagedSave(domain, 'merging overlays');
   },
 
-  async 'other users'({ context, domain, plans }) {
+  async 'other users'({ context, domain, snapshots, plans }) {
     await checkNotShared(context, domain, plans.flatMap(touchedImages));
+    await checkOnlyOwner(context, domain, snapshots);
   },
 
   overlays: checkMerges,

@@ -163,6 +163,7 @@ describe('a chain that does not end in an image', () => {
       "has option 'offset', which xlsnap does not know",
     ],
     ['json:{"file":"node"}', undefined, 'does not name a file'],
+    ['json:{"driver":"qcow2"}', undefined, 'does not name a file'],
     ['json:[]', undefined, 'is not a JSON object'],
     ['json:{', undefined, 'is not JSON'],
     ['/x', 'nbd,path=/tmp/s', "is said to have format 'nbd,path=/tmp/s', which QEMU does not have"],
@@ -188,6 +189,7 @@ describe('a chain that does not end in an image', () => {
         `cannot read image '${backing}': '${backing}' is neither a regular file nor a block device`,
       );
       expect(hasReason(broken?.error, 'image-missing')).toBe(false);
+      expect(hasReason(broken?.error, 'image-is-folder')).toBe(backing === folder.path);
     }
   });
 

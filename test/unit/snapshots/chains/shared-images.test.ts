@@ -148,7 +148,7 @@ test('an image below another domain’s is shared by design if that domain’s d
   expect(await usersOf({ ...world, snapshot: elsewhere }, 'only as base')).toHaveLength(1);
 });
 
-test('a chain of another domain that cannot be followed may hold any image; one whose end is missing holds nothing', async () => {
+test('a chain of another domain that cannot be followed may hold any image; one whose end is missing or a folder holds nothing', async () => {
   const world = (error: LibvirtError): World => ({
     domains: [domainOf('own'), domainOf('other')],
     definition: ({ ref }) => withImages(ref.name === 'own' ? BASE : '/d/other.qcow2'),
@@ -163,6 +163,25 @@ test('a chain of another domain that cannot be followed may hold any image; one 
   });
   const missing = new LibvirtError('OPERATION_FAILED', 'no such file', { reason: 'image-missing' });
   expect(await usersOf(world(missing))).toEqual([]);
+  const folder = new LibvirtError('OPERATION_FAILED', 'a folder', { reason: 'image-is-folder' });
+  expect(await usersOf(world(new LibvirtError('OPERATION_FAILED', 'no image', { cause: folder })))).toEqual([]);
+});
+
+test('a domain whose definition cannot be read may use any image, and is named; one that is gone uses none', async () => {
+  const world = (error: LibvirtError): World => ({
+    domains: [domainOf('own'), domainOf('other')],
+    definition: ({ ref }) => {
+      if (ref.name === 'other') throw error;
+      return withImages(BASE);
+    },
+  });
+  const unreadable = new LibvirtError('XML_ERROR', 'unknown disk');
+  await expect(usersOf(world(unreadable))).rejects.toMatchObject({
+    code: 'OPERATION_INVALID',
+    detail:
+      "domain 'other' may use the same images: its definition cannot be read (unknown disk). Mend that, or undefine it",
+  });
+  expect(await usersOf(world(new LibvirtError('NO_DOMAIN', 'gone')))).toEqual([]);
 });
 
 test('an image is shared by a volume of a pool, also of a snapshot; a volume on another host uses none', async () => {
