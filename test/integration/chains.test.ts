@@ -144,6 +144,28 @@ test('a delete is refused while the chain of another domain cannot be followed, 
   await daemon.ok('snapshot-delete', name, 'e1');
 });
 
+test('a copy of a domain, with its snapshots and on its image, does not take them from it', async () => {
+  await daemon.ok('snapshot-create-as', name, 's1');
+  const copy = `${name}-copy`;
+  await define(copy, at(`${name}.qcow2`));
+  const [uuid, ofCopy] = [await daemon.ok('domuuid', name), await daemon.ok('domuuid', copy)];
+  const document = (await daemon.ok('snapshot-dumpxml', name, 's1')).replace(uuid.trim(), ofCopy.trim());
+  await writeFile(at(`${copy}.snapshot`), document);
+  await daemon.ok('snapshot-create', copy, at(`${copy}.snapshot`), '--redefine');
+  for (const [each, other] of [
+    [name, copy],
+    [copy, name],
+  ] as const) {
+    expect(await daemon.refused('snapshot-delete', each, 's1')).toContain(
+      `is also that of snapshot 's1' of domain '${other}', which would lose its data; ` +
+        `to forget this one and keep the data: virsh snapshot-delete ${each} s1 --metadata`,
+    );
+  }
+  await daemon.ok('snapshot-delete', copy, 's1', '--metadata');
+  await daemon.ok('snapshot-revert', name, 's1');
+  await daemon.ok('snapshot-delete', name, 's1');
+});
+
 test('case 4: a revert to an internal snapshot does not change the image that another domain is based on', async () => {
   await daemon.ok('snapshot-create-as', name, 's1');
   await writePattern(at(`${name}.qcow2`), 'qcow2', 2);
