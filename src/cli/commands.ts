@@ -77,6 +77,11 @@ const storage: CommandGroup = {
       load: async () => (await import('./storage/du.ts')).DU,
     },
     {
+      name: 'rotate',
+      help: 'take a snapshot of guests, and delete the oldest of those it has made',
+      load: async () => (await import('./rotate/rotate.ts')).ROTATE,
+    },
+    {
       name: 'metrics',
       help: 'numbers about snapshots for a monitoring system',
       load: async () => (await import('./storage/metrics.ts')).METRICS,
