@@ -34,6 +34,7 @@ async function ok(...words: readonly string[]): Promise<string> {
   return stdout.trim();
 }
 const refused = async (...words: readonly string[]) => (await run(...words)).stderr.trim();
+const time = /<creationTime>\d+/g;
 const dump = (name: string) => daemon.ok('snapshot-dumpxml', 'vm', name);
 const create = async (text: string, ...more: readonly string[]) => {
   await writeFile(cfg('s.cfg'), text);
@@ -49,6 +50,12 @@ test('a guest that is off: all its disks, or those that the file names', async (
   await create(`name='over'\ndisks=['${at('a.over')},qcow2,xvda']`);
   expect(await dump('over')).toContain("<disk name='xvdb' snapshot='no'/>");
   await ok('snapshot-delete', '-n', 'over', 'vm');
+  const before = await dump('off');
+  const text = await ok('snapshot-dumpxml', 'vm', 'off', '--cfg');
+  await ok('snapshot-delete', '-n', 'off', 'vm');
+  await create(text);
+  expect(await snapshotsIn(at('b.qcow2'))).toEqual(['off']);
+  expect((await dump('off')).replace(time, '')).toBe(before.replace(time, ''));
   await ok('snapshot-delete', '-n', 'off', 'vm');
 });
 
@@ -109,7 +116,6 @@ disks = [
   const before = await dump('s2');
   await ok('snapshot-delete', 'vm', 's2');
   await create(text);
-  const time = /<creationTime>\d+/g;
   expect((await dump('s2')).replace(time, '')).toBe(before.replace(time, ''));
 });
 
