@@ -87,6 +87,11 @@ const storage: CommandGroup = {
       load: async () => (await import('./storage/metrics.ts')).METRICS,
     },
     {
+      name: 'nbd',
+      help: 'serve a disk as it was in a snapshot',
+      load: async () => (await import('./storage/nbd.ts')).NBD,
+    },
+    {
       name: 'verify',
       help: 'check that snapshots are complete',
       load: async () => (await import('./verify/verify.ts')).VERIFY,

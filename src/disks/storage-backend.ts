@@ -5,6 +5,7 @@ import type { UndoStep } from './all-or-nothing.ts';
 import type { ContentsBefore } from './contents-before.ts';
 import type { Program } from './program.ts';
 import type { BlockGraph, DiskRoot } from './qemu/block-graph.ts';
+import type { CapturedContents } from './qemu/nbd-export.ts';
 import type { Qmp } from './qemu/qmp.ts';
 
 type Disks = readonly LibxlDiskSnapshot[];
@@ -46,8 +47,8 @@ export interface StorageBackend {
   fingerprint(name: string, snapshot: LibxlDiskSnapshot): Promise<string>;
   /** The snapshots that the disk's storage has, as far as their names can be read. */
   list(disk: LibxlDeviceDisk): Promise<readonly StoredSnapshot[]>;
-  /** The disk's contents in the snapshot, from the first byte to the last. Absent if this process cannot read them. */
-  contents?(name: string, snapshot: LibxlDiskSnapshot): Promise<AsyncIterable<Buffer>>;
+  /** Where QEMU finds the disk's contents in the snapshot. Absent if the storage itself has them. */
+  captured?(name: string, snapshot: LibxlDiskSnapshot): Promise<CapturedContents>;
 
   /**
    * How QEMU makes the snapshots while the guest runs. Absent if `create` and `delete` do that, too: one disk after the

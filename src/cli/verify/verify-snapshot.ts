@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { backendOf } from '../../disks/backends.ts';
+import { diskContents } from '../../disks/qemu/disk-contents.ts';
 import { asLibvirtError, hasReason, LibvirtError } from '../../errors.ts';
 import { readMemoryStream } from '../../memory/embedded-stream.ts';
 import { checkLibxlStream, magicOf, readMemoryImage } from '../../memory/image-file.ts';
@@ -122,7 +123,8 @@ export async function hashSnapshot({ name, memory, disks }: SnapshotOnDisk): Pro
 }
 
 async function contentsOf(name: string, { part }: CapturedDisk): Promise<AsyncIterable<Buffer> | undefined> {
-  return await (await backendOf(part)).contents?.(name, part);
+  const captured = await (await backendOf(part)).captured?.(name, part);
+  return captured && diskContents(captured.image, captured.snapshotId);
 }
 
 async function sha256(contents: AsyncIterable<Buffer>): Promise<string> {

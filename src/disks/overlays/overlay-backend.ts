@@ -6,7 +6,6 @@ import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { allOrNothing } from '../all-or-nothing.ts';
 import { requireReadable } from '../chain/require-readable.ts';
-import { diskContents } from '../qemu/disk-contents.ts';
 import { imageInfo, imageOf } from '../qemu/image-info.ts';
 import { QEMU_IMG } from '../qemu/qemu-img.ts';
 import type { StorageBackend } from '../storage-backend.ts';
@@ -67,8 +66,8 @@ export const OVERLAY: StorageBackend = {
     }
   },
 
-  async contents(_name, { disk }) {
-    return diskContents(imageOf(disk));
+  async captured(_name, { disk }) {
+    return { image: imageOf(disk) };
   },
 };
 

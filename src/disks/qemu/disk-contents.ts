@@ -13,9 +13,8 @@ import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import { LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
-import { missingProgram, type Program, terminate } from '../program.ts';
-
-const QEMU_NBD: Program = { name: 'qemu-nbd', debianPackage: 'qemu-utils' };
+import { missingProgram, terminate } from '../program.ts';
+import { exportArgs, QEMU_NBD } from './nbd-export.ts';
 
 const START_TIMEOUT_MS = 10_000;
 const START_POLL_MS = 20;
@@ -37,10 +36,8 @@ export async function* diskContents(image: DiskImage, snapshotId?: string): Asyn
   const folder = await mkdtemp(join(tmpdir(), 'xlsnap-nbd-'));
   try {
     const path = join(folder, 'nbd');
-    // Without locks: another QEMU may write to the image, but not to what a snapshot of it holds.
-    const options = `driver=${image.format},file.locking=off,file.filename=${image.path.replaceAll(',', ',,')}`;
-    const snapshot = snapshotId === undefined ? [] : ['-l', `snapshot.id=${snapshotId}`];
-    const server = spawn(QEMU_NBD.name, ['-r', '-k', path, ...snapshot, '--image-opts', options], {
+    const args = exportArgs({ image, ...(snapshotId !== undefined && { snapshotId }) }, path);
+    const server = spawn(QEMU_NBD.name, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, LC_ALL: 'C' },
     });

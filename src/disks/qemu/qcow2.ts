@@ -8,7 +8,6 @@ import { requireReadable } from '../chain/require-readable.ts';
 import { runProgram } from '../program.ts';
 import type { StorageBackend } from '../storage-backend.ts';
 import { QCOW2_BEFORE_REVERT } from './before-revert.ts';
-import { diskContents } from './disk-contents.ts';
 import { imageOf, requireChangeable } from './image-info.ts';
 import { QCOW2_IN_QEMU } from './qcow2-in-qemu.ts';
 import { openRefusal, revertRefusal } from './qcow2-refusals.ts';
@@ -93,9 +92,9 @@ export const QCOW2: StorageBackend = {
     return snapshots.map(({ name }) => ({ snapshot: name, place: imageOf(disk).path, isOurs: false }));
   },
 
-  async contents(name, { disk }) {
+  async captured(name, { disk }) {
     const { id } = await requireSnapshot(disk, name, 'OPERATION_FAILED');
-    return diskContents(imageOf(disk), id);
+    return { image: imageOf(disk), snapshotId: id };
   },
 };
 

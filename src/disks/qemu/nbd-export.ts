@@ -1,0 +1,89 @@
+/** A disk as a snapshot has it, served read-only on a UNIX socket by qemu-nbd, for programs that speak NBD. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LibvirtError } from '../../errors.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
+import { missingProgram, type Program, terminate } from '../program.ts';
+
+/** The program, and the package that has it. */
+export const QEMU_NBD: Program = { name: 'qemu-nbd', debianPackage: 'qemu-utils' };
+
+const START_TIMEOUT_MS = 10_000;
+const START_POLL_MS = 50;
+
+/** Where QEMU finds a disk's contents: in an image as it is now, or in one of its internal snapshots. */
+export interface CapturedContents {
+  readonly image: DiskImage;
+  readonly snapshotId?: string;
+}
+
+/** Arguments of qemu-nbd that serve the contents to one client at a time, and end with it. */
+export function exportArgs({ image, snapshotId }: CapturedContents, socket: string): readonly string[] {
+  // Without locks: another QEMU may write to the image, but not to what a snapshot of it holds.
+  const options = `driver=${image.format},file.locking=off,file.filename=${image.path.replaceAll(',', ',,')}`;
+  const snapshot = snapshotId === undefined ? [] : ['-l', `snapshot.id=${snapshotId}`];
+  return ['-r', '-k', socket, ...snapshot, '--image-opts', options];
+}
+
+/** A qemu-nbd that serves any number of clients until it is disposed of. */
+export class NbdExport implements AsyncDisposable {
+  /** Resolves when it has ended, with what it has said: also if nobody has asked it to. */
+  readonly ended: Promise<string>;
+  readonly #server: ChildProcess;
+
+  private constructor(server: ChildProcess, ended: Promise<string>) {
+    this.#server = server;
+    this.ended = ended;
+  }
+
+  /** Resolves when the first client can connect to `socket`. Refuses (OPERATION_FAILED) what qemu-nbd cannot serve, in its words. */
+  static async start(contents: CapturedContents, socket: string): Promise<NbdExport> {
+    const refuse = (reason: string): LibvirtError =>
+      new LibvirtError('OPERATION_FAILED', `cannot serve image '${contents.image.path}': ${reason}`);
+    const args = ['--persistent', '--shared=0', ...exportArgs(contents, socket)];
+    // In a group of its own: Ctrl-C at a terminal reaches the one who started it, who ends it.
+    const server = spawn(QEMU_NBD.name, args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
+      env: { ...process.env, LC_ALL: 'C' },
+    });
+    const closed = once(server, 'close').catch(() => undefined);
+    if (server.pid === undefined) throw refuse(missingProgram(QEMU_NBD));
+    const said = text(server.stderr).catch(() => '');
+    const started = new NbdExport(
+      server,
+      closed.then(async () => (await said).trim()),
+    );
+    for (const end = Date.now() + START_TIMEOUT_MS; Date.now() < end; await sleep(START_POLL_MS)) {
+      if (server.exitCode !== null || server.signalCode !== null) throw refuse(await started.ended);
+      if (await greets(socket)) return started;
+    }
+    await started[Symbol.asyncDispose]();
+    throw refuse(`qemu-nbd did not start to serve within ${START_TIMEOUT_MS / 1000} seconds`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#server.exitCode !== null || this.#server.signalCode !== null) return;
+    const killTimer = terminate(this.#server);
+    await this.ended;
+    clearTimeout(killTimer);
+  }
+}
+
+/** A server that has accepted a connection may still find that it cannot open the image: one that greets has opened it. */
+async function greets(path: string): Promise<boolean> {
+  const socket = connect(path);
+  try {
+    await once(socket, 'connect');
+    await once(socket, 'data', { signal: AbortSignal.timeout(START_TIMEOUT_MS) });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
