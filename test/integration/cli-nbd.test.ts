@@ -35,6 +35,7 @@ beforeAll(async () => {
   await daemon.ok('snapshot-create-as', 'g', 'before');
   await write('0x22');
   await daemon.ok('snapshot-create-as', 'g', 'layer', '--disk-only');
+  await daemon.ok('start', 'g');
 });
 
 afterAll(async () => {
@@ -48,18 +49,16 @@ test.each([
   ['before', '0x11'],
   ['layer', '0x22'],
 ])('the disk as it was in %s is read by qemu while the guest runs, and Ctrl-C ends it', async (name, pattern) => {
-  await daemon.ok('start', 'g');
   await using terminal = new Terminal(nbd('g', name, 'xvda'));
   await terminal.until(URI);
   const [uri = '', socket = ''] = URI.exec(terminal.shown) ?? [];
   const read = await run('qemu-io', ['-r', '-f', 'raw', '-c', `read -P ${pattern} 0 64k`, uri]);
   expect(read.stdout).toContain('read 65536/65536 bytes');
   expect(read.stdout).not.toContain('Pattern verification failed');
-  await expect(run('qemu-io', ['-f', 'raw', '-c', 'write 0 512', uri])).rejects.toThrow(/read.only|not permitted/i);
+  await expect(run('qemu-io', ['-f', 'raw', '-c', 'write 0 512', uri])).rejects.toThrow(/read.only|denied/i);
   terminal.press(CTRL_C);
   expect(await terminal.ended()).toBe(0);
   expect(existsSync(socket)).toBe(false);
-  await daemon.ok('destroy', 'g');
 });
 
 test('a disk and a snapshot that are not there are refused with their names', async () => {
