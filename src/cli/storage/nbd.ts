@@ -68,8 +68,11 @@ interface Serving {
 /** Resolves at Ctrl-C. Rejects if the server ends by itself, or the snapshot is deleted. */
 async function serve(session: Session, { domain, name, contents, socket, json }: Serving): Promise<void> {
   const ending = new AbortController();
-  const interrupt = (): void => ending.abort();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupt);
+  const end = (signal: NodeJS.Signals): void => {
+    session.interrupted = signal === 'SIGINT';
+    ending.abort();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
   try {
     await using server = await NbdExport.start(contents, socket);
     const uri = `nbd+unix:///?socket=${socket}`;
@@ -82,7 +85,7 @@ async function serve(session: Session, { domain, name, contents, socket, json }:
     if (why) throw why;
   } finally {
     ending.abort();
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, interrupt);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, end);
   }
 }
 

@@ -24,7 +24,7 @@ export const QCOW2_BEFORE_REVERT: ContentsBefore = {
       needed.set(found.dev, bytes);
       const { bavail, bsize } = await statfs(path);
       if (bavail * bsize >= bytes) continue;
-      const text = `no space to keep what image '${path}' of disk '${disk.vdev}' holds until all disks are reverted: ${bytes >> 20} MiB are needed, and ${Math.floor((bavail * bsize) / 2 ** 20)} MiB are free in '${dirname(path)}'`;
+      const text = `no space to keep what image '${path}' of disk '${disk.vdev}' holds until all disks are reverted: ${Math.ceil(bytes / 2 ** 20)} MiB are needed, and ${Math.floor((bavail * bsize) / 2 ** 20)} MiB are free in '${dirname(path)}'`;
       throw new LibvirtError('OPERATION_INVALID', text);
     }
   },
