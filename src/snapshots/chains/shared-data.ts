@@ -29,12 +29,34 @@ export async function checkOnlyOwner(
       for (const path of ofSameName ? internalPaths(ofSameName) : []) {
         if (inImages.has(await images.fileKey(path))) throw alsoOf(ref, name, `image '${path}'`, other.ref, name);
       }
-      for (const { name: theirs, memory: their } of memory === undefined ? [] : tree.all()) {
-        if (their.location !== 'external' || (await images.fileKey(their.file)) !== memory) continue;
-        throw alsoOf(ref, name, `memory image '${their.file}'`, other.ref, theirs);
-      }
+      const theirs = memory === undefined ? undefined : await ofMemory(images, tree, memory);
+      if (theirs) throw alsoOf(ref, name, `memory image '${theirs.file}'`, other.ref, theirs.name);
     }
   }
+}
+
+/** Another domain's snapshot whose memory is in this file. */
+export async function memoryUser(
+  { host, images, snapshotsOf }: Looking,
+  { ref }: Domain,
+  path: string,
+): Promise<{ readonly domain: string; readonly snapshot: string } | undefined> {
+  const key = await images.fileKey(path);
+  for (const other of await host.list()) {
+    if (other.ref.uuid === ref.uuid) continue;
+    const found = await ofMemory(images, (await snapshotsOf(other.ref)).tree, key);
+    if (found) return { domain: other.ref.name, snapshot: found.name };
+  }
+  return undefined;
+}
+
+/** The snapshot whose external memory is the file of this key. */
+async function ofMemory(images: Looking['images'], tree: { all(): readonly SnapshotEntry[] }, key: string) {
+  for (const { name, memory } of tree.all()) {
+    if (memory.location === 'external' && (await images.fileKey(memory.file)) === key)
+      return { name, file: memory.file };
+  }
+  return undefined;
 }
 
 /** By fileKey. */

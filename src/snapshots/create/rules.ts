@@ -7,7 +7,7 @@ import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import type { SnapshotDef, SnapshotRequest } from '../../model/snapshot.ts';
 import { startFiles } from '../../xml/domain/start-files.ts';
-import { describeUser, sharedImages } from '../chains/shared-images.ts';
+import { describeUser, sharedImages, type Touched } from '../chains/shared-images.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
@@ -62,8 +62,8 @@ export async function checkCreate(
   );
   await checkTargets(snapshot);
   if (externalDisks(snapshot).length > 0) checkNoManagedSave(domain, 'an external snapshot');
-  await checkMemoryFile(context, snapshots, snapshot);
-  if (flags & CREATE.REUSE_EXT) await checkReused(context, domain, plan);
+  await checkMemoryFile(context, snapshots, domain, snapshot);
+  await checkReused(context, domain, plan);
   const overlays = (args.disks ?? []).filter(({ external }) => external);
   await context.images.checkFree(name, overlays);
   if (snapshots.tree.has(name)) {
@@ -102,11 +102,15 @@ async function checkTargets({ disks }: SnapshotDef): Promise<void> {
   }
 }
 
-/** An existing file that is given as overlay gets a new header: refused if another domain uses it, running or off. */
+/**
+ * A file that is given as overlay, or a block device that becomes one, gets a new header: refused if another domain uses it,
+ * running or off.
+ */
 async function checkReused(context: SnapshotContext, domain: Domain, { snapshot }: CreatePlan): Promise<void> {
-  const overlays = externalDisks(snapshot).flatMap((disk) =>
-    overlaysOf(snapshot, disk).map(({ path }) => ({ disk, path })),
-  );
+  const overlays: Touched[] = [];
+  for (const disk of externalDisks(snapshot)) {
+    for (const { path } of overlaysOf(snapshot, disk)) if (await statIfThere(path)) overlays.push({ disk, path });
+  }
   for (const [path, user] of await sharedImages(context, domain, overlays)) {
     throw new LibvirtError(
       'CONFIG_UNSUPPORTED',

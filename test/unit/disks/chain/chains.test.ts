@@ -172,6 +172,15 @@ describe('a chain that does not end in an image', () => {
     expect(await follow('top')).toEqual(['top qcow2', `backing image '${backing}' of image 'top' ${reason}`]);
   });
 
+  test('is damaged if its format’s name is longer than QEMU allows', async () => {
+    await writeOverlay(at('top'), { backing: at('base'), format: 'qcow2qcow2qcow2q' });
+    const { layers, broken } = await readChain(qcow2('top'));
+    expect({ layers, detail: broken?.error.detail }).toEqual({
+      layers: [],
+      detail: expect.stringMatching(/Header extension too large/),
+    });
+  });
+
   test('names the missing image', async () => {
     await writeOverlay(at('top'), { backing: at('gone'), format: 'qcow2' });
     const { broken } = await readChain(qcow2('top'));

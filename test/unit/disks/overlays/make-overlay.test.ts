@@ -1,4 +1,4 @@
-import { chmod, chown, lstat, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { EmptyOverlay } from '../../../../src/disks/overlays/empty-overlay.ts';
@@ -102,6 +102,15 @@ test('in a folder of root’s a link is followed to an empty file, which keeps i
   await make(at('overlay'));
   expect(await access(at('root’s'))).toBe(before);
   expect((await lstat(at('overlay'))).isSymbolicLink()).toBe(true);
+});
+
+test('a file that was empty when it was checked, and has data by now, is not overwritten', async () => {
+  await writeFile(at('overlay'), 'data of somebody');
+  await expect(make(at('overlay'))).rejects.toMatchObject({
+    code: 'CONFIG_UNSUPPORTED',
+    detail: `cannot create external snapshot '${at('overlay')}' of disk 'xvda': it is not empty`,
+  });
+  expect(await readFile(at('overlay'), 'utf8')).toBe('data of somebody');
 });
 
 test('if it cannot have them, nothing is left of it', async () => {

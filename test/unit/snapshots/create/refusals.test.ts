@@ -1,10 +1,13 @@
 /** Creates that are refused by the domain's state and the request alone: nothing has been asked of the host then. */
 
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { Domain } from '../../../../src/model/domain.ts';
+import { writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { Domain, DomainRef } from '../../../../src/model/domain.ts';
 import { CREATE } from '../../../../src/model/flags.ts';
 import { createSnapshot } from '../../../../src/snapshots/create/create.ts';
+import { DomainSnapshots } from '../../../../src/snapshots/domain-snapshots.ts';
 import { OFF, RecordedWorld, RUNNING } from '../../../support/fakes/recorded-world.ts';
+import { MemoryStore } from '../../../support/fakes/store-in-memory.ts';
 
 let world: RecordedWorld;
 
@@ -87,4 +90,48 @@ test.each([
     `<domainsnapshot><name>s2</name><memory snapshot='external' file='${world.path(file)}'/>` +
     `${xvda(`snapshot='external'><source file='${world.path('base.s2')}'/>`)}</domainsnapshot>`;
   await expect(createSnapshot(world.context, snapshots, document, 0)).rejects.toThrow(message);
+});
+
+describe('files of other domains', () => {
+  const memory = (file: string) =>
+    `<domainsnapshot><name>s2</name><memory snapshot='external' file='${world.path(file)}'/></domainsnapshot>`;
+
+  test('memory into an image that another domain uses, also with REUSE_EXT', async () => {
+    world.others.set('other', 'theirs');
+    await writeFile(world.path('theirs'), '');
+    const snapshots = await world.snapshots();
+    await expect(createSnapshot(world.context, snapshots, memory('theirs'), CREATE.REUSE_EXT)).rejects.toThrow(
+      "theirs' is an image that domain 'other' (disk 'xvda') uses: choose another",
+    );
+  });
+
+  test('memory into that of a snapshot of another domain', async () => {
+    world.others.set('other', 'theirs');
+    await writeFile(world.path('memory'), '');
+    const store = new MemoryStore();
+    const theirs = world.snapshot('t1', 'theirs', undefined, {
+      memory: { location: 'external', file: world.path('memory') },
+      disks: [],
+    });
+    const ref = { name: 'other', uuid: 'uuid of other', id: -1 };
+    await store.write(ref, theirs, false);
+    const { context } = world;
+    const snapshotsOf = (of: DomainRef) =>
+      of.name === 'other' ? DomainSnapshots.load(of, store, () => {}) : context.snapshotsOf(of);
+    const snapshots = await world.snapshots();
+    await expect(
+      createSnapshot({ ...context, snapshotsOf }, snapshots, memory('memory'), CREATE.REUSE_EXT),
+    ).rejects.toThrow("memory' is part of snapshot 't1' of domain 'other': choose another");
+  });
+
+  test('an overlay on what is there already and another domain uses, also without REUSE_EXT: it may be a block device', async () => {
+    world.others.set('other', 'theirs');
+    await writeFile(world.path('theirs'), '');
+    const snapshots = await world.snapshots();
+    const inside = xvda(`snapshot='external'><source file='${world.path('theirs')}'/>`);
+    const document = `<domainsnapshot><name>s2</name>${inside}</domainsnapshot>`;
+    await expect(createSnapshot(world.context, snapshots, document, CREATE.DISK_ONLY)).rejects.toThrow(
+      "as overlay of domain 'g': domain 'other' (disk 'xvda') uses it",
+    );
+  });
 });
