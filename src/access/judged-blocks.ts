@@ -34,6 +34,10 @@ export function judgedBlocks(api: BlockApi, judge: Judge): BlockApi {
       await judge.domain(domain, 'read');
       return await api.blockInfo(domain, disk, flags);
     },
+    resize: async (domain, disk, size, flags) => {
+      await judge.domain(domain, 'block-write');
+      await api.resize(domain, disk, size, flags);
+    },
   };
 }
 

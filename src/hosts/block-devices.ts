@@ -10,6 +10,7 @@ import {
   setBlockJobSpeed,
   startBlockJob,
 } from '../disks/overlays/block-jobs.ts';
+import { type Released, resizeDisk } from '../disks/overlays/resize-disk.ts';
 import { imageInfo } from '../disks/qemu/image-info.ts';
 import { LibvirtError } from '../errors.ts';
 import type { BlockInfo, BlockJob, BlockJobState } from '../model/blocks/block-job.ts';
@@ -20,15 +21,23 @@ import type { BlockDevices } from '../snapshots/block-jobs/ports.ts';
 /** What a host knows of the monitor of an active domain. Refuses a domain that has ended or was started again. */
 export type MonitorOf = (domain: Domain) => Promise<string>;
 
+interface BlockDevicesOptions {
+  /** After a reboot of its guest, a transient domain runs on the images that its owner knows. */
+  readonly forgetsTransient?: boolean;
+  /** Absent: a disk can get another size at any time. */
+  readonly released?: Released;
+}
+
 /** BlockDevices of the policy. */
 export class QemuBlockDevices implements BlockDevices {
   readonly #monitorOf: MonitorOf;
   readonly #forgetsTransient: boolean;
+  readonly #released: Released | undefined;
 
-  /** `forgetsTransient`: after a reboot of its guest, a transient domain runs on the images that its owner knows. */
-  constructor(monitorOf: MonitorOf, { forgetsTransient = false }: { readonly forgetsTransient?: boolean } = {}) {
+  constructor(monitorOf: MonitorOf, { forgetsTransient = false, released }: BlockDevicesOptions = {}) {
     this.#monitorOf = monitorOf;
     this.#forgetsTransient = forgetsTransient;
+    this.#released = released;
   }
 
   async formatOf(path: string): Promise<string> {
@@ -63,6 +72,10 @@ export class QemuBlockDevices implements BlockDevices {
 
   async finish(domain: Domain, job: BlockJob, moved: () => Promise<void>): Promise<void> {
     await finishBlockJob(await this.#monitorOf(domain), job, moved);
+  }
+
+  async resize(domain: Domain, disk: string, image: DiskImage, bytes: number): Promise<void> {
+    await resizeDisk(await this.#monitorOf(domain), disk, image, bytes, this.#released);
   }
 
   async info(image: DiskImage): Promise<BlockInfo> {

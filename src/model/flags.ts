@@ -62,6 +62,9 @@ export const REBASE = {
 /** virDomainBlockCopyFlags. */
 export const COPY = { SHALLOW: 0x1, REUSE_EXT: 0x2, TRANSIENT_JOB: 0x4, SYNCHRONOUS_WRITES: 0x8 } as const;
 
+/** virDomainBlockResizeFlags. */
+export const RESIZE = { BYTES: 0x1 } as const;
+
 /** virDomainBlockJobAbortFlags. */
 export const JOB_ABORT = { ASYNC: 0x1, PIVOT: 0x2 } as const;
 

@@ -130,4 +130,6 @@ export interface BlockApi {
   abort(domain: DomainRef, disk: string, flags: number): Promise<void>;
   setSpeed(domain: DomainRef, disk: string, bandwidth: bigint, flags: number): Promise<void>;
   blockInfo(domain: DomainRef, disk: string, flags: number): Promise<BlockInfo>;
+  /** `size`: KiB, or bytes if a flag says so. */
+  resize(domain: DomainRef, disk: string, size: bigint, flags: number): Promise<void>;
 }

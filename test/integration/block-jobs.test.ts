@@ -237,6 +237,41 @@ describe('a block job is refused', () => {
   });
 });
 
+test('blockresize gives the disk another size; a snapshot brings its own back', async () => {
+  const capacity = async () => /^Capacity: +(\d+)$/m.exec(await host.ok('domblkinfo', 'test', 'xvda'))?.[1];
+  // After these QEMU itself has opened the base, and nobody has named its node.
+  await overlay('b1');
+  await host.ok('destroy', 'test');
+  await host.ok('start', 'test');
+  await host.ok('blockcommit', 'test', 'xvda', '--active', '--pivot', '--delete');
+  await host.ok('snapshot-create-as', 'test', 'small');
+  await guest('write -P 9 0 1M');
+  expect(await host.ok('blockresize', 'test', 'xvda', '128M')).toBe("Block device 'xvda' is resized");
+  expect(await capacity()).toBe(`${128 << 20}`);
+  await host.ok('blockresize', 'test', file('test.qcow2'), `${(96 << 20) + 1}B`);
+  expect(await capacity()).toBe(`${(96 << 20) + 512}`);
+  expect(await guest('read -P 9 0 1M')).not.toContain('failed');
+  // An overlay that is larger than its base is merged like any other.
+  await overlay('b1');
+  await host.ok('blockresize', 'test', 'xvda', '160M');
+  await host.ok('blockcommit', 'test', 'xvda', '--active', '--pivot', '--delete');
+  expect(await capacity()).toBe(`${160 << 20}`);
+  await host.ok('snapshot-revert', 'test', 'small');
+  expect(await capacity()).toBe(`${64 << 20}`);
+  await host.ok('snapshot-delete', 'test', 'small');
+
+  /** virsh says before it which device it is. */
+  const refused = async (...args: readonly string[]) =>
+    (await host.refused('blockresize', 'test', ...args)).split('\n')[1];
+  expect(await refused('xvdz', '1G')).toBe("invalid argument: disk 'xvdz' was not found in the domain config");
+  expect(await refused('xvda', '9007199254740992B')).toContain('numerical overflow: size must be less than');
+  await overlay('b1');
+  await host.ok('blockcommit', 'test', 'xvda', '--active', '--wait');
+  expect(await refused('xvda', '1G')).toBe("block copy still active: disk 'xvda' already in active block job");
+  await host.ok('destroy', 'test');
+  expect(await refused('xvda', '1G')).toBe(`${NOT_VALID}: domain is not running`);
+});
+
 test('domblkinfo shows the sizes of the active image, of a running guest and of one that is off', async () => {
   await overlay('b1');
   expect(await host.ok('domblkinfo', 'test', 'xvda')).toMatch(

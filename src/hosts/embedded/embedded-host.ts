@@ -31,6 +31,7 @@ import { EmbeddedDomainApi } from './domain-api.ts';
 import { EmbeddedDomains } from './domains.ts';
 import { checkSave, saveRun } from './save.ts';
 import { endLeftovers } from './storage-daemon.ts';
+import { withoutExport } from './without-export.ts';
 
 const IMAGE_BYTES = 64 << 20;
 
@@ -53,7 +54,9 @@ export class EmbeddedHost implements Host, AsyncDisposable {
 
   private constructor(domains: EmbeddedDomains) {
     this.domainApi = new EmbeddedDomainApi(domains);
-    this.blockDevices = new QemuBlockDevices(async ({ ref }) => domains.find(ref).run.devices.qmpSocket);
+    this.blockDevices = new QemuBlockDevices(async ({ ref }) => domains.find(ref).run.devices.qmpSocket, {
+      released: withoutExport,
+    });
     this.#domains = domains;
   }
 

@@ -217,6 +217,7 @@ export const PROCEDURES = {
   DOMAIN_SNAPSHOT_GET_PARENT: procedure(244, snapshotFlags, oneSnapshot),
   DOMAIN_SNAPSHOT_NUM_CHILDREN: procedure(246, snapshotFlags, number),
   DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES: procedure(247, struct({ snapshot, maxnames: int, flags: uint }), names),
+  DOMAIN_BLOCK_RESIZE: procedure(251, struct({ domain, disk: name, size: uhyper, flags: uint }), nothing),
   DOMAIN_SHUTDOWN_FLAGS: procedure(258, domainFlags, nothing),
   DOMAIN_GET_METADATA: procedure(265, struct({ domain, type: int, uri: optional(name), flags: uint }), text),
   DOMAIN_BLOCK_REBASE: procedure(

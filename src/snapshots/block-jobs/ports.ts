@@ -25,6 +25,8 @@ export interface BlockDevices {
    * closed. Idempotent.
    */
   finish(domain: Domain, job: BlockJob, moved: () => Promise<void>): Promise<void>;
+  /** Gives a disk another size, bytes; the guest sees it at once. Durable when it returns. */
+  resize(domain: Domain, disk: string, image: DiskImage, bytes: number): Promise<void>;
   /** Also of an image that is in use. */
   info(image: DiskImage): Promise<BlockInfo>;
 }

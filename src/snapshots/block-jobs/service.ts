@@ -3,7 +3,17 @@
 import { LibvirtError } from '../../errors.ts';
 import type { BlockInfo } from '../../model/blocks/block-job.ts';
 import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
-import { allFlags, COMMIT, COPY, JOB_ABORT, JOB_INFO, JOB_SPEED, PULL, refuseUnknownFlags } from '../../model/flags.ts';
+import {
+  allFlags,
+  COMMIT,
+  COPY,
+  JOB_ABORT,
+  JOB_INFO,
+  JOB_SPEED,
+  PULL,
+  RESIZE,
+  refuseUnknownFlags,
+} from '../../model/flags.ts';
 import type { BlockApi, BlockJobInfo, CopyRequest } from '../api.ts';
 import type { SnapshotContext } from '../context.ts';
 import { bandwidthOf, speedOf } from './bandwidth.ts';
@@ -11,6 +21,7 @@ import { activeImage, diskByName } from './chain.ts';
 import { type CommitRequest, planCommit } from './plan-commit.ts';
 import { checkGranularity, planCopy, readDestination } from './plan-copy.ts';
 import { planPull } from './plan-pull.ts';
+import { bytesOf, resizeDisk } from './resize.ts';
 import { type BlockJobParts, isMirror, type RunningJob, RunningJobs } from './running-jobs.ts';
 
 /** Disposing stops watching the jobs, which go on. */
@@ -110,6 +121,15 @@ export class BlockService implements BlockApi, AsyncDisposable {
     const definition = await this.#context.host.definition(domain, 'live');
     const disk = diskByName(definition, name);
     return await this.#parts.devices.info(activeImage(definition, disk, 'looked at'));
+  }
+
+  async resize(ref: DomainRef, name: string, size: bigint, flags: number): Promise<void> {
+    refuseUnknownFlags(flags, allFlags(RESIZE), 'libxlDomainBlockResize');
+    const bytes = bytesOf(size, flags);
+    const { ref: known } = await this.#context.host.lookup(ref);
+    await this.#context.jobs.exclusive(known, async () =>
+      resizeDisk(this.#context, this.#parts.devices, await this.#active(ref), name, bytes),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -23,6 +23,7 @@ const CALLS: readonly (readonly [keyof BlockApi, string, (api: BlockApi) => Prom
   ['jobInfo', 'read', (api) => api.jobInfo(ref, 'xvda', 0)],
   ['abort', 'write', (api) => api.abort(ref, 'xvda', 0)],
   ['setSpeed', 'write', (api) => api.setSpeed(ref, 'xvda', 0n, 0)],
+  ['resize', 'block-write', (api) => api.resize(ref, 'xvda', 1n, 0)],
   ['blockInfo', 'read', (api) => api.blockInfo(ref, 'xvda', 0)],
 ];
 

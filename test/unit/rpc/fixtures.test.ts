@@ -180,6 +180,7 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
   DOMAIN_BLOCK_PULL: [{ domain: test1, disk: 'xvda', bandwidth: 0n, flags: 0 }],
   DOMAIN_BLOCK_REBASE: [{ domain: test1, disk: 'xvda', base: '/base', bandwidth: 0n, flags: 0 }],
   DOMAIN_BLOCK_COMMIT: [{ domain: test1, disk: 'xvda', base: null, top: null, bandwidth: 0n, flags: 4 }],
+  DOMAIN_BLOCK_RESIZE: [{ domain: test1, disk: 'xvda', size: 131_072n, flags: 0 }],
   DOMAIN_BLOCK_COPY: [
     {
       domain: test1,

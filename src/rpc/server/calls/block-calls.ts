@@ -46,6 +46,7 @@ export function blockAnswers(api: BlockApi): Answers {
     answer(P.DOMAIN_BLOCK_JOB_SET_SPEED, ({ domain, disk, bandwidth, flags }) =>
       api.setSpeed(domain, disk, bandwidth, flags),
     ),
+    answer(P.DOMAIN_BLOCK_RESIZE, ({ domain, disk, size, flags }) => api.resize(domain, disk, size, flags)),
     answer(P.DOMAIN_GET_BLOCK_INFO, async ({ domain, disk, flags }) => {
       const { allocation, capacity, physical } = await api.blockInfo(domain, disk, flags);
       return { allocation: BigInt(allocation), capacity: BigInt(capacity), physical: BigInt(physical) };
