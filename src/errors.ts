@@ -81,7 +81,8 @@ export type ErrorReason =
   | 'device-model-gone'
   | 'done-in-part';
 
-interface LibvirtErrorOptions {
+/** What an error has besides its code and text. */
+export interface LibvirtErrorOptions {
   /** Default `LIBXL`, as every error of libvirt's xen driver. */
   readonly domain?: ErrorDomain;
   readonly cause?: unknown;
@@ -133,6 +134,11 @@ export class LibvirtError extends Error {
       int1: argument ? 0 : (options.errno ?? -1),
       int2: argument ? 0 : -1,
     };
+  }
+
+  /** Who raised it, by libvirt's name; undefined if an upstream has, and its number is not known here. */
+  get domain(): ErrorDomain | undefined {
+    return (Object.keys(DOMAINS) as ErrorDomain[]).find((name) => DOMAINS[name] === this.fields.domain);
   }
 }
 

@@ -21,7 +21,7 @@
  *   two structs, a restore never destroys; libvirt's formatdomainsnapshot page (https://libvirt.org/formatsnapshot.html).
  */
 
-export type { ErrorCode, ErrorDomain, ErrorFields } from './errors.ts';
+export type { ErrorCode, ErrorDomain, ErrorFields, ErrorReason, LibvirtErrorOptions } from './errors.ts';
 export { isLibvirtError, LibvirtError } from './errors.ts';
 export type { RestoreOptions } from './libxl/restore.ts';
 export { domainSnapshotRestore } from './libxl/restore.ts';

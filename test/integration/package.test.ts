@@ -1,12 +1,13 @@
-/** The library as a TypeScript user has it: from a packed package, with types, by its one entry. */
+/** The library as a TypeScript user has it: from a packed package, with types, by its entries. */
 
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
+import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);
@@ -16,8 +17,10 @@ const TEST_TIMEOUT_MS = 120_000;
 jest.setTimeout(TEST_TIMEOUT_MS);
 
 let user: string;
+let host: Xlsnapd;
 
 beforeAll(async () => {
+  host = await Xlsnapd.start();
   user = await mkdtemp(join(tmpdir(), 'xlsnap-user-'));
   const modules = join(user, 'node_modules');
   await mkdir(join(modules, '@types'), { recursive: true });
@@ -45,6 +48,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await host[Symbol.asyncDispose]();
   await rm(user, { recursive: true, force: true });
 });
 
@@ -53,7 +57,8 @@ async function compileAndRun(source: string): Promise<string> {
   await run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', user]).catch(({ stdout }) => {
     throw new Error(stdout);
   });
-  return (await run(process.execPath, [join(user, 'use.js')], { cwd: user })).stdout;
+  const env = { ...process.env, LIBVIRT_DEFAULT_URI: host.uri };
+  return (await run(process.execPath, [join(user, 'use.js')], { cwd: user, env })).stdout;
 }
 
 test('a strict TypeScript program takes and reads structs, documents and errors', async () => {
@@ -104,13 +109,20 @@ const EXAMPLES = [
 
 test('docs/library.md has an example for each of its parts, and uses every function', async () => {
   expect(EXAMPLES.map(({ title }) => title)).toEqual([
+    'Take a snapshot, and go back to it',
+    'Jobs',
+    'Events',
+    'Block jobs',
     'Save and restore',
     'Definitions of guests that libvirt does not know',
     'Structs as libxl-json',
     'Documents',
     'Errors',
   ]);
-  const { default: _, ...exported } = await import(join(ROOT, 'dist/index.js'));
+  const exported = {
+    ...(await import(join(ROOT, 'dist/index.js'))),
+    ...(await import(join(ROOT, 'dist/client/index.js'))),
+  };
   const page = await readFile(join(ROOT, 'docs/library.md'), 'utf8');
   expect(Object.keys(exported).filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
 });
@@ -141,16 +153,27 @@ test('the package has the compiled sources and what they are, and nothing else t
   expect(files.filter((path) => !/\.(?:js|d\.ts)$/.test(path) || !existsSync(sourceOf(path)))).toEqual([]);
 });
 
-test('nothing but the entry can be imported', async () => {
+test('nothing but the entries can be imported', async () => {
   await writeFile(join(user, 'deep.mjs'), "await import('xlsnap/dist/errors.js');");
   await expect(run(process.execPath, [join(user, 'deep.mjs')])).rejects.toThrow('ERR_PACKAGE_PATH_NOT_EXPORTED');
 });
 
-test('everything that is exported says what it is', async () => {
-  const index = await readFile(join(ROOT, 'src/index.ts'), 'utf8');
+test('the client needs no package, and can be required', async () => {
+  const alone = await mkdtemp(join(tmpdir(), 'xlsnap-alone-'));
+  const there = join(alone, 'node_modules/xlsnap');
+  for (const file of ['package.json', 'dist'])
+    await cp(join(user, 'package', file), join(there, file), { recursive: true });
+  await writeFile(join(alone, 'use.cjs'), "console.log(Object.keys(require('xlsnap/client')).sort().join());");
+  const { stdout } = await run(process.execPath, [join(alone, 'use.cjs')]);
+  expect(stdout).toBe('LibvirtError,connect,isLibvirtError\n');
+  await rm(alone, { recursive: true });
+});
+
+test.each(['src/index.ts', 'src/client/index.ts'])('everything that %s exports says what it is', async (path) => {
+  const index = await readFile(join(ROOT, path), 'utf8');
   const undocumented: string[] = [];
   for (const [, names = '', file = ''] of index.matchAll(/export (?:type )?\{([^}]*)\} from '([^']+)'/g)) {
-    const source = await readFile(join(dirname(join(ROOT, 'src/index.ts')), file), 'utf8');
+    const source = await readFile(join(dirname(join(ROOT, path)), file), 'utf8');
     for (const name of names
       .split(',')
       .map((each) => each.trim())

@@ -223,7 +223,10 @@ describe('a daemon that is not there', () => {
 
   test.each([
     ['foo:///', 'no connection driver available for foo:///'],
-    ['xen+ssh://there/system', "'xen+ssh://there/system' is not on this machine: use virsh, or run xlsnap there"],
+    [
+      'xen://there/system',
+      "invalid argument: 'xen://there/system' is not on this machine, and xlsnap has no TLS and no TCP: use xen+ssh://there/system",
+    ],
   ])('%s cannot be one', async (given, error) => {
     const { stderr, status } = await runProgram(XLSNAP, ['-c', given, 'snapshot-list', 'test']);
     expect(stderr).toBe(`error: failed to connect to the hypervisor\nerror: ${error}\n`);

@@ -71,6 +71,7 @@ const ROWS: Readonly<Record<string, readonly (readonly [command: string, said: s
   '`xen+ssh://host/system` with `virt-ssh-helper` there': [
     [virsh(SSH), REACHED],
     [virsh(`${SSH}&proxy=native`), REACHED],
+    [`node ${PACKAGE_THERE}/dist/cli/main.js -q -c '${SSH}' snapshot-list guest --name`, REACHED],
   ],
   '`xen+ssh://host/system?proxy=netcat`': [
     [virsh(`${SSH}&proxy=netcat`), LIBVIRTD],

@@ -24,8 +24,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'hosts/embedded': ['model', 'xml', 'snapshots', 'files', 'disks', 'memory'],
   rpc: ['model', 'access', 'snapshots'],
   dbus: ['model', 'access', 'snapshots'],
-  cli: ['model', 'xml', 'access', 'rpc', 'disks', 'memory', 'store'],
-  'cli/libxl-json': ['model', 'xml', 'libxl', 'memory', 'rpc', 'disks', 'store'],
+  // Writes documents and reads none: a program that uses it loads no package.
+  client: ['model', 'xml/engine', 'rpc'],
+  cli: ['model', 'xml', 'access', 'rpc', 'client', 'disks', 'memory', 'store'],
+  'cli/libxl-json': ['model', 'xml', 'libxl', 'memory', 'rpc', 'client', 'disks', 'store'],
   daemon: [
     'model',
     'native',

@@ -29,7 +29,7 @@ export async function foundBlockJobs(
   const asked = disks.map(async ({ domain, disk }) => ({
     domain,
     disk,
-    info: await client.blockJobInfo(domain, disk),
+    info: await client.blocks.jobInfoIfAny(domain, disk),
   }));
   return (await Promise.all(asked)).flatMap(({ info, ...of }) => (info ? [{ ...of, info }] : []));
 }

@@ -3,97 +3,83 @@
  * clients go through proxy.ts), and the xlsnap command's connection to the daemon.
  */
 
-import { readlink, stat } from 'node:fs/promises';
-import type { PeerCredentials } from '../../access/caller.ts';
-import { isLibvirtError, LibvirtError } from '../../errors.ts';
+import { isLibvirtError, type LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainState, type NetworkRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 import type { Decoded } from '../wire/codec.ts';
-import type { LifecycleMessage } from '../wire/messages.ts';
-import { blockJobInfoCall } from './blocks.ts';
+import { EVENT_ID } from '../wire/procedures.ts';
+import { type BlockCalls, blockCalls } from './blocks.ts';
 import { CALLS } from './calls.ts';
-import { ClientConnection, type RemoteCall } from './connection.ts';
-import { type Introduction, introduce } from './introduction.ts';
+import { Channel, type ChannelOptions } from './channel.ts';
+import type { EventMessage, RemoteCall, Send } from './connection.ts';
 import { type SnapshotCalls, snapshotCalls } from './snapshots.ts';
 import { volumePathCall } from './volumes.ts';
-
-/** Interval at which a lost connection is tried again, so that events are received from libvirtd's restart on. */
-const RECONNECT_INTERVAL_MS = 1_000;
-/** From connect() to the end of CONNECT_OPEN. A libvirtd that is starting its drivers answers late. */
-const OPEN_TIMEOUT_MS = 30_000;
-
-interface RpcClientOptions extends Introduction {
-  /** Returns who is at the other end of a socket. Absent: nobody can say. */
-  readonly peerOf?: (fd: number) => PeerCredentials | undefined;
-  /** Ends the client when aborted, as disposing of it does. */
-  readonly signal?: AbortSignal;
-}
 
 /** The job of a domain, as typed parameters. */
 export type JobStats = Decoded<typeof CALLS.getJobStats.result>;
 
 type LifecycleListener = (domain: DomainRef, event: LifecycleEvent) => void;
 
-/**
- * libvirt's calls by libvirt's names, with libvirtd's own errors. If the connection is lost, running calls fail with an
- * error that says that their outcome is not known; the next call, or a timer, connects again.
- */
+/** libvirt's calls by libvirt's names, with libvirtd's own errors. */
 export class RpcClient implements Disposable {
-  readonly #options: RpcClientOptions;
-  readonly #ended = new AbortController();
-  readonly #listeners = new Set<LifecycleListener>();
+  readonly #channel: Channel;
+  readonly #send: Send = (call, args) => this.#channel.call(call, args);
   /** virDomainSnapshot*. */
-  readonly snapshots: SnapshotCalls = snapshotCalls((call, args) => this.#call(call, args));
+  readonly snapshots: SnapshotCalls = snapshotCalls(this.#send);
+  /** virDomainBlock*. */
+  readonly blocks: BlockCalls = blockCalls(this.#send);
   /** virStorageVolGetPath of a volume, by its names. */
-  readonly volumePath = volumePathCall((call, args) => this.#call(call, args));
-  readonly blockJobInfo = blockJobInfoCall((call, args) => this.#call(call, args));
-  #connection: Promise<ClientConnection> | undefined;
-  #reconnect: NodeJS.Timeout | undefined;
+  readonly volumePath = volumePathCall(this.#send);
 
-  private constructor(options: RpcClientOptions) {
-    this.#options = options;
-  }
-
-  /** The user who runs the libvirtd. */
-  async socketOwner(): Promise<number> {
-    return (await stat(this.#options.path)).uid;
-  }
-
-  /** True if a process of this host's number N is N under /proc for the libvirtd, too: it is in the same process namespace. */
-  async sharesProcesses(): Promise<boolean> {
-    const { fd } = await this.#connected();
-    const pid = fd === undefined ? undefined : this.#options.peerOf?.(fd)?.pid;
-    // One that cannot be seen from here has the number 0.
-    if (pid === undefined || pid <= 0) return false;
-    const [ours, theirs] = await Promise.all(['self', pid].map((of) => readlink(`/proc/${of}/ns/pid`).catch(() => of)));
-    return ours === theirs;
+  private constructor(channel: Channel) {
+    this.#channel = channel;
   }
 
   /** Rejects if no libvirtd answers, or if it refuses this client. */
-  static async connect(options: RpcClientOptions): Promise<RpcClient> {
-    const client = new RpcClient(options);
-    options.signal?.addEventListener('abort', () => client[Symbol.dispose](), { once: true });
-    try {
-      if (options.signal?.aborted) client[Symbol.dispose]();
-      await client.#connected();
-    } catch (error) {
-      client[Symbol.dispose]();
-      throw error;
-    }
-    return client;
+  static async connect(options: ChannelOptions): Promise<RpcClient> {
+    return new RpcClient(await Channel.open(options));
   }
 
   /** Running calls fail; nothing connects again. */
   [Symbol.dispose](): void {
-    this.#ended.abort();
-    clearTimeout(this.#reconnect);
-    this.#connection?.then((connection) => connection[Symbol.dispose]()).catch(() => {});
+    this.#channel[Symbol.dispose]();
+  }
+
+  /** The user who runs the libvirtd. */
+  socketOwner(): Promise<number> {
+    return this.#channel.socketOwner();
+  }
+
+  /** True if a process of this host's number N is N under /proc for the libvirtd, too: it is in the same process namespace. */
+  sharesProcesses(): Promise<boolean> {
+    return this.#channel.sharesProcesses();
   }
 
   /** Calls back with lifecycle events of all domains. Events while there is no connection are lost. */
   onLifecycle(listener: LifecycleListener): void {
-    this.#listeners.add(listener);
+    this.#channel.onEvent((message) => {
+      if (message.kind !== 'lifecycle') return;
+      const { domain, event, detail } = message;
+      listener(domain, { event, detail });
+    });
+  }
+
+  /** Calls back with events of all domains, those of block jobs included. Returns how to end that. */
+  onEvent(listener: (message: EventMessage) => void): () => void {
+    return this.#channel.onEvent(listener);
+  }
+
+  /** Calls back once, when the connection has ended for good; without an error if it was closed. Returns how to end that. */
+  onEnd(listener: (error?: LibvirtError) => void): () => void {
+    return this.#channel.onEnd(listener);
+  }
+
+  /** Registers this connection for events of block jobs, and pings from here on: a dead one is seen though no call waits. */
+  async watchBlockJobs(): Promise<void> {
+    const connection = await this.#channel.connected();
+    connection.keepAlive();
+    await connection.call(CALLS.registerAny, { eventID: EVENT_ID.BLOCK_JOB_2, domain: null });
   }
 
   /**
@@ -101,7 +87,7 @@ export class RpcClient implements Disposable {
    * call.
    */
   async daemonStatus(): Promise<DaemonStatus | undefined> {
-    const connection = await this.#connected();
+    const connection = await this.#channel.connected();
     try {
       return await connection.call(CALLS.daemonStatus, undefined);
     } catch (error) {
@@ -146,8 +132,13 @@ export class RpcClient implements Disposable {
   }
 
   async getState(domain: DomainRef): Promise<DomainState> {
-    const { state } = await this.#call(CALLS.getState, { domain, flags: 0 });
-    return DOMAIN_STATES[state] ?? 'nostate';
+    return (await this.getStateAndReason(domain)).state;
+  }
+
+  /** `reason`: the number that libvirt has for it, of the enumeration of that state. */
+  async getStateAndReason(domain: DomainRef): Promise<{ readonly state: DomainState; readonly reason: number }> {
+    const { state, reason } = await this.#call(CALLS.getState, { domain, flags: 0 });
+    return { state: DOMAIN_STATES[state] ?? 'nostate', reason };
   }
 
   /** Memory in KiB. */
@@ -252,48 +243,7 @@ export class RpcClient implements Disposable {
     return this.#call(CALLS.abortJob, { domain });
   }
 
-  async #call<A, R>(call: RemoteCall<A, R>, args: A): Promise<R> {
-    const connection = await this.#connected();
-    return connection.call(call, args);
-  }
-
-  #connected(): Promise<ClientConnection> {
-    if (this.#ended.signal.aborted) {
-      return Promise.reject(new LibvirtError('RPC', 'the connection to libvirtd has been closed', { domain: 'RPC' }));
-    }
-    if (!this.#connection) {
-      clearTimeout(this.#reconnect);
-      const connection = this.#open(() => this.#lost(connection));
-      connection.catch(() => this.#lost(connection));
-      this.#connection = connection;
-    }
-    return this.#connection;
-  }
-
-  /** Connects and makes the opening calls. */
-  async #open(closed: () => void): Promise<ClientConnection> {
-    const lifecycle = ({ domain, event, detail }: LifecycleMessage) => {
-      for (const listener of this.#listeners) listener(domain, { event, detail });
-    };
-    const stop = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(OPEN_TIMEOUT_MS)]);
-    const connection = await ClientConnection.connect(this.#options.path, { lifecycle, closed }, stop);
-    const giveUp = () => connection[Symbol.dispose]();
-    stop.addEventListener('abort', giveUp);
-    try {
-      await introduce(connection, this.#options);
-      return connection;
-    } catch (error) {
-      giveUp();
-      throw error;
-    } finally {
-      stop.removeEventListener('abort', giveUp);
-    }
-  }
-
-  /** Called when this connection, or an attempt at one, has ended. */
-  #lost(connection: Promise<ClientConnection>): void {
-    if (this.#connection !== connection || this.#ended.signal.aborted) return;
-    this.#connection = undefined;
-    this.#reconnect = setTimeout(() => this.#connected().catch(() => {}), RECONNECT_INTERVAL_MS).unref();
+  #call<A, R>(call: RemoteCall<A, R>, args: A): Promise<R> {
+    return this.#channel.call(call, args);
   }
 }

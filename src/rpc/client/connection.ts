@@ -3,14 +3,22 @@
  * pings.
  */
 
-import { once } from 'node:events';
-import { createConnection, type Socket } from 'node:net';
-import { LibvirtError, receivedError, systemError } from '../../errors.ts';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { LibvirtError, receivedError } from '../../errors.ts';
 import { type Codec, nothing } from '../wire/codec.ts';
 import { FrameSplitter } from '../wire/frame-splitter.ts';
 import { decodePayload, encodeFrame, type FrameHeader, KEEPALIVE, PROGRAM, STATUS, TYPE } from '../wire/frames.ts';
 import { descriptorOf } from '../wire/inlet.ts';
-import { LIFECYCLE_EVENT, type LifecycleMessage, lifecycleMessage, remoteError } from '../wire/messages.ts';
+import {
+  BLOCK_JOB_EVENT,
+  type BlockJobMessage,
+  blockJobMessage,
+  LIFECYCLE_EVENT,
+  type LifecycleMessage,
+  lifecycleMessage,
+  remoteError,
+} from '../wire/messages.ts';
 
 /** While calls wait, a libvirtd that answers no ping for this long counts as dead: virsh's own 6 times 5 s. */
 const PING_INTERVAL_MS = 5_000;
@@ -31,11 +39,16 @@ export interface RemoteCall<A, R> {
 /** Sends one call and waits for its reply. */
 export type Send = <A, R>(call: RemoteCall<A, R>, args: A) => Promise<R>;
 
-/** Receives events and the end of the connection. Called from inside the socket's own events. */
+/** An event that this client registers for. */
+export type EventMessage =
+  | ({ readonly kind: 'lifecycle' } & LifecycleMessage<number>)
+  | ({ readonly kind: 'block-job' } & BlockJobMessage);
+
+/** Receives events and the end of the connection. Called from inside the stream's own events. */
 interface ClientConnectionListener {
-  lifecycle(message: LifecycleMessage): void;
+  event(message: EventMessage): void;
   /** Called once, when the connection cannot be used any more. */
-  closed(): void;
+  closed(error: LibvirtError): void;
 }
 
 /** A call whose reply has not arrived yet. */
@@ -51,53 +64,39 @@ interface Pending {
  */
 export class ClientConnection implements Disposable {
   readonly #path: string;
-  readonly #socket: Socket;
+  readonly #stream: Duplex;
   readonly #listener: ClientConnectionListener;
   readonly #pending = new Map<number, Pending>();
   #serial = 0;
   #closed = false;
   #pings: NodeJS.Timeout | undefined;
   #unanswered = 0;
+  #alwaysPings = false;
 
-  private constructor(path: string, socket: Socket, listener: ClientConnectionListener) {
+  /** `path`: where the stream leads, for messages. */
+  constructor(path: string, stream: Duplex, listener: ClientConnectionListener) {
     this.#path = path;
-    this.#socket = socket;
+    this.#stream = stream;
     this.#listener = listener;
     const splitter = new FrameSplitter({
       begin: (header) => (isForUs(header) ? 'whole' : 'drop'),
       whole: (header, frame) => this.#receive(header, frame),
       pass: () => {},
     });
-    socket.on('data', (chunk) => {
+    stream.on('data', (chunk) => {
       try {
         splitter.push(chunk);
       } catch (error) {
         this.#close('sent what is not libvirt RPC', error);
       }
     });
-    socket.on('error', (error) => this.#close('was lost', error));
-    socket.on('close', () => this.#close('was lost'));
+    stream.on('error', (error) => this.#close('was lost', error));
+    stream.on('close', () => this.#close('was lost'));
   }
 
-  /** Its descriptor; undefined if it is closed. */
+  /** Its descriptor; undefined if it is closed, or not a socket. */
   get fd(): number | undefined {
-    return descriptorOf(this.#socket);
-  }
-
-  /** Rejects with libvirt's own "Failed to connect socket to '<path>': <reason>". */
-  static async connect(
-    path: string,
-    listener: ClientConnectionListener,
-    signal: AbortSignal,
-  ): Promise<ClientConnection> {
-    const socket = createConnection(path);
-    try {
-      await once(socket, 'connect', { signal });
-    } catch (error) {
-      socket.destroy();
-      throw systemError(error, `Failed to connect socket to '${path}'`, 'RPC');
-    }
-    return new ClientConnection(path, socket, listener);
+    return this.#stream instanceof Socket ? descriptorOf(this.#stream) : undefined;
   }
 
   get closed(): boolean {
@@ -120,7 +119,7 @@ export class ClientConnection implements Disposable {
         fail: reject,
       });
       this.#watch();
-      this.#socket.write(frame);
+      this.#stream.write(frame);
     });
   }
 
@@ -130,8 +129,10 @@ export class ClientConnection implements Disposable {
 
   #receive(header: FrameHeader, frame: Buffer): void {
     if (header.program === PROGRAM.KEEPALIVE) this.#keepalive(header);
-    else if (header.type === TYPE.MESSAGE) this.#listener.lifecycle(decodePayload(lifecycleMessage, frame));
-    else this.#reply(header, frame);
+    else if (header.type !== TYPE.MESSAGE) this.#reply(header, frame);
+    else if (header.procedure === LIFECYCLE_EVENT)
+      this.#listener.event({ kind: 'lifecycle', ...decodePayload(lifecycleMessage, frame) });
+    else this.#listener.event({ kind: 'block-job', ...decodePayload(blockJobMessage, frame) });
   }
 
   #reply(header: FrameHeader, frame: Buffer): void {
@@ -153,13 +154,19 @@ export class ClientConnection implements Disposable {
 
   #sendKeepalive(procedure: number): void {
     const header = { program: PROGRAM.KEEPALIVE, procedure, type: TYPE.MESSAGE, serial: 0 };
-    this.#socket.write(encodeFrame(header, nothing, undefined));
+    this.#stream.write(encodeFrame(header, nothing, undefined));
+  }
+
+  /** From here on pings, too, while no call waits: for those who wait for events. */
+  keepAlive(): void {
+    this.#alwaysPings = true;
+    this.#watch();
   }
 
   /** Pings for as long as calls wait. A call itself has no timeout: a save of many GiB takes long. */
   #watch(): void {
     this.#pings ??= setInterval(() => {
-      if (this.#pending.size === 0) this.#unwatch();
+      if (this.#pending.size === 0 && !this.#alwaysPings) this.#unwatch();
       else if (this.#unanswered === PINGS_MAX) this.#close('was closed due to keepalive timeout');
       else this.#ping();
     }, PING_INTERVAL_MS).unref();
@@ -180,22 +187,29 @@ export class ClientConnection implements Disposable {
     if (this.#closed) return;
     this.#closed = true;
     this.#unwatch();
-    this.#socket.destroy();
+    this.#stream.destroy();
     for (const { name, fail } of this.#pending.values()) fail(lost(this.#path, how, name, cause));
     this.#pending.clear();
-    this.#listener.closed();
+    this.#listener.closed(ended(this.#path, how, cause));
   }
 }
 
-/** Handles replies, lifecycle events and pings. This client uses no streams and registers for no other events. */
+/** Handles replies, the events that it may have registered for, and pings. This client uses no streams. */
 function isForUs({ program, type, procedure }: FrameHeader): boolean {
   if (program === PROGRAM.KEEPALIVE) return true;
   if (program === PROGRAM.XLSNAP) return type === TYPE.REPLY;
   if (program !== PROGRAM.REMOTE) return false;
-  return type === TYPE.REPLY || (type === TYPE.MESSAGE && procedure === LIFECYCLE_EVENT);
+  const isEvent = procedure === LIFECYCLE_EVENT || procedure === BLOCK_JOB_EVENT;
+  return type === TYPE.REPLY || (type === TYPE.MESSAGE && isEvent);
 }
 
 function lost(path: string, how: string, name: string, cause?: unknown): LibvirtError {
-  const text = `connection to libvirtd at '${path}' ${how} during ${name}; whether that was carried out is not known`;
-  return new LibvirtError('RPC', text, { ...RPC, cause });
+  return ended(path, `${how} during ${name}; whether that was carried out is not known`, cause);
+}
+
+/** A program that was the way there may have said why it ended. */
+function ended(path: string, how: string, cause?: unknown): LibvirtError {
+  const text = `connection to libvirtd at '${path}' ${how}`;
+  const said = cause instanceof LibvirtError ? `${cause.detail} (${text})` : text;
+  return new LibvirtError('RPC', said, { ...RPC, cause });
 }

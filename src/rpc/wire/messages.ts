@@ -6,7 +6,7 @@ import type { DomainRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
 import { printableLines } from '../../model/messages/printable.ts';
 import type { SnapshotRef } from '../../snapshots/api.ts';
-import { type Codec, int, list, name, optional, string, struct, uuid } from './codec.ts';
+import { type Codec, type Decoded, int, list, name, optional, string, struct, uuid } from './codec.ts';
 import { decodePayload, encodeFrame, type FrameHeader, HEADER_BYTES, STATUS, TYPE } from './frames.ts';
 import { LIST_MAX, XdrWriter } from './xdr.ts';
 
@@ -141,9 +141,14 @@ export function lifecycleFrames(about: DomainRef, event: LifecycleEvent): (ids: 
 
 /** REMOTE_PROC_DOMAIN_EVENT_CALLBACK_BLOCK_JOB (by the image's path), REMOTE_PROC_DOMAIN_EVENT_BLOCK_JOB_2 (by the target). */
 const BLOCK_JOB_EVENTS = { path: 326, disk: 339 } as const;
+/** The one that names the target. */
+export const BLOCK_JOB_EVENT = BLOCK_JOB_EVENTS.disk;
 
 /** remote_domain_event_callback_block_job_msg, remote_domain_event_block_job_2_msg: the same members. */
-const blockJobMessage = struct({ callbackID: int, domain, disk: string, type: int, status: int });
+export const blockJobMessage = struct({ callbackID: int, domain, disk: string, type: int, status: int });
+
+/** An event of a block job on the wire: libvirt's numbers. */
+export type BlockJobMessage = Decoded<typeof blockJobMessage>;
 
 /** The event of a block job for one callback. */
 export function blockJobFrame(

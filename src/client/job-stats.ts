@@ -1,0 +1,46 @@
+/** A domain's job and a disk's, as libvirt reports them, as data. */
+
+import type { JobStats as ReceivedStats } from '../rpc/client/client.ts';
+import type { BlockJobType, JobOperation, JobStats } from './api.ts';
+
+/** virDomainJobType, virDomainJobOperation, virDomainBlockJobType: by their numbers. */
+const TYPES = ['none', 'bounded', 'unbounded', 'completed', 'failed', 'cancelled'] as const;
+const OPERATIONS: readonly JobOperation[] = [
+  'unknown',
+  'start',
+  'save',
+  'restore',
+  'migration-in',
+  'migration-out',
+  'snapshot',
+  'snapshot-revert',
+  'dump',
+  'backup',
+  'snapshot-delete',
+];
+const BLOCK_TYPES: readonly BlockJobType[] = ['unknown', 'pull', 'copy', 'commit', 'active-commit', 'backup'];
+
+/** Our names of VIR_DOMAIN_JOB_* parameters. */
+const FIELDS = {
+  timeElapsed: 'time_elapsed',
+  memoryTotal: 'memory_total',
+  memoryProcessed: 'memory_processed',
+  memoryRemaining: 'memory_remaining',
+  downtime: 'downtime',
+} as const;
+
+export function jobStats({ type, params }: ReceivedStats): JobStats {
+  const values = new Map(params.map(({ field, value }) => [field, Number(value)]));
+  const numbers = Object.entries(FIELDS).flatMap(([name, field]) => {
+    const value = values.get(field);
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  const operation = values.get('operation');
+  return {
+    type: TYPES[type] ?? 'none',
+    ...(operation !== undefined && { operation: OPERATIONS[operation] ?? 'unknown' }),
+    ...Object.fromEntries(numbers),
+  };
+}
+
+export const blockJobType = (type: number): BlockJobType => BLOCK_TYPES[type] ?? 'unknown';
