@@ -1,30 +1,52 @@
-/** The `<domainsnapshot>` that asks for a snapshot with these parts. */
+/** The `<domainsnapshot>` that asks for a snapshot. */
 
 import { element, type XmlElement } from '../model/element.ts';
 import { writeElement } from '../xml/engine/write.ts';
-import type { SnapshotDisk, SnapshotParts } from './api.ts';
 
-/** Returns the document, as virsh's snapshot-create-as writes it. The daemon checks the values. */
-export function snapshotDocument({ name, description, memory, disks = [] }: SnapshotParts): string {
+/** A snapshot as it is asked for. */
+export interface SnapshotSpec {
+  readonly name?: string | undefined;
+  readonly description?: string | undefined;
+  readonly memory?: MemorySpec | undefined;
+  readonly disks?: readonly DiskSpec[];
+}
+
+/** What is asked of the memory; the daemon checks the values. */
+export interface MemorySpec {
+  readonly snapshot?: string | undefined;
+  readonly file?: string | undefined;
+}
+
+/** What is asked of one disk; the daemon checks the values. */
+export interface DiskSpec {
+  readonly name: string;
+  readonly snapshot?: string | undefined;
+  /** Format of the overlay. */
+  readonly driver?: string | undefined;
+  readonly stype?: 'file' | 'block' | undefined;
+  readonly file?: string | undefined;
+}
+
+/** Returns the `<domainsnapshot>` that requests such a snapshot. */
+export function snapshotDocument({ name, description, memory, disks = [] }: SnapshotSpec): string {
   const children = [
     ...(name === undefined ? [] : [element('name', {}, [name])]),
     ...(description === undefined ? [] : [element('description', {}, [description])]),
-    ...(memory === undefined ? [] : [element('memory', present({ snapshot: memory.snapshot, file: memory.file }))]),
+    ...(memory === undefined ? [] : [memoryElement(memory)]),
     ...(disks.length === 0 ? [] : [element('disks', {}, disks.map(diskElement))]),
   ];
-  return `<domainsnapshot>\n${children.map((child) => writeElement(child, 2)).join('')}</domainsnapshot>\n`;
+  const content = children.map((child) => writeElement(child, 2)).join('');
+  return `<domainsnapshot>\n${content}</domainsnapshot>\n`;
 }
 
-function diskElement({ name, snapshot, driver, stype, file }: SnapshotDisk): XmlElement {
-  return element('disk', present({ name, snapshot, type: stype }), [
+function memoryElement({ snapshot, file }: MemorySpec): XmlElement {
+  return element('memory', { ...(snapshot !== undefined && { snapshot }), ...(file !== undefined && { file }) });
+}
+
+function diskElement({ name, snapshot, driver, stype, file }: DiskSpec): XmlElement {
+  const attributes = { name, ...(snapshot !== undefined && { snapshot }), ...(stype !== undefined && { type: stype }) };
+  return element('disk', attributes, [
     ...(driver === undefined ? [] : [element('driver', { type: driver })]),
     ...(file === undefined ? [] : [element('source', { [stype === 'block' ? 'dev' : 'file']: file })]),
   ]);
-}
-
-/** The attributes that have a value. */
-function present(attributes: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    Object.entries(attributes).filter((entry): entry is [string, string] => entry[1] !== undefined),
-  );
 }

@@ -1,6 +1,7 @@
 /** Reads libxl_domain_snapshot_args, as `export --args` prints it, as the request for a snapshot. */
 
 import { dirname, relative } from 'node:path';
+import type { DiskSpec, MemorySpec } from '../../client/snapshot-document.ts';
 import { DOMAIN_SNAPSHOT_ARGS, fromLibxlJson } from '../../libxl/structs.ts';
 import { requestedMemoryPath } from '../../memory/requested-path.ts';
 import type { DomainRef } from '../../model/domain.ts';
@@ -8,7 +9,6 @@ import { CREATE } from '../../model/flags.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { MemoryFiles } from '../../store/memory-folder.ts';
 import { failure } from '../failure.ts';
-import type { DiskSpec, MemorySpec } from '../snapshot/snapshot-specs.ts';
 import type { SnapshotCfg } from '../snapshot-cfg/read.ts';
 
 /** Libxl-json is an object; neither XML nor xl.snapshot.cfg(5) begins so. */

@@ -1,5 +1,6 @@
 /** `xlsnap rotate`: takes a snapshot of each guest and deletes the oldest ones that it has made, for a timer. */
 
+import { snapshotDocument } from '../../client/snapshot-document.ts';
 import { asLibvirtError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
@@ -9,7 +10,6 @@ import { failure } from '../failure.ts';
 import type { Session } from '../session.ts';
 import { runJob } from '../snapshot/job.ts';
 import { readDocument } from '../snapshot/snapshot-document.ts';
-import { snapshotDocument } from '../snapshot/snapshot-specs.ts';
 import { rotationDescription, rotationName, surplus } from './rotation.ts';
 
 interface Rotation {

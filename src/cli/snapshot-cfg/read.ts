@@ -1,6 +1,6 @@
 /** Reads xl.snapshot.cfg(5): what a snapshot is to be, in the form of xl's configuration files. */
 
-import type { DiskSpec, MemorySpec, SnapshotSpec } from '../snapshot/snapshot-specs.ts';
+import type { DiskSpec, MemorySpec, SnapshotSpec } from '../../client/snapshot-document.ts';
 import { type Atom, cfgError, parseCfg, type Setting } from './grammar.ts';
 
 /** What the file says; `disks` are all disks that the snapshot has, and without them it has the domain's. */

@@ -1,11 +1,11 @@
 /** Turns xl.snapshot.cfg(5), or what else says the same, into what libvirt asks for a snapshot with. */
 
+import { type DiskSpec, snapshotDocument } from '../../client/snapshot-document.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
 import { parseDefinition } from '../../xml/domain/definition.ts';
 import { failure } from '../failure.ts';
 import type { Session } from '../session.ts';
-import { type DiskSpec, snapshotDocument } from '../snapshot/snapshot-specs.ts';
 import type { SnapshotCfg } from './read.ts';
 
 /** Document and flags of virDomainSnapshotCreateXML. */

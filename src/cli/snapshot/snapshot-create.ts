@@ -1,6 +1,7 @@
 /** `snapshot-create` and `snapshot-create-as`. */
 
 import { readFile } from 'node:fs/promises';
+import { snapshotDocument } from '../../client/snapshot-document.ts';
 import { systemError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
@@ -12,7 +13,7 @@ import { isCfg, readCfg } from '../snapshot-cfg/read.ts';
 import { requestOf } from '../snapshot-cfg/request.ts';
 import { foldersOf } from '../storage/daemon-folders.ts';
 import { runJob } from './job.ts';
-import { readDiskspec, readMemspec, snapshotDocument } from './snapshot-specs.ts';
+import { readDiskspec, readMemspec } from './snapshot-specs.ts';
 
 /** Flags that both commands have, in virsh's order. */
 const FLAGS = [

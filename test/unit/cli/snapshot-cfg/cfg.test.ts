@@ -2,9 +2,9 @@
 
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { snapshotDocument } from '../../../../src/cli/snapshot/snapshot-specs.ts';
 import { isCfg, readCfg } from '../../../../src/cli/snapshot-cfg/read.ts';
 import { writeCfg } from '../../../../src/cli/snapshot-cfg/write.ts';
+import { snapshotDocument } from '../../../../src/client/snapshot-document.ts';
 
 const read = (text: string) => readCfg(text, 's.cfg');
 const message = (call: () => unknown): string => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { readDiskspec, readMemspec, snapshotDocument } from '../../../../src/cli/snapshot/snapshot-specs.ts';
+import { readDiskspec, readMemspec } from '../../../../src/cli/snapshot/snapshot-specs.ts';
+import { snapshotDocument } from '../../../../src/client/snapshot-document.ts';
 
 const NONE = { name: undefined, description: undefined, memory: undefined, disks: [] };
 
