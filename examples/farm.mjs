@@ -15,6 +15,7 @@ import { connect } from 'xlsnap/client';
 
 const [name = '', clean = '', disk = '', folder = '', rounds = '1', seconds = '60'] = process.argv.slice(2);
 const interrupt = new AbortController();
+if (folder === '') throw new Error('usage: farm.mjs DOMAIN SNAPSHOT DISK FOLDER ROUNDS SECONDS');
 process.once('SIGINT', () => interrupt.abort());
 
 const connection = await connect();
