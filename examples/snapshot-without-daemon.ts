@@ -62,8 +62,6 @@ export async function save(guest: string, name: string, folder: string, signal: 
   const snapshot = await domainSnapshotSave(domid, name, args, {
     domainXml: domainXmlOfConfig(config, domid),
     signal,
-    phase: async () => {},
-    progress: () => {},
   });
   // The config may have the password of the guest's screen.
   await writeFile(join(folder, `${name}.json`), toLibxlJson(DOMAIN_SNAPSHOT, snapshot), { mode: 0o600 });

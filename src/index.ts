@@ -2,9 +2,9 @@
  * The library: the mechanism of domain snapshots on libxl, without any policy, and libvirt's `<domainsnapshot>` as data.
  *
  * ```ts
- * const snapshot = await domainSnapshotSave(domid, 's1', args, { domainXml, signal, phase, progress });
+ * const snapshot = await domainSnapshotSave(domid, 's1', args, { domainXml });
  * await writeFile('s1.json', toLibxlJson(DOMAIN_SNAPSHOT, snapshot));
- * const domid = await domainSnapshotRestore(fromLibxlJson(DOMAIN_SNAPSHOT, json), { signal });
+ * const domid = await domainSnapshotRestore(fromLibxlJson(DOMAIN_SNAPSHOT, json));
  * ```
  *
  * - **Shapes**: `LibxlDomainSnapshotArgs` in, `LibxlDomainSnapshot` out; schemas/libxl_snapshot.idl in libxl's own language.
@@ -29,7 +29,7 @@ export type { SaveOptions, SavePhase } from './libxl/save.ts';
 export { checkDomainSnapshotSave, domainSnapshotSave } from './libxl/save.ts';
 export type { StructType } from './libxl/structs.ts';
 export { DOMAIN_SNAPSHOT, DOMAIN_SNAPSHOT_ARGS, fromLibxlJson, toLibxlJson } from './libxl/structs.ts';
-export type { MemoryProgress } from './libxl/toolstack.ts';
+export type { LibxlSession, MemoryProgress, Toolstack } from './libxl/toolstack.ts';
 export type { DomainState, SnapshotLocation, StorageType } from './model/domain.ts';
 export type { XmlElement, XmlNode } from './model/element.ts';
 export type {

@@ -1,6 +1,6 @@
 /** libxl_domain_snapshot_restore: makes a new domain from a snapshot. The caller puts the disks back first. */
 
-import { LibvirtError, throwIfCancelled } from '../errors.ts';
+import { LibvirtError, neverAborted, throwIfCancelled } from '../errors.ts';
 import { checkLibxlStream, readMemoryImage } from '../memory/image-file.ts';
 import { checkTie } from '../memory/tie.ts';
 import type { LibxlDomainSnapshot } from '../model/libxl.ts';
@@ -11,7 +11,7 @@ export interface RestoreOptions {
   /** Leaves the new domain paused. */
   readonly paused?: boolean;
   /** Honoured until the new domain runs. */
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -20,7 +20,7 @@ export interface RestoreOptions {
  */
 export async function domainSnapshotRestore(
   snapshot: LibxlDomainSnapshot,
-  options: RestoreOptions,
+  { paused = false, signal = neverAborted() }: RestoreOptions = {},
   toolstack = XEN,
 ): Promise<number> {
   const { name, config, memory_path } = snapshot;
@@ -35,14 +35,14 @@ export async function domainSnapshotRestore(
   await checkTie(memory_path, name, snapshot.disks ?? []);
   await using xen = toolstack.startHelper();
   await refuseExisting(xen, config.c_info as { name?: string; uuid?: string });
-  const domid = await xen.createRestore(config, memory_path, image.streamOffset, { signal: options.signal });
+  const domid = await xen.createRestore(config, memory_path, image.streamOffset, { signal });
   try {
-    throwIfCancelled(options.signal);
+    throwIfCancelled(signal);
   } catch (error) {
     await xen.destroy(domid);
     throw error;
   }
-  if (!options.paused) await xen.unpause(domid);
+  if (!paused) await xen.unpause(domid);
   return domid;
 }
 

@@ -34,10 +34,11 @@ export interface SaveOptions {
   /** libvirt's live definition, for the header of the memory image. */
   readonly domainXml: string;
   /** Honoured until the disks are taken. */
-  readonly signal: AbortSignal;
-  /** Called, and waited for, before each phase starts. */
-  phase(name: SavePhase): Promise<void>;
-  progress(progress: MemoryProgress): void;
+  readonly signal?: AbortSignal;
+  /** Called, and waited for, before each phase starts. If it rejects, the snapshot is undone. */
+  phase?(name: SavePhase): Promise<void>;
+  /** Called now and then while the memory is written. */
+  progress?(progress: MemoryProgress): void;
 }
 
 /** Refuses what domainSnapshotSave would refuse about the domain, its disks and the parameters. Reads only. */
@@ -63,12 +64,12 @@ export async function domainSnapshotSave(
   domid: number,
   name: string,
   args: LibxlDomainSnapshotArgs,
-  options: SaveOptions,
+  { domainXml, signal = neverAborted(), phase = async () => {}, progress = () => {} }: SaveOptions,
   toolstack = XEN,
 ): Promise<LibxlDomainSnapshot> {
   await using xen = toolstack.startHelper();
   const savable = await requireSavable(toolstack, xen, domid, args);
-  const { signal } = options;
+  const options = { domainXml, signal, phase, progress };
   const disks = await LiveSnapshots.prepare({ ...guestOf(domid, toolstack), name, disks: savable.disks, signal });
   const save: Save = { toolstack, xen, domid, name, args, options, savable, disks };
   const taken = requestedMemoryPath(args) === undefined ? await saveDisks(save) : await saveMemoryAndDisks(save);
@@ -86,7 +87,7 @@ interface Save {
   readonly domid: number;
   readonly name: string;
   readonly args: LibxlDomainSnapshotArgs;
-  readonly options: SaveOptions;
+  readonly options: Required<SaveOptions>;
   readonly savable: Savable;
   readonly disks: LiveSnapshots;
 }
