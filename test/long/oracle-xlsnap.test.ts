@@ -11,7 +11,7 @@ import { DIFFERENCES, type Difference } from './oracle-differences.ts';
 
 const CASES = ['t01-basic', 't02-tree', 't04-createas', 't07-edit'];
 /** One case; measured: 40 s on two busy cores. */
-const CASE_TIMEOUT_MS = 400_000;
+const CASE_TIMEOUT_MS = 900_000;
 
 function refused(where: string, error: string): NonNullable<Difference['expected']> {
   const answer = { stdout: '\n', stderr: `error: ${error}\n`, rc: 1 };
