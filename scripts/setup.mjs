@@ -19,6 +19,7 @@ export const PACKAGES = {
   demo: ['libvirt-clients', 'qemu-system-common', 'qemu-utils'],
   test: [
     'dbus-daemon',
+    'fish',
     'libglib2.0-bin',
     'libvirt-clients',
     'libvirt-daemon',
@@ -39,6 +40,7 @@ export const PACKAGES = {
     'qemu-utils',
     'strace',
     'systemd',
+    'zsh',
   ],
   // Clients that are run on this machine's system alone.
   clients: [

@@ -1,12 +1,12 @@
-/** Completion in a real bash on a terminal: Tab and Enter run xlsnap with the name, and nothing that is in the name. */
+/** Completion in real shells on a terminal: Tab and Enter run xlsnap with the name, and nothing that is in the name. */
 
 import { access, chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Terminal, XLSNAP } from '../support/command-line.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { until } from '../support/until.ts';
 
 /** By the letter that each begins with, so that one Tab completes it. */
 const NAMES: Readonly<Record<string, string>> = {
@@ -19,14 +19,39 @@ const NAMES: Readonly<Record<string, string>> = {
   'a backslash': 'g\\',
   'a redirection': 'h > pwned',
   blanks: 'i two  words',
+  'a wildcard': 'j*',
+  'a variable': 'k$HOME',
+  'a brace expansion': 'l{a,b}',
+  "fish's command substitution": 'm(touch pwned)',
+  "zsh's glob with a command": "n*(e:'touch pwned':)",
 };
 
-/** Characters that each quote cannot hold. */
-const IMPOSSIBLE: Readonly<Record<string, RegExp>> = { '': /(?!)/, "'": /'/, '"': /["$`\\!]/ };
+interface Shell {
+  readonly command: readonly string[];
+  /** A line that sets the prompts READY and MORE, and loads the completion. */
+  readonly begin: string;
+  /** Characters that a quote cannot hold: nothing is inserted, so the quote is still open after Enter. */
+  readonly impossible?: Readonly<Record<string, RegExp>>;
+}
+
+const SHELLS: Readonly<Record<string, Shell>> = {
+  bash: {
+    command: ['bash', '--norc', '--noprofile', '-i'],
+    begin: `PS1='RE''ADY> ' PS2='MO''RE> '; source <(xlsnap completion bash)`,
+    impossible: { "'": /'/, '"': /["$`\\!]/ },
+  },
+  zsh: {
+    command: ['zsh', '-f', '-i'],
+    begin: `PS1='RE''ADY> ' PS2='MO''RE> '; autoload -Uz compinit; compinit -D -u; eval "$(xlsnap completion zsh)"`,
+  },
+  fish: {
+    command: ['fish', '--no-config', '--interactive'],
+    begin: `function fish_prompt; echo -n RE'ADY> '; end; xlsnap completion fish | source`,
+  },
+};
 
 let daemon: Xlsnapd;
 let folder: string;
-const argv = () => join(folder, 'argv');
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'xlsnap-completion-'));
@@ -39,7 +64,14 @@ beforeAll(async () => {
   const program = XLSNAP.map((word) => `'${word}'`).join(' ');
   await writeFile(
     join(folder, 'xlsnap'),
-    `#!/bin/sh\n[ "$1" = completion ] && exec ${program} "$@"\nprintf '%s\\0' "$@" > argv.new && mv argv.new argv\n`,
+    `#!/bin/sh
+if [ "$1 $3" = 'completion --' ]; then # whole words, the same for each letter
+  [ -e "$2-$5" ] || ${program} "$@" > "$2-$5"
+  exec cat "$2-$5"
+fi
+[ "$1" = completion ] && exec ${program} "$@"
+printf '%s\\0' "$@" > argv.new && mv argv.new argv
+`,
   );
   await chmod(join(folder, 'xlsnap'), 0o755);
 });
@@ -55,21 +87,50 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-describe.each(['', "'", '"'])('inside %j', (quote) => {
-  test.each(Object.entries(NAMES))('a name with %s', async (_what, name) => {
-    await rm(argv(), { force: true });
-    const env = { PATH: `${folder}:${process.env.PATH}`, LIBVIRT_DEFAULT_URI: daemon.uri, TERM: 'xterm' };
-    await using terminal = new Terminal(['bash', '--norc', '--noprofile', '-i'], env);
-    terminal.press(`cd '${folder}'; PS1='RE''ADY> ' PS2='MO''RE> '; source <(xlsnap completion bash); echo o''k\n`);
-    await terminal.until(/^ok/m);
-    terminal.press(`xlsnap snapshot-info test ${quote}${name[0]}\t\n`);
-    if (IMPOSSIBLE[quote]?.test(name)) {
-      // Nothing is inserted, so the quote is still open.
-      await terminal.until(/MORE> /);
-    } else {
-      while (!(await exists(argv()))) await delay(20);
-      expect((await readFile(argv(), 'utf8')).split('\0')).toEqual(['snapshot-info', 'test', name, '']);
+/** Starts a shell in the folder, with the completion. */
+async function start({ command, begin }: Shell): Promise<Terminal> {
+  const env = { PATH: `${folder}:${process.env.PATH}`, HOME: folder, LIBVIRT_DEFAULT_URI: daemon.uri, TERM: 'xterm' };
+  const terminal = new Terminal(command, env);
+  terminal.press(`cd '${folder}'; ${begin}; echo LOA''DED\n`);
+  await terminal.until(/LOADED/);
+  return terminal;
+}
+
+/** Presses keys; returns the words that xlsnap is run with, and presses `end` if that is needed to close a quote. */
+async function wordsOf(terminal: Terminal, keys: string, end?: string): Promise<readonly string[]> {
+  const argv = join(folder, 'argv');
+  await rm(argv, { force: true });
+  const open = terminal.shown.split('MORE> ').length;
+  terminal.press(keys);
+  if (end !== undefined) {
+    await until(() => terminal.shown.split('MORE> ').length > open);
+    terminal.press(end);
+  }
+  await until(() => exists(argv));
+  return (await readFile(argv, 'utf8')).split('\0').slice(0, -1);
+}
+
+describe.each(Object.entries(SHELLS))('%s', (_name, shell) => {
+  test.each(['', "'", '"'])('enters every name after %j and its first letter', async (quote) => {
+    await using terminal = await start(shell);
+    const entered: Record<string, readonly string[]> = {};
+    const expected: Record<string, readonly string[]> = {};
+    for (const [kind, name] of Object.entries(NAMES)) {
+      const impossible = shell.impossible?.[quote]?.test(name) === true;
+      const keys = `xlsnap snapshot-info test ${quote}${name[0]}\t\n`;
+      entered[kind] = await wordsOf(terminal, keys, impossible ? `${quote}\n` : undefined);
+      expected[kind] = ['snapshot-info', 'test', impossible ? `${name[0]}\n` : name];
     }
+    expect(entered).toEqual(expected);
     expect(await exists(join(folder, 'pwned'))).toBe(false);
+  });
+
+  test('enters the name of a file if xlsnap has nothing to offer', async () => {
+    await using terminal = await start(shell);
+    expect(await wordsOf(terminal, 'xlsnap snapshot-create test snapsh\t\n')).toEqual([
+      'snapshot-create',
+      'test',
+      'snapshot.xml',
+    ]);
   });
 });

@@ -155,8 +155,49 @@ describe('completion', () => {
     expect(await offered(line)).toEqual(words);
   });
 
+  /** What fish offers after each line, by the script that xlsnap prints. */
+  async function offeredByFish(lines: readonly string[]): Promise<readonly string[]> {
+    const script = 'xlsnap completion fish | source; for line in $argv; complete -C $line; echo ===; end';
+    const env = { PATH: `${directory}:${process.env.PATH}`, LIBVIRT_DEFAULT_URI: host.uri };
+    const { stdout, stderr } = await runProgram(['fish', '--no-config', '-c', script], lines, env);
+    expect(stderr).toBe('');
+    return stdout.split('===\n').slice(0, -1);
+  }
+
+  test('by fish offers whole words, but for names that fish would expand', async () => {
+    await host.ok('snapshot-create-as', 'test', '~root');
+    const lines = [
+      'xlsnap snapshot-r',
+      'xlsnap snapshot-info test ',
+      "xlsnap snapshot-info test 'wi",
+      'xlsnap snapshot-list test --from=s',
+      'xlsnap snapshot-info --snapshotname s1 --domain t',
+    ];
+    try {
+      expect(await offeredByFish(lines)).toEqual([
+        'snapshot-revert\n',
+        's1\nwith space\n',
+        'with space\n',
+        '--from=s1\n',
+        'test\n',
+      ]);
+    } finally {
+      await host.ok('snapshot-delete', 'test', '~root');
+    }
+  });
+
+  test.each(['zsh', 'fish'])('by %s asks for whole words, and its shell picks', async (shell) => {
+    const words = async (...line: readonly string[]) =>
+      (await xlsnap('completion', shell, '--', 'xlsnap', '-c', host.uri, ...line)).stdout;
+    expect(await words('snapshot-info', 'test', "'wi")).toBe('s1\nwith space\n');
+    expect(await words('snapshot-list', 'test', '--from=s')).toBe('--from=s1\n--from=with space\n');
+    expect(await words('')).toContain('snapshot-revert\n');
+  });
+
   test('of another shell is refused', async () => {
-    expect((await xlsnap('completion', 'zsh')).stderr).toBe("error: no completion for 'zsh': there is one for bash\n");
+    expect((await xlsnap('completion', 'tcsh')).stderr).toBe(
+      "error: no completion for 'tcsh': there is one for bash, zsh and fish\n",
+    );
   });
 });
 

@@ -4,6 +4,7 @@ import { isPrintable } from '../../model/messages/printable.ts';
 import { failure } from '../failure.ts';
 import { Session } from '../session.ts';
 import { type Command, type CommandBody, type CommandEntry, command, loadCommand, type OptionDef } from './command.ts';
+import { COMPLETION_SCRIPTS } from './completion-scripts.ts';
 import { type Invocation, OPTION_NAMES, parseInvocation } from './global-options.ts';
 import { type ReadArguments, readArguments } from './parse.ts';
 import { completed, readLine } from './shell-words.ts';
@@ -11,43 +12,50 @@ import { completed, readLine } from './shell-words.ts';
 /** Timeout of the daemon's answer: the shell waits for it. */
 const ANSWER_TIMEOUT_MS = 3_000;
 
-const BASH = `# bash completion for xlsnap: eval "$(xlsnap completion bash)"
-_xlsnap() {
-  mapfile -t COMPREPLY < <("\${COMP_WORDS[0]}" completion bash --line "\${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
-}
-complete -o default -F _xlsnap xlsnap
-`;
-
 /** `commands`: those that are completed. */
 export function completionCommand(commands: readonly CommandEntry[]): CommandBody {
   return command({
-    description: 'Prints a script for the shell: eval "$(xlsnap completion bash)"',
+    description:
+      'Prints a script for the shell: eval "$(xlsnap completion bash)", the same for zsh (after compinit), and ' +
+      'xlsnap completion fish | source',
     options: [
-      { name: 'shell', type: 'data', help: 'bash', completes: ['bash'] },
-      { name: 'line', type: 'string', named: true, help: 'for the script: print what may follow this command line' },
+      { name: 'shell', type: 'data', help: 'bash, zsh or fish', completes: [...COMPLETION_SCRIPTS.keys()] },
+      { name: 'line', type: 'string', named: true, help: "for bash's script: print what may follow this command line" },
+      { name: 'words', type: 'argv', help: 'for the other scripts: print what may be in the place of the last word' },
     ],
-    async run({ shell, line }, session) {
-      if (shell !== 'bash') throw failure(`no completion for '${shell}': there is one for bash`);
-      if (line === undefined) session.print(BASH);
-      else session.lines(await complete(commands, line, process.env));
+    async run({ shell, line, words }, session) {
+      const script = COMPLETION_SCRIPTS.get(shell);
+      if (script === undefined) throw failure(`no completion for '${shell}': there is one for bash, zsh and fish`);
+      if (line !== undefined) session.lines(await insertions(commands, line, process.env));
+      else if (words.length > 0) session.lines(await replacements(commands, words, process.env));
+      else session.print(script);
     },
   });
 }
 
-/** Returns texts for the shell to insert at the line's end. None if the line is wrong or the daemon does not answer. */
-async function complete(
+/** Returns texts to insert at the line's end. None if the line is wrong or the daemon does not answer. */
+async function insertions(
   commands: readonly CommandEntry[],
   line: string,
   env: NodeJS.ProcessEnv,
 ): Promise<readonly string[]> {
   const { words, current, kept, quote } = readLine(line);
-  const found = await candidates(commands, words.slice(1), current, env).catch(() => []);
+  const found = await replacements(commands, [...words, current], env);
   return found
-    .filter((candidate) => candidate.startsWith(current) && isPrintable(candidate))
+    .filter((candidate) => candidate.startsWith(current))
     .flatMap((candidate) => completed(candidate.slice(kept), quote));
 }
 
-/** Returns whole words, whether or not they begin like `current`. */
+/** Returns whole words for the place of the last one, whether or not they begin like it. None in the same cases. */
+async function replacements(
+  commands: readonly CommandEntry[],
+  line: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<readonly string[]> {
+  const found = await candidates(commands, line.slice(1, -1), line.at(-1) ?? '', env).catch(() => []);
+  return found.filter(isPrintable);
+}
+
 async function candidates(
   commands: readonly CommandEntry[],
   words: readonly string[],
