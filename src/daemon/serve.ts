@@ -19,6 +19,7 @@ import { GuestService } from '../snapshots/guest-service.ts';
 import { Jobs } from '../snapshots/jobs.ts';
 import { SnapshotService } from '../snapshots/service.ts';
 import { BlockJobFiles } from '../store/block-job-files.ts';
+import { ownFiles } from '../store/default-folders.ts';
 import { lockFolders } from '../store/folder-lock.ts';
 import { FileJournal } from '../store/journal.ts';
 import { MemoryFiles } from '../store/memory-folder.ts';
@@ -82,6 +83,7 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
       images: new OfflineImages(),
       store: new SnapshotFiles(options.snapshotDir, log.warning),
       memory,
+      ownFiles: ownFiles(options),
       events: hub,
       journal,
       jobs: new Jobs(journal),

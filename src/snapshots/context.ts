@@ -14,6 +14,8 @@ export interface SnapshotContext {
   readonly images: OfflineDisks;
   readonly store: SnapshotStore;
   readonly memory: MemoryImages;
+  /** Files and folders of the daemon's own: absolute paths. */
+  readonly ownFiles: readonly string[];
   readonly events: LifecycleEvents;
   readonly jobs: Jobs;
   readonly journal: Journal;

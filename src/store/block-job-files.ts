@@ -7,6 +7,7 @@ import { BLOCK_JOB_TYPES, type BlockJob } from '../model/blocks/block-job.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { BlockJobRecords, RecordedBlockJobs } from '../snapshots/block-jobs/ports.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
+import { STATE_FOLDERS } from './default-folders.ts';
 import { pathSegment } from './path-segment.ts';
 import { encodeRecord, readRecord } from './record.ts';
 
@@ -19,7 +20,7 @@ export class BlockJobFiles implements BlockJobRecords {
   readonly #log: (text: string) => void;
 
   constructor(stateDir: string, log: (text: string) => void) {
-    this.#dir = join(stateDir, 'block-jobs');
+    this.#dir = join(stateDir, STATE_FOLDERS.blockJobs);
     this.#log = log;
   }
 

@@ -1,6 +1,7 @@
 /** The daemon's default folders, which xlsnap reads, too. */
 
 import { join } from 'node:path';
+import { LOCK_FILE } from './folder-lock.ts';
 
 /** The daemon's folders: absolute paths. */
 export interface Folders {
@@ -29,4 +30,13 @@ export function defaultFolders(uri: string, embeddedHome: string): Folders {
     memoryDir: join(embeddedHome, 'snapshot-memory'),
     stateDir: join(embeddedHome, 'state'),
   };
+}
+
+/** Folders in the state folder, by what each holds. The embedded host keeps its domains' RAM and disks beside them. */
+export const STATE_FOLDERS = { journal: 'journal', liveDisks: 'live-disks', blockJobs: 'block-jobs' } as const;
+
+/** Returns all that the daemon alone writes: files and folders. */
+export function ownFiles({ snapshotDir, memoryDir, stateDir }: Folders): readonly string[] {
+  const state = [...Object.values(STATE_FOLDERS), LOCK_FILE].map((name) => join(stateDir, name));
+  return [snapshotDir, memoryDir, ...state];
 }

@@ -11,6 +11,7 @@ import { isPhase } from '../model/phases.ts';
 import type { Task } from '../snapshots/ports/jobs.ts';
 import type { Journal, JournalEntry, PendingOperation, UnreadableRecord } from '../snapshots/ports/journal.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, UNFINISHED, writeFileAtomically } from './atomic-file.ts';
+import { STATE_FOLDERS } from './default-folders.ts';
 import { pathSegment } from './path-segment.ts';
 import { encodeRecord, readRecord } from './record.ts';
 
@@ -27,7 +28,7 @@ export class FileJournal implements Journal {
 
   /** `mechanism`: of the daemon that writes records; a program that only reads them has none. */
   constructor(stateDir: string, log: (text: string) => void, mechanism?: MechanismName) {
-    this.#dir = join(stateDir, 'journal');
+    this.#dir = join(stateDir, STATE_FOLDERS.journal);
     this.#log = log;
     this.#mechanism = mechanism;
   }

@@ -11,6 +11,7 @@ import type { DiskImage } from '../model/disk-image.ts';
 import type { DomainDisk, DomainRef } from '../model/domain.ts';
 import type { LiveDisks } from '../snapshots/ports/store.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
+import { STATE_FOLDERS } from './default-folders.ts';
 import { pathSegment } from './path-segment.ts';
 import { encodeRecord, readRecord } from './record.ts';
 
@@ -51,7 +52,7 @@ export class LiveDiskFiles implements LiveDisks {
    * to `log`; it stays, and its domain is refused, until that run of the domain has ended.
    */
   static async open(stateDir: string, log: (text: string) => void): Promise<LiveDiskFiles> {
-    const dir = join(stateDir, 'live-disks');
+    const dir = join(stateDir, STATE_FOLDERS.liveDisks);
     const bootId = (await readFile(BOOT_ID, 'utf8')).trim();
     const files = new LiveDiskFiles(dir, bootId);
     const names = await listOwn(dir).catch((error) => {

@@ -4,8 +4,8 @@
  */
 
 import { constants } from 'node:fs';
-import { access, chown, lstat, open, readdir, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join, relative, sep } from 'node:path';
+import { access, chown, lstat, open, readdir, stat } from 'node:fs/promises';
+import { dirname, join, relative, sep } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { MemoryImages } from '../snapshots/ports/store.ts';
@@ -77,10 +77,6 @@ export class MemoryFiles implements MemoryImages {
     const found = await stat(path).catch((error) => {
       if (!isMissing(error)) throw unusable(error);
     });
-    if (await this.#leadsHere(path)) {
-      const text = `external memory snapshot file '${path}' is in the folder of xlsnapd's own memory images, '${this.#dir}': choose another`;
-      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
-    }
     if (found && !found.isFile()) {
       throw new LibvirtError('CONFIG_UNSUPPORTED', `external memory snapshot file '${path}' is not a regular file`);
     }
@@ -132,24 +128,13 @@ export class MemoryFiles implements MemoryImages {
     });
   }
 
-  /** By whatever name, and whether the file is there or not. */
-  async #leadsHere(path: string): Promise<boolean> {
-    const real = async (of: string) => await realpath(of).catch(() => of);
-    const file = await realpath(path).catch(async () => join(await real(dirname(path)), basename(path)));
-    return isIn(await real(this.#dir), file);
-  }
-
   #isOurs(path: string): boolean {
-    return isIn(this.#dir, path);
+    return relative(this.#dir, path).split(sep)[0] !== '..';
   }
 
   #folder(domain: DomainRef): string {
     return join(this.#dir, pathSegment(domain.uuid));
   }
-}
-
-function isIn(folder: string, path: string): boolean {
-  return relative(folder, path).split(sep)[0] !== '..';
 }
 
 /** Does not follow links, nor wait for a pipe's reader. */

@@ -72,7 +72,9 @@ async function openService(): Promise<void> {
   const liveDisks = await LiveDiskFiles.open(at('state'), log);
   const host = await openLibvirtHost({ upstream, events, images, liveDisks, scratchDir: at('memory'), log });
   const store = new SnapshotFiles(at('snapshot'), log);
-  service = await SnapshotService.open({ host, images, store, memory, events, journal, jobs: new Jobs(journal), log });
+  const ownFiles: readonly string[] = [];
+  const jobs = new Jobs(journal);
+  service = await SnapshotService.open({ host, images, store, memory, ownFiles, events, journal, jobs, log });
 }
 
 beforeEach(async () => {

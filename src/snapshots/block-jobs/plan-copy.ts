@@ -10,6 +10,7 @@ import { readDiskDocument } from '../../xml/domain/disk-document.ts';
 import type { CopyDestination, CopyRequest } from '../api.ts';
 import { describeUser, sharedImages } from '../chains/shared-images.ts';
 import type { SnapshotContext } from '../context.ts';
+import { ownFileAt } from '../own-files.ts';
 import { invalid, readDiskChain } from './chain.ts';
 import { plain } from './plan-commit.ts';
 import type { BlockDevices } from './ports.ts';
@@ -52,6 +53,11 @@ export async function planCopy(
   }
   if (backing && target.format === 'raw') {
     const text = `shallow copy of disk '${disk}' into a raw file is not possible`;
+    throw new LibvirtError('CONFIG_UNSUPPORTED', text);
+  }
+  const own = await ownFileAt(context, target.path);
+  if (own !== undefined) {
+    const text = `destination '${target.path}' of disk '${disk}' is among xlsnapd's own files, '${own}': choose another`;
     throw new LibvirtError('CONFIG_UNSUPPORTED', text);
   }
   for (const [path, user] of await sharedImages(context, domain, [{ path: target.path }])) {

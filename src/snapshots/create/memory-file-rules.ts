@@ -7,15 +7,16 @@ import type { SnapshotDef } from '../../model/snapshot.ts';
 import { memoryUser } from '../chains/shared-data.ts';
 import { describeUser, sharedImages } from '../chains/shared-images.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
-import type { Looking } from '../context.ts';
+import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
+import { ownFileAt } from '../own-files.ts';
 
 /**
- * Refuses (67) a file that is an image of the domain, of one of its snapshots or of another domain, the memory of another
+ * Refuses (67) a file that is xlsnapd's own, an image of the domain, of one of its snapshots or of another domain, the memory of another
  * snapshot, or an overlay of this one: also with REUSE_EXT, which gives a file away that nobody needs.
  */
 export async function checkMemoryFile(
-  context: Looking,
+  context: SnapshotContext,
   snapshots: DomainSnapshots,
   of: Domain,
   snapshot: SnapshotDef,
@@ -29,6 +30,8 @@ export async function checkMemoryFile(
       'CONFIG_UNSUPPORTED',
       `external memory snapshot file '${memory.file}' is ${whose}: choose another`,
     );
+  const own = await ownFileAt(context, memory.file);
+  if (own !== undefined) throw refuse(`among xlsnapd's own files, '${own}'`);
   for (const disk of externalDisks(snapshot)) {
     for (const { path } of overlaysOf(snapshot, disk)) {
       if ((await images.fileKey(path)) === file) throw refuse(`to be the overlay of disk '${disk}'`);

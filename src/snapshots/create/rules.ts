@@ -12,6 +12,7 @@ import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import { checkNoManagedSave } from '../managed-save-rule.ts';
+import { ownFileAt } from '../own-files.ts';
 import { checkCapture } from './capture-rules.ts';
 import { checkMemoryFile } from './memory-file-rules.ts';
 import type { CreatePlan } from './plan.ts';
@@ -60,7 +61,7 @@ export async function checkCreate(
     domain.ref.uuid,
     (args.disks ?? []).map(({ disk }) => disk.vdev),
   );
-  await checkTargets(snapshot);
+  await checkTargets(context, snapshot);
   if (externalDisks(snapshot).length > 0) checkNoManagedSave(domain, 'an external snapshot');
   await checkMemoryFile(context, snapshots, domain, snapshot);
   await checkReused(context, domain, plan);
@@ -87,11 +88,17 @@ export async function checkCarriers(context: SnapshotContext, domain: Domain, pl
   else await context.images.checkFree(snapshot.name, args.disks ?? []);
 }
 
-/** An overlay on a block device needs an existing one: libvirt makes none. */
-async function checkTargets({ disks }: SnapshotDef): Promise<void> {
+/** An overlay on a block device needs an existing one: libvirt makes none. No overlay is among our own files. */
+async function checkTargets(context: SnapshotContext, { disks }: SnapshotDef): Promise<void> {
   for (const { name, location, target } of disks) {
     const { type, path } = target ?? {};
-    if (location !== 'external' || type !== 'block' || path === undefined) continue;
+    if (location !== 'external' || path === undefined) continue;
+    const own = await ownFileAt(context, path);
+    if (own !== undefined) {
+      const text = `overlay '${path}' of disk '${name}' is among xlsnapd's own files, '${own}': choose another one`;
+      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
+    }
+    if (type !== 'block') continue;
     const found = await statIfThere(path);
     if (!found) throw new LibvirtError('OPERATION_UNSUPPORTED', `block device snapshot target '${path}' doesn't exist`);
     if (found.isBlockDevice()) continue;

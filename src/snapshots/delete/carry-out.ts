@@ -13,6 +13,7 @@ import type { DomainSnapshots } from '../domain-snapshots.ts';
 import type { OperationJob } from '../jobs.ts';
 import type { Job } from '../ports/jobs.ts';
 import { whileMarked } from './in-progress-mark.ts';
+import { isNamedElsewhere } from './memory-rules.ts';
 import { mergeOverlays } from './merge-overlays.ts';
 import type { DeletePlan } from './plan.ts';
 import type { PlannedMerge } from './plan-merges.ts';
@@ -105,7 +106,7 @@ async function discardData(
   try {
     if (snapshot.memory.location === 'external') {
       const { file } = snapshot.memory;
-      if (!isNamedElsewhere(snapshots, snapshot, file)) await memory.removeFile(file);
+      if (!(await isNamedElsewhere(context, snapshots, snapshot, file))) await memory.removeFile(file);
     } else await memory.remove(domain.ref, snapshot.name);
   } catch (error) {
     throw doneInPart(error);
@@ -121,11 +122,4 @@ async function deleteInternal(
   if (!isActive(domain)) return await images.delete(name, disks);
   checkSameImages(name, disks, await host.definition(domain, 'live'));
   await host.deleteDiskSnapshots(domain, name, disks);
-}
-
-/** A snapshot that was cloned or redefined may share its memory with another one. */
-function isNamedElsewhere({ tree }: DomainSnapshots, { name }: SnapshotDef, file: string): boolean {
-  return tree
-    .all()
-    .some(({ name: other, memory }) => other !== name && memory.location === 'external' && memory.file === file);
 }

@@ -14,6 +14,7 @@ import { checkOnlyOwner } from '../chains/shared-data.ts';
 import { checkNotShared } from '../chains/shared-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import { checkNoManagedSave } from '../managed-save-rule.ts';
+import { checkExternalMemory } from './memory-rules.ts';
 import type { DeletePlan } from './plan.ts';
 import { type Merge, movedBy, type PlannedMerge, restated, touchedImages } from './plan-merges.ts';
 
@@ -58,9 +59,11 @@ export const DELETE_NEEDS: Readonly<Record<string, (asked: Asked) => Promise<voi
     await context.images.checkRemoval(unused, open);
   },
 
-  async 'memory images'({ context: { memory }, domain: { ref }, snapshots }) {
+  async 'memory images'({ context, domain, snapshots }) {
+    const { memory } = context;
     for (const snapshot of snapshots) {
-      const path = memoryPathOf(snapshot, memory.path(ref, snapshot.name));
+      await checkExternalMemory(context, domain, snapshot);
+      const path = memoryPathOf(snapshot, memory.path(domain.ref, snapshot.name));
       if (path !== undefined) await memory.checkRemoval(path);
     }
   },

@@ -35,7 +35,7 @@ export interface MemoryImages {
   list(domain: DomainRef): Promise<readonly string[]>;
   /** Creates the folder. Refuses (OPERATION_FAILED) if an image of that name exists already. */
   prepare(domain: DomainRef, name: string): Promise<void>;
-  /** The same for an external memory image, whose folder must exist and not be ours. Refuses an existing file, unless `reuse`. */
+  /** The same for an external memory image, whose folder must exist. Refuses an existing file, unless `reuse`. */
   prepareFile(domain: DomainRef, path: string, options: { readonly reuse: boolean }): Promise<void>;
   /**
    * Refuses (OPERATION_FAILED) everything but a regular file, links included, in the place of one of these images. Call

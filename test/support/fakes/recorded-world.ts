@@ -211,6 +211,7 @@ export class RecordedWorld implements AsyncDisposable {
       },
       snapshotsOf: (ref: DomainRef) =>
         DomainSnapshots.load(ref, ref.uuid === GUEST.uuid ? this.store : new MemoryStore(), () => {}),
+      ownFiles: [this.path('own')],
       memory: {
         path: (_: DomainRef, snapshot: string) => `memory of ${snapshot}`,
         list: async () => [],

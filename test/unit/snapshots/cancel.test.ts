@@ -71,6 +71,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
       ...{ chains: async () => [], fileKey: async (path: string) => path },
     },
     events: { emit: () => {} },
+    ownFiles: [],
     memory: {
       path: () => '/memory',
       check: async () => {},

@@ -124,19 +124,3 @@ test('so is a folder that is one; what lies elsewhere is its owner’s to choose
   await symlink(join(dir, 'elsewhere/s1.save'), join(dir, 'mine.save'));
   await images.check(join(dir, 'mine.save'));
 });
-
-test('an external memory image is not put among ours, by whatever name, also to be reused', async () => {
-  await images.prepare(domain, 's1');
-  const own = images.path(domain, 's1');
-  await symlink(dirname(own), join(dir, 'link'));
-  await symlink(own, join(dir, 'file'));
-  for (const path of [own, join(dirname(own), 'new'), join(dir, 'link/new')]) {
-    await expect(images.prepareFile(domain, path, { reuse: true })).rejects.toMatchObject({
-      code: 'CONFIG_UNSUPPORTED',
-      detail: `external memory snapshot file '${path}' is in the folder of xlsnapd's own memory images, '${join(dir, 'memory')}': choose another`,
-    });
-  }
-  await writeFile(own, 'memory of s1');
-  await expect(images.prepareFile(domain, join(dir, 'file'), { reuse: true })).rejects.toThrow('own memory images');
-  await images.prepareFile(domain, join(dir, 'memory2'), { reuse: false });
-});
