@@ -30,6 +30,7 @@ export const PACKAGES = {
     'libvirt-dbus',
     'libxml2-utils',
     'lintian',
+    'locales',
     'man-db',
     'passwd',
     'polkitd',

@@ -102,6 +102,27 @@ describe('JSON', () => {
   });
 });
 
+test('lists are in the order of virsh’s in a Turkish locale, too, where i is not the small letter of I', async () => {
+  const made = await runProgram(
+    ['localedef'],
+    ['--no-archive', '-i', 'tr_TR', '-f', 'UTF-8', `${directory}/tr_TR.UTF-8`],
+  );
+  expect(made).toMatchObject({ status: 0 });
+  const names = ['a1', 'Idle'];
+  for (const name of names) await host.ok('snapshot-create-as', 'test', name);
+  const list = ['snapshot-list', 'test', '--name'];
+  const listed = (program: readonly string[]): Promise<Output> =>
+    runProgram([...program, '-c', host.uri], list, { LC_ALL: 'tr_TR.UTF-8', LOCPATH: directory, LANGUAGE: 'C' });
+  try {
+    expect((await xlsnap(...list)).stdout).toBe('a1\nIdle\ns1\nwith space\n\n');
+    const turkish = await listed(XLSNAP);
+    expect(turkish.stdout).toBe('Idle\na1\ns1\nwith space\n\n');
+    expect(await listed(['virsh'])).toEqual(turkish);
+  } finally {
+    for (const name of names) await host.ok('snapshot-delete', 'test', name);
+  }
+});
+
 test('an XPath expression that is wrong is an error (virsh says so, and succeeds)', async () => {
   expect(await xlsnap('snapshot-dumpxml', 'test', 's1', '--xpath', '//[')).toEqual({
     stdout: '\n',

@@ -7,6 +7,7 @@ import { command, DOMAIN, exclusive, JSON_OPTION } from '../command-line/command
 import { failure } from '../failure.ts';
 import { longList } from '../libxl-json/long-list.ts';
 import { orNone, type Session } from '../session.ts';
+import { nameOrder } from '../terminal/name-order.ts';
 import { formatTable } from '../terminal/virsh-table.ts';
 import { readDocument, type SnapshotDocument } from './snapshot-document.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
@@ -127,15 +128,7 @@ async function collect(
   flags: number,
 ): Promise<readonly SnapshotRef[]> {
   const found = start ? await snapshots.listAllChildren(start, flags) : await snapshots.listAll(domain, flags);
-  return flags & LIST.TOPOLOGICAL ? found : [...found].sort(byName);
-}
-
-/** strcasecmp: compares bytes, ignoring the case of ASCII letters only. */
-function byName(a: { readonly name: string }, b: { readonly name: string }): number {
-  const [first, second] = [a, b].map(({ name }) =>
-    Buffer.from(name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())),
-  );
-  return Buffer.compare(first as Buffer, second as Buffer);
+  return flags & LIST.TOPOLOGICAL ? found : [...found].sort(nameOrder(process.env));
 }
 
 /** Returns the nodes of the tree; `start`, if given, is its root. */
@@ -148,7 +141,7 @@ async function branches(
     found.map((snapshot) => snapshots.getParent(snapshot, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'))),
   );
   const hanging = found.map(({ name }, at): Branch => ({ name, parent: parents[at]?.name }));
-  return start ? [...hanging, { name: start.name }].sort(byName) : hanging;
+  return start ? [...hanging, { name: start.name }].sort(nameOrder(process.env)) : hanging;
 }
 
 /** Returns undefined for a snapshot that was deleted after the list was made. */
