@@ -13,8 +13,10 @@ const NUMBERS = 480;
 
 /** libvirtd ends the connection at this one, and we do not serve it. */
 const CONNECT_CLOSE = 2;
+/** libvirtd answers with the last error of the thread that it happens to run in, which may be that of another call. */
+const AUTH_POLKIT = 70;
 /** Registered closing callbacks and events are of no interest, and CONNECT_OPEN twice closes the connection. */
-const LEFT_OUT = new Set([1, CONNECT_CLOSE]);
+const LEFT_OUT = new Set([1, CONNECT_CLOSE, AUTH_POLKIT]);
 
 /** No name, no UUID, no flag, empty lists: libvirtd decodes this as the arguments of nearly any call. */
 const ZEROS = 512;

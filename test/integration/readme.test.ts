@@ -81,6 +81,7 @@ const SHOWN_BY: Readonly<Record<string, string>> = {
   // They need a pager: what is in the pages.
   'man xlsnap': 'test/integration/docs.test.ts',
   'man xlsnapd': 'test/integration/docs.test.ts',
+  'man xl.snapshot.cfg': 'test/integration/docs.test.ts',
 };
 
 test('every command that README shows is run as it stands there, or listed here with what shows it', () => {
