@@ -1,6 +1,7 @@
 /** Where a libvirt URI leads: a socket of this machine, or a program of ssh that leads to one of another. */
 
 import { existsSync } from 'node:fs';
+import { unescape as unescaped } from 'node:querystring';
 import { LibvirtError } from '../errors.ts';
 import { shellCommand } from '../model/messages/shell-command.ts';
 import { embeddedSocket, XEN_SOCKETS } from '../rpc/sockets.ts';
@@ -27,9 +28,10 @@ const SOCKETS: Readonly<Record<string, () => readonly string[]>> = {
 /**
  * Understands `xen:///system`, `test:///default`, both as `+unix` with `?socket=PATH`, and as `+ssh` with libvirt's parameters
  * keyfile, no_verify, no_tty, command, proxy, netcat and socket. Refuses (NO_CONNECT) other drivers, and (INVALID_ARG) other
- * transports.
+ * transports and a NUL.
  */
 export function addressOf(uri: string, readOnly: boolean): Address {
+  if (/%00|\0/.test(uri)) throw new LibvirtError('INVALID_ARG', 'a URI cannot have a NUL in it', { domain: 'REMOTE' });
   const { scheme = '', transport = 'unix', path, query, ...there } = URI.exec(uri)?.groups ?? {};
   const sockets = SOCKETS[scheme];
   if (!sockets) throw new LibvirtError('NO_CONNECT', uri);
@@ -63,7 +65,7 @@ function sshCommand({ host, user, port }: Host, parameters: URLSearchParams): re
   return [
     parameters.get('command') ?? 'ssh',
     ...(port ? ['-p', port] : []),
-    ...(user ? ['-l', decodeURIComponent(user)] : []),
+    ...(user ? ['-l', unescaped(user)] : []),
     ...(keyfile ? ['-i', keyfile] : []),
     ...['-T', '-e', 'none'],
     ...(isSet(parameters, 'no_tty') ? ['-o', 'BatchMode=yes'] : []),

@@ -24,7 +24,7 @@ export async function agentCommand(live: DomainDefinition, json: string, timeout
   const { execute } = command as { readonly execute?: unknown };
   // Within strings of JSON there are no line ends: what is left is one line.
   const line = json.replaceAll(/[\r\n]/g, ' ');
-  return (await agentReply(live, String(execute ?? '<unknown>'), line, timeoutMs)).text;
+  return (await agentReply(live, typeof execute === 'string' ? execute : '<unknown>', line, timeoutMs)).text;
 }
 
 /** The time of the guest's clock. */
@@ -75,16 +75,17 @@ function fileSystem(each: unknown, targets: readonly string[]): FileSystem {
     throw new LibvirtError('INTERNAL_ERROR', "'disk' missing or not an array in reply of guest-get-fsinfo");
   }
   // A disk of Xen is on no PCI bus; the guest's name of it is its target, with a partition's number.
-  const devices = disk.flatMap((of: { readonly dev?: unknown } | null) =>
-    typeof of?.dev === 'string' ? [of.dev] : [],
+  const names = new Set(
+    disk.flatMap((of: { readonly dev?: unknown } | null) => (typeof of?.dev === 'string' ? namesOf(of.dev) : [])),
   );
-  const disks = targets.filter((target) => devices.some((dev) => isOn(dev, target)));
-  return { ...found, disks };
+  return { ...found, disks: targets.filter((target) => names.has(target)) };
 }
 
-function isOn(device: string, target: string): boolean {
-  const prefix = `/dev/${target}`;
-  return device.startsWith(prefix) && /^p?\d*$/.test(device.slice(prefix.length));
+/** `xvda1` of `/dev/xvda1`, and `xvda`. */
+function namesOf(device: string): readonly string[] {
+  const [, name = ''] = /^\/dev\/([a-z0-9]{1,32})$/.exec(device) ?? [];
+  const [, whole = name] = /^(.+?)p?\d+$/.exec(name) ?? [];
+  return [name, whole];
 }
 
 function malformed(json: string, reason: string): LibvirtError {

@@ -117,7 +117,7 @@ async function exchange(
     });
     const { error } = answer.reply;
     if (error === undefined) return answer;
-    const reason = String(error?.desc);
+    const reason = typeof error?.desc === 'string' ? error.desc : 'unknown QEMU command error';
     throw new LibvirtError('INTERNAL_ERROR', `unable to execute QEMU agent command '${command}': ${reason}`);
   } finally {
     socket.destroy();

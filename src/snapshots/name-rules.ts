@@ -42,13 +42,18 @@ export function checkMemoryPath(path: string): void {
 }
 
 /**
- * Refuses (67) an overlay from which the domain could not be started again: the running guest is moved there by QEMU,
+ * Refuses (67) an image from which the domain could not be started again: the running guest is moved there by QEMU,
  * which takes every path, and the fault would show at the next start. `advice`: how to get another path.
  */
-export function checkOverlayPath(disk: string, path: string, definition: DomainDefinition, advice: string): void {
+export function checkImagePath(
+  what: 'overlay' | 'destination',
+  { disk, path }: { readonly disk: string; readonly path: string },
+  definition: DomainDefinition,
+  advice: string,
+): void {
   const isXen = definition.element.attributes.type === 'xen';
   const problem = unkept(path) ?? (isXen ? unstartable(path, definition) : undefined);
-  if (problem) throw unsupported(`overlay '${path}' of disk '${disk}' has ${problem} in its path: ${advice}`);
+  if (problem) throw unsupported(`${what} '${path}' of disk '${disk}' has ${problem} in its path: ${advice}`);
 }
 
 function unkept(text: string): string | undefined {

@@ -8,8 +8,9 @@ import { LibvirtError, systemError } from '../errors.ts';
 /** Suffix of a file that is being written. */
 export const UNFINISHED = '.new';
 
-/** Does not follow links: somebody could place one there to make us write elsewhere. */
-const WRITE_NO_LINK = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
+/** Follows no link, which somebody could place there to make us write elsewhere, and does not wait for a pipe's reader. */
+const WRITE_NO_LINK =
+  constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
  * Replaces a file whole, as libvirt does: `<file>.new`, then a rename. If it fails, the old file stays. The file has its mode
@@ -19,6 +20,7 @@ export async function writeFileAtomically(path: string, text: string, mode = 0o6
   const fresh = `${path}${UNFINISHED}`;
   try {
     await using file = await open(fresh, WRITE_NO_LINK, 0o600);
+    if (!(await file.stat()).isFile()) throw new Error('it is not a regular file');
     await file.chmod(mode);
     await file.writeFile(text);
     await file.sync();

@@ -124,6 +124,17 @@ test('snapshots stay what they were after a pivot: one is merged from the copy, 
   await host.ok('snapshot-delete', 'test', 'inside');
 });
 
+test('the guest does not go over to a copy at whose path it could not be started again; the copy can be finished', async () => {
+  const path = file('a copy');
+  await host.ok(...copy('--dest', path, '--wait'));
+  expect(await host.refused('blockjob', 'test', 'xvda', '--pivot')).toContain(
+    'has white space, at which Xen ends it, in its path: ',
+  );
+  await host.ok('blockjob', 'test', 'xvda', '--abort');
+  expect(await host.ok('domblklist', 'test')).toContain(file('test.qcow2'));
+  await rm(path);
+});
+
 test('a copy is refused before anything is made', async () => {
   const refusedCopy = (...args: readonly string[]) => host.refused(...copy(...args));
   expect(await host.refused('blockcopy', 'test', 'xvda', file('copy.qcow2'))).toContain(

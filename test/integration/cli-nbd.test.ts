@@ -70,6 +70,22 @@ test('a disk and a snapshot that are not there are refused with their names', as
   expect(await refused('g', 'never', 'xvda')).toMatch(/^error: .*no domain snapshot with matching name 'never'/);
 });
 
+test('a pipe below the image is named, and not waited for', async () => {
+  const [base, top] = [join(files, 'base'), join(files, 'top')];
+  await newImage(base);
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', top]);
+  await writeFile(join(files, 'p.xml'), definitionOf('p', '11111111-2222-3333-4444-000000000010', { xvda: top }));
+  await daemon.ok('define', join(files, 'p.xml'));
+  await daemon.ok('snapshot-create-as', 'p', 's1', '--disk-only');
+  await rm(base);
+  await run('mkfifo', [base]);
+  const started = Date.now();
+  expect((await runProgram(nbd('p', 's1', 'xvda'), [])).stderr).toContain(
+    `cannot serve image '${top}': cannot read image '${base}'`,
+  );
+  expect(Date.now() - started).toBeLessThan(8_000);
+});
+
 test('a delete of the snapshot ends it with an error', async () => {
   await daemon.ok('snapshot-create-as', 'test', 's1');
   await using terminal = new Terminal(nbd('test', 's1', 'xvda'));

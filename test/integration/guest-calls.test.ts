@@ -79,6 +79,10 @@ test('qemu-agent-command passes a command and the reply on as they are; the agen
   expect(await host.refused('qemu-agent-command', 'g', '{"execute":"nothing"}')).toContain(
     "unable to execute QEMU agent command 'nothing': The command nothing has not been found",
   );
+  answer = { error: { desc: { toString: 1, valueOf: [[]] } } };
+  expect(await host.refused('qemu-agent-command', 'g', '{"execute":{"toString":1}}')).toContain(
+    "unable to execute QEMU agent command '<unknown>': unknown QEMU command error",
+  );
   commands = [];
   expect(await host.refused('qemu-agent-command', 'g', '{"execute":')).toContain('cannot parse json {"execute":');
   expect(await host.refused('qemu-agent-command', 'test', '{"execute":"guest-ping"}')).toContain(
@@ -116,7 +120,9 @@ test('domfsinfo lists file systems with the disks that they are on, and believes
     type: 'ext4',
     disk: [{ dev: `/dev/${dev}` }],
   });
-  answer = { return: [of('/', 'xvda1'), of('/srv', 'xvdab')] };
+  answer = {
+    return: [of('/', 'xvda1'), of('/srv', 'xvdab'), of('/a', 'xvda'), of('/b', 'xvdap2'), of('/c', '../xvda')],
+  };
   const rows = (await host.ok('domfsinfo', 'g'))
     .split('\n')
     .slice(2)
@@ -124,6 +130,9 @@ test('domfsinfo lists file systems with the disks that they are on, and believes
   expect(rows).toEqual([
     ['/', 'xvda1', 'ext4', 'xvda'],
     ['/srv', 'xvdab', 'ext4'],
+    ['/a', 'xvda', 'ext4', 'xvda'],
+    ['/b', 'xvdap2', 'ext4', 'xvda'],
+    ['/c', '../xvda', 'ext4'],
   ]);
   for (const [reply, words] of [
     [{ return: 7 }, 'guest-get-fsinfo reply was missing or not an array'],

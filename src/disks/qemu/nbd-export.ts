@@ -5,9 +5,11 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LibvirtError } from '../../errors.ts';
+import { asLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
+import { requireFiles } from '../chain/chains.ts';
 import { missingProgram, type Program, terminate } from '../program.ts';
+import { imageOptions } from './qemu-img.ts';
 
 /** The program, and the package that has it. */
 export const QEMU_NBD: Program = { name: 'qemu-nbd', debianPackage: 'qemu-utils' };
@@ -21,10 +23,13 @@ export interface CapturedContents {
   readonly snapshotId?: string;
 }
 
-/** Arguments of qemu-nbd that serve the contents to one client at a time, and end with it. */
+/**
+ * Arguments of qemu-nbd that serve the contents to one client at a time, and end with it. Refuses (CONFIG_UNSUPPORTED) a text
+ * that is not a format: documents of snapshots have any.
+ */
 export function exportArgs({ image, snapshotId }: CapturedContents, socket: string): readonly string[] {
   // Without locks: another QEMU may write to the image, but not to what a snapshot of it holds.
-  const options = `driver=${image.format},file.locking=off,file.filename=${image.path.replaceAll(',', ',,')}`;
+  const options = `${imageOptions(image)},file.locking=off`;
   const snapshot = snapshotId === undefined ? [] : ['-l', `snapshot.id=${snapshotId}`];
   return ['-r', '-k', socket, ...snapshot, '--image-opts', options];
 }
@@ -45,6 +50,10 @@ export class NbdExport implements AsyncDisposable {
     const refuse = (reason: string): LibvirtError =>
       new LibvirtError('OPERATION_FAILED', `cannot serve image '${contents.image.path}': ${reason}`);
     const args = ['--persistent', '--shared=0', ...exportArgs(contents, socket)];
+    // qemu-nbd opens the whole chain, and would wait for a pipe in it.
+    await requireFiles(contents.image).catch((error) => {
+      throw refuse(asLibvirtError(error).detail);
+    });
     // In a group of its own: Ctrl-C at a terminal reaches the one who started it, who ends it.
     const server = spawn(QEMU_NBD.name, args, {
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -10,6 +10,7 @@ import { readDiskDocument } from '../../xml/domain/disk-document.ts';
 import type { CopyDestination, CopyRequest } from '../api.ts';
 import { describeUser, sharedImages } from '../chains/shared-images.ts';
 import type { SnapshotContext } from '../context.ts';
+import { checkImagePath } from '../name-rules.ts';
 import { ownFileAt } from '../own-files.ts';
 import { invalid, readDiskChain } from './chain.ts';
 import { plain } from './plan-commit.ts';
@@ -74,6 +75,16 @@ export async function planCopy(
     ...(granularity > 0 && { granularity }),
     ...(bufferSize > 0n && { bufferSize: Number(bufferSize) }),
   };
+}
+
+/** Refuses (67) to have the guest use a copy at whose path it could not be started again. It can still be finished. */
+export async function checkPivot(
+  { host }: Pick<SnapshotContext, 'host'>,
+  domain: Domain,
+  { disk, target: { path } }: CopyJob,
+): Promise<void> {
+  const definition = await host.definition(domain, 'live');
+  checkImagePath('destination', { disk, path }, definition, 'finish the copy without a pivot, or copy to another path');
 }
 
 async function targetOf(

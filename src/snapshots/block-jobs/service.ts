@@ -19,7 +19,7 @@ import type { SnapshotContext } from '../context.ts';
 import { bandwidthOf, speedOf } from './bandwidth.ts';
 import { activeImage, diskByName } from './chain.ts';
 import { type CommitRequest, planCommit } from './plan-commit.ts';
-import { checkGranularity, planCopy, readDestination } from './plan-copy.ts';
+import { checkGranularity, checkPivot, planCopy, readDestination } from './plan-copy.ts';
 import { planPull } from './plan-pull.ts';
 import { bytesOf, resizeDisk } from './resize.ts';
 import { type BlockJobParts, isMirror, type RunningJob, RunningJobs } from './running-jobs.ts';
@@ -94,6 +94,7 @@ export class BlockService implements BlockApi, AsyncDisposable {
       return;
     }
     if (!isMirror(job)) throw new LibvirtError('OPERATION_INVALID', `job type '${job.kind}' does not support pivot`);
+    if (job.kind === 'copy') await checkPivot(this.#context, running.domain, job);
     if (running.state.state !== 'ready') {
       throw new LibvirtError('BLOCK_COPY_ACTIVE', `block job '${job.kind} of ${job.disk}' not ready for pivot yet`);
     }

@@ -4,7 +4,7 @@ import { LibvirtError } from '../../errors.ts';
 import type { DomainDisk } from '../../model/domain.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 import { checkReadable, checkServedHere } from '../image-rules.ts';
-import { checkMemoryPath, checkOverlayPath } from '../name-rules.ts';
+import { checkImagePath, checkMemoryPath } from '../name-rules.ts';
 import type { CompleteSnapshot } from './plan.ts';
 
 /** Refuses with code 67 or 84 what cannot be captured, naming the disk. Nothing is ever left out silently. */
@@ -37,7 +37,8 @@ export function checkCapture(snapshot: CompleteSnapshot): void {
   if (memory.location === 'external') checkMemoryPath(memory.file);
   for (const { name, location, target } of snapshot.disks) {
     if (location !== 'external' || target?.path === undefined) continue;
-    checkOverlayPath(name, target.path, snapshot.domain, `choose another one, --diskspec ${name},file=/PATH`);
+    const overlay = { disk: name, path: target.path };
+    checkImagePath('overlay', overlay, snapshot.domain, `choose another one, --diskspec ${name},file=/PATH`);
   }
   const memoryInternal = memory.location === 'internal';
   if (captured.internal + captured.external === 0 && memory.location === 'no') {

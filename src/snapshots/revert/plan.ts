@@ -15,7 +15,7 @@ import { sharedImages } from '../chains/shared-images.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
-import { checkOverlayPath } from '../name-rules.ts';
+import { checkImagePath } from '../name-rules.ts';
 import { checkInternalImages, internalImages } from './image-rules.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './plan-disks.ts';
 
@@ -71,7 +71,8 @@ export async function planRevert(
   const from = { tips, others, present };
   const planned = planRevertDisks(snapshot, { ...from, suffix: await freeSuffix(snapshot, from) });
   for (const { disk, external_path: path = '' } of planned.overlays) {
-    checkOverlayPath(disk.vdev, path, snapshot.domain, `the snapshot's image needs another folder or name first`);
+    const overlay = { disk: disk.vdev, path };
+    checkImagePath('overlay', overlay, snapshot.domain, `the snapshot's image needs another folder or name first`);
   }
   const abandoned = [...tips].flatMap(([disk, { path }]) =>
     planned.abandoned.some((overlay) => overlay.path === path) ? [{ disk, path }] : [],

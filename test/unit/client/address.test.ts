@@ -54,6 +54,13 @@ test('other drivers and transports are refused, with the way out', async () => {
     const text = `'${uri}' is not on this machine, and xlsnap has no TLS and no TCP: use ${wayOut}`;
     expect(() => addressOf(uri, false)).toThrow(text);
   }
+  for (const nul of [
+    'xen+ssh://a%00b@there/system',
+    'xen:///system?socket=%00abstract',
+    'xen+ssh://there/system?keyfile=\0',
+  ]) {
+    expect(() => addressOf(nul, false)).toThrow('a URI cannot have a NUL in it');
+  }
   expect(() => addressOf('xen+ssh://there/system?proxy=magic', false)).toThrow("Unknown proxy type 'magic'");
   try {
     addressOf('qemu:///system', false);
@@ -72,6 +79,8 @@ test.each([
       .split(' ')
       .concat(HELPER),
   ],
+  // What is not percent-encoded stays as it is.
+  ['xen+ssh://a%zz@there/system', ['ssh', '-l', 'a%zz', '-T', '-e', 'none', '--', 'there', HELPER]],
   // A host's name, or a user's, is never an option of ssh.
   ['xen+ssh://-oProxyCommand=x/system', ['ssh', '-T', '-e', 'none', '--', '-oProxyCommand=x', HELPER]],
 ])('%s is reached by ssh', (uri, command) => {

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { asLibvirtError } from '../../../src/errors.ts';
 import { alignDisks } from '../../../src/model/align-disks.ts';
 import type { DomainDefinition, DomainDisk } from '../../../src/model/domain.ts';
-import { checkInternalName, checkName, checkOverlayPath } from '../../../src/snapshots/name-rules.ts';
+import { checkImagePath, checkInternalName, checkName } from '../../../src/snapshots/name-rules.ts';
 import { definitionOf } from '../../../src/xml/domain/definition.ts';
 import { parseXml } from '../../../src/xml/engine/parse.ts';
 import { writeElement } from '../../../src/xml/engine/write.ts';
@@ -21,7 +21,15 @@ const problemOf = (check: () => void): string | undefined => {
 };
 
 const overlay = (path: string, type: string, os: string): string | undefined =>
-  problemOf(() => checkOverlayPath('xvda', path, definition(type, os), 'ADVICE'));
+  problemOf(() => checkImagePath('overlay', { disk: 'xvda', path }, definition(type, os), 'ADVICE'));
+
+test('a copy that a guest is to go over to has the same rules', () => {
+  expect(
+    problemOf(() =>
+      checkImagePath('destination', { disk: 'xvda', path: '/a b' }, definition('xen', 'linux'), 'ADVICE'),
+    ),
+  ).toContain("destination '/a b' of disk 'xvda' has white space, at which Xen ends it, in its path: ADVICE");
+});
 
 describe('case E: an overlay’s path', () => {
   test.each([

@@ -1,4 +1,6 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { constants } from 'node:fs';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -125,4 +127,15 @@ describe('is on stable storage when it is done', () => {
     expect(await synced(() => makeFolder(join(dir, 'a/b'), 0o700))).toEqual(['.: a', 'a: a']);
     expect(await synced(() => renameFolder(join(dir, 'a'), join(dir, 'c')))).toEqual(['.: c']);
   });
+});
+
+test('a pipe in the place of the new file is not waited for, and not written to', async () => {
+  execFileSync('mkfifo', [join(dir, 'f.new')]);
+  await expect(writeFileAtomically(join(dir, 'f'), 'x')).rejects.toThrow(`cannot write file '${join(dir, 'f.new')}'`);
+  execFileSync('mkfifo', [join(dir, 'f.new')]);
+  await using reader = await open(join(dir, 'f.new'), constants.O_RDWR | constants.O_NONBLOCK);
+  await expect(writeFileAtomically(join(dir, 'f'), 'x')).rejects.toThrow('is not a regular file');
+  const { bytesRead } = await reader.read(Buffer.alloc(1)).catch(() => ({ bytesRead: 0 }));
+  expect(bytesRead).toBe(0);
+  expect(await readdir(dir)).toEqual([]);
 });
