@@ -16,7 +16,12 @@ import { INTERRUPTED, Session } from './session.ts';
 async function main(argv: readonly string[]): Promise<number> {
   const invocation = parseInvocation(argv, process.env);
   if (invocation.kind === 'version') process.stdout.write(`${VERSION}\n`);
-  if (invocation.kind === 'help') process.stdout.write(USAGE + groupsHelp(GROUPS));
+  if (invocation.kind === 'shell' && process.stdin.isTTY && process.stdout.isTTY) {
+    const { runShell } = await import('./shell/shell.ts');
+    await runShell(COMMANDS, invocation, [process.execPath, ...process.execArgv, process.argv[1] ?? '']);
+  } else if (invocation.kind === 'help' || invocation.kind === 'shell') {
+    process.stdout.write(USAGE + groupsHelp(GROUPS));
+  }
   if (invocation.kind !== 'command') return 0;
   const parsed = await parseCommand(COMMANDS, invocation.words);
   using session = new Session(invocation);

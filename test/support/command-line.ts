@@ -49,7 +49,8 @@ export class Terminal implements AsyncDisposable {
 
   constructor(command: readonly string[], env: NodeJS.ProcessEnv = {}) {
     const line = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
-    this.#child = spawn('script', ['--quiet', '--return', '--command', line, '/dev/null'], {
+    // Without `exec`, the shell that runs the line would be ended by Ctrl-C, too.
+    this.#child = spawn('script', ['--quiet', '--return', '--command', `exec ${line}`, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'inherit'],
       timeout: TIMEOUT_MS,
       env: environment(env),

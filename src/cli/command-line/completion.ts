@@ -47,7 +47,7 @@ async function insertions(
 }
 
 /** Returns whole words for the place of the last one, whether or not they begin like it. None in the same cases. */
-async function replacements(
+export async function replacements(
   commands: readonly CommandEntry[],
   line: readonly string[],
   env: NodeJS.ProcessEnv,

@@ -6,18 +6,20 @@ import { failure } from '../failure.ts';
 /** The request of a whole command line. */
 export type Invocation =
   | { readonly kind: 'help' | 'version' }
-  | {
-      readonly kind: 'command';
-      readonly uri: string;
-      readonly readOnly: boolean;
-      readonly quiet: boolean;
-      /** The command and its arguments. */
-      readonly words: readonly string[];
-    };
+  /** No command was given. */
+  | ({ readonly kind: 'shell' } & ConnectionOptions)
+  /** `words`: the command and its arguments. */
+  | ({ readonly kind: 'command'; readonly words: readonly string[] } & ConnectionOptions);
+
+interface ConnectionOptions {
+  readonly uri: string;
+  readonly readOnly: boolean;
+  readonly quiet: boolean;
+}
 
 /** The head of `xlsnap --help`. */
 export const USAGE = `
-xlsnap [options]... <command> [args...]
+xlsnap [options]... [<command> [args...]]
 
   options:
     -c | --connect=URI      hypervisor connection URI
@@ -59,9 +61,10 @@ export function parseInvocation(argv: readonly string[], env: NodeJS.ProcessEnv)
   const command = tokens[end];
   const words = command ? args.slice(command.kind === 'positional' ? command.index : command.index + 1) : [];
   if (given.has('version')) return { kind: 'version' };
-  if (given.has('help') || words.length === 0) return { kind: 'help' };
+  if (given.has('help')) return { kind: 'help' };
   const uri = given.get('connect') || defaultUri(env);
-  return { kind: 'command', uri, readOnly: given.has('readonly'), quiet: given.has('quiet'), words };
+  const options = { uri, readOnly: given.has('readonly'), quiet: given.has('quiet') };
+  return words.length === 0 ? { kind: 'shell', ...options } : { kind: 'command', ...options, words };
 }
 
 /** Returns the URI to connect to if none is given. */

@@ -36,13 +36,18 @@ test('the environment names the URI where the command line does not', () => {
 });
 
 test.each([
-  [[], 'help'],
   [['-h'], 'help'],
   [['--help', 'snapshot-list'], 'help'],
   [['--version'], 'version'],
   [['-v', 'snapshot-list'], 'version'],
 ])('%j asks for %s', (argv, kind) => {
   expect(parseInvocation(argv, {})).toEqual({ kind });
+});
+
+test('options without a command are those of the terminal', () => {
+  const options = { uri: 'xen:///system', readOnly: false, quiet: false };
+  expect(parseInvocation([], {})).toEqual({ kind: 'shell', ...options });
+  expect(parseInvocation(['-r', '--'], {})).toEqual({ kind: 'shell', ...options, readOnly: true });
 });
 
 test.each([
