@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { DOMAIN_SNAPSHOT, fromLibxlJson } from '../../src/libxl/structs.ts';
-import { type Output, runProgram, XLSNAP } from '../support/command-line.ts';
+import { type Output, runProgram, Terminal, XLSNAP } from '../support/command-line.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { definitionOf, newImage } from '../support/hosts/embedded.ts';
 
@@ -45,6 +45,18 @@ async function look(...words: readonly string[]): Promise<string> {
 }
 
 const memoryOf = (name: string) => join(daemon.home, 'memory', UUID, `${name}.save`);
+
+test('a tree has colours on a terminal, but not with NO_COLOR, and not in a pipe', async () => {
+  const words = ['-c', daemon.uri, 'tree', 'test', '--memory-dir', join(daemon.home, 'memory')];
+  const colour = '\x1b[';
+  await using terminal = new Terminal([...XLSNAP, ...words], { TERM: 'xterm' });
+  expect(await terminal.ended()).toBe(0);
+  expect(terminal.shown).toContain(colour);
+  await using plain = new Terminal([...XLSNAP, ...words], { TERM: 'xterm', NO_COLOR: '1' });
+  expect(await plain.ended()).toBe(0);
+  expect(plain.shown).not.toContain(colour);
+  expect((await runProgram(XLSNAP, words)).stdout).not.toContain(colour);
+});
 
 describe('tree', () => {
   test('shows state, kind, size and age, and marks the current one', async () => {
