@@ -75,7 +75,7 @@ test('a strict TypeScript program takes and reads structs, documents and errors'
     console.log(again.disks?.[0]?.disk.vdev, again.memory === true);
 
     const options: Pick<SaveOptions, 'progress'> = { progress: ({ done, total }) => console.log(done / total) };
-    options.progress({ done: 1, total: 2 });
+    options.progress?.({ done: 1, total: 2 });
 
     const { snapshot }: { snapshot: SnapshotDef } = readSnapshot(
       '<domainsnapshot><name>s</name><state>shutoff</state><creationTime>7</creationTime></domainsnapshot>',
