@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { isLibvirtError, throwIfCancelled } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import { COMMIT, JOB_ABORT, JOB_INFO, JOB_SPEED, PULL, REVERT, XML } from '../model/flags.ts';
+import { allFlags, COMMIT, JOB_ABORT, JOB_INFO, JOB_SPEED, JOB_STATS, PULL, REVERT, XML } from '../model/flags.ts';
 import type { RpcClient } from '../rpc/client/client.ts';
 import type { SnapshotRef } from '../rpc/client/snapshots.ts';
 import type { BlockJobInfo, Domain, RevertRequest, Snapshot } from './api.ts';
@@ -14,8 +14,6 @@ import { snapshotDocument } from './snapshot-document.ts';
 
 /** VIR_DOMAIN_START_PAUSED. */
 const START_PAUSED = 1;
-/** VIR_DOMAIN_JOB_STATS_COMPLETED and _KEEP_COMPLETED: others may want to read it, too. */
-const COMPLETED = 0x3;
 const POLL_MS = 250;
 
 const bytes = (bandwidth = 0): bigint => BigInt(bandwidth);
@@ -46,7 +44,7 @@ export function domainOf(rpc: RpcClient, ref: DomainRef): Domain {
     snapshotCurrent: () => unlessNone(async () => snapshot(await snapshots.current(ref, 0))),
 
     getJobStats: async () => jobStats(await rpc.getJobStats(ref, 0)),
-    getCompletedJobStats: async () => jobStats(await rpc.getJobStats(ref, COMPLETED)),
+    getCompletedJobStats: async () => jobStats(await rpc.getJobStats(ref, allFlags(JOB_STATS))),
     abortJob: () => rpc.abortJob(ref),
 
     blockCommit(disk, { base, top, shallow, active, bandwidth, ...options } = {}) {

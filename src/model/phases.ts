@@ -35,6 +35,9 @@ export const PHASES = {
   redefine: ['begun', 'metadata'],
 } as const;
 
+/** virDomainJobOperation of each operation. */
+export const JOB_OPERATIONS: Readonly<Record<Operation, number>> = { create: 6, redefine: 6, revert: 7, delete: 10 };
+
 /** An operation that the journal records. */
 export type Operation = keyof typeof PHASES;
 /** A phase of any operation. */

@@ -13,7 +13,7 @@ const JOB_WAIT_MS = 30_000;
 
 /** A running job as others see it. */
 export interface ActiveJob {
-  readonly operation: string;
+  readonly operation: Operation;
   readonly snapshot: string;
   /** Milliseconds since the epoch. */
   readonly started: number;

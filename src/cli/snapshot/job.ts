@@ -5,14 +5,13 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DomainRef } from '../../model/domain.ts';
+import { allFlags, JOB_STATS } from '../../model/flags.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Session } from '../session.ts';
 import { progressLine, type Sample, sampleOf, summaryLine } from './progress.ts';
 
 /** Interval between two questions to the daemon. */
 const POLL_MS = 250;
-/** VIR_DOMAIN_JOB_STATS_COMPLETED, and _KEEP_COMPLETED: others may want to read it, too. */
-const COMPLETED = 0x3;
 /** VIR_DOMAIN_JOB_NONE. */
 const NO_JOB = 0;
 
@@ -40,7 +39,7 @@ async function showProgress(
     using client = await session.connect();
     await showBar(session, client, domain, ended);
     await job;
-    const summary = summaryLine(await client.getJobStats(domain, COMPLETED));
+    const summary = summaryLine(await client.getJobStats(domain, allFlags(JOB_STATS)));
     if (summary !== undefined) session.note(summary);
   } catch {
     // The job runs even if its progress cannot be shown; runJob() rejects with the job's own error.

@@ -1,5 +1,6 @@
 /** Formats a job's statistics for a terminal: a bar with bytes, percent and rate, and a line at the end. */
 
+import { JOB_OPERATIONS } from '../../model/phases.ts';
 import type { JobStats } from '../../rpc/client/client.ts';
 import { formatBytes } from '../terminal/quantities.ts';
 
@@ -44,12 +45,9 @@ export function progressLine(first: Sample, last: Sample, columns: number | unde
 /** The phases of a revert that take time, in their order. */
 const REVERT_PHASES = ['overlays', 'destroy', 'disks', 'restore', 'boot'] as const;
 
-/** virDomainJobOperation. */
-const SNAPSHOT_REVERT = 7;
-
 /** Returns the line for a completed job; undefined if there is nothing to say about it. */
 export function summaryLine(completed: JobStats): string | undefined {
-  return parameter(completed, 'operation') === SNAPSHOT_REVERT ? revertLine(completed) : memoryLine(completed);
+  return parameter(completed, 'operation') === JOB_OPERATIONS.revert ? revertLine(completed) : memoryLine(completed);
 }
 
 /** `Reverted in 1.3 s: destroy 40 ms, disks 60 ms, restore 1.1 s; the guest was stopped for 1.2 s`. */

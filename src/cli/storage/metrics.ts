@@ -3,6 +3,8 @@
 import { readChain } from '../../disks/chain/chains.ts';
 import { isLibvirtError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
+import { allFlags, JOB_STATS } from '../../model/flags.ts';
+import { JOB_OPERATIONS } from '../../model/phases.ts';
 import type { JobStats, RpcClient } from '../../rpc/client/client.ts';
 import { writeFileAtomically } from '../../store/atomic-file.ts';
 import { command } from '../command-line/command.ts';
@@ -10,15 +12,8 @@ import { foldersOf, MEMORY_DIR } from './daemon-folders.ts';
 import { type DomainFacts, domainFacts, ownBytes } from './domain-facts.ts';
 import { type Gauge, openMetrics, type Sample } from './open-metrics.ts';
 
-/** VIR_DOMAIN_JOB_STATS_COMPLETED, and _KEEP_COMPLETED: others may want to read it, too. */
-const COMPLETED = 0x3;
-
-/** virDomainJobOperation of snapshots. */
-const OPERATIONS: ReadonlyMap<unknown, string> = new Map([
-  [6, 'create'],
-  [7, 'revert'],
-  [10, 'delete'],
-]);
+/** Those that libvirt tells apart: it counts a redefine as a create. */
+const OPERATIONS = ['create', 'revert', 'delete'] as const;
 
 /** node_exporter runs as a user of its own. */
 const READABLE_BY_ALL = 0o644;
@@ -65,7 +60,7 @@ async function numbersOf(client: RpcClient, domain: DomainRef, memoryDir: string
       [...facts.images].map(async ([target, image]) => [target, await readChain(image)] as const),
     );
     const whole = chains.flatMap(([target, { layers, broken }]) => (broken ? [] : [[target, layers.length] as const]));
-    return [{ facts, chains: new Map(whole), lastJob: await client.getJobStats(domain, COMPLETED) }];
+    return [{ facts, chains: new Map(whole), lastJob: await client.getJobStats(domain, allFlags(JOB_STATS)) }];
   } catch (error) {
     if (isLibvirtError(error, 'NO_DOMAIN')) return [];
     // A snapshot was deleted between the list and its document.
@@ -148,7 +143,8 @@ function bytesOf({ snapshots }: DomainFacts): number | undefined {
 function ofLastJobs(domains: readonly DomainNumbers[], time: 'time_elapsed' | 'downtime'): readonly Sample[] {
   return domains.flatMap(({ facts, lastJob }) => {
     const parameterOf = (name: string) => lastJob.params.find(({ field }) => field === name)?.value;
-    const operation = OPERATIONS.get(parameterOf('operation'));
+    const number = parameterOf('operation');
+    const operation = OPERATIONS.find((name) => JOB_OPERATIONS[name] === number);
     const ms = parameterOf(time);
     if (operation === undefined || ms === undefined) return [];
     return [{ labels: { domain: facts.domain.name, operation }, value: Number(ms) / 1000 }];

@@ -2,7 +2,8 @@
 
 import { LibvirtError } from '../../errors.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
-import { refuseUnknownFlags } from '../../model/flags.ts';
+import { allFlags, JOB_STATS, refuseUnknownFlags } from '../../model/flags.ts';
+import { JOB_OPERATIONS } from '../../model/phases.ts';
 import type { ActiveJob, CompletedJob, SnapshotApi } from '../../snapshots/api.ts';
 import type { Decoded } from '../wire/codec.ts';
 import { PROCEDURES as P } from '../wire/procedures.ts';
@@ -15,15 +16,6 @@ type JobStats = Decoded<typeof P.DOMAIN_GET_JOB_STATS.result>;
 
 /** virDomainJobType: the qemu driver's jobs are all unbounded, because their totals may still grow. */
 const TYPE = { NONE: 0, UNBOUNDED: 2, COMPLETED: 3 } as const;
-
-/** virDomainJobOperation, by the name of ours. */
-const OPERATION: Readonly<Record<string, number>> = { create: 6, redefine: 6, revert: 7, delete: 10 };
-
-/**
- * virDomainGetJobStatsFlags: COMPLETED asks for the last completed job, which is reported once, unless with
- * KEEP_COMPLETED.
- */
-const JOB_STATS = { COMPLETED: 0x1, KEEP_COMPLETED: 0x2, KNOWN: 0x3 } as const;
 
 const NO_NUMBERS = {
   timeElapsed: 0n,
@@ -86,7 +78,7 @@ export function knownStats(snapshots: SnapshotApi, { uuid }: DomainRef, flags: n
 }
 
 function beginning({ operation }: Pick<ActiveJob, 'operation'>, time: bigint): readonly TypedParam[] {
-  return [{ field: 'operation', type: 'int', value: OPERATION[operation] ?? 0 }, ullong('time_elapsed', time)];
+  return [{ field: 'operation', type: 'int', value: JOB_OPERATIONS[operation] }, ullong('time_elapsed', time)];
 }
 
 function sizes({ progress }: Pick<ActiveJob, 'progress'>): readonly TypedParam[] {
@@ -122,7 +114,7 @@ export function jobAnswers(domains: DomainApi, snapshots: SnapshotApi): Answers 
   return new Map([
     answer(P.DOMAIN_GET_JOB_INFO, ({ domain }) => jobInfo(jobOf(domain))),
     answer(P.DOMAIN_GET_JOB_STATS, ({ domain, flags }) => {
-      refuseUnknownFlags(flags, JOB_STATS.KNOWN, 'virDomainGetJobStats');
+      refuseUnknownFlags(flags, allFlags(JOB_STATS), 'virDomainGetJobStats');
       domains.domain(domain);
       const known = knownStats(snapshots, domain, flags);
       // Without a job, a domain that is off is refused.

@@ -203,7 +203,8 @@ describe('what snapshots and their jobs change of other calls', () => {
     await client.call(DOMAIN_ABORT_JOB, { domain });
     expect(asked.splice(0)).toEqual([163, 298, 164]);
     let cancelled = 0;
-    const job = { operation: 'revert', snapshot: 's1', started: Date.now(), phase: 'disks', progress: undefined };
+    const times = { started: Date.now(), phase: 'disks', progress: undefined };
+    const job = { operation: 'revert', snapshot: 's1', ...times } as const;
     snapshots.jobs.set(domain.uuid, { ...job, cancel: () => (cancelled += 1) });
     expect((await client.call(DOMAIN_GET_JOB_INFO, { domain })).type).toBe(2);
     expect((await client.call(DOMAIN_GET_JOB_STATS, { domain, flags: 0 })).params[0]).toMatchObject({ value: 7 });
@@ -222,7 +223,14 @@ describe('what snapshots and their jobs change of other calls', () => {
     const cancel = (): void => {
       throw new Error('aborted');
     };
-    const job = { operation: 'create', snapshot: 's1', started: 0, phase: 'saving', progress: undefined, cancel };
+    const job = {
+      operation: 'create' as const,
+      snapshot: 's1',
+      started: 0,
+      phase: 'saving',
+      progress: undefined,
+      cancel,
+    };
     snapshots.jobs.set(domain.uuid, job);
     const refused = await client.error(client.send(P.DOMAIN_ABORT_JOB, { domain }));
     expect(refused.message).toBe('operation forbidden: read only access prevents virDomainAbortJob');

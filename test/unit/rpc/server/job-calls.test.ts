@@ -60,7 +60,7 @@ describe('a running job', () => {
     ['redefine', 6],
     ['revert', 7],
     ['delete', 10],
-  ])('%s is libvirt’s operation %i', (operation, number) => {
+  ] as const)('%s is libvirt’s operation %i', (operation, number) => {
     expect(jobStats(running({ operation })).params[0]).toEqual({ field: 'operation', type: 'int', value: number });
   });
 
