@@ -10,7 +10,7 @@ import type { CopyJob } from '../../model/blocks/block-job.ts';
 import type { UndoStep } from '../all-or-nothing.ts';
 import { isOverlayOf, readChain } from '../chain/chains.ts';
 import { fileKey } from '../file-key.ts';
-import { deleteUnused, freeChain, freeNodeName, graphOf, notServed } from '../qemu/block-graph.ts';
+import { deleteUnused, freeChain, freeNodeName, graphOf, notServed, requireOpenedOnce } from '../qemu/block-graph.ts';
 import { requireChangeable } from '../qemu/image-info.ts';
 import { syncFile } from '../qemu/qemu-img.ts';
 import { Qmp } from '../qemu/qmp.ts';
@@ -34,10 +34,7 @@ export async function startCopy(socket: string, job: CopyJob, speed: number): Pr
   const { disk, source, target, backing } = job;
   const { graph, chain } = await freeChain(socket, disk, source);
   const [root] = chain;
-  if (graph.nodes.filter(({ key }) => key === root.key).length > 1) {
-    const text = `disk '${disk}' is still used as an emulated drive beside its PV disk: wait until the guest has loaded its PV drivers`;
-    throw new LibvirtError('OPERATION_INVALID', text);
-  }
+  requireOpenedOnce(graph, disk, root);
   const backingKey = backing && (await fileKey(backing.path));
   const backingNode = chain.find(({ key }) => key === backingKey);
   if (backing && !backingNode) throw notServed(disk, backing);

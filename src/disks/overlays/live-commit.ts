@@ -3,7 +3,7 @@
 import { LibvirtError } from '../../errors.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { fileKey } from '../file-key.ts';
-import { chainsOf, deleteUnused, graphOf, hasJob } from '../qemu/block-graph.ts';
+import { chainsOf, deleteUnused, graphOf, hasJob, isOpenedTwice } from '../qemu/block-graph.ts';
 import { syncFile } from '../qemu/qemu-img.ts';
 import { type Commit, dismissCommit, findCommit, followCommit, type NodePath, runCommit } from './commit-job.ts';
 import { type CommitWatch, forEachLayer, type LayersWatch } from './commit-progress.ts';
@@ -79,7 +79,7 @@ export async function findLayer(
     throw refuse('the device model does not use it');
   }
   if (hasJob(root)) throw refuse('a block job is active');
-  if (graph.nodes.filter(({ key }) => key === topKey).length > 1) {
+  if (isOpenedTwice(graph, topNode)) {
     throw refuse('the guest still uses an emulated drive beside its PV disk; wait until it has loaded its PV drivers');
   }
   if (baseNode?.key !== baseKey) throw refuse(`its backing image is '${baseNode?.path}', not '${base.path}'`);

@@ -1,8 +1,8 @@
 /** Gives a running guest's disk another size, through its device model. */
 
-import { LibvirtError, neverAborted } from '../../errors.ts';
+import { neverAborted } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
-import { freeChain } from '../qemu/block-graph.ts';
+import { freeChain, requireOpenedOnce } from '../qemu/block-graph.ts';
 import { syncFile } from '../qemu/qemu-img.ts';
 import { Qmp } from '../qemu/qmp.ts';
 
@@ -22,10 +22,7 @@ export async function resizeDisk(
 ): Promise<void> {
   const { graph, chain } = await freeChain(socket, disk, image);
   const [root] = chain;
-  if (graph.nodes.filter(({ key }) => key === root.key).length > 1) {
-    const text = `disk '${disk}' is still used as an emulated drive beside its PV disk: wait until the guest has loaded its PV drivers`;
-    throw new LibvirtError('OPERATION_INVALID', text);
-  }
+  requireOpenedOnce(graph, disk, root);
   await released(socket, disk, root.node, async () => {
     await using qmp = await Qmp.connect(socket, neverAborted());
     await qmp.execute('block_resize', { 'node-name': root.node, size: bytes }, `disk '${disk}'`);

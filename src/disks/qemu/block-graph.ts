@@ -192,6 +192,18 @@ export async function freeChain(
   return { graph, chain: [root, ...backing] };
 }
 
+/** True if the guest has the image open as an emulated drive, too, until its PV drivers unplug that. */
+export function isOpenedTwice({ nodes }: BlockGraph, { key }: Pick<ImageNode, 'key'>): boolean {
+  return nodes.filter((node) => node.key === key).length > 1;
+}
+
+/** Refuses (55) a disk whose image is open twice: what is done to one of both nodes, the other does not see. */
+export function requireOpenedOnce(graph: BlockGraph, disk: string, root: ImageNode): void {
+  if (!isOpenedTwice(graph, root)) return;
+  const text = `disk '${disk}' is still used as an emulated drive beside its PV disk: wait until the guest has loaded its PV drivers`;
+  throw new LibvirtError('OPERATION_INVALID', text);
+}
+
 /** OPERATION_INVALID (55). */
 export function notServed(disk: string, { path }: DiskImage): LibvirtError {
   const text = `the device model does not use image '${path}' of disk '${disk}', or a job works on it`;
