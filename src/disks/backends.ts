@@ -30,6 +30,11 @@ export async function groupByBackend(disks: readonly LibxlDiskSnapshot[]): Promi
   })).filter((group) => group.disks.length > 0);
 }
 
+/** The disks of a group, each in a group of its own. */
+export function eachAlone({ backend, disks }: DiskGroup): readonly DiskGroup[] {
+  return disks.map((snapshot) => ({ backend, disks: [snapshot] }));
+}
+
 /** groupByBackend, which also refuses (55) a backend one of whose programs is not there. Starts none of them. */
 export async function usableGroups(disks: readonly LibxlDiskSnapshot[]): Promise<readonly DiskGroup[]> {
   const groups = await groupByBackend(disks);

@@ -5,7 +5,7 @@ import type { BackingChain, DiskImage, LayerCommit } from '../model/disk-image.t
 import type { StartFile } from '../model/domain.ts';
 import type { InternalSnapshot, LibxlDiskSnapshot } from '../model/libxl.ts';
 import { allOrNothing, deleteInTurn } from './all-or-nothing.ts';
-import { groupByBackend, usableGroups } from './backends.ts';
+import { eachAlone, groupByBackend, usableGroups } from './backends.ts';
 import { readChains } from './chain/chains.ts';
 import { fileKey } from './file-key.ts';
 import { forEachLayer, type LayersWatch } from './overlays/commit-progress.ts';
@@ -40,8 +40,7 @@ export class OfflineImages {
   }
 
   async delete(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {
-    const groups = await groupByBackend(disks);
-    const single = groups.flatMap(({ backend, disks: all }) => all.map((each) => ({ backend, disks: [each] })));
+    const single = (await groupByBackend(disks)).flatMap(eachAlone);
     await deleteInTurn(single, (part) => part.backend.delete(name, part.disks));
   }
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backendOf } from '../../disks/backends.ts';
-import { type CapturedContents, NbdExport } from '../../disks/qemu/nbd-export.ts';
+import { type CapturedContents, serveContents } from '../../disks/qemu/nbd-export.ts';
 import { isLibvirtError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import { printable } from '../../model/messages/printable.ts';
@@ -74,7 +74,7 @@ async function serve(session: Session, { domain, name, contents, socket, json }:
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
   try {
-    await using server = await NbdExport.start(contents, socket);
+    await using server = await serveContents(contents, socket);
     const uri = `nbd+unix:///?socket=${socket}`;
     if (json) session.json({ uri });
     else session.print(`${printable(uri)}\n`);

@@ -3,18 +3,16 @@
  * only, to this process alone. Nothing is copied to a file. (NBD: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md)
  */
 
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
 import { LibvirtError } from '../../errors.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
-import { missingProgram, terminate } from '../program.ts';
-import { exportArgs, QEMU_NBD } from './nbd-export.ts';
+import { missingProgram } from '../program.ts';
+import { exportArgs, NbdServer, QEMU_NBD } from './nbd-export.ts';
 
 const START_TIMEOUT_MS = 10_000;
 const START_POLL_MS = 20;
@@ -37,30 +35,18 @@ export async function* diskContents(image: DiskImage, snapshotId?: string): Asyn
   try {
     const path = join(folder, 'nbd');
     const args = exportArgs({ image, ...(snapshotId !== undefined && { snapshotId }) }, path);
-    const server = spawn(QEMU_NBD.name, args, {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, LC_ALL: 'C' },
-    });
-    const ended = once(server, 'close').catch(() => [undefined]);
-    if (server.pid === undefined) throw failure(image, missingProgram(QEMU_NBD));
-    const said = text(server.stderr).catch(() => '');
-    const stop = async () => {
-      const killTimer = terminate(server);
-      await ended;
-      clearTimeout(killTimer);
-    };
+    await using server = NbdServer.start(args);
+    if (!server) throw failure(image, missingProgram(QEMU_NBD));
     try {
-      const socket = await connectWhenThere(path, () => server.exitCode === null);
+      const socket = await connectWhenThere(path, () => server.isAlive);
       if (!socket) throw failure(image, `qemu-nbd did not start to serve within ${START_TIMEOUT_MS / 1000} seconds`);
       yield* blocks(socket, image);
     } catch (error) {
       // qemu-nbd may have accepted the connection before it found that it cannot serve the image.
-      await stop();
-      const words = (await said).trim();
+      await server[Symbol.asyncDispose]();
+      const words = await server.ended;
       if (error instanceof LibvirtError && words === '') throw error;
       throw failure(image, words || (error as Error).message);
-    } finally {
-      await stop();
     }
   } finally {
     await rm(folder, { recursive: true, force: true });

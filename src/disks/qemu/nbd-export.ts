@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asLibvirtError, LibvirtError } from '../../errors.ts';
@@ -34,53 +35,62 @@ export function exportArgs({ image, snapshotId }: CapturedContents, socket: stri
   return ['-r', '-k', socket, ...snapshot, '--image-opts', options];
 }
 
-/** A qemu-nbd that serves any number of clients until it is disposed of. */
-export class NbdExport implements AsyncDisposable {
+/** A running qemu-nbd, until it is disposed of. */
+export class NbdServer implements AsyncDisposable {
   /** Resolves when it has ended, with what it has said: also if nobody has asked it to. */
   readonly ended: Promise<string>;
   readonly #server: ChildProcess;
 
-  private constructor(server: ChildProcess, ended: Promise<string>) {
+  private constructor(server: ChildProcess, stderr: Readable) {
     this.#server = server;
-    this.ended = ended;
+    const said = text(stderr).catch(() => '');
+    this.ended = once(server, 'close').then(async () => (await said).trim());
   }
 
-  /** Resolves when the first client can connect to `socket`. Refuses (OPERATION_FAILED) what qemu-nbd cannot serve, in its words. */
-  static async start(contents: CapturedContents, socket: string): Promise<NbdExport> {
-    const refuse = (reason: string): LibvirtError =>
-      new LibvirtError('OPERATION_FAILED', `cannot serve image '${contents.image.path}': ${reason}`);
-    const args = ['--persistent', '--shared=0', ...exportArgs(contents, socket)];
-    // qemu-nbd opens the whole chain, and would wait for a pipe in it.
-    await requireFiles(contents.image).catch((error) => {
-      throw refuse(asLibvirtError(error).detail);
-    });
-    // In a group of its own: Ctrl-C at a terminal reaches the one who started it, who ends it.
+  /** `detached`: in a process group of its own. Undefined if the program is missing. */
+  static start(args: readonly string[], { detached = false } = {}): NbdServer | undefined {
     const server = spawn(QEMU_NBD.name, args, {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      detached: true,
+      ...{ stdio: ['ignore', 'ignore', 'pipe'], detached },
       env: { ...process.env, LC_ALL: 'C' },
     });
-    const closed = once(server, 'close').catch(() => undefined);
-    if (server.pid === undefined) throw refuse(missingProgram(QEMU_NBD));
-    const said = text(server.stderr).catch(() => '');
-    const started = new NbdExport(
-      server,
-      closed.then(async () => (await said).trim()),
-    );
-    for (const end = Date.now() + START_TIMEOUT_MS; Date.now() < end; await sleep(START_POLL_MS)) {
-      if (server.exitCode !== null || server.signalCode !== null) throw refuse(await started.ended);
-      if (await greets(socket)) return started;
-    }
-    await started[Symbol.asyncDispose]();
-    throw refuse(`qemu-nbd did not start to serve within ${START_TIMEOUT_MS / 1000} seconds`);
+    if (server.pid !== undefined) return new NbdServer(server, server.stderr);
+    server.on('error', () => {});
+    return undefined;
+  }
+
+  get isAlive(): boolean {
+    return this.#server.exitCode === null && this.#server.signalCode === null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#server.exitCode !== null || this.#server.signalCode !== null) return;
+    if (!this.isAlive) return;
     const killTimer = terminate(this.#server);
     await this.ended;
     clearTimeout(killTimer);
   }
+}
+
+/**
+ * Serves any number of clients. Resolves when the first one can connect to `socket`. Refuses (OPERATION_FAILED) what qemu-nbd
+ * cannot serve, in its words.
+ */
+export async function serveContents(contents: CapturedContents, socket: string): Promise<NbdServer> {
+  const refuse = (reason: string): LibvirtError =>
+    new LibvirtError('OPERATION_FAILED', `cannot serve image '${contents.image.path}': ${reason}`);
+  const args = ['--persistent', '--shared=0', ...exportArgs(contents, socket)];
+  // qemu-nbd opens the whole chain, and would wait for a pipe in it.
+  await requireFiles(contents.image).catch((error) => {
+    throw refuse(asLibvirtError(error).detail);
+  });
+  // In a group of its own: Ctrl-C at a terminal reaches the one who started it, who ends it.
+  const server = NbdServer.start(args, { detached: true });
+  if (!server) throw refuse(missingProgram(QEMU_NBD));
+  for (const end = Date.now() + START_TIMEOUT_MS; Date.now() < end; await sleep(START_POLL_MS)) {
+    if (!server.isAlive) throw refuse(await server.ended);
+    if (await greets(socket)) return server;
+  }
+  await server[Symbol.asyncDispose]();
+  throw refuse(`qemu-nbd did not start to serve within ${START_TIMEOUT_MS / 1000} seconds`);
 }
 
 /** A server that has accepted a connection may still find that it cannot open the image: one that greets has opened it. */
