@@ -53,6 +53,11 @@ export function addressOf(uri: string, readOnly: boolean): Address {
   return { path: readOnly ? `${found}-ro` : found, uri: name };
 }
 
+/** Returns the URI to connect to if none is given: $LIBVIRT_DEFAULT_URI, or `xen:///system`. */
+export function defaultUri({ LIBVIRT_DEFAULT_URI }: NodeJS.ProcessEnv): string {
+  return LIBVIRT_DEFAULT_URI || 'xen:///system';
+}
+
 interface Host {
   readonly host: string;
   readonly user: string | undefined;

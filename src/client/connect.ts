@@ -3,7 +3,7 @@
 import type { DomainRef } from '../model/domain.ts';
 import { RpcClient } from '../rpc/client/client.ts';
 import { dialProgram } from '../rpc/client/transport.ts';
-import { addressOf } from './address.ts';
+import { addressOf, defaultUri } from './address.ts';
 import type { Connection, ConnectOptions, Domain } from './api.ts';
 import { eventStream } from './events.ts';
 import { domainOf } from './handles.ts';
@@ -17,7 +17,7 @@ const LIST_DOMAINS = { ACTIVE: 0x1, INACTIVE: 0x2 } as const;
  * `xen:///system`. Rejects with libvirt's errors if nobody
  * answers (SYSTEM_ERROR), or if the daemon does not let the caller in (AUTH_FAILED, AUTH_UNAVAILABLE).
  */
-export async function connect(uri = defaultUri(), options: ConnectOptions = {}): Promise<Connection> {
+export async function connect(uri = defaultUri(process.env), options: ConnectOptions = {}): Promise<Connection> {
   const { readOnly = false, signal } = options;
   const { command, ...address } = addressOf(uri, readOnly);
   const rpc = await RpcClient.connect({
@@ -28,11 +28,6 @@ export async function connect(uri = defaultUri(), options: ConnectOptions = {}):
     ...(command && { dial: (stop: AbortSignal) => dialProgram(command, stop) }),
   });
   return connectionOver(rpc, uri);
-}
-
-/** Returns the URI to connect to if none is given: $LIBVIRT_DEFAULT_URI, or `xen:///system`. */
-export function defaultUri(): string {
-  return process.env.LIBVIRT_DEFAULT_URI || 'xen:///system';
 }
 
 function connectionOver(rpc: RpcClient, uri: string): Connection {

@@ -3,13 +3,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { isLibvirtError, throwIfCancelled } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
-import { allFlags, COMMIT, JOB_ABORT, JOB_INFO, JOB_SPEED, JOB_STATS, PULL, REVERT, XML } from '../model/flags.ts';
+import { allFlags, COMMIT, JOB_ABORT, JOB_INFO, JOB_SPEED, JOB_STATS, PULL, XML } from '../model/flags.ts';
 import type { RpcClient } from '../rpc/client/client.ts';
 import type { SnapshotRef } from '../rpc/client/snapshots.ts';
-import type { BlockJobInfo, Domain, RevertRequest, Snapshot } from './api.ts';
-import { createFlags, deleteFlags, listFlags, revertFlags } from './flags.ts';
+import type { BlockJobInfo, Domain, Snapshot } from './api.ts';
+import { createFlags, deleteFlags, listFlags } from './flags.ts';
 import { startJob } from './job.ts';
 import { blockJobType, jobStats } from './job-stats.ts';
+import { revertTo } from './revert.ts';
 import { snapshotDocument } from './snapshot-document.ts';
 
 /** VIR_DOMAIN_START_PAUSED. */
@@ -95,21 +96,10 @@ function snapshotOf(rpc: RpcClient, ref: SnapshotRef, domain: Domain): Snapshot 
     numChildren: (options = {}) => snapshots.numChildren(ref, listFlags(options)),
     isCurrent: () => snapshots.isCurrent(ref, 0),
     hasMetadata: () => snapshots.hasMetadata(ref, 0),
-    revert: (request = {}, options) => startJob(rpc, ref.domain, () => revert(rpc, ref, request), options),
+    revert: (request = {}, options) => startJob(rpc, ref.domain, () => revertTo(rpc.snapshots, ref, request), options),
     delete: (request = {}, options) =>
       startJob(rpc, ref.domain, () => snapshots.delete(ref, deleteFlags(request)), options),
   };
-}
-
-/** Sends the flag of force only after a refusal: servers that never refuse may not know it. */
-async function revert({ snapshots }: RpcClient, ref: SnapshotRef, request: RevertRequest): Promise<void> {
-  const flags = revertFlags(request);
-  try {
-    await snapshots.revert(ref, flags);
-  } catch (error) {
-    if (!request.force || !isLibvirtError(error, 'SNAPSHOT_REVERT_RISKY')) throw error;
-    await snapshots.revert(ref, flags | REVERT.FORCE);
-  }
 }
 
 /** Undefined if libvirt says that there is no such snapshot. */

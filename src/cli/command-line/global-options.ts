@@ -1,6 +1,7 @@
 /** Parses the options before the command: those of virsh that apply here. */
 
 import { parseArgs } from 'node:util';
+import { defaultUri } from '../../client/address.ts';
 import { failure } from '../failure.ts';
 
 /** The request of a whole command line. */
@@ -65,9 +66,4 @@ export function parseInvocation(argv: readonly string[], env: NodeJS.ProcessEnv)
   const uri = given.get('connect') || defaultUri(env);
   const options = { uri, readOnly: given.has('readonly'), quiet: given.has('quiet') };
   return words.length === 0 ? { kind: 'shell', ...options } : { kind: 'command', ...options, words };
-}
-
-/** Returns the URI to connect to if none is given. */
-function defaultUri(env: NodeJS.ProcessEnv): string {
-  return env.LIBVIRT_DEFAULT_URI || 'xen:///system';
 }

@@ -1,9 +1,9 @@
 /** `xlsnap rotate`: takes a snapshot of each guest and deletes the oldest ones that it has made, for a timer. */
 
+import { createFlags } from '../../client/flags.ts';
 import { snapshotDocument } from '../../client/snapshot-document.ts';
 import { asLibvirtError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
-import { CREATE } from '../../model/flags.ts';
 import { printable } from '../../model/messages/printable.ts';
 import { command, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
@@ -47,7 +47,7 @@ export const ROTATE = command({
     const rotation: Rotation = {
       label: required(label, 'label'),
       keep: countOf(required(keep, 'keep')),
-      flags: (diskOnly ? CREATE.DISK_ONLY : 0) | (quiesce ? CREATE.QUIESCE : 0),
+      flags: createFlags({ diskOnly, quiesce }),
     };
     required(guests[0], 'domain');
     const all: Rotated[] = [];
@@ -72,7 +72,7 @@ async function rotate(session: Session, given: string, { label, keep, flags }: R
     domain = found;
     const { snapshots } = await session.client();
     const name = rotationName(label, new Date());
-    const xml = snapshotDocument({ name, description: rotationDescription(label), memory: undefined, disks: [] });
+    const xml = snapshotDocument({ name, description: rotationDescription(label) });
     created = (await runJob(session, found, () => snapshots.createXML(found, xml, flags))).name;
     const refs = await snapshots.listAll(found, 0);
     const documents = await Promise.all(refs.map(async (ref) => readDocument(await snapshots.getXMLDesc(ref, 0))));

@@ -1,10 +1,10 @@
 /** `snapshot-create` and `snapshot-create-as`. */
 
 import { readFile } from 'node:fs/promises';
+import { createFlags } from '../../client/flags.ts';
 import { snapshotDocument } from '../../client/snapshot-document.ts';
 import { systemError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
-import { CREATE } from '../../model/flags.ts';
 import { decodeUtf8 } from '../../model/utf8.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
@@ -27,22 +27,16 @@ const FLAGS = [
   { name: 'validate', type: 'bool', help: 'validate the XML against the schema' },
 ] as const;
 
-const BITS = {
-  redefine: CREATE.REDEFINE,
-  current: CREATE.CURRENT,
-  'no-metadata': CREATE.NO_METADATA,
-  halt: CREATE.HALT,
-  'disk-only': CREATE.DISK_ONLY,
-  'reuse-external': CREATE.REUSE_EXT,
-  quiesce: CREATE.QUIESCE,
-  atomic: CREATE.ATOMIC,
-  live: CREATE.LIVE,
-  validate: CREATE.VALIDATE,
-} as const;
-
-function flagsOf(given: Readonly<Record<string, unknown>>): number {
-  return Object.entries(BITS).reduce((flags, [name, bit]) => (given[name] ? flags | bit : flags), 0);
+function flagsOf(given: Given): number {
+  const [noMetadata, diskOnly, reuseExternal] = [given['no-metadata'], given['disk-only'], given['reuse-external']];
+  return createFlags({ ...given, noMetadata, diskOnly, reuseExternal });
 }
+
+/** Flags that both commands have, and those that only one has. */
+type Given = Readonly<Record<(typeof FLAGS)[number]['name'], boolean>> & {
+  readonly redefine?: boolean;
+  readonly current?: boolean;
+};
 
 /** `xlsnap snapshot-create`, as in virsh; the file may also be an xl.snapshot.cfg(5), or libxl-json. */
 export const SNAPSHOT_CREATE = command({
@@ -89,7 +83,7 @@ async function readRequest(session: Session, domain: DomainRef, asked: Asked): R
 
 function documentOf(xml: string | undefined, name: string | undefined): string {
   if (xml === undefined) {
-    return snapshotDocument({ name, description: undefined, memory: undefined, disks: [] });
+    return snapshotDocument({ name });
   }
   if (name === undefined) return xml;
   throw failure("Option --name cannot be combined with an XML document: the snapshot's name is in its <name>");

@@ -1,6 +1,6 @@
 /** `snapshot-delete`. */
 
-import { DELETE } from '../../model/flags.ts';
+import { deleteFlags } from '../../client/flags.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
 import { runJob } from './job.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
@@ -24,10 +24,7 @@ export const SNAPSHOT_DELETE = command({
     const domain = await session.domain(given);
     const snapshot = await lookupSnapshot(session, domain, { name: snapshotname, current });
     const { snapshots } = await session.client();
-    const flags =
-      (children ? DELETE.CHILDREN : 0) |
-      (childrenOnly ? DELETE.CHILDREN_ONLY : 0) |
-      (metadata ? DELETE.METADATA_ONLY : 0);
+    const flags = deleteFlags({ children, childrenOnly, metadataOnly: metadata });
     await session.orSay(`Failed to delete snapshot ${snapshot.name}`, () =>
       runJob(session, domain, () => snapshots.delete(snapshot, flags)),
     );

@@ -1,5 +1,6 @@
 /** `snapshot-list`: tables, names and trees. */
 
+import { listFlags } from '../../client/flags.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import { LIST } from '../../model/flags.ts';
 import type { SnapshotCalls, SnapshotRef } from '../../rpc/client/snapshots.ts';
@@ -13,23 +14,9 @@ import { readDocument, type SnapshotDocument } from './snapshot-document.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 import { type Branch, formatBranches } from './virsh-tree.ts';
 
-/** Options that are bits of the call; those in FILTERS cannot be combined with `--tree`. */
-const FILTERS = {
-  leaves: LIST.LEAVES,
-  'no-leaves': LIST.NO_LEAVES,
-  inactive: LIST.INACTIVE,
-  active: LIST.ACTIVE,
-  'disk-only': LIST.DISK_ONLY,
-  internal: LIST.INTERNAL,
-  external: LIST.EXTERNAL,
-} as const;
-const BITS = {
-  topological: LIST.TOPOLOGICAL,
-  roots: LIST.ROOTS,
-  metadata: LIST.METADATA,
-  'no-metadata': LIST.NO_METADATA,
-  descendants: LIST.DESCENDANTS,
-} as const;
+/** Filters that cannot be combined with `--tree`. */
+const NOT_OF_TREES = ['leaves', 'no-leaves', 'inactive', 'active', 'disk-only', 'internal', 'external'] as const;
+type FilterName = (typeof NOT_OF_TREES)[number] | 'topological' | 'roots' | 'metadata' | 'no-metadata' | 'descendants';
 
 const EXCLUSIVE = [
   ['tree', 'name'],
@@ -96,21 +83,19 @@ function show<T>(session: Session, json: boolean, value: T, format: (value: T) =
   else session.print(format(value));
 }
 
-type Given = Readonly<Record<keyof typeof FILTERS | keyof typeof BITS | 'tree' | 'current', boolean>> & {
+type Given = Readonly<Record<FilterName | 'tree' | 'current', boolean>> & {
   readonly from: string | undefined;
 };
 
 function flagsOf(given: Given): number {
-  const clash = namesOf(FILTERS).find((name) => given.tree && given[name]);
+  const clash = NOT_OF_TREES.find((name) => given.tree && given[name]);
   if (clash) throw failure(`--${clash} and --tree are mutually exclusive`);
   if (given.descendants && given.from === undefined && !given.current) {
     throw failure('--descendants requires either --from or --current');
   }
-  const bits = { ...FILTERS, ...BITS };
-  return namesOf(bits).reduce((flags, name) => (given[name] ? flags | bits[name] : flags), 0);
+  const [noLeaves, diskOnly, noMetadata] = [given['no-leaves'], given['disk-only'], given['no-metadata']];
+  return listFlags({ ...given, noLeaves, diskOnly, noMetadata });
 }
-
-const namesOf = <T extends object>(table: T) => Object.keys(table) as (keyof T)[];
 
 async function startOf(
   session: Session,

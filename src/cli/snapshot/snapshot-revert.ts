@@ -1,7 +1,6 @@
 /** `snapshot-revert`. */
 
-import { isLibvirtError } from '../../errors.ts';
-import { REVERT } from '../../model/flags.ts';
+import { revertTo } from '../../client/revert.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
 import { runJob } from './job.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
@@ -23,18 +22,10 @@ export const SNAPSHOT_REVERT = command({
     const domain = await session.domain(given);
     const snapshot = await lookupSnapshot(session, domain, { name: snapshotname, current });
     const { snapshots } = await session.client();
-    const flags =
-      (running ? REVERT.RUNNING : 0) | (paused ? REVERT.PAUSED : 0) | (rest['reset-nvram'] ? REVERT.RESET_NVRAM : 0);
-    const revert = async (): Promise<void> => {
-      try {
-        await snapshots.revert(snapshot, flags);
-      } catch (error) {
-        // Sends the flag only after a refusal: servers that never refuse may not know it.
-        if (!force || !isLibvirtError(error, 'SNAPSHOT_REVERT_RISKY')) throw error;
-        await snapshots.revert(snapshot, flags | REVERT.FORCE);
-      }
-    };
-    await session.orSay(`Failed to revert snapshot ${snapshot.name}`, () => runJob(session, domain, revert));
+    const request = { running, paused, force, resetNvram: rest['reset-nvram'] };
+    await session.orSay(`Failed to revert snapshot ${snapshot.name}`, () =>
+      runJob(session, domain, () => revertTo(snapshots, snapshot, request)),
+    );
     session.done(rest.json, snapshot, `Domain snapshot ${snapshot.name} reverted\n`);
   },
 });
