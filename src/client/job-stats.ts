@@ -1,9 +1,10 @@
 /** A domain's job and a disk's, as libvirt reports them, as data. */
 
+import { blockJobKind } from '../model/blocks/block-job.ts';
 import type { JobStats as ReceivedStats } from '../rpc/client/client.ts';
 import type { BlockJobType, JobOperation, JobStats } from './api.ts';
 
-/** virDomainJobType, virDomainJobOperation, virDomainBlockJobType: by their numbers. */
+/** virDomainJobType, virDomainJobOperation: by their numbers. */
 const TYPES = ['none', 'bounded', 'unbounded', 'completed', 'failed', 'cancelled'] as const;
 const OPERATIONS: readonly JobOperation[] = [
   'unknown',
@@ -18,7 +19,8 @@ const OPERATIONS: readonly JobOperation[] = [
   'backup',
   'snapshot-delete',
 ];
-const BLOCK_TYPES: readonly BlockJobType[] = ['unknown', 'pull', 'copy', 'commit', 'active-commit', 'backup'];
+/** VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: only a libvirtd has it. */
+const BACKUP = 5;
 
 /** Our names of VIR_DOMAIN_JOB_* parameters. */
 const FIELDS = {
@@ -43,4 +45,5 @@ export function jobStats({ type, params }: ReceivedStats): JobStats {
   };
 }
 
-export const blockJobType = (type: number): BlockJobType => BLOCK_TYPES[type] ?? 'unknown';
+export const blockJobType = (type: number): BlockJobType =>
+  blockJobKind(type) ?? (type === BACKUP ? 'backup' : 'unknown');

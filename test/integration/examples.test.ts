@@ -6,7 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
-import * as library from '../../src/index.ts';
+import * as mechanism from '../../src/index.ts';
 import { domainSnapshotRestore, type RestoreOptions } from '../../src/libxl/restore.ts';
 import { domainSnapshotSave, type SaveOptions } from '../../src/libxl/save.ts';
 import { readMemoryImage } from '../../src/memory/image-file.ts';
@@ -34,10 +34,14 @@ beforeAll(async () => {
   jest.unstable_mockModule(
     'xlsnap',
     () => ({
-      ...library,
-      domainSnapshotSave: (domid: number, name: string, args: library.LibxlDomainSnapshotArgs, options: SaveOptions) =>
-        domainSnapshotSave(domid, name, args, options, vm.xen),
-      domainSnapshotRestore: (snapshot: library.LibxlDomainSnapshot, options: RestoreOptions) =>
+      ...mechanism,
+      domainSnapshotSave: (
+        domid: number,
+        name: string,
+        args: mechanism.LibxlDomainSnapshotArgs,
+        options: SaveOptions,
+      ) => domainSnapshotSave(domid, name, args, options, vm.xen),
+      domainSnapshotRestore: (snapshot: mechanism.LibxlDomainSnapshot, options: RestoreOptions) =>
         domainSnapshotRestore(snapshot, options, vm.xen),
     }),
     { virtual: true },
@@ -56,7 +60,7 @@ test('a guest of xl is saved, and made again as it was, without any daemon', asy
   expect(vm.xen.runs).toBe(true);
   for (const image of vm.images) expect(await snapshotsIn(image)).toEqual(['s1']);
   const { domainXml } = await readMemoryImage(join(vm.folder, 's1.save'));
-  expect(library.configOfDomainXml(domainXml)).toMatchObject({ c_info: { name: 'vm' }, disks: [{}, {}] });
+  expect(mechanism.configOfDomainXml(domainXml)).toMatchObject({ c_info: { name: 'vm' }, disks: [{}, {}] });
 
   await writePattern(live, 'raw', 2);
   await vm.daemon[Symbol.asyncDispose]();

@@ -1,6 +1,6 @@
 /** Block jobs of running domains: a disk with one has no snapshot taken, and an active one waits until somebody ends it. */
 
-import { BLOCK_JOB_NAMES, BLOCK_JOB_TYPES, type BlockJobKind } from '../../model/blocks/block-job.ts';
+import { BLOCK_JOB_NAMES, BLOCK_JOB_TYPES, blockJobKind } from '../../model/blocks/block-job.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
 import { domainCommand } from '../../model/messages/shell-command.ts';
 import type { BlockJobInfo } from '../../rpc/client/blocks.ts';
@@ -37,7 +37,7 @@ export async function foundBlockJobs(
 /** Notes: a job is no damage. */
 export function blockJobFindings(jobs: readonly FoundBlockJob[]): readonly DoctorFinding[] {
   return jobs.map(({ domain, disk, info: { type, cur, end } }) => {
-    const kind = (Object.keys(BLOCK_JOB_TYPES) as BlockJobKind[]).find((each) => BLOCK_JOB_TYPES[each] === type);
+    const kind = blockJobKind(type);
     const what = `disk '${disk}' of domain '${domain.name}' has a block job (${kind ? BLOCK_JOB_NAMES[kind] : type})`;
     const command = (option: string): string =>
       domainCommand({ program: 'virsh', command: 'blockjob', domain, args: [disk], options: [option] });

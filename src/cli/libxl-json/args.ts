@@ -9,7 +9,7 @@ import { CREATE } from '../../model/flags.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
 import { MemoryFiles } from '../../store/memory-folder.ts';
 import { failure } from '../failure.ts';
-import type { SnapshotCfg } from '../snapshot-cfg/read.ts';
+import { type SnapshotCfg, stypeOf } from '../snapshot-cfg/read.ts';
 
 /** Libxl-json is an object; neither XML nor xl.snapshot.cfg(5) begins so. */
 export function isLibxlJson(text: string): boolean {
@@ -56,6 +56,5 @@ function diskOf({ disk, external, external_format, external_path: file }: LibxlD
   const name = disk.vdev;
   if (!external) return { name, snapshot: 'internal' };
   const driver = external_format === 'unknown' ? undefined : external_format;
-  const stype = file === undefined ? undefined : file.startsWith('/dev/') ? 'block' : 'file';
-  return { name, snapshot: 'external', driver, stype, file };
+  return { name, snapshot: 'external', driver, ...(file !== undefined && { stype: stypeOf(file), file }) };
 }

@@ -88,5 +88,10 @@ function diskOf({ text, line }: Atom, from: string): DiskSpec {
   const file = values.get('target') || undefined;
   if (file === undefined || file === 'null') return { name, snapshot: 'internal', driver: format };
   if (!file.startsWith('/')) throw refuse(`the target has to be an absolute path, not "${file}"`);
-  return { name, snapshot: 'external', driver: format, stype: file.startsWith('/dev/') ? 'block' : 'file', file };
+  return { name, snapshot: 'external', driver: format, stype: stypeOf(file), file };
+}
+
+/** libvirt's type of an overlay with this path. */
+export function stypeOf(file: string): 'file' | 'block' {
+  return file.startsWith('/dev/') ? 'block' : 'file';
 }

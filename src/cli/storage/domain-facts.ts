@@ -132,11 +132,12 @@ async function overlayAt(path: string, format: string): Promise<Overlay> {
 /** Returns the bytes of the snapshot's own files: its memory and its overlays. Undefined if one cannot be read. */
 export function ownBytes({ memory, disks }: Pick<SnapshotOnDisk, 'memory' | 'disks'>): number | undefined {
   const files = [memory, ...disks.map(({ overlay }) => overlay)].filter((file) => file !== undefined);
-  const sizes = files.map(({ allocatedBytes }) => allocatedBytes);
-  return sizes.reduce<number | undefined>(
-    (sum, size) => (sum === undefined || size === undefined ? undefined : sum + size),
-    0,
-  );
+  return sumOf(files.map(({ allocatedBytes }) => allocatedBytes));
+}
+
+/** Returns undefined if one of the sizes is. */
+export function sumOf(sizes: readonly (number | undefined)[]): number | undefined {
+  return sizes.reduce((sum, size) => (sum === undefined || size === undefined ? undefined : sum + size), 0);
 }
 
 /** Returns nothing for a disk without a local image. */

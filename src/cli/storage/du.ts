@@ -6,7 +6,7 @@ import { type Cell, type Column, columns, hasColour } from '../terminal/columns.
 import { formatBytes } from '../terminal/quantities.ts';
 import { foldersOf, MEMORY_DIR } from './daemon-folders.ts';
 import { imagesOfDisks } from './disk-images.ts';
-import { type CapturedDisk, domainFacts, type SnapshotOnDisk, type StoredFile } from './domain-facts.ts';
+import { type CapturedDisk, domainFacts, type SnapshotOnDisk, type StoredFile, sumOf } from './domain-facts.ts';
 
 /**
  * A disk's part of a snapshot: an overlay, or a snapshot inside the image. Sizes are undefined if they cannot be read.
@@ -57,8 +57,8 @@ export const DU = command({
     const images = (await imagesOfDisks(facts)).flatMap(({ target, images }) =>
       images.map(({ path, info }) => ({ target, path, bytes: info?.allocatedBytes })),
     );
-    const memoryBytes = sum(uses.map(({ memory }) => (memory ? memory.allocatedBytes : 0)));
-    const imageBytes = sum([...new Map(images.map(({ path, bytes }) => [path, bytes])).values()]);
+    const memoryBytes = sumOf(uses.map(({ memory }) => (memory ? memory.allocatedBytes : 0)));
+    const imageBytes = sumOf([...new Map(images.map(({ path, bytes }) => [path, bytes])).values()]);
     if (values.json) {
       session.json(withNulls({ domain: facts.domain.name, snapshots: uses, images, memoryBytes, imageBytes }));
       return;
@@ -94,7 +94,7 @@ async function diskUse(name: string, { target, image, overlay }: CapturedDisk): 
 function snapshotRow({ name, memory, disks }: SnapshotUse): readonly Cell[] {
   const layers = disks.flatMap((disk) => (disk.kind === 'layer' ? [disk.bytes] : []));
   const alone = disks.flatMap((disk) => (disk.kind === 'inside' ? [disk.aloneBytes] : []));
-  const total = (sizes: readonly (number | undefined)[]): string => (sizes.length > 0 ? size(sum(sizes)) : '-');
+  const total = (sizes: readonly (number | undefined)[]): string => (sizes.length > 0 ? size(sumOf(sizes)) : '-');
   const texts = [name, total(memory ? [memory.allocatedBytes] : []), total(layers), total(alone)];
   return texts.map((text) => ({ text }));
 }
@@ -106,9 +106,4 @@ function size(bytes: number | undefined): string {
 /** Turns undefined into null for JSON, which would leave it out. */
 function withNulls(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value, (_, each) => (each === undefined ? null : each)));
-}
-
-/** Returns undefined if one of the sizes is. */
-function sum(sizes: readonly (number | undefined)[]): number | undefined {
-  return sizes.reduce((total, each) => (total === undefined || each === undefined ? undefined : total + each), 0);
 }

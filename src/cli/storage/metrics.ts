@@ -9,7 +9,7 @@ import type { JobStats, RpcClient } from '../../rpc/client/client.ts';
 import { writeFileAtomically } from '../../store/atomic-file.ts';
 import { command } from '../command-line/command.ts';
 import { foldersOf, MEMORY_DIR } from './daemon-folders.ts';
-import { type DomainFacts, domainFacts, ownBytes } from './domain-facts.ts';
+import { type DomainFacts, domainFacts, ownBytes, sumOf } from './domain-facts.ts';
 import { type Gauge, openMetrics, type Sample } from './open-metrics.ts';
 
 /** Those that libvirt tells apart: it counts a redefine as a create. */
@@ -92,7 +92,7 @@ function gauges(domains: readonly DomainNumbers[]): readonly Gauge[] {
       name: 'xlsnap_snapshots_bytes',
       unit: 'bytes',
       help: 'Allocated bytes of the memory images and overlays of all snapshots.',
-      samples: each(domains, ({ facts }) => bytesOf(facts)),
+      samples: each(domains, ({ facts }) => sumOf(facts.snapshots.map(ownBytes))),
     },
     {
       name: 'xlsnap_backing_chain_images',
@@ -129,14 +129,6 @@ function each(
 
 function createdAt({ snapshots }: DomainFacts): readonly number[] {
   return snapshots.map(({ creationTime }) => Number(creationTime)).sort((a, b) => a - b);
-}
-
-/** Undefined if the size of a file cannot be read. */
-function bytesOf({ snapshots }: DomainFacts): number | undefined {
-  return snapshots.reduce<number | undefined>((sum, snapshot) => {
-    const bytes = ownBytes(snapshot);
-    return sum === undefined || bytes === undefined ? undefined : sum + bytes;
-  }, 0);
 }
 
 /** A time of the last job, which the daemon has in milliseconds. */

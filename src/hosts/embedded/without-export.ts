@@ -1,4 +1,7 @@
-/** An NBD export keeps its node at one size: it is removed while the size changes, and whoever is connected connects again. */
+/**
+ * QEMU does not resize a node that an NBD export uses. So the export is removed while the size changes; its clients have to
+ * connect again.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Released } from '../../disks/overlays/resize-disk.ts';

@@ -17,6 +17,11 @@ export const BLOCK_JOB_STATUS = { completed: 0, failed: 1, canceled: 2, ready: 3
 /** The kind of a block job. A copy and an active commit stay ready, when all is copied, until they are ended. */
 export type BlockJobKind = keyof typeof BLOCK_JOB_TYPES;
 
+/** The kind that has libvirt's number; undefined for one that only a libvirtd has. */
+export function blockJobKind(type: number): BlockJobKind | undefined {
+  return (Object.keys(BLOCK_JOB_TYPES) as BlockJobKind[]).find((kind) => BLOCK_JOB_TYPES[kind] === type);
+}
+
 interface Commit {
   readonly disk: string;
   readonly layer: LayerCommit;

@@ -24,12 +24,13 @@ export async function checkOnlyOwner(
   for (const other of await host.list()) {
     if (other.ref.uuid === ref.uuid) continue;
     const { tree } = await snapshotsOf(other.ref);
+    const theirMemory = mine.some(({ memory }) => memory !== undefined) ? await memoryOf(images, tree) : undefined;
     for (const { name, inImages, memory } of mine) {
       const ofSameName = tree.get(name);
       for (const path of ofSameName ? internalPaths(ofSameName) : []) {
         if (inImages.has(await images.fileKey(path))) throw alsoOf(ref, name, `image '${path}'`, other.ref, name);
       }
-      const theirs = memory === undefined ? undefined : await ofMemory(images, tree, memory);
+      const theirs = memory === undefined ? undefined : theirMemory?.get(memory);
       if (theirs) throw alsoOf(ref, name, `memory image '${theirs.file}'`, other.ref, theirs.name);
     }
   }
@@ -44,19 +45,21 @@ export async function memoryUser(
   const key = await images.fileKey(path);
   for (const other of await host.list()) {
     if (other.ref.uuid === ref.uuid) continue;
-    const found = await ofMemory(images, (await snapshotsOf(other.ref)).tree, key);
+    const found = (await memoryOf(images, (await snapshotsOf(other.ref)).tree)).get(key);
     if (found) return { domain: other.ref.name, snapshot: found.name };
   }
   return undefined;
 }
 
-/** The snapshot whose external memory is the file of this key. */
-async function ofMemory(images: Looking['images'], tree: { all(): readonly SnapshotEntry[] }, key: string) {
+/** Snapshots with external memory, by the key of its file; of several with one file the first. */
+async function memoryOf(images: Looking['images'], tree: { all(): readonly SnapshotEntry[] }) {
+  const found = new Map<string, { readonly name: string; readonly file: string }>();
   for (const { name, memory } of tree.all()) {
-    if (memory.location === 'external' && (await images.fileKey(memory.file)) === key)
-      return { name, file: memory.file };
+    if (memory.location !== 'external') continue;
+    const key = await images.fileKey(memory.file);
+    if (!found.has(key)) found.set(key, { name, file: memory.file });
   }
-  return undefined;
+  return found;
 }
 
 /** By fileKey. */

@@ -128,7 +128,10 @@ function graphics(
   return element('graphics', attributes, [element('listen', address), ...more]);
 }
 
-/** Returns a device of the host that the guest has. xl's devices are given back by whoever took them: not managed. */
+/**
+ * Returns the PCI device of the host that the guest uses. It is not managed: xl does not take a device from its driver, nor
+ * give it back.
+ */
 export function pciElement({ domain = 0, bus = 0, dev = 0, func = 0, permissive = false }: Pci): XmlElement {
   const hex = (value: number, digits: number) => `0x${value.toString(16).padStart(digits, '0')}`;
   return element('hostdev', { mode: 'subsystem', type: 'pci', managed: 'no' }, [
