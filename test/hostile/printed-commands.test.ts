@@ -128,7 +128,7 @@ test('doctor: memory images of domains that are gone', async () => {
   expect(new Set(found)).toEqual(new Set(NAMES.map((name) => ['virsh', 'restore', join(folder, `${name}.save`)])));
 });
 
-test('verify: snapshots whose image is gone, of domains with such names', async () => {
+test('case 20, verify: snapshots whose image is gone, of domains with such names', async () => {
   const expected: (readonly string[])[] = [];
   for (const [at, name] of GIVEN.entries()) {
     const image = join(home, `${at}.qcow2`);

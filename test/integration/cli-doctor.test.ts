@@ -132,7 +132,7 @@ async function pasted(wayOut: string): Promise<void> {
   await run('sh', ['-c', command]);
 }
 
-test('the overlay of a snapshot without metadata is reported, and the command that is printed merges it', async () => {
+test('case 21: the overlay of a snapshot without metadata is reported, and the command that is printed merges it', async () => {
   const overlay = at('state/test.b1');
   for (const state of ['running', 'off']) {
     if (state === 'off') await daemon.ok('destroy', 'test');

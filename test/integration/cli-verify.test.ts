@@ -76,7 +76,7 @@ async function expectFinding(words: readonly string[], problem: string, wayOut: 
   expect(status).toBe(1);
 }
 
-test('all domains and snapshots are whole, in folders that the daemon names', async () => {
+test('case 19: all domains and snapshots are whole, in folders that the daemon names', async () => {
   const { status, stdout } = await verify();
   expect(stdout.split('\n').filter(Boolean)).toEqual([
     'domain test, snapshot s1: ok',

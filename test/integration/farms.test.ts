@@ -45,7 +45,7 @@ async function giveUp(): Promise<void> {
   await daemon.ok('undefine', 'SUT', '--snapshots-metadata');
 }
 
-test('three rounds of snapshots leave the files of one', async () => {
+test('case 13: three rounds of snapshots leave the files of one', async () => {
   for (let round = 1; round <= 3; round += 1) {
     await rm(image(), { force: true });
     await newImage(image());
@@ -58,7 +58,7 @@ test('three rounds of snapshots leave the files of one', async () => {
   }
 });
 
-test('three rounds of a transient domain leave the files of one', async () => {
+test('case 13: three rounds of a transient domain leave the files of one', async () => {
   const xml = join(home, 'sut.xml');
   await writeFile(xml, definitionOf('SUT', UUID, { xvda: image() }));
   for (let round = 1; round <= 3; round += 1) {

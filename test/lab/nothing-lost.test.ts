@@ -77,7 +77,7 @@ describe('a running guest with two disks', () => {
     await guest.isAsBefore();
   };
 
-  test('boots from the overlays of a snapshot whose name has a space; an overlay with a space in its path is refused', async () => {
+  test('case E: boots from the overlays of a snapshot whose name has a space; an overlay with a space in its path is refused', async () => {
     await guest.keeping(async () => {
       const spec = `xvda,file=${IMAGES}/a b`;
       expect(await refusal('snapshot-create-as', name, 's1', '--disk-only', '--diskspec', spec)).toMatch(
@@ -92,7 +92,7 @@ describe('a running guest with two disks', () => {
     });
   });
 
-  test('is on images that are there when a delete is refused for the second of its disks, running and off', async () => {
+  test('case A: is on images that are there when a delete is refused for the second of its disks, running and off', async () => {
     await guest.keeping(async () => {
       await virsh(...guest.create('e1', DISK_ONLY));
       const [, second] = overlays('e1');
@@ -115,7 +115,7 @@ describe('a running guest with two disks', () => {
     });
   });
 
-  test('comes back on its overlays by the plain virsh restore of a memory file, and the snapshot beneath them stays', async () => {
+  test('case B: comes back on its overlays by the plain virsh restore of a memory file, and the snapshot beneath them stays', async () => {
     await guest.keeping(async () => {
       await virsh(...guest.create('e1', DISK_ONLY));
       const bases = await guest.hashes(guest.images);
@@ -162,7 +162,7 @@ describe('a running guest with two disks', () => {
     });
   });
 
-  test('is neither captured nor ended for a revert while one of its images has a dirty bitmap', async () => {
+  test('case 2: is neither captured nor ended for a revert while one of its images has a dirty bitmap', async () => {
     await guest.keeping(async () => {
       const [, second] = guest.images;
       await virsh(...guest.create('s1', INTERNAL));
@@ -185,7 +185,7 @@ describe('a running guest with two disks', () => {
     });
   });
 
-  test('is not merged into an image that another of its disks, or another guest’s by json:, reads', async () => {
+  test('cases 4 and 5: is not merged into an image that another of its disks, or another guest’s by json:, reads', async () => {
     await guest.keeping(async () => {
       const [base = ''] = guest.images;
       await virsh(...guest.create('e1', DISK_ONLY));
@@ -206,7 +206,7 @@ describe('a running guest with two disks', () => {
     });
   });
 
-  test('boots from an overlay that was given, whose header names its base by a link, and is merged into that base', async () => {
+  test('case 14: boots from an overlay that was given, whose header names its base by a link, and is merged into that base', async () => {
     await guest.keeping(async () => {
       const given = `${EXTRA}/given.qcow2`;
       const link = `${EXTRA}/link`;

@@ -26,7 +26,7 @@ describe('an HVM guest with a CD-ROM drive', () => {
 
   afterAll(() => lab().sh(`for what in destroy undefine; do virsh -c xen:///system $what ${name}; done`));
 
-  test('gets its medium of the snapshot’s moment back; while that file is gone it is not ended for a revert', async () => {
+  test('cases 1 and 8: gets its medium of the snapshot’s moment back; while that file is gone it is not ended for a revert', async () => {
     const drive =
       `<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='${cd1}'/>` +
       `<target dev='hdc' bus='ide'/><readonly/></disk>`;
@@ -75,7 +75,7 @@ describe('a guest that has less memory than in its snapshot', () => {
       virsh -c xen:///system undefine ${name}`),
   );
 
-  test('is not ended for a revert while another guest has the rest, and comes back when that one has gone', async () => {
+  test('case D: is not ended for a revert while another guest has the rest, and comes back when that one has gone', async () => {
     await lab().defineGuest(guest);
     await lab().startGuest(name);
     await lab().waitForTick(name, 3);

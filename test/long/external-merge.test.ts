@@ -75,7 +75,7 @@ beforeEach(async () => {
   await guestWrites(host, 4, { disk: 'xvdb' });
 });
 
-describe('refused before the first layer is merged', () => {
+describe('case A: refused before the first layer is merged', () => {
   const refusals: readonly (readonly [string, () => Promise<unknown>, RegExp])[] = [
     [
       'an internal snapshot of somebody else in the second layer',
@@ -121,7 +121,7 @@ describe('refused before the first layer is merged', () => {
   });
 });
 
-describe('stopped while the second layer is merged', () => {
+describe('case A: stopped while the second layer is merged', () => {
   beforeEach(async () => {
     const id = (await host.ok('domid', 'test')).trim();
     const uri = `nbd+unix:///xvdb?socket=${join(host.home, 'state', `${id}.nbd`)}`;

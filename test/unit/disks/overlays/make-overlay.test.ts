@@ -30,7 +30,7 @@ afterEach(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-describe('a new overlay can be opened by those who can open its base', () => {
+describe('case 16: a new overlay can be opened by those who can open its base', () => {
   test.each([
     [0o600, '600'],
     [0o640, '640'],

@@ -53,7 +53,7 @@ const refusal = (memory: HostMemory, wanted: WantedMemory) =>
 
 const pv = (maxMib: number, currentMib?: number) => guest('linux', maxMib, currentMib);
 
-describe('the guest was ballooned down since the snapshot', () => {
+describe('case D: the guest was ballooned down since the snapshot', () => {
   const wanted = { definition: pv(1024), live: pv(1024, 512) };
 
   test('and another one has taken the rest: refused with the numbers and a command', async () => {
