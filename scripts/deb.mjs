@@ -28,6 +28,12 @@ const DOC = 'usr/share/doc/xlsnap';
 /** Parts of the checkout that are used at run time. */
 const PARTS = ['dist', 'packaging', 'schemas', 'package.json'];
 const MAN_PAGES = ['xlsnap.1', 'xl.snapshot.cfg.5', 'xlsnapd.8'];
+/** Where each shell looks for the completion of a command, when that is first completed. */
+const COMPLETIONS = {
+  bash: 'usr/share/bash-completion/completions/xlsnap',
+  fish: 'usr/share/fish/vendor_completions.d/xlsnap.fish',
+  zsh: 'usr/share/zsh/vendor-completions/_xlsnap',
+};
 const MAINTAINER_SCRIPTS = ['postinst', 'prerm', 'postrm'];
 
 /** The service on a host with Debian's defaults: group libvirt, and polkit judges. `xlsnap install` adapts it to others. */
@@ -68,6 +74,8 @@ export async function buildDeb(architecture, into) {
       if (kind === 'file' && packaged !== undefined) put(packaged, text);
     }
     for (const page of MAN_PAGES) put(`usr/share/man/man${page.at(-1)}/${page}.gz`, gzip(read(`man/${page}`)));
+    const { COMPLETION_SCRIPTS } = await import(join(ROOT, 'dist/cli/command-line/completion-scripts.js'));
+    for (const [shell, script] of COMPLETION_SCRIPTS) put(COMPLETIONS[shell], script);
     put(`${DOC}/changelog.gz`, gzip(changelog(version, Number(date))));
     put(`${DOC}/NEWS.md.gz`, gzip(read('CHANGELOG.md')));
     put(`${DOC}/copyright`, copyright(join(stage, HOME)));

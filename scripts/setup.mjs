@@ -18,6 +18,7 @@ const DIST = join(ROOT, 'dist');
 export const PACKAGES = {
   demo: ['libvirt-clients', 'qemu-system-common', 'qemu-utils'],
   test: [
+    'bash-completion',
     'dbus-daemon',
     'fish',
     'libglib2.0-bin',

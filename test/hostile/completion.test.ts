@@ -1,9 +1,10 @@
 /** Completion in real shells on a terminal: Tab and Enter run xlsnap with the name, and nothing that is in the name. */
 
-import { access, chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { COMPLETION_SCRIPTS } from '../../src/cli/command-line/completion-scripts.ts';
 import { Terminal, XLSNAP } from '../support/command-line.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { until } from '../support/until.ts';
@@ -30,6 +31,9 @@ interface Shell {
   readonly command: readonly string[];
   /** A line that sets the prompts READY and MORE, and loads the completion. */
   readonly begin: string;
+  /** The file that the shell reads when xlsnap is first completed, and the line in the place of `begin` then. */
+  readonly file: string;
+  readonly beginWithFile: string;
   /** Characters that a quote cannot hold: nothing is inserted, so the quote is still open after Enter. */
   readonly impossible?: Readonly<Record<string, RegExp>>;
 }
@@ -38,15 +42,21 @@ const SHELLS: Readonly<Record<string, Shell>> = {
   bash: {
     command: ['bash', '--norc', '--noprofile', '-i'],
     begin: `PS1='RE''ADY> ' PS2='MO''RE> '; source <(xlsnap completion bash)`,
+    file: 'completions/xlsnap',
+    beginWithFile: `PS1='RE''ADY> '; BASH_COMPLETION_USER_DIR=$PWD; source /usr/share/bash-completion/bash_completion`,
     impossible: { "'": /'/, '"': /["$`\\!]/ },
   },
   zsh: {
     command: ['zsh', '-f', '-i'],
     begin: `PS1='RE''ADY> ' PS2='MO''RE> '; autoload -Uz compinit; compinit -D -u; eval "$(xlsnap completion zsh)"`,
+    file: 'completions/_xlsnap',
+    beginWithFile: `PS1='RE''ADY> '; fpath=($PWD/completions $fpath); autoload -Uz compinit; compinit -D -u`,
   },
   fish: {
     command: ['fish', '--no-config', '--interactive'],
     begin: `function fish_prompt; echo -n RE'ADY> '; end; xlsnap completion fish | source`,
+    file: 'completions/xlsnap.fish',
+    beginWithFile: `function fish_prompt; echo -n RE'ADY> '; end; set --prepend fish_complete_path $PWD/completions`,
   },
 };
 
@@ -88,7 +98,7 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 /** Starts a shell in the folder, with the completion. */
-async function start({ command, begin }: Shell): Promise<Terminal> {
+async function start({ command }: Shell, begin: string): Promise<Terminal> {
   const env = { PATH: `${folder}:${process.env.PATH}`, HOME: folder, LIBVIRT_DEFAULT_URI: daemon.uri, TERM: 'xterm' };
   const terminal = new Terminal(command, env);
   terminal.press(`cd '${folder}'; ${begin}; echo LOA''DED\n`);
@@ -110,9 +120,9 @@ async function wordsOf(terminal: Terminal, keys: string, end?: string): Promise<
   return (await readFile(argv, 'utf8')).split('\0').slice(0, -1);
 }
 
-describe.each(Object.entries(SHELLS))('%s', (_name, shell) => {
+describe.each(Object.entries(SHELLS))('%s', (name, shell) => {
   test.each(['', "'", '"'])('enters every name after %j and its first letter', async (quote) => {
-    await using terminal = await start(shell);
+    await using terminal = await start(shell, shell.begin);
     const entered: Record<string, readonly string[]> = {};
     const expected: Record<string, readonly string[]> = {};
     for (const [kind, name] of Object.entries(NAMES)) {
@@ -125,8 +135,22 @@ describe.each(Object.entries(SHELLS))('%s', (_name, shell) => {
     expect(await exists(join(folder, 'pwned'))).toBe(false);
   });
 
+  test('finds the completion in a file of its folder for them, as a package brings it', async () => {
+    const path = join(folder, shell.file);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, COMPLETION_SCRIPTS.get(name) ?? '');
+    await using terminal = await start(shell, shell.beginWithFile);
+    for (const _time of ['first', 'second']) {
+      expect(await wordsOf(terminal, 'xlsnap snapshot-info test i\t\n')).toEqual([
+        'snapshot-info',
+        'test',
+        NAMES.blanks,
+      ]);
+    }
+  });
+
   test('enters the name of a file if xlsnap has nothing to offer', async () => {
-    await using terminal = await start(shell);
+    await using terminal = await start(shell, shell.begin);
     expect(await wordsOf(terminal, 'xlsnap snapshot-create test snapsh\t\n')).toEqual([
       'snapshot-create',
       'test',

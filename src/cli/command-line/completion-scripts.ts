@@ -10,14 +10,19 @@ _xlsnap() {
 complete -o default -F _xlsnap xlsnap
 `;
 
-/** (Q) unquotes a word and expands nothing in it. */
-const ZSH = `# zsh completion for xlsnap, after compinit: eval "$(xlsnap completion zsh)"
+/**
+ * (Q) unquotes a word and expands nothing in it. As a file _xlsnap in a folder of fpath it is the body of the function _xlsnap
+ * until it has run once: that first time it has to complete as well.
+ */
+const ZSH = `#compdef xlsnap
+# zsh completion for xlsnap, after compinit: eval "$(xlsnap completion zsh)"
 _xlsnap() {
   local -a found
   found=(\${(f)"$("\${(Q)words[1]}" completion zsh -- "\${(@Q)words[1,CURRENT-1]}" "\${(Q)PREFIX}" 2>/dev/null)"})
   compadd -a found || _files
 }
 compdef _xlsnap xlsnap
+[[ "$funcstack[1]" != _xlsnap ]] || _xlsnap
 `;
 
 /** The first words come unquoted; of the last one xlsnap needs the beginning. fish expands a tilde in what it inserts. */
