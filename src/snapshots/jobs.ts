@@ -73,6 +73,8 @@ export class Jobs implements AsyncDisposable {
   readonly #closing = new AbortController();
   /** Disks with a block job, by domain: true if the job is one that stays until it is ended. */
   readonly #busyDisks = new Map<string, Map<string, boolean>>();
+  /** Domains of which nobody can say which disks have block jobs, and why, by UUID. */
+  readonly #unknown = new Map<string, string>();
 
   /** `waitMs`: how long an operation waits for its turn. */
   constructor(journal: Journal, waitMs = JOB_WAIT_MS) {
@@ -135,6 +137,11 @@ export class Jobs implements AsyncDisposable {
     this.#busyDisks.set(uuid, disks.set(disk, mirror));
   }
 
+  /** Keeps other operations from all disks of a domain, until xlsnapd starts again. `reason`: why its block jobs are not known. */
+  holdDomain(uuid: string, reason: string): void {
+    this.#unknown.set(uuid, reason);
+  }
+
   releaseDisk(uuid: string, disk: string): void {
     const disks = this.#busyDisks.get(uuid);
     disks?.delete(disk);
@@ -143,6 +150,7 @@ export class Jobs implements AsyncDisposable {
 
   /** Refuses a disk with a block job, in the qemu driver's words (qemuDomainDiskBlockJobIsActive). */
   refuseBusyDisks(uuid: string, disks: readonly string[]): void {
+    this.#refuseUnknown(uuid);
     const busy = this.#busyDisks.get(uuid);
     const disk = disks.find((each) => busy?.has(each));
     if (disk === undefined) return;
@@ -152,6 +160,7 @@ export class Jobs implements AsyncDisposable {
 
   /** Refuses a domain of which any disk has a block job. */
   refuseBlockJobs(uuid: string): void {
+    this.#refuseUnknown(uuid);
     if (this.#busyDisks.has(uuid)) throw new LibvirtError('OPERATION_INVALID', 'domain has active block job');
   }
 
@@ -160,6 +169,12 @@ export class Jobs implements AsyncDisposable {
     this.#closing.abort(new LibvirtError('OPERATION_ABORTED', 'xlsnapd is stopping'));
     for (const job of this.#running.values()) job.stop();
     await Promise.all(this.#tails.values());
+  }
+
+  #refuseUnknown(uuid: string): void {
+    const reason = this.#unknown.get(uuid);
+    if (reason === undefined) return;
+    throw new LibvirtError('OPERATION_INVALID', `nobody knows which block jobs the domain has: ${reason}`);
   }
 
   async #turn(domain: DomainRef, before: Promise<void>): Promise<void> {

@@ -2,10 +2,11 @@
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { asLibvirtError } from '../errors.ts';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import { BLOCK_JOB_TYPES, type BlockJob } from '../model/blocks/block-job.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { BlockJobRecords, RecordedBlockJobs } from '../snapshots/block-jobs/ports.ts';
+import type { UnreadableRecord } from '../snapshots/ports/journal.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
 import { STATE_FOLDERS } from './default-folders.ts';
 import { pathSegment } from './path-segment.ts';
@@ -24,7 +25,7 @@ export class BlockJobFiles implements BlockJobRecords {
     this.#log = log;
   }
 
-  async load(): Promise<readonly RecordedBlockJobs[]> {
+  async load(): Promise<readonly (RecordedBlockJobs | UnreadableRecord)[]> {
     await refuseLink(this.#dir);
     const names = await readdir(this.#dir).catch((error) => {
       if (!isMissing(error)) this.#log(`cannot read folder '${this.#dir}': ${error.message}`);
@@ -32,23 +33,35 @@ export class BlockJobFiles implements BlockJobRecords {
     });
     const records = names
       .filter((name) => name.endsWith(SUFFIX))
-      .map((name) =>
-        readRecord(join(this.#dir, name), 'a record of block jobs', parse).catch((error) => {
-          this.#log(asLibvirtError(error).detail);
-          return undefined;
-        }),
-      );
+      .map(async (name) => {
+        const uuid = name.slice(0, -SUFFIX.length);
+        return await this.#read(uuid).catch((error) => ({ uuid, error: asLibvirtError(error) }));
+      });
     return (await Promise.all(records)).filter((record) => record !== undefined);
   }
 
   async write(domain: DomainRef, jobs: readonly BlockJob[]): Promise<void> {
-    const path = join(this.#dir, pathSegment(`${domain.uuid}${SUFFIX}`));
+    const path = this.#path(domain.uuid);
     if (jobs.length === 0) {
       await removeFile(path);
       return;
     }
     await makeOwnFolder(this.#dir, FOLDER_MODE);
     await writeFileAtomically(path, encodeRecord({ domain, jobs }));
+  }
+
+  async #read(uuid: string): Promise<RecordedBlockJobs | undefined> {
+    const path = this.#path(uuid);
+    const record = await readRecord(path, 'a record of block jobs', parse);
+    if (!record || record.domain.uuid === uuid) return record;
+    throw new LibvirtError(
+      'INTERNAL_ERROR',
+      `'${path}' is a record of another domain, ${record.domain.uuid}: move it away and restart xlsnapd`,
+    );
+  }
+
+  #path(uuid: string): string {
+    return join(this.#dir, pathSegment(`${uuid}${SUFFIX}`));
   }
 }
 

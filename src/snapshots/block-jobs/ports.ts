@@ -3,6 +3,7 @@
 import type { BlockInfo, BlockJob, BlockJobEvent, BlockJobState } from '../../model/blocks/block-job.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
+import type { UnreadableRecord } from '../ports/journal.ts';
 
 /** Block jobs of active domains, by their device models. */
 export interface BlockDevices {
@@ -39,8 +40,8 @@ export interface RecordedBlockJobs {
 
 /** Durable record of the block jobs of active domains, so that a daemon that is started again finds them. */
 export interface BlockJobRecords {
-  /** Records that cannot be read are logged and left. */
-  load(): Promise<readonly RecordedBlockJobs[]>;
+  /** Records that cannot be read stay as they are. */
+  load(): Promise<readonly (RecordedBlockJobs | UnreadableRecord)[]>;
   /** Replaces the record; with no jobs, removes it. Durable when the promise resolves. */
   write(domain: DomainRef, jobs: readonly BlockJob[]): Promise<void>;
 }

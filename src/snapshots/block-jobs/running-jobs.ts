@@ -68,12 +68,26 @@ export class RunningJobs implements AsyncDisposable {
     this.#watch(domain, job);
   }
 
-  /** Watches the jobs of an earlier daemon again. A pivot that it had begun is finished. */
+  /**
+   * Watches the jobs of an earlier daemon again. A pivot that it had begun is finished. A domain of which nobody can say
+   * whether it has jobs is refused until xlsnapd starts again, and its record stays.
+   */
   async resume(): Promise<void> {
-    for (const { domain: ref, jobs } of await this.#parts.records.load()) {
-      const domain = await this.#context.host.lookup(ref).catch(() => undefined);
-      if (domain?.ref.id === ref.id) for (const job of jobs) await this.#resume(domain, job);
-      await this.#record(ref, this.#of(ref));
+    const { jobs: operations, log } = this.#context;
+    for (const record of await this.#parts.records.load()) {
+      try {
+        if ('error' in record) throw record.error;
+        const { domain: ref, jobs } = record;
+        const domain = await this.#present(ref);
+        if (domain?.ref.id === ref.id) for (const job of jobs) await this.#resume(domain, job);
+        await this.#record(ref, this.#of(ref));
+      } catch (error) {
+        const isRead = !('error' in record);
+        const { detail } = asLibvirtError(error);
+        const reason = isRead ? `${detail}; to ask again: systemctl restart xlsnapd` : detail;
+        log(reason);
+        operations.holdDomain(isRead ? record.domain.uuid : record.uuid, reason);
+      }
     }
   }
 
@@ -118,7 +132,8 @@ export class RunningJobs implements AsyncDisposable {
 
   async #resume(domain: Domain, job: BlockJob): Promise<void> {
     const { log } = this.#context;
-    const state = await this.#parts.devices.state(domain, job).catch(() => undefined);
+    // A monitor that does not answer may have the job.
+    const state = await this.#parts.devices.state(domain, job).catch(() => BEGUN);
     const isPivoted = 'pivot' in job && job.pivot === true;
     if (!state && !isPivoted) {
       log(`block job on disk '${job.disk}' of domain '${domain.ref.name}' has ended while xlsnapd did not run`);
@@ -192,11 +207,17 @@ export class RunningJobs implements AsyncDisposable {
     try {
       return await this.#parts.devices.state(domain, job);
     } catch {
-      const now = await this.#context.host
-        .lookup(domain.ref)
-        .catch((error) => (isLibvirtError(error, 'NO_DOMAIN') ? undefined : domain));
+      const now = await this.#present(domain.ref).catch(() => domain);
       return now?.ref.id === domain.ref.id ? state : 'gone';
     }
+  }
+
+  /** Undefined if there is no such domain any more. */
+  #present(ref: DomainRef): Promise<Domain | undefined> {
+    return this.#context.host.lookup(ref).catch((error) => {
+      if (isLibvirtError(error, 'NO_DOMAIN')) return undefined;
+      throw error;
+    });
   }
 
   /** Both definitions follow before the merged images may go. */

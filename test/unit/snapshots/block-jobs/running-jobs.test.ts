@@ -1,9 +1,10 @@
 /** Block jobs across daemons: the device model has them, a record says what they are. */
 
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
+import { LibvirtError } from '../../../../src/errors.ts';
 import type { BlockJob, BlockJobState } from '../../../../src/model/blocks/block-job.ts';
 import type { Domain } from '../../../../src/model/domain.ts';
-import type { BlockDevices, RecordedBlockJobs } from '../../../../src/snapshots/block-jobs/ports.ts';
+import type { BlockDevices, BlockJobRecords } from '../../../../src/snapshots/block-jobs/ports.ts';
 import { RunningJobs } from '../../../../src/snapshots/block-jobs/running-jobs.ts';
 import type { SnapshotContext } from '../../../../src/snapshots/context.ts';
 import { Jobs } from '../../../../src/snapshots/jobs.ts';
@@ -16,26 +17,32 @@ const base = { path: '/g.qcow2', format: 'qcow2' };
 const JOB: BlockJob = { kind: 'active-commit', disk: 'xvda', layer: { disk: 'xvda', top, base }, remove: false };
 type Moved = Parameters<BlockDevices['finish']>[2];
 const DONE = { done: 8, total: 8, speed: 0 };
+type Recorded = Awaited<ReturnType<BlockJobRecords['load']>>[number];
 const READY: BlockJobState = { state: 'ready', done: 8, total: 8, speed: 0 };
+
+function orThrow<T>(answer: T | Error): T {
+  if (answer instanceof Error) throw answer;
+  return answer;
+}
 
 /** A daemon that starts: a record of an earlier one, and what the device model says of its job. */
 function started(
-  recorded: RecordedBlockJobs,
-  state: BlockJobState | undefined,
-  now: Domain = domain,
+  recorded: Recorded,
+  state: BlockJobState | Error | undefined,
+  now: Domain | Error = domain,
   cancelled: BlockJobState = { ...READY, state: 'concluded', error: 'Operation canceled' },
 ) {
   const seen = {
     finished: 0,
     pivots: 0,
     events: [] as string[],
-    records: [recorded],
+    records: [recorded] as Recorded[],
     moved: [] as string[],
     logged: [] as string[],
   };
   let reported = state;
   const devices = {
-    state: async () => reported,
+    state: async () => orThrow(reported),
     finish: async (_domain: Domain, job: BlockJob, moved: Moved) => {
       seen.finished += 1;
       reported = undefined;
@@ -51,7 +58,7 @@ function started(
   } as unknown as BlockDevices;
   const images = new Map([['xvda', top]]);
   const host = {
-    lookup: async () => now,
+    lookup: async () => orThrow(now),
     definition: async () => ({ images }),
     setDisks: async (_domain: Domain, to: ReadonlyMap<string, { path: string }>, which: string) =>
       void seen.moved.push(`${which} ${to.get('xvda')?.path}`),
@@ -78,7 +85,7 @@ test('a daemon that is started again finds a ready job, keeps it ready, and can 
   await running.pivot(found);
   expect((await found.ended).outcome).toBe('completed');
   // A daemon that dies in the pivot must not take the job for a ready one.
-  expect(seen.records.some(({ jobs: [first] }) => first?.kind === 'active-commit' && first.pivot)).toBe(true);
+  expect(seen.records).toContainEqual({ domain: ref, jobs: [{ ...JOB, pivot: true }] });
   expect(seen.moved).toEqual(['live /g.qcow2', 'persistent /g.qcow2']);
   expect(seen.events.at(-1)).toBe('completed');
   expect(seen.records.at(-1)).toEqual({ domain: ref, jobs: [] });
@@ -129,6 +136,41 @@ test('a job that has gone, and one of another run of the domain, are not taken u
     expect([seen.finished, seen.moved]).toEqual([0, []]);
     expect(seen.records.at(-1)).toEqual({ domain: ref, jobs: [] });
   }
+});
+
+describe('nobody can say which jobs a domain has: its record stays, and its disks are left alone', () => {
+  const unreadable = new LibvirtError('INTERNAL_ERROR', 'r.json was written by a newer xlsnap');
+  const noAnswer = new LibvirtError('NO_CONNECT', 'libvirtd does not answer');
+
+  test.each([
+    [
+      'the record cannot be read',
+      { uuid: ref.uuid, error: unreadable },
+      domain,
+      'r.json was written by a newer xlsnap',
+    ],
+    ['the host does not answer', { domain: ref, jobs: [JOB] }, noAnswer, /does not answer; .*restart xlsnapd/],
+  ])('%s', async (_what, recorded, now, reason) => {
+    const { running, jobs, seen } = started(recorded, READY, now);
+    await using _running = running;
+    await running.resume();
+    expect(seen.records).toEqual([recorded]);
+    expect(seen.logged).toEqual([expect.stringMatching(reason)]);
+    for (const refuse of [() => jobs.refuseBusyDisks(ref.uuid, ['xvdb']), () => jobs.refuseBlockJobs(ref.uuid)]) {
+      expect(refuse).toThrow(/^Requested operation is not valid: nobody knows which block jobs the domain has: /);
+      expect(refuse).toThrow(reason);
+    }
+    expect(() => jobs.refuseBlockJobs('22222222-1111-1111-1111-111111111111')).not.toThrow();
+  });
+});
+
+test('a job whose monitor does not answer when the daemon starts is still there', async () => {
+  const { running, jobs, seen } = started({ domain: ref, jobs: [JOB] }, new Error('the monitor is busy'));
+  await using _running = running;
+  await running.resume();
+  expect(running.of(ref, 'xvda')?.state.state).toBe('running');
+  expect(seen.records.at(-1)).toEqual({ domain: ref, jobs: [JOB] });
+  expect(() => jobs.refuseBlockJobs(ref.uuid)).toThrow('domain has active block job');
 });
 
 test('a job that is aborted ends as canceled, one that fails says why', async () => {
