@@ -127,6 +127,11 @@ export class Session implements Disposable {
     process.stderr.write(`${printableLines(text)}\n`);
   }
 
+  /** Prints a line of progress for another program. */
+  readonly progressJson = (value: unknown): void => {
+    process.stderr.write(`${printableJson(JSON.stringify(value))}\n`);
+  };
+
   /** Shows a line on the terminal, which the next output replaces. */
   progress(line: string): void {
     this.#endProgress();

@@ -220,6 +220,8 @@ export interface JobStats {
   readonly memoryRemaining?: number;
   /** How long the guest was stopped, in milliseconds. Of completed jobs only. */
   readonly downtime?: number;
+  /** The phases that the job went through, with the milliseconds of each: `destroy`, `disks`, `restore`. Of completed jobs only. */
+  readonly phases?: Readonly<Record<string, number>>;
 }
 
 /** The options of virsh's blockcommit. */

@@ -31,6 +31,10 @@ const FIELDS = {
   downtime: 'downtime',
 } as const;
 
+/** Ours: libvirt's own parameters end otherwise, or are of migrations, which have no snapshots. */
+const PHASE_TIME = /^([a-z_]+)_time$/;
+
+/** Translates the parameters of a reply. */
 export function jobStats({ type, params }: ReceivedStats): JobStats {
   const values = new Map(params.map(({ field, value }) => [field, Number(value)]));
   const numbers = Object.entries(FIELDS).flatMap(([name, field]) => {
@@ -38,10 +42,17 @@ export function jobStats({ type, params }: ReceivedStats): JobStats {
     return value === undefined ? [] : [[name, value] as const];
   });
   const operation = values.get('operation');
+  const phases = Object.fromEntries(
+    [...values].flatMap(([field, ms]) => {
+      const [, phase] = PHASE_TIME.exec(field) ?? [];
+      return phase === undefined ? [] : [[phase.replaceAll('_', '-'), ms]];
+    }),
+  );
   return {
     type: TYPES[type] ?? 'none',
     ...(operation !== undefined && { operation: OPERATIONS[operation] ?? 'unknown' }),
     ...Object.fromEntries(numbers),
+    ...(Object.keys(phases).length > 0 && { phases }),
   };
 }
 

@@ -12,9 +12,12 @@ const POLL_MS = 250;
 /** A job that is so much older than the call was begun by somebody else, whom this one waits for. */
 const CLOCK_MS = 100;
 
+/** The calls about a job. */
+export type JobCalls = Pick<RpcClient, 'getJobStats' | 'abortJob'>;
+
 /** Runs `work`, which is one call. An aborted signal is asked first: then nothing is sent. */
 export function startJob<T>(
-  rpc: RpcClient,
+  rpc: JobCalls,
   domain: DomainRef,
   work: () => Promise<T>,
   { signal }: JobOptions = {},

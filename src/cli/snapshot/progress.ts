@@ -1,7 +1,6 @@
 /** Formats a job's statistics for a terminal: a bar with bytes, percent and rate, and a line at the end. */
 
-import { JOB_OPERATIONS } from '../../model/phases.ts';
-import type { JobStats } from '../../rpc/client/client.ts';
+import type { JobStats } from '../../client/api.ts';
 import { formatBytes } from '../terminal/quantities.ts';
 
 /** The progress of the memory at one moment. */
@@ -19,14 +18,8 @@ const COLUMNS = 80;
 
 /** Returns undefined while no memory is written. */
 export function sampleOf(stats: JobStats, at: number): Sample | undefined {
-  const total = parameter(stats, 'memory_total');
-  const done = parameter(stats, 'memory_processed');
-  return total === undefined || done === undefined || total === 0 ? undefined : { done, total, at };
-}
-
-function parameter({ params }: JobStats, name: string): number | undefined {
-  const value = params.find(({ field }) => field === name)?.value;
-  return value === undefined ? undefined : Number(value);
+  const { memoryTotal: total, memoryProcessed: done } = stats;
+  return done === undefined || !total ? undefined : { done, total, at };
 }
 
 /** `Writing memory [=====>    ]  45% 120.00 MiB of 256.00 MiB, 80.10 MiB/s`, shorter than a terminal's line. */
@@ -47,19 +40,17 @@ const REVERT_PHASES = ['overlays', 'destroy', 'disks', 'restore', 'boot'] as con
 
 /** Returns the line for a completed job; undefined if there is nothing to say about it. */
 export function summaryLine(completed: JobStats): string | undefined {
-  return parameter(completed, 'operation') === JOB_OPERATIONS.revert ? revertLine(completed) : memoryLine(completed);
+  return completed.operation === 'snapshot-revert' ? revertLine(completed) : memoryLine(completed);
 }
 
 /** `Reverted in 1.3 s: destroy 40 ms, disks 60 ms, restore 1.1 s; the guest was stopped for 1.2 s`. */
-function revertLine(completed: JobStats): string | undefined {
-  const time = parameter(completed, 'time_elapsed');
-  const stop = parameter(completed, 'downtime');
-  const phases = REVERT_PHASES.flatMap((phase) => {
-    const ms = parameter(completed, `${phase}_time`);
+function revertLine({ timeElapsed: time, downtime: stop, phases = {} }: JobStats): string | undefined {
+  const spentOn = REVERT_PHASES.flatMap((phase) => {
+    const ms = phases[phase];
     return ms === undefined ? [] : [`${phase} ${seconds(ms)}`];
   });
-  if (time === undefined || phases.length === 0) return undefined;
-  const spent = `Reverted in ${seconds(time)}: ${phases.join(', ')}`;
+  if (time === undefined || spentOn.length === 0) return undefined;
+  const spent = `Reverted in ${seconds(time)}: ${spentOn.join(', ')}`;
   return stop === undefined ? spent : `${spent}; the guest was stopped for ${seconds(stop)}`;
 }
 
@@ -67,10 +58,7 @@ function revertLine(completed: JobStats): string | undefined {
  * `Memory: 256.00 MiB in 3.2 s, 80.10 MiB/s; the guest was paused for 41 ms`, for a create. Includes the
  * pause if the daemon reports it. Returns undefined if no memory was written.
  */
-function memoryLine(completed: JobStats): string | undefined {
-  const done = parameter(completed, 'memory_processed');
-  const time = parameter(completed, 'time_elapsed');
-  const pause = parameter(completed, 'downtime');
+function memoryLine({ memoryProcessed: done, timeElapsed: time, downtime: pause }: JobStats): string | undefined {
   if (done === undefined || time === undefined) return undefined;
   const written = `Memory: ${formatBytes(done)} in ${seconds(time)}${rate(done, time)}`;
   return pause === undefined ? written : `${written}; the guest was paused for ${seconds(pause)}`;

@@ -12,7 +12,7 @@ import type { Session } from '../session.ts';
 import { isCfg, readCfg } from '../snapshot-cfg/read.ts';
 import { requestOf } from '../snapshot-cfg/request.ts';
 import { foldersOf } from '../storage/daemon-folders.ts';
-import { runJob } from './job.ts';
+import { PROGRESS_JSON, runJob } from './job.ts';
 import { readDiskspec, readMemspec } from './snapshot-specs.ts';
 
 /** Flags that both commands have, in virsh's order. */
@@ -49,6 +49,7 @@ export const SNAPSHOT_CREATE = command({
     ...FLAGS,
     { name: 'name', short: 'n', type: 'string', help: 'name of snapshot, without XML', named: true },
     JSON_OPTION,
+    PROGRESS_JSON,
   ],
   async run(values, session) {
     const domain = await session.domain(values.domain);
@@ -59,7 +60,7 @@ export const SNAPSHOT_CREATE = command({
       from === undefined || text === undefined
         ? { xml: documentOf(text, values.name), flags: asked.flags }
         : await readRequest(session, domain, { ...asked, from, text });
-    await create(session, { domain, xml, from, flags, json: values.json });
+    await create(session, { ...values, domain, xml, from, flags });
   },
 });
 
@@ -105,6 +106,7 @@ export const SNAPSHOT_CREATE_AS = command({
       help: 'disk attributes: disk[,snapshot=type][,driver=type][,stype=type][,file=name]',
     },
     JSON_OPTION,
+    PROGRESS_JSON,
   ],
   async run(values, session) {
     const domain = await session.domain(values.domain);
@@ -124,11 +126,12 @@ interface Creation {
   readonly from: string | undefined;
   readonly flags: number;
   readonly json: boolean;
+  readonly 'progress-json': boolean;
 }
 
-async function create(session: Session, { domain, xml, from, flags, json }: Creation): Promise<void> {
+async function create(session: Session, { domain, xml, from, flags, json, ...rest }: Creation): Promise<void> {
   const { snapshots } = await session.client();
-  const created = await runJob(session, domain, () => snapshots.createXML(domain, xml, flags));
+  const created = await runJob(session, domain, () => snapshots.createXML(domain, xml, flags), rest);
   session.done(json, created, `Domain snapshot ${created.name} created${from === undefined ? '' : ` from '${from}'`}`);
 }
 

@@ -2,7 +2,7 @@
 
 import { deleteFlags } from '../../client/flags.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
-import { runJob } from './job.ts';
+import { PROGRESS_JSON, runJob } from './job.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 
 /** `xlsnap snapshot-delete`, as in virsh. */
@@ -16,9 +16,10 @@ export const SNAPSHOT_DELETE = command({
     { name: 'children-only', type: 'bool', help: 'delete children but not snapshot' },
     { name: 'metadata', type: 'bool', help: 'delete only libvirt metadata, leaving snapshot contents behind' },
     JSON_OPTION,
+    PROGRESS_JSON,
   ],
   async run(
-    { domain: given, snapshotname, current, children, 'children-only': childrenOnly, metadata, json },
+    { domain: given, snapshotname, current, children, 'children-only': childrenOnly, metadata, json, ...rest },
     session,
   ) {
     const domain = await session.domain(given);
@@ -26,7 +27,7 @@ export const SNAPSHOT_DELETE = command({
     const { snapshots } = await session.client();
     const flags = deleteFlags({ children, childrenOnly, metadataOnly: metadata });
     await session.orSay(`Failed to delete snapshot ${snapshot.name}`, () =>
-      runJob(session, domain, () => snapshots.delete(snapshot, flags)),
+      runJob(session, domain, () => snapshots.delete(snapshot, flags), rest),
     );
     const what = childrenOnly ? 'children deleted' : 'deleted';
     session.done(json, snapshot, `Domain snapshot ${snapshot.name} ${what}\n`);

@@ -2,7 +2,7 @@
 
 import { revertTo } from '../../client/revert.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
-import { runJob } from './job.ts';
+import { PROGRESS_JSON, runJob } from './job.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 
 /** `xlsnap snapshot-revert`, as in virsh. */
@@ -17,6 +17,7 @@ export const SNAPSHOT_REVERT = command({
     { name: 'force', type: 'bool', help: 'try harder on risky reverts' },
     { name: 'reset-nvram', type: 'bool', help: 're-initialize NVRAM from its pristine template' },
     JSON_OPTION,
+    PROGRESS_JSON,
   ],
   async run({ domain: given, snapshotname, current, running, paused, force, ...rest }, session) {
     const domain = await session.domain(given);
@@ -24,7 +25,7 @@ export const SNAPSHOT_REVERT = command({
     const { snapshots } = await session.client();
     const request = { running, paused, force, resetNvram: rest['reset-nvram'] };
     await session.orSay(`Failed to revert snapshot ${snapshot.name}`, () =>
-      runJob(session, domain, () => revertTo(snapshots, snapshot, request)),
+      runJob(session, domain, () => revertTo(snapshots, snapshot, request), rest),
     );
     session.done(rest.json, snapshot, `Domain snapshot ${snapshot.name} reverted\n`);
   },

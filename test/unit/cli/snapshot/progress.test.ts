@@ -1,18 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
 import { progressLine, sampleOf, summaryLine } from '../../../../src/cli/snapshot/progress.ts';
-import type { JobStats } from '../../../../src/rpc/client/client.ts';
+import type { JobStats } from '../../../../src/client/api.ts';
 
 const MIB = 1 << 20;
 
-const stats = (numbers: Readonly<Record<string, number>>): JobStats => ({
-  type: 2,
-  params: Object.entries(numbers).map(([field, value]) => ({ field, type: 'ullong', value: BigInt(value) })),
-});
+const stats = (known: Partial<JobStats>): JobStats => ({ type: 'unbounded', ...known });
 const sample = (mib: number, at: number) => ({ done: mib * MIB, total: 256 * MIB, at });
 
 describe('a sample', () => {
   test('is what has been written of the memory', () => {
-    expect(sampleOf(stats({ memory_total: 10, memory_processed: 4, data_total: 99 }), 7)).toEqual({
+    expect(sampleOf(stats({ memoryTotal: 10, memoryProcessed: 4 }), 7)).toEqual({
       done: 4,
       total: 10,
       at: 7,
@@ -21,8 +18,8 @@ describe('a sample', () => {
 
   test.each([
     ['no job', {}],
-    ['a job without memory', { time_elapsed: 3 }],
-    ['memory of which nothing is known yet', { memory_total: 0, memory_processed: 0 }],
+    ['a job without memory', { timeElapsed: 3 }],
+    ['memory of which nothing is known yet', { memoryTotal: 0, memoryProcessed: 0 }],
   ])('is none of %s', (_what, numbers) => {
     expect(sampleOf(stats(numbers), 0)).toBeUndefined();
   });
@@ -61,7 +58,8 @@ describe('the bar', () => {
 });
 
 describe('the last line', () => {
-  const written = { memory_processed: 256 * MIB, time_elapsed: 4_000 };
+  const reverted = { operation: 'snapshot-revert' } as const;
+  const written = { memoryProcessed: 256 * MIB, timeElapsed: 4_000 };
 
   test('tells how long it took, and how long the guest stood', () => {
     expect(summaryLine(stats({ ...written, downtime: 41 }))).toBe(
@@ -71,19 +69,19 @@ describe('the last line', () => {
   });
 
   test('of a revert says what its time went into, and how long the guest was stopped', () => {
-    const times = { begun_time: 20, destroy_time: 41, disks_time: 60, restore_time: 1_100 };
-    expect(summaryLine(stats({ operation: 7, time_elapsed: 1_300, ...times, downtime: 1_201 }))).toBe(
+    const phases = { begun: 20, destroy: 41, disks: 60, restore: 1_100 };
+    expect(summaryLine(stats({ ...reverted, timeElapsed: 1_300, phases, downtime: 1_201 }))).toBe(
       'Reverted in 1.3 s: destroy 41 ms, disks 60 ms, restore 1.1 s; the guest was stopped for 1.2 s',
     );
-    expect(summaryLine(stats({ operation: 7, time_elapsed: 90, disks_time: 60 }))).toBe(
+    expect(summaryLine(stats({ ...reverted, timeElapsed: 90, phases: { disks: 60 } }))).toBe(
       'Reverted in 90 ms: disks 60 ms',
     );
-    expect(summaryLine(stats({ operation: 7, time_elapsed: 90 }))).toBeUndefined();
+    expect(summaryLine(stats({ ...reverted, timeElapsed: 90 }))).toBeUndefined();
   });
 
   test('says nothing of what is not known', () => {
-    expect(summaryLine(stats({ ...written, time_elapsed: 0 }))).toBe('Memory: 256.00 MiB in 0 ms');
-    expect(summaryLine(stats({ time_elapsed: 7 }))).toBeUndefined();
+    expect(summaryLine(stats({ ...written, timeElapsed: 0 }))).toBe('Memory: 256.00 MiB in 0 ms');
+    expect(summaryLine(stats({ timeElapsed: 7 }))).toBeUndefined();
     expect(summaryLine(stats({}))).toBeUndefined();
   });
 });
