@@ -284,30 +284,28 @@ test('examples/farm.mjs reverts, runs, waits, collects and reverts', async () =>
   await mkdir(join(scratch, 'node_modules'));
   await symlink(ROOT, join(scratch, 'node_modules/xlsnap'));
   await symlink(join(ROOT, 'examples/farm.mjs'), join(scratch, 'farm.mjs'));
-  await mkdir(join(scratch, 'results'));
   const clean = await guest.snapshotCreate({ name: 'farm' });
   const disk = /<source file='([^']+)'/.exec(await guest.getXMLDesc())?.[1] ?? '';
-  const words = [
-    '--preserve-symlinks-main',
-    join(scratch, 'farm.mjs'),
-    'test',
-    'farm',
-    disk,
-    join(scratch, 'results'),
-    '2',
-    '2',
-  ];
-  const env = { ...process.env, LIBVIRT_DEFAULT_URI: host.uri };
-  const farm = spawn(process.execPath, words, { env, stdio: ['ignore', 'pipe', 'inherit'] });
-  const said: string[] = [];
-  for await (const line of createInterface({ input: farm.stdout })) {
-    said.push(line);
-    if (line === 'round 1: test runs') await host.ok('shutdown', 'test');
+  /** Runs the loop with so many seconds for its one round, and returns what it prints. */
+  async function farm(folder: string, seconds: string, onLine: (line: string) => Promise<unknown>): Promise<string[]> {
+    await mkdir(join(scratch, folder));
+    const script = ['--preserve-symlinks-main', join(scratch, 'farm.mjs')];
+    const words = [...script, 'test', 'farm', disk, join(scratch, folder), '1', seconds];
+    const env = { ...process.env, LIBVIRT_DEFAULT_URI: host.uri };
+    const loop = spawn(process.execPath, words, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const said: string[] = [];
+    for await (const line of createInterface({ input: loop.stdout })) {
+      said.push(line);
+      await onLine(line);
+    }
+    await until(() => loop.exitCode !== null);
+    expect(loop.exitCode).toBe(0);
+    expect(statSync(join(scratch, folder, '1')).size).toBeGreaterThan(0);
+    return said;
   }
-  expect(said).toEqual(['round 1: test runs', 'round 1: shutdown', 'round 2: test runs', 'round 2: its time was over']);
-  await until(() => farm.exitCode !== null);
-  expect(farm.exitCode).toBe(0);
-  for (const round of ['1', '2']) expect(statSync(join(scratch, 'results', round)).size).toBeGreaterThan(0);
+  const shutdown = async (line: string) => line === 'round 1: test runs' && (await host.ok('shutdown', 'test'));
+  expect(await farm('ends', '60', shutdown)).toEqual(['round 1: test runs', 'round 1: shutdown']);
+  expect(await farm('is-ended', '1', async () => {})).toEqual(['round 1: test runs', 'round 1: its time was over']);
   expect(await guest.getState()).toMatchObject({ state: 'running' });
   await clean.delete();
 });
