@@ -2,10 +2,12 @@
 
 import type { Socket } from 'node:net';
 import { Authentication } from '../../../src/access/authentication.ts';
-import { isLibvirtError, neverAborted } from '../../../src/errors.ts';
+import { isLibvirtError, LibvirtError, neverAborted } from '../../../src/errors.ts';
 import { ClientCalls } from '../../../src/rpc/proxy/client-calls.ts';
 import { proxyCalls } from '../../../src/rpc/proxy/proxy-calls.ts';
 import type { ProxyContext } from '../../../src/rpc/proxy/proxy-context.ts';
+import { blockAnswers } from '../../../src/rpc/server/calls/block-calls.ts';
+import { guestAnswers, qemuAnswers } from '../../../src/rpc/server/calls/guest-calls.ts';
 import { daemonAnswers } from '../../../src/rpc/server/daemon-calls.ts';
 import { LifecycleHub } from '../../../src/rpc/server/lifecycle-hub.ts';
 import { snapshotAnswers } from '../../../src/rpc/server/snapshot-calls.ts';
@@ -13,12 +15,14 @@ import { FrameOutlet } from '../../../src/rpc/wire/frame-outlet.ts';
 import { FrameSplitter, type Wanted } from '../../../src/rpc/wire/frame-splitter.ts';
 import { encodeFrame, FRAME_MAX, type FrameHeader, HEADER_BYTES, PROGRAM, TYPE } from '../../../src/rpc/wire/frames.ts';
 import { PROCEDURES as P, type Procedure } from '../../../src/rpc/wire/procedures.ts';
+import { AGENT_COMMAND } from '../../../src/rpc/wire/qemu-program.ts';
+import type { BlockApi, GuestApi } from '../../../src/snapshots/api.ts';
 import { FAKE_STATUS, MemorySnapshots, NOTHING_ELSE } from '../fakes/snapshots-in-memory.ts';
 
 type Random = (limit: number) => number;
 
-const call = <A>({ number, args }: Procedure<A, unknown>, value: A): Buffer =>
-  encodeFrame({ procedure: number, type: TYPE.CALL, serial: 0 }, args, value);
+const call = <A>({ number, args }: Procedure<A, unknown>, value: A, program: number = PROGRAM.REMOTE): Buffer =>
+  encodeFrame({ procedure: number, type: TYPE.CALL, serial: 0, program }, args, value);
 const domain = { name: 'test', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 1 };
 
 /** Calls that a client makes, for mutation. */
@@ -31,6 +35,7 @@ export const CALL_FRAMES: readonly Buffer[] = [
   call(P.DOMAIN_SUSPEND, { domain }),
   call(P.DOMAIN_DEFINE_XML, { xml: '<domain/>' }),
 ];
+const GRANULARITY = { field: 'granularity', type: 'uint', value: 65_536 } as const;
 const SEEDS: readonly Buffer[] = [
   ...CALL_FRAMES,
   call(P.CONNECT_OPEN, { name: 'test:///default', flags: 0 }),
@@ -38,6 +43,10 @@ const SEEDS: readonly Buffer[] = [
   call(P.CONNECT_LIST_ALL_DOMAINS, { needResults: 1, flags: 0xc00 }),
   call(P.DOMAIN_SNAPSHOT_CREATE_XML, { domain, xml: '<domainsnapshot/>', flags: 0 }),
   call(P.DOMAIN_SNAPSHOT_LOOKUP_BY_NAME, { domain, name: 's1', flags: 0 }),
+  call(P.DOMAIN_BLOCK_COMMIT, { domain, disk: 'xvda', base: null, top: null, bandwidth: 0n, flags: 4 }),
+  call(P.DOMAIN_BLOCK_COPY, { domain, disk: 'xvda', destxml: '<disk/>', params: [GRANULARITY], flags: 0 }),
+  call(P.DOMAIN_FSFREEZE, { domain, mountpoints: ['/', '/srv'], flags: 0 }),
+  call(AGENT_COMMAND, { domain, cmd: '{"execute":"guest-ping"}', timeout: -1, flags: 0 }, PROGRAM.QEMU),
 ];
 const PROGRAMS = [...Object.values(PROGRAM), 1, 0xffff_ffff];
 const LENGTHS = [0, 3, 4, 27, 28, 31, 32, FRAME_MAX, FRAME_MAX + 1, 0x7fff_ffff, 0xffff_ffff];
@@ -87,8 +96,14 @@ interface Passed {
 }
 
 const snapshots = new MemorySnapshots(new LifecycleHub());
+/** Block jobs and agents of no domain. */
+const nowhere = new Proxy(
+  {},
+  { get: () => () => Promise.reject(new LibvirtError('NO_DOMAIN', 'no domain with matching uuid')) },
+) as BlockApi & GuestApi;
+const answers = new Map([...snapshotAnswers(snapshots), ...blockAnswers(nowhere), ...guestAnswers(nowhere)]);
 const clientCalls = new ClientCalls(
-  { answers: snapshotAnswers(snapshots), daemon: daemonAnswers(FAKE_STATUS), qemu: new Map() },
+  { answers, daemon: daemonAnswers(FAKE_STATUS), qemu: qemuAnswers(nowhere) },
   proxyCalls({ snapshots, ...NOTHING_ELSE }),
 );
 
