@@ -15,8 +15,12 @@ export type DomainPermission =
   | 'migrate'
   | 'read'
   | 'read-secure'
+  | 'set-time'
   | 'snapshot'
   | 'write';
+
+/** virAccessPermConnect, the same. */
+type ConnectPermission = 'getattr' | 'search-domains';
 
 interface AclOptions {
   readonly authority: Authority;
@@ -68,7 +72,7 @@ export interface Judge {
   /** Rejects with ACCESS_DENIED, in libvirt's words, unless every permission is granted. */
   domain(ref: DomainRef, ...permissions: readonly DomainPermission[]): Promise<void>;
   /** The same for the connection. */
-  connect(permission: 'getattr'): Promise<void>;
+  connect(permission: ConnectPermission): Promise<void>;
   /**
    * True if the caller gets events about the domain, as libvirtd decides it (remoteRelayDomainEventCheckACL). The name is that of
    * the event: the domain itself may have gone by now. Never rejects.

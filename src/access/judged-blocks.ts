@@ -61,7 +61,7 @@ export function judgedGuests(api: GuestApi, judge: Judge): GuestApi {
       return await api.time(domain, flags);
     },
     setTime: async (domain, time, flags) => {
-      await judge.domain(domain, 'write');
+      await judge.domain(domain, 'set-time');
       await api.setTime(domain, time, flags);
     },
     fileSystems: async (domain, flags) => {

@@ -26,20 +26,12 @@ import { refuseFirstCall } from './refused-client.ts';
  */
 const SEND_BUFFER_BYTES = 1024 * 1024;
 
+/** What clients' calls need of the options. */
+type Calls = Pick<ProxyOptions, 'snapshots' | 'blocks' | 'guests' | 'overlaid' | 'reverted' | 'upstreamUri' | 'status'>;
+
 /** Serves connections by an upstream libvirtd, except for the calls about snapshots. */
 export function proxy(options: ProxyOptions): ConnectionHandler {
-  const calls = proxyCalls(options);
-  const daemon = daemonAnswers(options.status);
-  const callsFor = (judge?: Judge): ClientCalls => {
-    const { snapshots, blocks, guests } = options;
-    const ofGuests = guests && judge ? judgedGuests(guests, judge) : guests;
-    const answers = new Map([
-      ...snapshotAnswers(judge ? judgedSnapshots(snapshots, judge) : snapshots),
-      ...(ofGuests ? guestAnswers(ofGuests) : []),
-      ...(blocks ? blockAnswers(judge ? judgedBlocks(blocks, judge) : blocks) : []),
-    ]);
-    return new ClientCalls({ answers, daemon, qemu: ofGuests ? qemuAnswers(ofGuests) : new Map() }, calls);
-  };
+  const callsFor = judgedCalls(options);
   const unjudged = callsFor();
   const busyPoll = new BusyPoll();
   const turns = new Turns();
@@ -75,5 +67,21 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
       const hasJudges = options.acl !== undefined;
       new ProxyConnection(client, upstream, { ...shared, judged, judgedAs, hasJudges });
     });
+  };
+}
+
+/** Returns the calls of clients whom `judge` judges; without one: of those who may do all that their socket allows. */
+export function judgedCalls(options: Calls): (judge?: Judge) => ClientCalls {
+  const { snapshots, blocks, guests } = options;
+  const calls = proxyCalls(options);
+  const daemon = daemonAnswers(options.status);
+  return (judge) => {
+    const ofGuests = guests && judge ? judgedGuests(guests, judge) : guests;
+    const answers = new Map([
+      ...snapshotAnswers(judge ? judgedSnapshots(snapshots, judge) : snapshots),
+      ...(ofGuests ? guestAnswers(ofGuests) : []),
+      ...(blocks ? blockAnswers(judge ? judgedBlocks(blocks, judge) : blocks) : []),
+    ]);
+    return new ClientCalls({ answers, daemon, qemu: ofGuests ? qemuAnswers(ofGuests) : new Map() }, calls);
   };
 }
