@@ -18,6 +18,8 @@ export type DomainsOf = (snapshots: SnapshotApi) => DomainSource;
 export function embeddedDomains(host: EmbeddedHost): DomainsOf {
   return (snapshots) => ({
     lookup: (ref) => host.lookup(ref),
+    state: (ref) => host.lookup(ref),
+    all: async () => host.domainApi.domains().map(({ ref }) => ref),
     list: async (flags) => {
       refuseUnknownFlags(flags, LIST_KNOWN, 'virConnectListAllDomains');
       const domains = host.domainApi.domains();
@@ -34,6 +36,8 @@ export function embeddedDomains(host: EmbeddedHost): DomainsOf {
 export function upstreamDomains(host: Host, upstream: RpcClient): DomainsOf {
   return (snapshots) => ({
     lookup: (ref) => host.lookup(ref),
+    state: (ref) => host.lookup(ref),
+    all: () => upstream.listAllDomains(0),
     list: async (flags) => {
       const domains = await upstream.listAllDomains((flags & ~(SNAPSHOT_BITS.HAS | SNAPSHOT_BITS.NO)) >>> 0);
       return domains.filter(({ uuid }) => passesSnapshotFilter(flags, snapshots.count(uuid) > 0));

@@ -47,12 +47,15 @@ export class Callers {
       return { refused: `${user} may not connect to the socket of xlsnapd, and so may not call it here` };
     }
     const subject: Subject = { kind: 'system-bus-name', name: sender };
+    const judge = acl?.judge(subject, neverAborted());
     try {
       await this.#authenticate(subject);
+      // What a client of the socket needs to open a connection.
+      await judge?.connect('getattr');
     } catch (error) {
       return { refused: asLibvirtError(error).message };
     }
-    return acl ? judged(served, acl.judge(subject, neverAborted())) : served;
+    return judge ? judged(served, judge) : served;
   }
 
   async #authenticate(subject: Subject & { kind: 'system-bus-name' }): Promise<void> {
@@ -81,8 +84,16 @@ function judged({ places, domains, snapshots }: Served, judge: Judge): Served {
       await judge.domain(ref, 'getattr');
       return await domains.lookup(ref);
     },
+    async state(ref) {
+      await judge.domain(ref, 'read');
+      return await domains.state(ref);
+    },
     async list(flags) {
+      await judge.connect('search-domains');
       return (await Promise.all((await domains.list(flags)).map(visible))).flat();
+    },
+    async all() {
+      return (await Promise.all((await domains.all()).map(visible))).flat();
     },
     version: () => domains.version(),
     libVersion: () => domains.libVersion(),

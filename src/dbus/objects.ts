@@ -12,6 +12,10 @@ import { domainPath, type Places, snapshotPath } from './paths.ts';
 
 /** The host, as far as these objects need it. */
 export interface DomainSource extends Pick<Host, 'lookup'> {
+  /** virDomainIsActive and virDomainIsPersistent: libvirt's access drivers ask more for these than for a lookup. */
+  state(ref: DomainRef): Promise<Domain>;
+  /** Those among which a lookup finds its domain. */
+  all(): Promise<readonly DomainRef[]>;
   /** virConnectListAllDomains. */
   list(flags: number): Promise<readonly DomainRef[]>;
   /** virConnectGetVersion and virConnectGetLibVersion: major · 10⁶ + minor · 10³ + release. */
@@ -72,10 +76,10 @@ const NO_ID = 0xffff_ffff;
 export const DOMAIN: Interface<DomainObject> = {
   name: 'org.libvirt.Domain',
   properties: {
-    Active: property('b', ({ domain }) => isActive(domain)),
+    Active: property('b', async ({ domains, domain }) => isActive(await domains.state(domain.ref))),
     Id: property('u', ({ domain }) => (isActive(domain) ? domain.ref.id : NO_ID)),
     Name: property('s', ({ domain }) => domain.ref.name),
-    Persistent: property('b', ({ domain }) => domain.persistent),
+    Persistent: property('b', async ({ domains, domain }) => (await domains.state(domain.ref)).persistent),
     UUID: property('s', ({ domain }) => domain.ref.uuid),
   },
   methods: {
@@ -172,7 +176,7 @@ async function lookup(
   matches: (ref: DomainRef) => boolean,
   described: string,
 ): Promise<string> {
-  const found = (await domains.list(ALL)).find(matches);
+  const found = (await domains.all()).find(matches);
   if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching ${described}`);
   return domainPath(places, found.uuid);
 }
