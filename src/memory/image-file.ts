@@ -10,8 +10,9 @@ import type { FileHandle } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { isLibvirtError, LibvirtError, systemError } from '../errors.ts';
 import { openImage as openFile, readInto } from '../files/open-image.ts';
+import { FOREIGN_SAVE_MAGICS, XEN_SAVE_MAGIC } from '../files/saved-domain.ts';
 
-const MAGIC = Buffer.from('libvirt-xml\n \0 \r', 'latin1');
+const MAGIC = Buffer.from(XEN_SAVE_MAGIC, 'latin1');
 const VERSION = 2;
 const VERSION_AT = 16;
 const XML_LENGTH_AT = 20;
@@ -61,10 +62,11 @@ export function encodeMemoryImageHeader(domainXml: string): Buffer {
   return header;
 }
 
-/** The first bytes of any file, as text: which program has written it. */
-export async function magicOf(path: string): Promise<string> {
+/** True for a saved domain of libvirt's test or qemu driver. Those formats are private to them. */
+export async function isForeignImage(path: string): Promise<boolean> {
   await using file = await openImage(path);
-  return (await readAt(file, 0, MAGIC.length)).toString('latin1');
+  const beginning = (await readAt(file, 0, MAGIC.length)).toString('latin1');
+  return FOREIGN_SAVE_MAGICS.some((magic) => beginning.startsWith(magic));
 }
 
 /** Reads and checks the header, with libvirt's refusals. Does not check the stream, which is the hypervisor's. */

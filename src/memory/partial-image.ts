@@ -4,6 +4,7 @@ import { rm } from 'node:fs/promises';
 import { isLibvirtError, systemError } from '../errors.ts';
 import { MadeFile, removeSame } from '../files/made-file.ts';
 import type { FileAt } from '../files/same-file.ts';
+import { partialOf } from '../model/phases.ts';
 import { encodeMemoryImageHeader, putTie } from './image-file.ts';
 import { SparseWriter } from './sparse-file.ts';
 
@@ -24,7 +25,7 @@ export class PartialMemoryImage {
   /** Writes the header. The caller then appends the stream, and finishes or discards the image. */
   static async create(path: string, domainXml: string): Promise<PartialMemoryImage> {
     const header = encodeMemoryImageHeader(domainXml);
-    const partialPath = `${path}.partial`;
+    const partialPath = partialOf(path);
     try {
       // What a crash has left there, or a link: nothing is written to it.
       await rm(partialPath, { force: true });

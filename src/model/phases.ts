@@ -47,3 +47,6 @@ export type Phase = (typeof PHASES)[Operation][number];
 export function isPhase(operation: string, phase: string): boolean {
   return Object.hasOwn(PHASES, operation) && (PHASES[operation as Operation] as readonly string[]).includes(phase);
 }
+
+/** The name of a memory image until it is whole. */
+export const partialOf = (image: string): string => `${image}.partial`;

@@ -8,6 +8,7 @@ import { access, chown, lstat, open, readdir, stat } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { LibvirtError, systemError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
+import { partialOf } from '../model/phases.ts';
 import type { MemoryImages } from '../snapshots/ports/store.ts';
 import { isMissing, makeFolder, makeOwnFolder, refuseLink, removeEmptyFolder, removeFile } from './atomic-file.ts';
 import { requireOwnFile } from './own-file.ts';
@@ -105,14 +106,14 @@ export class MemoryFiles implements MemoryImages {
 
   async removeFile(path: string): Promise<void> {
     await removeImage(path);
-    await removeFile(`${path}.partial`);
+    await removeFile(partialOf(path));
   }
 
   async remove(domain: DomainRef, name: string): Promise<void> {
     const path = this.path(domain, name);
     await refuseLink(dirname(path));
     await removeImage(path);
-    await removeFile(`${path}.partial`);
+    await removeFile(partialOf(path));
     await removeEmptyFolder(dirname(path));
   }
 

@@ -3,7 +3,7 @@
  * may take snapshots of one domain could else destroy those of all others.
  */
 
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
@@ -90,6 +90,32 @@ test('nor the disk of a domain, nor a socket', async () => {
   }
   await daemon.ok('--readonly', 'list');
   await daemon.ok('snapshot-revert', 'b', 's1');
+});
+
+test('nor any file that no save of this domain has written, nor what is beside it', async () => {
+  await writeFile(at('letter'), 'not memory');
+  await copyFile(at('memory', B, 's1.save'), at('b.save'));
+  await copyFile(at('memory', A, 's1.save'), at('a.save'));
+  await writeFile(at('a.save.partial'), 'not the rest of a save');
+  for (const [file, about, why] of [
+    [at('letter'), at('letter'), 'not a memory image'],
+    [at('b.save'), at('b.save'), `a memory image of another domain, with UUID ${B}`],
+    [at('a.save'), at('a.save.partial'), 'not a memory image'],
+  ] as const) {
+    await forged('f', file);
+    await unchanged(about, async () => {
+      const text = `file '${about}', the memory of snapshot 'f' of domain 'a', is ${why}`;
+      expect(await daemon.refused('snapshot-delete', 'a', 'f')).toContain(text);
+      await daemon.ok('snapshot-delete', 'a', 'f', '--metadata');
+      const spec = ['--diskspec', 'vda,snapshot=no', '--memspec', file, '--reuse-external'];
+      const refusal = await daemon.refused('snapshot-create-as', 'a', 'f', ...spec);
+      expect(refusal).toContain(about === file ? "neither empty nor memory of 'a'" : `written as '${about}' first`);
+    });
+  }
+  await rm(at('a.save.partial'));
+  await forged('f', at('a.save'));
+  await daemon.ok('snapshot-delete', 'a', 'f');
+  await expect(readFile(at('a.save'))).rejects.toThrow('ENOENT');
 });
 
 test('no memory, overlay or copy is written among them, also with --reuse-external', async () => {

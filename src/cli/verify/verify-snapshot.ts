@@ -6,7 +6,7 @@ import { backendOf } from '../../disks/backends.ts';
 import { diskContents } from '../../disks/qemu/disk-contents.ts';
 import { asLibvirtError, hasReason, LibvirtError } from '../../errors.ts';
 import { readMemoryStream } from '../../memory/embedded-stream.ts';
-import { checkLibxlStream, magicOf, readMemoryImage } from '../../memory/image-file.ts';
+import { checkLibxlStream, isForeignImage, readMemoryImage } from '../../memory/image-file.ts';
 import { checkTie } from '../../memory/tie.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot } from '../../model/libxl.ts';
@@ -26,9 +26,6 @@ export type MemoryFormat = 'libxl' | 'any';
 export function memoryFormatOf(driver: string): MemoryFormat {
   return driver === 'Xen' ? 'libxl' : 'any';
 }
-
-/** The first bytes of saved domains of libvirt's test and qemu drivers. Those formats are private and not checked further. */
-const FOREIGN_MAGICS = ['TestGuestMagic', 'LibvirtQemudSave'] as const;
 
 interface CheckOptions {
   readonly memoryDir: string;
@@ -83,7 +80,8 @@ async function checkMemory(
   format: MemoryFormat,
   disks: readonly LibxlDiskSnapshot[],
 ): Promise<void> {
-  if (format === 'any' && (await isForeign(path))) return;
+  // Why it cannot be read, readMemoryImage() reports.
+  if (format === 'any' && (await isForeignImage(path).catch(() => false))) return;
   const image = await readMemoryImage(path);
   const owner = parseDomain(image.domainXml);
   if (domainUuid(owner) !== domain.uuid) {
@@ -93,12 +91,6 @@ async function checkMemory(
   if (format === 'libxl') await checkLibxlStream(image);
   else await readMemoryStream(path, image.streamOffset);
   if (disks.length > 0) await checkTie(path, name, disks);
-}
-
-async function isForeign(path: string): Promise<boolean> {
-  // readMemoryImage() reports why it cannot be read.
-  const found = await magicOf(path).catch(() => '');
-  return FOREIGN_MAGICS.some((magic) => found.startsWith(magic));
 }
 
 /** SHA-256 of a snapshot's contents. */

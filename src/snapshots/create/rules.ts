@@ -63,7 +63,7 @@ export async function checkCreate(
   );
   await checkTargets(context, snapshot);
   if (externalDisks(snapshot).length > 0) checkNoManagedSave(domain, 'an external snapshot');
-  await checkMemoryFile(context, snapshots, domain, snapshot);
+  await checkMemoryFile(context, snapshots, domain, snapshot, flags);
   await checkReused(context, domain, plan);
   const overlays = (args.disks ?? []).filter(({ external }) => external);
   await context.images.checkFree(name, overlays);
