@@ -27,7 +27,7 @@ export interface ProgramEnd {
   readonly stdout: string;
   readonly stderr: string;
   /** Why this module ended it. Then it has failed, whatever its exit status is. */
-  readonly stopped?: 'timeout' | 'cancelled' | 'output';
+  readonly stopped?: 'timeout' | 'not-begun' | 'cancelled' | 'output';
 }
 
 /** The name of `RunOptions.file` in a program's arguments: the open file itself, whatever its path leads to by now. */
@@ -62,9 +62,11 @@ interface LongRun {
   readonly signal?: AbortSignal;
   /** Receives the standard output as it comes. */
   output?(text: string): void;
+  /** Ends a program that has printed nothing by then: it opens files, and what is in the place of one may keep it waiting. */
+  readonly beginMs?: number;
 }
 
-/** runProgram without a time limit. */
+/** runProgram without a time limit, but for `beginMs`. */
 export async function runLongProgram(
   program: Program,
   args: readonly string[],
@@ -104,7 +106,7 @@ async function run(program: Program, args: readonly string[], failure: string, o
  * Waits until the program is gone, also if it had to be killed: as long as it exists it may change a disk. Rejects if it
  * cannot be started.
  */
-function endOf(child: RunningProgram, { timeoutMs, signal, output }: RunOptions): Promise<ProgramEnd> {
+function endOf(child: RunningProgram, { timeoutMs, beginMs, signal, output }: RunOptions): Promise<ProgramEnd> {
   const texts = { stdout: '', stderr: '' };
   let bytes = 0;
   let stopped: ProgramEnd['stopped'];
@@ -120,8 +122,10 @@ function endOf(child: RunningProgram, { timeoutMs, signal, output }: RunOptions)
     if (isRunning(child)) killTimer = terminate(child);
     else closePipes();
   };
+  const unbegun = beginMs === undefined ? undefined : setTimeout(() => stop('not-begun'), beginMs);
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => {
+      clearTimeout(unbegun);
       bytes += Buffer.byteLength(text);
       if (bytes > MAX_OUTPUT_BYTES) stop('output');
       if (stopped) return;
@@ -142,6 +146,7 @@ function endOf(child: RunningProgram, { timeoutMs, signal, output }: RunOptions)
   });
   return ended.finally(() => {
     clearTimeout(timeout);
+    clearTimeout(unbegun);
     clearTimeout(killTimer);
     signal?.removeEventListener('abort', cancel);
   });
@@ -177,9 +182,12 @@ export function missingProgram({ name, debianPackage }: Program): string {
   return `'${name}' is not installed (Debian package ${debianPackage})`;
 }
 
-function reasonOf(end: ProgramEnd, { name }: Program, { timeoutMs = 0, file }: RunOptions): string {
+function reasonOf(end: ProgramEnd, { name }: Program, { timeoutMs = 0, beginMs = 0, file }: RunOptions): string {
   if (end.stopped === 'output') return `${name} prints more than ${MAX_OUTPUT_BYTES >> 20} MiB`;
   if (end.stopped === 'timeout') return `${name} took longer than ${timeoutMs / 1000} seconds`;
+  if (end.stopped === 'not-begun') {
+    return `${name} had not begun after ${beginMs / 1000} seconds: what it opens does not answer, or is a pipe`;
+  }
   const words = end.stderr.trim();
   if (words) return file ? words.replaceAll(OPEN_FILE, file.path) : words;
   return `${name} ${end.signal ? `was ended by ${end.signal}` : `failed with status ${end.code}`}`;

@@ -10,7 +10,10 @@ import type { CommitWatch } from './commit-progress.ts';
 import { EmptyOverlay, isEmptied } from './empty-overlay.ts';
 import { rebaseHeader, refuseSnapshotLoss } from './overlays.ts';
 
-/** `qemu-img -p`. */
+/** To open the images, which are regular files or block devices as they were checked: as long as `qemu-img info` has for it. */
+const BEGIN_MS = 10_000;
+
+/** `qemu-img -p`: first when all images are open. */
 const PERCENT = /\((\d+(?:\.\d+)?)\/100%\)/g;
 
 /**
@@ -46,6 +49,7 @@ async function copyDown({ top, base }: LayerCommit, failure: string, { signal, p
   const total = (await imageInfo(top, { failure })).allocatedBytes;
   await runLongProgram(QEMU_IMG, ['commit', '-d', '-p', '--image-opts', options], failure, {
     signal,
+    beginMs: BEGIN_MS,
     output: (text) => {
       const percent = [...text.matchAll(PERCENT)].at(-1)?.[1];
       if (percent !== undefined) progress(Math.round((total * Number(percent)) / 100), total);

@@ -123,6 +123,13 @@ test('a program that keeps SIGTERM for itself has the grace to end in order', as
   await rm(folder, { recursive: true });
 });
 
+test('a program that does not begin is ended, one that has begun is not', async () => {
+  const began = runLongProgram(SHELL, ['-c', 'echo; sleep 0.5'], 'cannot', { beginMs: 300 });
+  const waits = runLongProgram(SHELL, ['-c', 'sleep 60'], 'cannot', { beginMs: 300 });
+  await expect(waits).rejects.toThrow('sh had not begun after 0.3 seconds');
+  await began;
+});
+
 test('nothing is started for a signal that is aborted already', async () => {
   const started = runLongProgram(SHELL, ['-c', 'echo'], 'cannot', { signal: AbortSignal.abort() });
   await expect(started).rejects.toMatchObject({ code: 'OPERATION_ABORTED' });

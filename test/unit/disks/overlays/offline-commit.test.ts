@@ -1,5 +1,7 @@
-import { cp, readdir } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import { readChain } from '../../../../src/disks/chain/chains.ts';
 import { OfflineImages } from '../../../../src/disks/offline-snapshots.ts';
@@ -50,6 +52,27 @@ describe('merging layers', () => {
     for (const image of [a, two]) await checkImage(image);
     expect(reports.at(-1)?.done).toBe(reports.at(-1)?.total);
     expect(one).toBeDefined();
+  });
+
+  test('a pipe that takes the place of a data file after the checks does not keep it waiting', async () => {
+    await using each = await layered();
+    const [a, one] = each.files;
+    const [data, base] = [join(each.folder, 'data'), join(each.folder, 'base.qcow2')];
+    await qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${data}`, base, '64M');
+    await qemuImg('rebase', '-u', '-f', 'qcow2', '-b', base, '-F', 'qcow2', a);
+    const real = (await promisify(execFile)('which', ['qemu-img'])).stdout.trim();
+    const script = `[ "$1" != commit ] || { rm '${data}'; mkfifo '${data}'; }; exec ${real} "$@"`;
+    await writeFile(join(each.folder, 'qemu-img'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const before = await Promise.all([a, one].map((file) => readFile(file)));
+    const path = process.env.PATH;
+    process.env.PATH = `${each.folder}:${path}`;
+    try {
+      const text = 'qemu-img had not begun after 10 seconds: what it opens does not answer, or is a pipe';
+      await expect(images.commit([each.middle], quiet)).rejects.toThrow(text);
+    } finally {
+      process.env.PATH = path;
+    }
+    expect(await Promise.all([a, one].map((file) => readFile(file)))).toEqual(before);
   });
 
   test('the last one: its contents are the base’s', async () => {
