@@ -13,7 +13,8 @@ jest(['faults'], '--runInBand');
 process.env.XLSNAP_FUZZ_DOCUMENTS ??= '1000000';
 jest(['long'], '--runInBand', 'test/long/mutated');
 // Judged by a model of libvirtd's reader, and a part of them by the real one.
-Object.assign(process.env, { XLSNAP_FUZZ_STREAMS: '1000000', XLSNAP_STREAM_RUNS: '500', XLSNAP_SWAP_ROUNDS: '40' });
+Object.assign(process.env, { XLSNAP_FUZZ_STREAMS: '1000000', XLSNAP_JUDGED_STREAMS: '50000' });
+Object.assign(process.env, { XLSNAP_STREAM_RUNS: '500', XLSNAP_SWAP_ROUNDS: '40' });
 jest(['hostile'], '--runInBand', 'test/hostile/mutated-bytes', 'test/hostile/streams', 'test/hostile/swapped-files');
 process.env.XLSNAP_KEPT_RUNS ??= '2000';
 jest(['property'], '--runInBand', 'test/property/kept');

@@ -13,7 +13,9 @@ import { type FrameHeader, HEADER_BYTES, PROGRAM, TYPE } from '../../src/rpc/wir
 import { ALLOWED } from '../../src/rpc/wire/read-only/allowed.ts';
 import { type SystemLibvirtd, startSystemLibvirtd } from '../support/daemons/system-libvirtd.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
-import { CALL_FRAMES } from '../support/fuzz/frame-streams.ts';
+import { CALL_FRAMES, frameStream, pass, seenByLibvirtd } from '../support/fuzz/frame-streams.ts';
+import { completed, readByLibvirtd } from '../support/fuzz/libvirtd-reads.ts';
+import { numbers } from '../support/random.ts';
 import { RawClient } from '../support/rpc/raw-client.ts';
 
 const URI = 'test:///default';
@@ -63,7 +65,8 @@ async function relay(path: string, target: string): Promise<Server> {
 }
 
 beforeAll(async () => {
-  libvirtd = await startSystemLibvirtd();
+  // One call of a client after the other: the last reply is then that to the last call.
+  libvirtd = await startSystemLibvirtd(['max_client_requests = 1']);
   const path = join(libvirtd.directory, 'relay');
   relays = [await relay(path, libvirtd.socket), await relay(`${path}-ro`, libvirtd.readOnlySocket)];
   xlsnapd = await Xlsnapd.start({ args: ['--upstream', path] });
@@ -140,4 +143,40 @@ test.each([
     expect(calls).toBeGreaterThan(RUNS);
   },
   60_000 + RUNS * 1_000,
+);
+
+/** Of the streams of test/hostile/mutated-bytes.test.ts; test:faults has more. */
+const JUDGED = Number(process.env.XLSNAP_JUDGED_STREAMS ?? 1_000);
+const SEED = Number(process.env.XLSNAP_FUZZ_SEED ?? 4);
+const AT_ONCE = 16;
+
+test(
+  'the model of libvirtd that judges a million streams reads as libvirtd itself',
+  async () => {
+    const seen = { judged: 0, calls: 0, ended: 0 };
+    const one = async (n: number): Promise<void> => {
+      const random = numbers(SEED * 10_000_000 + n);
+      const readOnly = random(2) === 0;
+      const { bytes } = await pass(frameStream(random), readOnly);
+      const stream = completed(bytes);
+      if (!stream) return;
+      const { calls, ended } = await readByLibvirtd(readOnly ? libvirtd.readOnlySocket : libvirtd.socket, stream);
+      const expected = [...seenByLibvirtd(stream)].sort();
+      if (ended) expect([n, expected]).toEqual([n, expect.arrayContaining([...calls])]);
+      else expect([n, [...calls].sort()]).toEqual([n, expected]);
+      seen.judged += 1;
+      seen.calls += calls.length;
+      seen.ended += Number(ended);
+    };
+    for (let n = 0; n < JUDGED; n += AT_ONCE) {
+      await Promise.all(Array.from({ length: Math.min(AT_ONCE, JUDGED - n) }, (_, k) => one(n + k)));
+    }
+    const { judged, calls, ended } = seen;
+    process.stdout.write(
+      `${judged} of ${JUDGED} streams judged by libvirtd, ${calls} calls, ${ended} connections ended\n`,
+    );
+    expect(judged - ended).toBeGreaterThan(JUDGED / 2);
+    expect(calls).toBeGreaterThan(JUDGED / 2);
+  },
+  60_000 + JUDGED * 100,
 );

@@ -30,7 +30,8 @@ export interface SystemLibvirtd extends AsyncDisposable {
   readonly readOnlySocket: string;
 }
 
-export async function startSystemLibvirtd(): Promise<SystemLibvirtd> {
+/** `settings`: further lines of libvirtd.conf. */
+export async function startSystemLibvirtd(settings: readonly string[] = []): Promise<SystemLibvirtd> {
   const directory = await mkdtemp(join(tmpdir(), 'xlsnap-system-libvirtd-'));
   const config = join(directory, 'libvirtd.conf');
   const mounts: string[] = [];
@@ -46,6 +47,7 @@ export async function startSystemLibvirtd(): Promise<SystemLibvirtd> {
       'unix_sock_rw_perms = "0777"',
       'unix_sock_ro_perms = "0777"',
       `log_outputs = "3:file:${join(directory, 'libvirtd.log')}"`,
+      ...settings,
       '',
     ].join('\n'),
   );
