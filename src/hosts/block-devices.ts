@@ -1,6 +1,5 @@
 /** Block jobs and sizes of disks, by the QMP monitor of a domain's device model: the same for every host. */
 
-import { stat } from 'node:fs/promises';
 import { probedFormat } from '../disks/chain/chains.ts';
 import {
   blockJobState,
@@ -11,7 +10,7 @@ import {
   startBlockJob,
 } from '../disks/overlays/block-jobs.ts';
 import { type Released, resizeDisk } from '../disks/overlays/resize-disk.ts';
-import { imageInfo } from '../disks/qemu/image-info.ts';
+import { imageSizes } from '../disks/qemu/image-info.ts';
 import { LibvirtError } from '../errors.ts';
 import type { BlockInfo, BlockJob, BlockJobState } from '../model/blocks/block-job.ts';
 import type { DiskImage } from '../model/disk-image.ts';
@@ -79,14 +78,7 @@ export class QemuBlockDevices implements BlockDevices {
   }
 
   async info(image: DiskImage): Promise<BlockInfo> {
-    const { virtualBytes, allocatedBytes } = await imageInfo(image);
-    const { size } = await stat(image.path);
-    // A block device has no size of its own in stat: all of it is allocated.
-    const isFile = size > 0;
-    return {
-      capacity: virtualBytes,
-      allocation: isFile ? allocatedBytes : virtualBytes,
-      physical: isFile ? size : virtualBytes,
-    };
+    const { virtualBytes, allocatedBytes, fileBytes } = await imageSizes(image);
+    return { capacity: virtualBytes, allocation: allocatedBytes, physical: fileBytes };
   }
 }

@@ -1,13 +1,14 @@
 /** Describes single images, by qemu-img. Reads only; works while a device model has the image open. */
 
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { constants, type Stats } from 'node:fs';
+import { access, type FileHandle, readFile } from 'node:fs/promises';
 import { asLibvirtError, isLibvirtError, LibvirtError, systemError } from '../../errors.ts';
-import { requireImageFile } from '../../files/open-image.ts';
+import { openImage, requireImageFile } from '../../files/open-image.ts';
 import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDeviceDisk } from '../../model/libxl.ts';
 import { requireFiles } from '../chain/chains.ts';
 import { type ProgramEnd, runProgram } from '../program.ts';
+import { INCOMPATIBLE, readerOf, readQcow2Header } from './qcow2-header.ts';
 import { imageOptions, QEMU_IMG } from './qemu-img.ts';
 
 /** An internal snapshot in an image's own table. */
@@ -32,6 +33,10 @@ export interface ImageInfo extends DiskImage {
   /** Names of the persistent dirty bitmaps. */
   readonly bitmaps: readonly string[];
 }
+
+const SECTOR_BYTES = 512;
+/** The unit of st_blocks. */
+const STAT_BLOCK_BYTES = 512;
 
 /** `qemu-img info` reads little more than headers. */
 const INFO_TIMEOUT_MS = 10_000;
@@ -104,6 +109,49 @@ export async function imageInfo(image: DiskImage, options: ReadOptions = {}): Pr
         .join(' '),
     })),
   };
+}
+
+/** Sizes of one image alone: of the disk, of the file's data and of the file; the first three times for a block device. */
+interface ImageSizes {
+  readonly virtualBytes: number;
+  readonly allocatedBytes: number;
+  readonly fileBytes: number;
+}
+
+/**
+ * The sizes that a client may ask for as often as it likes: no program is started for the formats that Xen's guests have.
+ * Errors are those of queryImage.
+ */
+export async function imageSizes(image: DiskImage): Promise<ImageSizes> {
+  await using file = await openImage(image.path).catch((error) => {
+    const failure = `cannot read image '${image.path}'`;
+    throw isLibvirtError(error)
+      ? new LibvirtError(error.code, `${failure}: ${error.detail}`)
+      : systemError(error, failure);
+  });
+  const found = await file.stat();
+  const fileBytes = found.isBlockDevice() ? await deviceBytes(found) : found.size;
+  const known = await virtualBytesOf(image, file, fileBytes);
+  const { virtualBytes, allocatedBytes } = known
+    ? { virtualBytes: known, allocatedBytes: found.blocks * STAT_BLOCK_BYTES }
+    : await imageInfo(image);
+  if (found.isBlockDevice()) return { virtualBytes, allocatedBytes: virtualBytes, fileBytes: virtualBytes };
+  return { virtualBytes, allocatedBytes, fileBytes };
+}
+
+/** Undefined if qemu-img is to be asked: for other formats, and an image that is damaged or has its data in another file. */
+async function virtualBytesOf({ format }: DiskImage, file: FileHandle, fileBytes: number): Promise<number | undefined> {
+  if (format === 'raw') return Math.ceil(fileBytes / SECTOR_BYTES) * SECTOR_BYTES;
+  if (format !== 'qcow2') return undefined;
+  const header = await readQcow2Header(readerOf(file)).catch(() => undefined);
+  if (!header || (header.incompatible & INCOMPATIBLE.dataFile) !== 0n) return undefined;
+  return Number(header.virtualBytes);
+}
+
+/** Linux' own numbers of a device: stat knows no size of it. */
+async function deviceBytes({ rdev }: Stats): Promise<number> {
+  const [major, minor] = [(rdev >>> 8) & 0xfff, (rdev & 0xff) | ((rdev >>> 12) & 0xfff00)];
+  return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * SECTOR_BYTES;
 }
 
 /** Refuses an image that cannot be written to, or that somebody writes to. `failure` begins the message. Reads only. */

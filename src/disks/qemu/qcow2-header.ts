@@ -9,7 +9,16 @@ export type ReadAt = (position: number, bytes: number) => Promise<Buffer>;
 
 /** Offsets in the header. Those of the last line are in version 3 alone. */
 const AT = {
-  ...{ version: 4, backing: 8, backingLength: 16, clusterBits: 20, crypt: 32, l1Entries: 36, l1Table: 40 },
+  ...{
+    version: 4,
+    backing: 8,
+    backingLength: 16,
+    clusterBits: 20,
+    virtualBytes: 24,
+    crypt: 32,
+    l1Entries: 36,
+    l1Table: 40,
+  },
   ...{ refcounts: 48, refcountClusters: 56 },
   ...{ snapshots: 60, snapshotTable: 64 },
   ...{ incompatible: 72, autoclear: 88, length: 100 },
@@ -49,6 +58,8 @@ export interface Qcow2Header {
   /** The place of the backing image's name; absent: there is none. */
   readonly backing?: { readonly position: bigint; readonly bytes: number };
   readonly clusterBytes: number;
+  /** Size of the disk as a guest sees it. */
+  readonly virtualBytes: bigint;
   readonly encrypted: boolean;
   readonly l1: L1Table;
   /** The table of refcount blocks; entries as in an L1 table. */
@@ -88,6 +99,7 @@ export async function readQcow2Header(read: ReadAt): Promise<Qcow2Header> {
     version,
     ...(backing !== 0n && { backing: { position: backing, bytes: header.readUInt32BE(AT.backingLength) } }),
     clusterBytes: 2 ** clusterBits,
+    virtualBytes: header.readBigUInt64BE(AT.virtualBytes),
     encrypted: header.readUInt32BE(AT.crypt) !== 0,
     l1: { offset: header.readBigUInt64BE(AT.l1Table), entries: header.readUInt32BE(AT.l1Entries) },
     refcounts: {

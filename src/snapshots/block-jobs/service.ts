@@ -2,7 +2,7 @@
 
 import { LibvirtError } from '../../errors.ts';
 import type { BlockInfo } from '../../model/blocks/block-job.ts';
-import { type Domain, type DomainRef, isActive } from '../../model/domain.ts';
+import { type Domain, type DomainDefinition, type DomainRef, isActive } from '../../model/domain.ts';
 import {
   allFlags,
   COMMIT,
@@ -23,12 +23,16 @@ import { checkGranularity, checkPivot, planCopy, readDestination } from './plan-
 import { planPull } from './plan-pull.ts';
 import { bytesOf, resizeDisk } from './resize.ts';
 import { type BlockJobParts, isMirror, type RunningJob, RunningJobs } from './running-jobs.ts';
+import { SharedQuestions } from './shared-questions.ts';
 
 /** Disposing stops watching the jobs, which go on. */
 export class BlockService implements BlockApi, AsyncDisposable {
   readonly #context: SnapshotContext;
   readonly #parts: BlockJobParts;
   readonly #running: RunningJobs;
+  readonly #domains = new SharedQuestions<Looked>();
+  readonly #states = new SharedQuestions<RunningJob['state'] | undefined>();
+  readonly #sizes = new SharedQuestions<BlockInfo>();
 
   private constructor(context: SnapshotContext, parts: BlockJobParts) {
     this.#context = context;
@@ -75,7 +79,8 @@ export class BlockService implements BlockApi, AsyncDisposable {
     const { running } = await this.#find(ref, name);
     if (!running) return undefined;
     const { domain, job } = running;
-    const state = (await this.#parts.devices.state(domain, job).catch(() => undefined)) ?? running.state;
+    const asked = this.#states.ask(`${domain.ref.uuid} ${job.disk}`, () => this.#parts.devices.state(domain, job));
+    const state = (await asked.catch(() => undefined)) ?? running.state;
     const bandwidth = bandwidthOf(state.speed, (flags & JOB_INFO.BANDWIDTH_BYTES) !== 0);
     return { kind: job.kind, bandwidth, ...shownProgress(running, state) };
   }
@@ -118,10 +123,9 @@ export class BlockService implements BlockApi, AsyncDisposable {
 
   async blockInfo(ref: DomainRef, name: string, flags: number): Promise<BlockInfo> {
     refuseUnknownFlags(flags, 0, 'libxlDomainGetBlockInfo');
-    const domain = await this.#context.host.lookup(ref);
-    const definition = await this.#context.host.definition(domain, 'live');
-    const disk = diskByName(definition, name);
-    return await this.#parts.devices.info(activeImage(definition, disk, 'looked at'));
+    const { definition } = await this.#look(ref);
+    const image = activeImage(definition, diskByName(definition, name), 'looked at');
+    return await this.#sizes.ask(image.path, () => this.#parts.devices.info(image));
   }
 
   async resize(ref: DomainRef, name: string, size: bigint, flags: number): Promise<void> {
@@ -156,14 +160,22 @@ export class BlockService implements BlockApi, AsyncDisposable {
 
   async #active(ref: DomainRef): Promise<Domain> {
     const domain = await this.#context.host.lookup(ref);
-    if (!isActive(domain)) throw new LibvirtError('OPERATION_INVALID', 'domain is not running');
+    requireActive(domain);
     return domain;
   }
 
   async #find(ref: DomainRef, name: string): Promise<FoundDisk> {
-    const domain = await this.#active(ref);
-    const disk = diskByName(await this.#context.host.definition(domain, 'live'), name);
+    const { domain, definition } = await this.#look(ref);
+    requireActive(domain);
+    const disk = diskByName(definition, name);
     return { disk, running: this.#running.of(ref, disk) };
+  }
+
+  async #look(ref: DomainRef): Promise<Looked> {
+    return await this.#domains.ask(ref.uuid, async () => {
+      const domain = await this.#context.host.lookup(ref);
+      return { domain, definition: await this.#context.host.definition(domain, 'live') };
+    });
   }
 
   async #require(ref: DomainRef, name: string): Promise<RunningJob> {
@@ -177,6 +189,16 @@ export class BlockService implements BlockApi, AsyncDisposable {
 interface FoundDisk {
   readonly disk: string;
   readonly running: RunningJob | undefined;
+}
+
+/** A domain with its definition as of now. */
+interface Looked {
+  readonly domain: Domain;
+  readonly definition: DomainDefinition;
+}
+
+function requireActive(domain: Domain): void {
+  if (!isActive(domain)) throw new LibvirtError('OPERATION_INVALID', 'domain is not running');
 }
 
 /** As the qemu driver shows it: `cur` and `end` are equal only if all is copied (qemuBlockJobInfoTranslate). */

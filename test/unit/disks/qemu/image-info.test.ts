@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { open, readFile, writeFile } from 'node:fs/promises';
+import { open, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { diskContents } from '../../../../src/disks/qemu/disk-contents.ts';
-import { aloneBytes, checkImage, imageInfo } from '../../../../src/disks/qemu/image-info.ts';
+import { aloneBytes, checkImage, imageInfo, imageSizes } from '../../../../src/disks/qemu/image-info.ts';
 import { newImage, qemuImg, scratchFolder, writePattern } from '../../../support/hosts/embedded.ts';
 import { refusal } from '../../../support/refusal.ts';
 
@@ -36,6 +36,30 @@ test('an image alone: its sizes, its snapshots', async () => {
     ],
   });
   expect(info.allocatedBytes).toBeGreaterThan(2 * MIB);
+});
+
+test('sizes are those of qemu-img, and no program is started for raw and qcow2', async () => {
+  await writeFile(at('odd'), Buffer.alloc(70_001, 1));
+  await qemuImg('create', '-q', '-f', 'vpc', at('vpc'), '4M');
+  await qemuImg('create', '-q', '-f', 'qcow2', '-o', `data_file=${at('data')}`, at('outside'), '4M');
+  const images = [
+    ...['a,b.qcow2', 'over', 'outside'].map(qcow2),
+    ...['odd', 'a,b.qcow2'].map((name) => ({ path: at(name), format: 'raw' })),
+    { path: at('vpc'), format: 'vpc' },
+  ];
+  const path = process.env.PATH;
+  for (const image of images) {
+    const { virtualBytes, allocatedBytes } = await imageInfo(image);
+    const asks = image.format === 'vpc' || image.path === at('outside');
+    process.env.PATH = asks ? path : '/nonexistent';
+    const sizes = await imageSizes(image).finally(() => {
+      process.env.PATH = path;
+    });
+    const { size } = await stat(image.path);
+    expect({ image, ...sizes }).toEqual({ image, virtualBytes, allocatedBytes, fileBytes: size });
+  }
+  await expect(imageSizes(qcow2('odd'))).rejects.toThrow(/Image is not in qcow2 format/);
+  await expect(imageSizes(qcow2('none'))).rejects.toThrow(`cannot read image '${at('none')}': No such file`);
 });
 
 describe('a check', () => {
