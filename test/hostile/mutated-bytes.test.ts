@@ -17,10 +17,12 @@ import { numbers } from '../support/random.ts';
 const STREAMS = Number(process.env.XLSNAP_FUZZ_STREAMS ?? 10_000);
 const SEED = Number(process.env.XLSNAP_FUZZ_SEED ?? 4);
 const STALL_MS = 100;
-const LIMIT_MS = 60_000 + STREAMS;
+const LIMIT_MS = 60_000 + STREAMS * 10;
 
 let folder: Awaited<ReturnType<typeof scratchFolder>>;
 beforeAll(async () => {
+  // The stacks of refusals, which nobody looks at, take most of the time.
+  Error.stackTraceLimit = 1;
   folder = await scratchFolder();
 });
 afterAll(async () => await folder[Symbol.asyncDispose]());
@@ -31,35 +33,39 @@ const worked = (): number => {
   return (user + system) / 1_000;
 };
 
-/** Runs the work, and returns the longest time that it kept the event loop from its next turn. */
-async function longestTurn(work: () => Promise<void>): Promise<number> {
+/** Runs the work, and returns the longest time that it kept the event loop from its next turn, by this clock. */
+async function longestTurn(work: () => Promise<void>, clock: () => number): Promise<number> {
   let longest = 0;
-  let begun = worked();
+  let begun = clock();
   let ended = false;
   const turn = (): void => {
-    longest = Math.max(longest, worked() - begun);
-    begun = worked();
+    longest = Math.max(longest, clock() - begun);
+    begun = clock();
     if (!ended) setImmediate(turn);
   };
   setImmediate(turn);
   await work().finally(() => {
     ended = true;
   });
-  return Math.max(longest, worked() - begun);
+  return Math.max(longest, clock() - begun);
 }
+
+/** What a case leaves for the event loop, and timers, come after so many. */
+const BETWEEN_PAUSES = 100;
 
 /** Runs the cases one after another, each with numbers from a seed of its own, so that one can be run alone. */
 async function campaign(what: string, count: number, run: (random: (limit: number) => number) => Promise<void>) {
   let slowest = { ms: 0, n: 0 };
   for (let n = 0; n < count; n += 1) {
-    const once = () =>
-      longestTurn(() => run(numbers(SEED * 10_000_000 + n))).catch((error) => {
+    const once = (clock: () => number) =>
+      longestTurn(() => run(numbers(SEED * 10_000_000 + n)), clock).catch((error) => {
         throw new Error(`${what}, case ${n} of seed ${SEED}`, { cause: error });
       });
-    let ms = await once();
-    // Node's garbage collector and compiler count, too, but not each time.
-    for (let again = 0; again < 3 && ms >= STALL_MS; again += 1) ms = Math.min(ms, await once());
+    // To ask for the processor's time takes as long as a case. Node's garbage collector and compiler count, but not each time.
+    let ms = await once(() => performance.now());
+    for (let again = 0; again < 4 && ms >= STALL_MS; again += 1) ms = Math.min(ms, await once(worked));
     if (ms > slowest.ms) slowest = { ms, n };
+    if (n % BETWEEN_PAUSES === 0) await new Promise(setImmediate);
   }
   const { ms, n } = slowest;
   process.stdout.write(`${count} ${what}, seed ${SEED}; the longest turn took ${ms.toFixed(1)} ms, in case ${n}\n`);
@@ -75,12 +81,14 @@ test(
     await campaign('streams of frames', STREAMS, async (random) => {
       const readOnly = random(2) === 0;
       const { bytes, calls } = await pass(frameStream(random), readOnly);
-      expect([...seenByLibvirtd(bytes)].sort()).toEqual([...calls].sort());
+      const seen = [...seenByLibvirtd(bytes)].sort();
+      const through = [...calls].sort();
+      // An expectation takes as long as the rest.
+      if (seen.join() !== through.join()) expect(seen).toEqual(through);
       passed += calls.length;
-      if (!readOnly) return;
-      for (const each of calls) {
-        const [program, procedure] = (each.split(': ')[1] ?? '').split('/').map(Number);
-        expect([each, program, ALLOWED_NUMBERS.has(procedure ?? -1)]).toEqual([each, PROGRAM.REMOTE, true]);
+      for (const each of readOnly ? calls : []) {
+        const [program, procedure = -1] = (each.split(': ')[1] ?? '').split('/').map(Number);
+        if (program !== PROGRAM.REMOTE || !ALLOWED_NUMBERS.has(procedure)) expect(each).toBe('allowed to read');
       }
     });
     expect(passed).toBeGreaterThan(STREAMS / 2);

@@ -164,6 +164,7 @@ export async function pass(pieces: readonly Buffer[], readOnly: boolean): Promis
     refused(error);
   }
   await Promise.all(work);
+  await snapshots.forget(domain.uuid);
   return { bytes: Buffer.concat(sent), calls: seen };
 }
 
