@@ -44,13 +44,9 @@ export async function readByLibvirtd(socket: string, stream: Buffer): Promise<Re
   client.send(P.CONNECT_GET_TYPE, undefined, { serial: LAST_SERIAL });
   const isReply = ({ header }: Frame) => header.type === TYPE.REPLY;
   const last = client.next((frame) => isReply(frame) && frame.header.serial === LAST_SERIAL);
-  const ended = await Promise.race([
-    last.then(
-      () => false,
-      () => client.socket.destroyed,
-    ),
-    client.closed().then(() => true),
-  ]);
+  const gone = () => client.socket.destroyed;
+  // A connection that is reset is an error of its socket.
+  const ended = await Promise.race([last.then(() => false, gone), client.closed().then(gone, gone)]);
   const names = client.frames.filter(isReply).map(({ header: h }) => `${h.serial}: ${h.program}/${h.procedure}`);
   return { calls: names, ended };
 }
