@@ -78,6 +78,7 @@ export type ErrorReason =
   | 'image-is-folder'
   | 'snapshot-gone'
   | 'not-restored'
+  | 'save-unfinished'
   | 'device-model-gone'
   | 'done-in-part';
 

@@ -23,9 +23,10 @@ import { proxy } from '../rpc/proxy/proxy.ts';
 import type { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
 import type { ConnectionHandler } from '../rpc/server/server.ts';
 import { standalone } from '../rpc/server/standalone.ts';
-import type { BlockApi, GuestApi, SnapshotApi } from '../snapshots/api.ts';
+import type { BlockApi, GuestApi, SaveApi, SnapshotApi } from '../snapshots/api.ts';
 import type { BlockDevices } from '../snapshots/block-jobs/ports.ts';
 import type { Host } from '../snapshots/ports/host.ts';
+import type { OverlaidSaves } from '../snapshots/ports/saves.ts';
 import { LiveDiskFiles } from '../store/live-disks.ts';
 import type { ImageWriter } from '../store/memory-folder.ts';
 import { VERSION, VERSION_NUMBER } from '../version.ts';
@@ -35,10 +36,14 @@ import { type DomainsOf, embeddedDomains, upstreamDomains } from './domain-sourc
 import type { Log } from './log.ts';
 import { type DaemonOptions, readOnlySocketOf } from './options.ts';
 
+/** LIBXL_SAVE_DIR of libvirt's xen driver. */
+const XEN_MANAGED_SAVES = '/var/lib/libvirt/libxl/save';
+
 /** What is answered besides snapshots, if this is not the upstream's. */
 interface Besides {
   readonly blocks?: BlockApi;
   readonly guests?: GuestApi;
+  readonly saves?: SaveApi;
 }
 
 interface OpenedHost {
@@ -51,6 +56,8 @@ interface OpenedHost {
   readonly front: (snapshots: SnapshotApi, besides: Besides) => ConnectionHandler;
   /** Block jobs of active domains; absent: the upstream is asked for them. */
   readonly blockDevices?: BlockDevices;
+  /** Saves of domains on overlays; absent: the host knows the images of its domains. */
+  readonly saves?: OverlaidSaves;
   /** The domains for a front that does not pass calls on to the upstream. */
   readonly domains: DomainsOf;
   /** Judges as the upstream does; absent if it does not. */
@@ -112,6 +119,7 @@ async function openUpstreamHost(
     images: new OfflineImages(),
     liveDisks: await LiveDiskFiles.open(options.stateDir, log.warning),
     ...(chosen.mechanism === 'libxl' && { libxl: LIBXL }),
+    ...(driver === 'Xen' && { managedSaveDir: XEN_MANAGED_SAVES }),
     scratchDir: options.memoryDir,
     log: log.warning,
   });
@@ -123,6 +131,7 @@ async function openUpstreamHost(
     ...(acl && { acl }),
     ...(driver !== 'Xen' && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
     upstream,
+    saves: host.saves,
     domains: upstreamDomains(host, upstream),
     ...(chosen.mechanism === 'libxl' && { blockDevices: xenBlockDevices(upstream) }),
     front: (snapshots, besides) =>

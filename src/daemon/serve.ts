@@ -17,12 +17,14 @@ import { isQemuSocket } from '../rpc/sockets.ts';
 import { BlockService } from '../snapshots/block-jobs/service.ts';
 import { GuestService } from '../snapshots/guest-service.ts';
 import { Jobs } from '../snapshots/jobs.ts';
+import { SaveService } from '../snapshots/saves/service.ts';
 import { SnapshotService } from '../snapshots/service.ts';
 import { BlockJobFiles } from '../store/block-job-files.ts';
 import { ownFiles } from '../store/default-folders.ts';
 import { lockFolders } from '../store/folder-lock.ts';
 import { FileJournal } from '../store/journal.ts';
 import { MemoryFiles } from '../store/memory-folder.ts';
+import { SaveFiles } from '../store/save-files.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
 import { openAccess } from './access.ts';
 import { clientLimits } from './client-limits.ts';
@@ -65,7 +67,17 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   const hub = new LifecycleHub();
   const bound = sockets.map((socket) => withPath(socket, system.socketPath(socket.fd)));
   const access = await openAccess(options, { sockets: bound, log, opened });
-  const { host, mechanism, front, blockDevices, imageWriter, domains, acl, upstream } = await openHost(options, {
+  const {
+    host,
+    mechanism,
+    front,
+    blockDevices,
+    imageWriter,
+    saves: savesOnOverlays,
+    domains,
+    acl,
+    upstream,
+  } = await openHost(options, {
     hub,
     log,
     system,
@@ -94,6 +106,12 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   const blocks =
     blockDevices &&
     opened.use(await BlockService.open(snapshots.context, { devices: blockDevices, records, events: hub }));
+  const saves =
+    savesOnOverlays &&
+    (await SaveService.open(snapshots.context, {
+      saves: savesOnOverlays,
+      records: new SaveFiles(options.stateDir, log.warning),
+    }));
   const guests = new GuestService(snapshots.context, GUEST_AGENT);
   const gid = await groupId(options.group);
   const limit = clientLimits(options, { sockets: bound.length, system, log });
@@ -103,7 +121,7 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
       sockets: bound,
       entries: access.entries,
       gid,
-      handler: logged(front(snapshots, { ...(blocks && { blocks, guests }) }), log),
+      handler: logged(front(snapshots, { ...(blocks && { blocks, guests }), ...(saves && { saves }) }), log),
       limit,
       log,
     },

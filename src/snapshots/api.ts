@@ -81,6 +81,16 @@ export interface GuestApi {
   fileSystems(domain: DomainRef, flags: number): Promise<readonly FileSystem[]>;
 }
 
+/** libvirt's saves of domains that run on overlays which their owner does not know. */
+export interface SaveApi {
+  /** virDomainSaveFlags. */
+  save(
+    domain: DomainRef,
+    request: { readonly to: string; readonly dxml: string | null; readonly flags: number },
+  ): Promise<void>;
+  managedSave(domain: DomainRef, flags: number): Promise<void>;
+}
+
 /** The image that a disk is copied to. */
 export interface CopyDestination {
   readonly path: string;

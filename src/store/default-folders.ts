@@ -33,7 +33,12 @@ export function defaultFolders(uri: string, embeddedHome: string): Folders {
 }
 
 /** Folders in the state folder, by what each holds. The embedded host keeps its domains' RAM and disks beside them. */
-export const STATE_FOLDERS = { journal: 'journal', liveDisks: 'live-disks', blockJobs: 'block-jobs' } as const;
+export const STATE_FOLDERS = {
+  journal: 'journal',
+  liveDisks: 'live-disks',
+  blockJobs: 'block-jobs',
+  saves: 'saves',
+} as const;
 
 /** Returns all that the daemon alone writes: files and folders. */
 export function ownFiles({ snapshotDir, memoryDir, stateDir }: Folders): readonly string[] {

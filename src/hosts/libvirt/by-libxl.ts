@@ -17,6 +17,7 @@ import type { Phase } from '../../model/phases.ts';
 import type { Interruption, SavedMemory } from '../../snapshots/ports/host.ts';
 import type { Job, MergeJob } from '../../snapshots/ports/jobs.ts';
 import type { LiveDisks } from '../../snapshots/ports/store.ts';
+import { restartingEvent } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import type { DeathWatch } from './death-watch.ts';
@@ -69,7 +70,7 @@ export class ByLibxl implements Mechanism {
   }
 
   async checkSave(domain: Domain, args: LibxlDomainSnapshotArgs): Promise<void> {
-    checkPersistent(domain, args);
+    await this.#checkReboot(domain, args);
     const savesMemory = requestedMemoryPath(args) !== undefined;
     checkSavable(domain, savesMemory ? ['running'] : ['running', 'paused']);
     if (savesMemory)
@@ -152,17 +153,17 @@ export class ByLibxl implements Mechanism {
   retie({ path, name, disks }: SavedMemory): Promise<void> {
     return retie(path, name, disks);
   }
-}
 
-/**
- * Refuses overlays of a transient domain: after a reboot of its guest, libvirtd would start it with the base images.
- */
-function checkPersistent({ ref, persistent }: Domain, { disks = [] }: LibxlDomainSnapshotArgs): void {
-  const overlay = disks.find(({ external }) => external);
-  if (persistent || !overlay) return;
-  throw new LibvirtError(
-    'OPERATION_INVALID',
-    `external snapshot of disk '${overlay.disk.vdev}' of transient domain '${ref.name}' is not supported: after a reboot it ` +
-      'would run on the base image; define the domain first, or ask for an internal snapshot',
-  );
+  /** Refuses overlays of a transient domain that libvirtd would start again, from the live definition that it knows. */
+  async #checkReboot(domain: Domain, { disks = [] }: LibxlDomainSnapshotArgs): Promise<void> {
+    const overlay = disks.find(({ external }) => external);
+    if (domain.persistent || !overlay) return;
+    const event = restartingEvent((await domainDefinition(this.#upstream, domain, 'live')).element);
+    if (!event) return;
+    throw new LibvirtError(
+      'OPERATION_INVALID',
+      `external snapshot of disk '${overlay.disk.vdev}' of transient domain '${domain.ref.name}' is not supported: at its next ` +
+        `start by <${event}> it would run on the base image; define the domain first, or ask for an internal snapshot`,
+    );
+  }
 }

@@ -12,6 +12,7 @@ import { DeathWatch } from './death-watch.ts';
 import { Departures } from './departures.ts';
 import { Launcher } from './launch.ts';
 import { LibvirtHost } from './libvirt-host.ts';
+import { SavesOnOverlays } from './overlaid/overlaid-saves.ts';
 import { BySaveAndRestore } from './save-and-restore/by-save-and-restore.ts';
 import { SavedDomains } from './save-and-restore/saved-domains.ts';
 import type { Upstream } from './upstream.ts';
@@ -54,6 +55,8 @@ interface OpenLibvirtHostOptions {
   readonly liveDisks: LiveDisks;
   /** Present if the mechanism is libxl; without it snapshots go through libvirt. */
   readonly libxl?: LibxlSnapshots;
+  /** The folder in which libvirtd keeps managed saves as `NAME.save`; absent if its driver keeps them otherwise. */
+  readonly managedSaveDir?: string;
   /** Folder in which libvirtd may write. */
   readonly scratchDir: string;
   readonly log: (text: string) => void;
@@ -76,7 +79,8 @@ export async function openLibvirtHost(options: OpenLibvirtHostOptions): Promise<
         deathWatch: new DeathWatch({ upstream, events, log }),
       })
     : new BySaveAndRestore({ ...options, driver: await upstream.getType(), launcher, departures, savedDomains });
-  return new LibvirtHost({ upstream, events, launcher, departures, mechanism, liveDisks });
+  const saves = new SavesOnOverlays(options);
+  return new LibvirtHost({ upstream, events, launcher, departures, mechanism, liveDisks, saves });
 }
 
 /** A record of live disks ends with the run of its domain, even if that ended while no daemon of ours ran. */

@@ -4,7 +4,8 @@
  */
 
 import type { Stats } from 'node:fs';
-import { type FileHandle, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, rename, rm, statfs } from 'node:fs/promises';
+import { syncFile } from '../../disks/qemu/qemu-img.ts';
 import { asLibvirtError, isLibvirtError, LibvirtError, receivedError, systemError } from '../../errors.ts';
 import { answering } from '../../files/answering.ts';
 import { MadeFile, removeSame } from '../../files/made-file.ts';
@@ -34,6 +35,8 @@ export interface NewImage extends HeldImage {
   requirePlace(): Promise<void>;
   /** Removes it; what is in its place by now stays. */
   remove(): Promise<void>;
+  /** Gives it another name in its folder: contents and name are on stable storage then. */
+  keepAs(path: string): Promise<void>;
 }
 
 /**
@@ -57,27 +60,52 @@ export async function holdImage(libvirtd: Libvirtd, path: string): Promise<HeldI
 /** Makes an empty image for libvirtd to write to; one that is there is emptied. Refuses what `holdImage` would. */
 export async function makeImage(libvirtd: Libvirtd, path: string): Promise<NewImage> {
   const owner = await libvirtd.socketOwner();
-  if (owner !== process.geteuid?.()) return madeByLibvirtd(path);
+  if (owner !== process.geteuid?.()) {
+    await emptied(path);
+    return byLibvirtd(path);
+  }
   const file = await MadeFile.create(path).catch((error) => {
     if (error.code !== 'EEXIST') throw systemError(error, `Failed to create domain save file '${path}'`);
     return MadeFile.existing(path);
   });
-  let at: string;
+  const image = await madeImage(libvirtd, owner, file);
+  try {
+    await file.handle.truncate();
+    return image;
+  } catch (error) {
+    await image[Symbol.asyncDispose]();
+    throw systemError(error, `cannot empty file '${path}'`);
+  }
+}
+
+/** Opens an image that libvirtd has written. Rejects with the system's error if it is not there. */
+export async function findImage(libvirtd: Libvirtd, path: string): Promise<NewImage> {
+  const owner = await libvirtd.socketOwner();
+  const file = await MadeFile.existing(path);
+  if (owner === process.geteuid?.()) return await madeImage(libvirtd, owner, file);
+  await file[Symbol.asyncDispose]();
+  return byLibvirtd(path);
+}
+
+async function madeImage(libvirtd: Libvirtd, owner: number, file: MadeFile): Promise<NewImage> {
+  const { path } = file.at;
   try {
     await requireTrusted(path, await file.handle.stat(), owner);
-    await file.handle.truncate();
-    at = await nameFor(libvirtd, owner, file.handle, path);
+    return {
+      path,
+      at: await nameFor(libvirtd, owner, file.handle, path),
+      requirePlace: () => file.requirePlace(),
+      remove: () => removeSame(file.at),
+      async keepAs(name) {
+        await file.sync();
+        await file.rename(name);
+      },
+      [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+    };
   } catch (error) {
     await file[Symbol.asyncDispose]();
-    throw isLibvirtError(error) ? error : systemError(error, `cannot empty file '${path}'`);
+    throw error;
   }
-  return {
-    path,
-    at,
-    requirePlace: () => file.requirePlace(),
-    remove: () => removeSame(file.at),
-    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
-  };
 }
 
 /** Does `work` with the image's open name; its errors name the path. */
@@ -94,7 +122,22 @@ export async function byName<T>({ path, at }: HeldImage, work: (at: string) => P
 }
 
 /** libvirtd of another user than ours cannot write to a file of ours: it makes its own. */
-async function madeByLibvirtd(path: string): Promise<NewImage> {
+function byLibvirtd(path: string): NewImage {
+  return {
+    path,
+    at: path,
+    requirePlace: async () => undefined,
+    remove: () => rm(path, { force: true }),
+    async keepAs(name) {
+      await syncFile(path);
+      await rename(path, name);
+      await syncFile(name);
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+async function emptied(path: string): Promise<void> {
   try {
     await using file = await MadeFile.existing(path);
     await file.handle.truncate();
@@ -102,13 +145,6 @@ async function madeByLibvirtd(path: string): Promise<NewImage> {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'ENOENT') throw isLibvirtError(error) ? error : systemError(error, `cannot empty file '${path}'`);
   }
-  return {
-    path,
-    at: path,
-    requirePlace: async () => undefined,
-    remove: () => rm(path, { force: true }),
-    [Symbol.asyncDispose]: async () => undefined,
-  };
 }
 
 /** A process of the same user, and root's, may open our files by our number of them, if it has that number under /proc. */

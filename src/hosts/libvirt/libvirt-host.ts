@@ -21,8 +21,8 @@ import type { TieState } from '../../model/snapshot.ts';
 import type { Host, Interruption, LifecycleEvents, SavedMemory } from '../../snapshots/ports/host.ts';
 import type { Job, MergeJob } from '../../snapshots/ports/jobs.ts';
 import type { LiveDisks } from '../../snapshots/ports/store.ts';
-import { parseDefinition, withDiskImages } from '../../xml/domain/definition.ts';
-import { domainName, domainUuid } from '../../xml/domain/domain.ts';
+import { withDiskImages } from '../../xml/domain/definition.ts';
+import { domainUuid } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { tieStateOf } from '../memory-of-snapshot.ts';
 import { domainDefinition, onActiveImages } from './definition.ts';
@@ -30,6 +30,8 @@ import type { Departures } from './departures.ts';
 import { hideEvents } from './hidden-events.ts';
 import type { Launcher } from './launch.ts';
 import type { Mechanism } from './mechanism.ts';
+import { OverlaidDomains } from './overlaid/overlaid-domains.ts';
+import type { SavesOnOverlays } from './overlaid/overlaid-saves.ts';
 import { checkHostMemory } from './resources/host-memory.ts';
 import { checkHostParts } from './resources/host-parts.ts';
 import { RevertedDomains } from './reverted-domains.ts';
@@ -49,6 +51,7 @@ export interface LibvirtHostOptions {
   readonly departures: Departures;
   readonly mechanism: Mechanism;
   readonly liveDisks: LiveDisks;
+  readonly saves: SavesOnOverlays;
 }
 
 /*
@@ -68,10 +71,14 @@ export class LibvirtHost implements Host {
   readonly #departures: Departures;
   readonly #mechanism: Mechanism;
   readonly #liveDisks: LiveDisks;
+  /** For the proxy. */
+  readonly overlaid: OverlaidDomains;
+  /** Saves of domains on overlays. */
+  readonly saves: SavesOnOverlays;
   /** Corrects the reason of a state that clients get from libvirtd. */
   readonly reverted: RevertedDomains;
 
-  constructor({ upstream, events, launcher, departures, mechanism, liveDisks }: LibvirtHostOptions) {
+  constructor({ upstream, events, launcher, departures, mechanism, liveDisks, saves }: LibvirtHostOptions) {
     this.#upstream = upstream;
     this.#events = events;
     this.#launcher = launcher;
@@ -79,6 +86,12 @@ export class LibvirtHost implements Host {
     this.#mechanism = mechanism;
     this.#liveDisks = liveDisks;
     this.reverted = new RevertedDomains(upstream);
+    this.saves = saves;
+    this.overlaid = new OverlaidDomains({
+      upstream,
+      liveDisks,
+      devicesChanged: async (ref) => void (await this.definition(await this.lookup(ref), 'live')),
+    });
   }
 
   /**
@@ -220,33 +233,6 @@ export class LibvirtHost implements Host {
     await this.#upstream.defineXML(writeElement(definition.element));
   }
 
-  /** For the proxy: corrects definitions that clients get from libvirtd. */
-  get overlaid(): {
-    any(): boolean;
-    has(uuid: string): boolean;
-    definition(xml: string): string;
-    devicesChanged(ref: DomainRef): Promise<void>;
-  } {
-    return {
-      any: () => this.#liveDisks.any,
-      has: (uuid) => this.#liveDisks.has(uuid),
-      definition: (xml) => {
-        const definition = parseDefinition(xml);
-        const domain = definition.element;
-        const ref = {
-          name: domainName(domain),
-          uuid: domainUuid(domain) ?? '',
-          id: Number(domain.attributes.id ?? -1),
-        };
-        const images = this.#knownImages(ref, definition);
-        return images.size === 0 ? xml : writeElement(withDiskImages(definition, images).element);
-      },
-      devicesChanged: async (ref) => {
-        await this.definition(await this.lookup(ref), 'live');
-      },
-    };
-  }
-
   onGone(listener: (ref: DomainRef) => void): void {
     this.#departures.onGone(listener);
   }
@@ -256,16 +242,6 @@ export class LibvirtHost implements Host {
       const { DEFINED_RENAMED } = LIFECYCLE;
       if (event === DEFINED_RENAMED.event && detail === DEFINED_RENAMED.detail) listener(ref);
     });
-  }
-
-  /** If its record cannot be read, clients are shown libvirtd's own definition; what depends on the images is refused. */
-  #knownImages(ref: DomainRef, { disks }: DomainDefinition): ReadonlyMap<string, DiskImage> {
-    try {
-      return this.#liveDisks.of(ref, disks);
-    } catch (error) {
-      if (isLibvirtError(error, 'OPERATION_INVALID')) return new Map();
-      throw error;
-    }
   }
 
   async #domain(ref: DomainRef): Promise<Domain> {

@@ -35,6 +35,12 @@ export interface Upstream {
   suspend(domain: DomainRef): Promise<void>;
   resume(domain: DomainRef): Promise<void>;
   saveFlags(domain: DomainRef, to: string, flags: number): Promise<void>;
+  managedSave(domain: DomainRef): Promise<void>;
+  /** Sets a metadata element of an active domain; `xml` null removes it. */
+  setLiveMetadata(
+    domain: DomainRef,
+    element: { readonly xml: string | null; readonly key: string; readonly uri: string },
+  ): Promise<void>;
   restoreFlags(from: string, flags: number): Promise<void>;
   saveImageGetXMLDesc(file: string, flags: number): Promise<string>;
   saveImageDefineXML(file: string, xml: string, flags: number): Promise<void>;

@@ -17,13 +17,23 @@ function foreign<A, R>(name: string, number: number, args: Codec<A>, result: Cod
 
 /** remote_nonnull_network. */
 const network = struct({ name: string, uuid });
-const saveArgs = struct({ domain, to: string, dxml: optional(string), flags: uint });
 const restoreArgs = struct({ from: string, dxml: optional(string), flags: uint });
 /** remote_nonnull_storage_pool. */
 const pool = struct({ name: string, uuid });
 /** remote_nonnull_storage_vol. */
 const volume = struct({ pool: string, name: string, key: string });
+const metadataArgs = struct({
+  domain,
+  type: int,
+  metadata: optional(string),
+  key: optional(string),
+  uri: optional(string),
+  flags: uint,
+});
 const pmSuspendArgs = struct({ domain, target: uint, duration: uhyper, flags: uint });
+
+/** VIR_DOMAIN_METADATA_ELEMENT, VIR_DOMAIN_AFFECT_LIVE. */
+export const LIVE_ELEMENT = { type: 2, flags: 1 } as const;
 
 /** The procedures by the names of libvirt's API. */
 export const CALLS = {
@@ -55,7 +65,7 @@ export const CALLS = {
   shutdown: call('virDomainShutdown', P.DOMAIN_SHUTDOWN),
   suspend: call('virDomainSuspend', P.DOMAIN_SUSPEND),
   resume: call('virDomainResume', P.DOMAIN_RESUME),
-  saveFlags: foreign('virDomainSaveFlags', 232, saveArgs, nothing),
+  saveFlags: call('virDomainSaveFlags', P.DOMAIN_SAVE_FLAGS),
   restoreFlags: foreign('virDomainRestoreFlags', 233, restoreArgs, nothing),
   saveImageGetXMLDesc: foreign(
     'virDomainSaveImageGetXMLDesc',
@@ -73,6 +83,8 @@ export const CALLS = {
   storageVolLookupByName: foreign('virStorageVolLookupByName', 95, struct({ pool, name: string }), struct({ volume })),
   storageVolGetPath: foreign('virStorageVolGetPath', 100, struct({ volume }), struct({ name: string })),
   hasManagedSaveImage: call('virDomainHasManagedSaveImage', P.DOMAIN_HAS_MANAGED_SAVE_IMAGE),
+  managedSave: call('virDomainManagedSave', P.DOMAIN_MANAGED_SAVE),
+  setMetadata: foreign('virDomainSetMetadata', 264, metadataArgs, nothing),
   managedSaveRemove: foreign('virDomainManagedSaveRemove', 184, struct({ domain, flags: uint }), nothing),
   pmSuspendForDuration: foreign('virDomainPMSuspendForDuration', 261, pmSuspendArgs, nothing),
   pmWakeup: foreign('virDomainPMWakeup', 267, struct({ domain, flags: uint }), nothing),

@@ -10,7 +10,7 @@ import type { LifecycleEvent } from '../../model/events.ts';
 import type { Decoded } from '../wire/codec.ts';
 import { EVENT_ID } from '../wire/procedures.ts';
 import { type BlockCalls, blockCalls } from './blocks.ts';
-import { CALLS } from './calls.ts';
+import { CALLS, LIVE_ELEMENT } from './calls.ts';
 import { Channel, type ChannelOptions } from './channel.ts';
 import type { EventMessage, RemoteCall, Send } from './connection.ts';
 import { type SnapshotCalls, snapshotCalls } from './snapshots.ts';
@@ -219,6 +219,19 @@ export class RpcClient implements Disposable {
 
   async hasManagedSaveImage(domain: DomainRef): Promise<boolean> {
     return (await this.#call(CALLS.hasManagedSaveImage, { domain, flags: 0 })).value !== 0;
+  }
+
+  managedSave(domain: DomainRef): Promise<void> {
+    return this.#call(CALLS.managedSave, { domain, flags: 0 });
+  }
+
+  /** A metadata element of the live definition; `xml` null removes it. */
+  setLiveMetadata(
+    domain: DomainRef,
+    { xml, key, uri }: { readonly xml: string | null; readonly key: string; readonly uri: string },
+  ): Promise<void> {
+    const { type, flags } = LIVE_ELEMENT;
+    return this.#call(CALLS.setMetadata, { domain, type, metadata: xml, key, uri, flags });
   }
 
   managedSaveRemove(domain: DomainRef): Promise<void> {

@@ -3,7 +3,7 @@
 import type { DomainPermission } from '../../access/acl.ts';
 import { LibvirtError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
-import type { ActiveJob, SnapshotApi } from '../../snapshots/api.ts';
+import type { ActiveJob, SaveApi, SnapshotApi } from '../../snapshots/api.ts';
 import { encodeFrame, type FrameHeader } from '../wire/frames.ts';
 import { errorFrame, replyFrame } from '../wire/messages.ts';
 import { type Procedure, UNDEFINE } from '../wire/procedures.ts';
@@ -20,7 +20,7 @@ export function undefineCall<A extends { readonly domain: DomainRef }>(
   return proxyCall(procedure, async (connection, call, _frame, args) => {
     const flags = flagsOf(args);
     await connection.judge?.domain(args.domain, 'delete');
-    refuseOverlaid(overlaid, args.domain, 'undefined');
+    await overlaid.checkUndefine(args.domain);
     await snapshots.checkUndefine(args.domain, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
     const stripped = encodeFrame(call, procedure.args, {
       ...args,
@@ -30,16 +30,27 @@ export function undefineCall<A extends { readonly domain: DomainRef }>(
   });
 }
 
-/** The upstream would save a definition with the base images, and restore the domain on those. */
-export function overlaidCall<A extends { readonly domain: DomainRef }>(
-  overlaid: OverlaidDomains,
+/** The upstream would save a definition with the base images, and restore the domain on those: such a domain is saved here. */
+export function saveCall<A extends { readonly domain: DomainRef }>(
+  { overlaid, saves }: { readonly overlaid: OverlaidDomains; readonly saves: SaveApi | undefined },
   procedure: Procedure<A, void>,
+  save: (api: SaveApi, args: A) => Promise<void>,
 ): [number, ProxyCall] {
-  return proxyCall(procedure, async (connection, call, frame, { domain }) => {
-    await connection.judge?.domain(domain, 'hibernate');
-    refuseOverlaid(overlaid, domain, 'saved');
-    connection.toUpstream(call, frame);
+  return proxyCall(procedure, async (connection, call, frame, args) => {
+    await connection.judge?.domain(args.domain, 'hibernate');
+    if (!saves || !overlaid.has(args.domain.uuid)) {
+      connection.toUpstream(call, frame);
+      return;
+    }
+    await save(saves, args);
+    connection.toClient(replyFrame(call, procedure.result, undefined));
   });
+}
+
+/** virDomainSaveParams, which libvirt's xen driver does not have. */
+export async function refuseParameters({ name }: DomainRef): Promise<void> {
+  const text = `domain '${name}' runs on overlays of external snapshots that its own libvirtd does not know: save it without parameters`;
+  throw new LibvirtError('OPERATION_UNSUPPORTED', text);
 }
 
 /** Between a detach and the attach of the same image libvirtd's definition lacks the disk: seen then, or never. */
@@ -61,15 +72,6 @@ export function deviceCall<A extends { readonly domain: DomainRef }>(
   );
 }
 
-function refuseOverlaid(overlaid: OverlaidDomains, { name, uuid }: DomainRef, what: string): void {
-  if (!overlaid.has(uuid)) return;
-  throw new LibvirtError(
-    'OPERATION_INVALID',
-    `domain '${name}' runs on overlays of external snapshots that its own libvirtd does not know, and cannot be ${what} ` +
-      'until it has been shut down once; a snapshot with external memory (--memspec) saves it',
-  );
-}
-
 /** A domain with snapshots is not migrated: they would stay behind (qemuMigrationSrcIsAllowed). */
 export function migrateCall<A extends { readonly domain: DomainRef }>(
   snapshots: SnapshotApi,
@@ -80,7 +82,7 @@ export function migrateCall<A extends { readonly domain: DomainRef }>(
     await connection.judge?.domain(domain, 'migrate');
     const count = snapshots.count(domain.uuid);
     if (count > 0) throw new LibvirtError('OPERATION_INVALID', `cannot migrate domain with ${count} snapshots`);
-    refuseOverlaid(overlaid, domain, 'migrated');
+    await overlaid.checkMigrate(domain);
     connection.toUpstream(call, frame);
   });
 }

@@ -9,7 +9,7 @@ import type { EventClient } from '../server/lifecycle-hub.ts';
 import { decodePayload, encodeFrame } from '../wire/frames.ts';
 import { replyFrame } from '../wire/messages.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure } from '../wire/procedures.ts';
-import { deviceCall, jobCall, migrateCall, overlaidCall, undefineCall } from './domain-calls.ts';
+import { deviceCall, jobCall, migrateCall, refuseParameters, saveCall, undefineCall } from './domain-calls.ts';
 import { namedProcess } from './identity.ts';
 import { type ProxyCall, proxyCall } from './proxy-call.ts';
 import type { ProxyOptions } from './proxy-context.ts';
@@ -17,10 +17,12 @@ import type { ProxyOptions } from './proxy-context.ts';
 /** By procedure number. */
 export function proxyCalls({
   snapshots,
+  saves,
   overlaid,
   reverted,
   upstreamUri,
-}: Pick<ProxyOptions, 'snapshots' | 'overlaid' | 'reverted' | 'upstreamUri'>) {
+}: Pick<ProxyOptions, 'snapshots' | 'saves' | 'overlaid' | 'reverted' | 'upstreamUri'>) {
+  const here = { overlaid, saves };
   return new Map([
     // The upstream is asked, too: it lets us in by the same call.
     proxyCall(
@@ -118,10 +120,10 @@ export function proxyCalls({
       () => reverted.any(),
     ),
 
-    overlaidCall(overlaid, P.DOMAIN_SAVE),
-    overlaidCall(overlaid, P.DOMAIN_SAVE_FLAGS),
-    overlaidCall(overlaid, P.DOMAIN_SAVE_PARAMS),
-    overlaidCall(overlaid, P.DOMAIN_MANAGED_SAVE),
+    saveCall(here, P.DOMAIN_SAVE, (api, { domain, to }) => api.save(domain, { to, dxml: null, flags: 0 })),
+    saveCall(here, P.DOMAIN_SAVE_FLAGS, (api, { domain, ...request }) => api.save(domain, request)),
+    saveCall(here, P.DOMAIN_SAVE_PARAMS, (_api, { domain }) => refuseParameters(domain)),
+    saveCall(here, P.DOMAIN_MANAGED_SAVE, (api, { domain, flags }) => api.managedSave(domain, flags)),
 
     deviceCall(overlaid, P.DOMAIN_ATTACH_DEVICE),
     deviceCall(overlaid, P.DOMAIN_ATTACH_DEVICE_FLAGS),

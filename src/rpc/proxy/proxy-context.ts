@@ -5,7 +5,7 @@ import type { Authentication, Entries } from '../../access/authentication.ts';
 import type { ProcessSubject } from '../../access/caller.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { DomainRef, DomainState } from '../../model/domain.ts';
-import type { BlockApi, GuestApi, SnapshotApi } from '../../snapshots/api.ts';
+import type { BlockApi, GuestApi, SaveApi, SnapshotApi } from '../../snapshots/api.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
 import type { FrameHeader } from '../wire/frames.ts';
 
@@ -28,6 +28,8 @@ export interface ProxyOptions {
   readonly blocks?: BlockApi;
   /** Calls to guests' agents, the same. */
   readonly guests?: GuestApi;
+  /** Saves of domains on overlays that the upstream does not know; absent: there are none. */
+  readonly saves?: SaveApi;
   readonly hub: LifecycleHub;
   /** Running domains whose active images are not those that the upstream knows. */
   readonly overlaid: OverlaidDomains;
@@ -43,6 +45,10 @@ export interface OverlaidDomains {
   has(uuid: string): boolean;
   /** Returns the upstream's live definition of one of them, with its active images. */
   definition(xml: string): string;
+  /** Refuses (55), with the way out, to make a domain transient that would start again on its base images by itself. */
+  checkUndefine(domain: DomainRef): Promise<void>;
+  /** Refuses (55), with the way out, a domain on overlays: the other host would start it on its base images. */
+  checkMigrate(domain: DomainRef): Promise<void>;
   /** Forgets overlays of disks that the domain does not have any more. */
   devicesChanged(domain: DomainRef): Promise<void>;
 }

@@ -161,7 +161,7 @@ export const PROCEDURES = {
   DOMAIN_UNDEFINE: procedure(35, domainOnly, nothing),
   CONNECT_LIST_DOMAINS: procedure(37, struct({ maxids: int }), struct({ ids: list(int) })),
   CONNECT_NUM_OF_DOMAINS: procedure(51, nothing, number),
-  DOMAIN_SAVE: procedure(55, domainAndRest, nothing),
+  DOMAIN_SAVE: procedure(55, struct({ domain, to: string }), nothing),
   CONNECT_GET_HOSTNAME: procedure(59, nothing, text),
   CONNECT_SUPPORTS_FEATURE: procedure(60, struct({ feature: int }), struct({ supported: int })),
   DOMAIN_MIGRATE_PERFORM: procedure(62, domainAndRest, nothing),
@@ -181,7 +181,7 @@ export const PROCEDURES = {
   CONNECT_DOMAIN_EVENT_REGISTER_ANY: procedure(167, eventOnly, nothing),
   CONNECT_DOMAIN_EVENT_DEREGISTER_ANY: procedure(168, eventOnly, nothing),
   DOMAIN_UPDATE_DEVICE_FLAGS: procedure(174, domainAndRest, nothing),
-  DOMAIN_MANAGED_SAVE: procedure(182, domainAndRest, nothing),
+  DOMAIN_MANAGED_SAVE: procedure(182, domainFlags, nothing),
   DOMAIN_HAS_MANAGED_SAVE_IMAGE: procedure(183, domainFlags, number),
   DOMAIN_SNAPSHOT_CREATE_XML: procedure(185, struct({ domain, xml: string, flags: uint }), oneSnapshot),
   DOMAIN_SNAPSHOT_GET_XML_DESC: procedure(
@@ -204,7 +204,7 @@ export const PROCEDURES = {
   DOMAIN_MIGRATE_BEGIN3: procedure(213, domainAndRest, nothing),
   DOMAIN_MIGRATE_PERFORM3: procedure(216, domainAndRest, nothing),
   DOMAIN_UNDEFINE_FLAGS: procedure(231, domainFlags, nothing),
-  DOMAIN_SAVE_FLAGS: procedure(232, domainAndRest, nothing),
+  DOMAIN_SAVE_FLAGS: procedure(232, struct({ domain, to: string, dxml: optional(string), flags: uint }), nothing),
   DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing),
   DOMAIN_BLOCK_JOB_ABORT: procedure(237, diskFlags, nothing),
   DOMAIN_GET_BLOCK_JOB_INFO: procedure(

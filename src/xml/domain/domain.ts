@@ -50,6 +50,15 @@ export function currentMemoryKib(domain: XmlElement): number {
   return bytes ? Math.min(Number((bytes + 1023n) / 1024n), maximum) : maximum;
 }
 
+/**
+ * Returns the event after which the domain's owner starts it again by itself (`on_reboot`), undefined if it never does.
+ * libvirt's own definitions name all actions.
+ */
+export function restartingEvent(domain: XmlElement): string | undefined {
+  const events = ['on_poweroff', 'on_reboot', 'on_crash'];
+  return events.find((event) => textAt(domain, event)?.includes('restart'));
+}
+
 /** virDomainVirtType and virDomainOSType. */
 const VIRT_TYPES = 'qemu kqemu kvm xen lxc uml openvz test vmware hyperv vbox phyp parallels bhyve vz hvf'.split(' ');
 const OS_TYPES = 'hvm xen linux exe uml xenpvh'.split(' ');

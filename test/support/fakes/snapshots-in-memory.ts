@@ -21,7 +21,14 @@ export const FAKE_STATUS: DaemonStatus = {
 export const NOTHING_ELSE: Pick<ProxyOptions, 'overlaid' | 'reverted' | 'sendBuffer' | 'status'> = {
   status: FAKE_STATUS,
   sendBuffer: () => {},
-  overlaid: { any: () => false, has: () => false, definition: (xml) => xml, devicesChanged: async () => {} },
+  overlaid: {
+    any: () => false,
+    has: () => false,
+    definition: (xml) => xml,
+    checkUndefine: async () => {},
+    checkMigrate: async () => {},
+    devicesChanged: async () => {},
+  },
   reverted: { any: () => false, reason: () => undefined },
 };
 

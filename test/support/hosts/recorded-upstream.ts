@@ -78,7 +78,7 @@ export class RecordedUpstream implements Upstream {
   readonly definedImages: string[] = [];
   /** Whether its driver can read saved images; they are the guest's then. */
   readsImages = true;
-  managedSave = false;
+  isManagedSaved = false;
   /** The virtual networks, by name: whether each is active. */
   readonly networks = new Map<string, boolean>();
   /** What happens to a saved image while the guest is restored from it. */
@@ -199,12 +199,20 @@ export class RecordedUpstream implements Upstream {
   }
 
   async hasManagedSaveImage(): Promise<boolean> {
-    return this.managedSave;
+    return this.isManagedSaved;
+  }
+
+  async managedSave(): Promise<void> {
+    this.#enter('managedSave');
+  }
+
+  async setLiveMetadata(_domain: DomainRef, { xml }: { readonly xml: string | null }): Promise<void> {
+    this.#enter('setLiveMetadata', xml === null ? 'none' : 'room');
   }
 
   async managedSaveRemove(): Promise<void> {
     this.#enter('managedSaveRemove');
-    this.managedSave = false;
+    this.isManagedSaved = false;
   }
 
   async getJobStats(): Promise<{ readonly type: number }> {

@@ -6,6 +6,8 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from '@jest/globals';
+import { LibvirtError } from '../../../src/errors.ts';
+import type { DomainRef } from '../../../src/model/domain.ts';
 import { proxy } from '../../../src/rpc/proxy/proxy.ts';
 import { LifecycleHub } from '../../../src/rpc/server/lifecycle-hub.ts';
 import { type Listener, listen } from '../../../src/rpc/server/server.ts';
@@ -36,9 +38,21 @@ export const overlaid = {
   any: () => overlaid.uuids.size > 0,
   has: (uuid: string) => overlaid.uuids.has(uuid),
   definition: (xml: string) => xml.replace('base', 'overlay'),
+  checkUndefine: async ({ uuid }: { readonly uuid: string }) => overlaid.refuse(uuid, 'undefined'),
+  checkMigrate: async ({ uuid }: { readonly uuid: string }) => overlaid.refuse(uuid, 'migrated'),
+  refuse: (uuid: string, what: string): void => {
+    if (overlaid.has(uuid))
+      throw new LibvirtError('OPERATION_INVALID', `overlays of external snapshots: cannot be ${what}`);
+  },
   /** UUIDs of the domains whose devices were looked at again. */
   looked: [] as string[],
   devicesChanged: async ({ uuid }: { readonly uuid: string }) => void overlaid.looked.push(uuid),
+};
+/** Saves that were carried out here. */
+export const saves = {
+  done: [] as unknown[],
+  save: async (ref: DomainRef, request: object): Promise<void> => void saves.done.push([ref.uuid, request]),
+  managedSave: async (ref: DomainRef, flags: number): Promise<void> => void saves.done.push([ref.uuid, flags]),
 };
 /** Reasons by UUID: tests put them there. */
 export const reverted = {
@@ -69,6 +83,7 @@ beforeEach(async () => {
   snapshots = new MemorySnapshots(hub);
   overlaid.uuids.clear();
   overlaid.looked.length = 0;
+  saves.done.length = 0;
   reverted.reasons.clear();
   const handler = proxy({
     upstream: path,
@@ -76,6 +91,7 @@ beforeEach(async () => {
     snapshots,
     hub,
     ...NOTHING_ELSE,
+    saves,
     overlaid,
     reverted,
   });

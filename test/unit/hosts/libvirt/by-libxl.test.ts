@@ -253,6 +253,25 @@ describe('checkSave', () => {
     await mechanism().checkSave(RUNNING, { memory: false });
   });
 
+  test('a transient domain has overlays only if no event restarts it: libvirtd would start it on the base', async () => {
+    const transient: Domain = { ...RUNNING, persistent: false };
+    const disk = { vdev: 'xvda', format: 'qcow2' as const, pdev_path: '/d/a' };
+    const external = { memory: false, disks: [{ disk, name: 's1', external: true, external_path: '/d/a.s1' }] };
+    const xml = upstream.xml;
+    upstream.xml = xml.replace(
+      '<devices>',
+      '<on_reboot>destroy</on_reboot><on_crash>coredump-restart</on_crash><devices>',
+    );
+    const { code, message } = await refusal(mechanism().checkSave(transient, external));
+    expect(code).toBe('OPERATION_INVALID');
+    expect(message).toContain("external snapshot of disk 'xvda' of transient domain 'g' is not supported");
+    expect(message).toContain('at its next start by <on_crash>');
+    await mechanism().checkSave(transient, { memory: false });
+    await mechanism().checkSave(RUNNING, external);
+    upstream.xml = xml.replace('<devices>', '<on_reboot>preserve</on_reboot><on_crash>destroy</on_crash><devices>');
+    await mechanism().checkSave(transient, external);
+  });
+
   const inState = (state: DomainState): Domain => ({ ...RUNNING, state });
 
   test('a running domain is libxl’s to judge', async () => {

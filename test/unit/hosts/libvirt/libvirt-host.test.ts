@@ -6,6 +6,7 @@ import { LibvirtError } from '../../../../src/errors.ts';
 import { Departures } from '../../../../src/hosts/libvirt/departures.ts';
 import { Launcher } from '../../../../src/hosts/libvirt/launch.ts';
 import { LibvirtHost } from '../../../../src/hosts/libvirt/libvirt-host.ts';
+import { SavesOnOverlays } from '../../../../src/hosts/libvirt/overlaid/overlaid-saves.ts';
 import type { LiveDisks } from '../../../../src/snapshots/ports/store.ts';
 import { parseDefinition } from '../../../../src/xml/domain/definition.ts';
 import {
@@ -41,6 +42,7 @@ beforeEach(() => {
     departures: new Departures(upstream),
     mechanism: NO_MECHANISM,
     liveDisks: NO_LIVE_DISKS,
+    saves: new SavesOnOverlays({ upstream, liveDisks: NO_LIVE_DISKS }),
   });
 });
 
@@ -53,7 +55,9 @@ test('a transient domain that is destroyed is expected back; what was known of i
   } as unknown as Departures;
   const liveDisks = { ...NO_LIVE_DISKS, forget: async (uuid: string) => record.write(`forget disks of ${uuid}`) };
   const launcher = new Launcher(upstream, events);
-  const destroying = new LibvirtHost({ upstream, events, launcher, departures, mechanism: NO_MECHANISM, liveDisks });
+  const saves = new SavesOnOverlays({ upstream, liveDisks });
+  const parts = { upstream, events, launcher, departures, mechanism: NO_MECHANISM, liveDisks, saves };
+  const destroying = new LibvirtHost(parts);
   await destroying.destroy(RUNNING);
   await destroying.destroy({ ...RUNNING, persistent: false });
   const seen = record.lines.filter((line) => !/^(expect|emit)/.test(line));
@@ -84,7 +88,8 @@ test('case C: a disk that libvirtd does not show any more is forgotten, and its 
   };
   const launcher = new Launcher(upstream, events);
   const departures = new Departures(upstream);
-  const now = new LibvirtHost({ upstream, events, launcher, departures, mechanism, liveDisks });
+  const saves = new SavesOnOverlays({ upstream, liveDisks });
+  const now = new LibvirtHost({ upstream, events, launcher, departures, mechanism, liveDisks, saves });
   for (let n = 0; n < 2; n += 1) {
     const { images } = await now.definition(RUNNING, 'live');
     expect(images.get('xvda')).toEqual(overlay);
@@ -123,7 +128,7 @@ test('a domain that is started again while it was waited for is the new one', as
 });
 
 test('memory that libvirtd has saved is dropped before a start, which would go on from it', async () => {
-  upstream.managedSave = true;
+  upstream.isManagedSaved = true;
   await host.start(RUNNING, { paused: false, definition: DEFINITION });
   const calls = record.lines.filter((line) => /^(managedSaveRemove|createWithFlags)/.test(line));
   expect(calls).toEqual(['managedSaveRemove', 'createWithFlags 0']);

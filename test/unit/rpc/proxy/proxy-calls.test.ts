@@ -13,6 +13,7 @@ import {
   opened,
   overlaid,
   reverted,
+  saves,
   snapshots,
   theUpstream,
   upstreamSocket,
@@ -101,10 +102,6 @@ describe('what snapshots and their jobs change of other calls', () => {
 
   /** Ways out of a domain's run for a definition that names the base images. */
   const departures = [
-    ['SAVE', P.DOMAIN_SAVE, 'saved'],
-    ['SAVE_FLAGS', P.DOMAIN_SAVE_FLAGS, 'saved'],
-    ['SAVE_PARAMS', P.DOMAIN_SAVE_PARAMS, 'saved'],
-    ['MANAGED_SAVE', P.DOMAIN_MANAGED_SAVE, 'saved'],
     ['UNDEFINE', P.DOMAIN_UNDEFINE, 'undefined'],
     ['UNDEFINE_FLAGS', P.DOMAIN_UNDEFINE_FLAGS, 'undefined'],
     ['MIGRATE_PERFORM', P.DOMAIN_MIGRATE_PERFORM, 'migrated'],
@@ -114,18 +111,49 @@ describe('what snapshots and their jobs change of other calls', () => {
     ['MIGRATE_PERFORM3_PARAMS', P.DOMAIN_MIGRATE_PERFORM3_PARAMS, 'migrated'],
   ] as const;
 
-  test.each(departures)('%s of a domain on overlays that the upstream does not know is refused', async (...call) => {
-    const [, procedure, what] = call;
+  test.each(departures)(
+    '%s of a domain on overlays that the upstream does not know may be refused',
+    async (...call) => {
+      const [, procedure, what] = call;
+      const { client, asked } = await watched();
+      const args = { domain, flags: 0, rest: Buffer.from('0000000100000000', 'hex') };
+      const send = () => client.send(procedure as Procedure<typeof args, unknown>, args);
+      await client.reply(send());
+      expect(asked.splice(0)).toEqual([procedure.number]);
+      overlaid.uuids.add(domain.uuid);
+      const refused = await client.error(send());
+      expect(refused).toMatchObject({ code: 55, message: expect.stringContaining(`cannot be ${what}`) });
+      expect(asked).toEqual([]);
+    },
+  );
+
+  const saved = { to: '/saved', dxml: null, flags: 0 };
+  const savings = [
+    ['SAVE', P.DOMAIN_SAVE, saved],
+    ['SAVE_FLAGS', P.DOMAIN_SAVE_FLAGS, saved],
+    ['MANAGED_SAVE', P.DOMAIN_MANAGED_SAVE, 0],
+  ] as const;
+
+  test.each(savings)(
+    '%s of a domain on overlays that the upstream does not know is carried out here',
+    async (...call) => {
+      const [, procedure, request] = call;
+      const { client, asked } = await watched();
+      const send = () => client.call(procedure as Procedure<object, void>, { domain, ...saved });
+      await send();
+      expect([asked.splice(0), saves.done]).toEqual([[procedure.number], []]);
+      overlaid.uuids.add(domain.uuid);
+      await send();
+      expect([asked, saves.done]).toEqual([[], [[domain.uuid, request]]]);
+    },
+  );
+
+  test('a save with parameters, which the xen driver does not have, is refused then', async () => {
     const { client, asked } = await watched();
-    const args = { domain, flags: 0, rest: Buffer.from('0000000100000000', 'hex') };
-    const send = () => client.send(procedure as Procedure<typeof args, unknown>, args);
-    await client.reply(send());
-    expect(asked.splice(0)).toEqual([procedure.number]);
     overlaid.uuids.add(domain.uuid);
-    const refused = await client.error(send());
-    expect(refused).toMatchObject({ code: 55, message: expect.stringContaining(`cannot be ${what}`) });
-    expect(refused.message).toContain('overlays of external snapshots');
-    expect(asked).toEqual([]);
+    const refused = await client.error(client.send(P.DOMAIN_SAVE_PARAMS, { domain, rest: Buffer.alloc(8) }));
+    expect(refused).toMatchObject({ code: 84, message: expect.stringContaining('save it without parameters') });
+    expect([asked, saves.done]).toEqual([[], []]);
   });
 
   const changes = [

@@ -1,0 +1,96 @@
+/** virDomainSave and virDomainManagedSave of domains on overlays that their owner does not know. */
+
+import { asLibvirtError, hasReason, LibvirtError } from '../../errors.ts';
+import type { DomainRef } from '../../model/domain.ts';
+import { refuseUnknownFlags } from '../../model/flags.ts';
+import type { SaveApi } from '../api.ts';
+import type { SnapshotContext } from '../context.ts';
+import { ownFileAt } from '../own-files.ts';
+import type { OverlaidSaves, RecordedSave, SaveRecords } from '../ports/saves.ts';
+
+/** The parts of the surroundings that saves need. */
+interface SaveParts {
+  readonly saves: OverlaidSaves;
+  readonly records: SaveRecords;
+}
+
+/** The save API over one host. */
+export class SaveService implements SaveApi {
+  readonly #context: SnapshotContext;
+  readonly #parts: SaveParts;
+
+  private constructor(context: SnapshotContext, parts: SaveParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /**
+   * Completes the saves that an earlier daemon has begun, or removes what is left of them. Those of domains on which their
+   * owner still has a job wait for its end, and so does every other operation on these domains.
+   */
+  static async open(context: SnapshotContext, parts: SaveParts): Promise<SaveService> {
+    const service = new SaveService(context, parts);
+    for (const save of await parts.records.load()) await service.#finish(save);
+    return service;
+  }
+
+  async save(
+    domain: DomainRef,
+    { to, dxml, flags }: { readonly to: string; readonly dxml: string | null; readonly flags: number },
+  ): Promise<void> {
+    refuseUnknownFlags(flags, 0, 'libxlDomainSaveFlags');
+    if (dxml !== null) throw new LibvirtError('ARGUMENT_UNSUPPORTED', 'xml modification unsupported');
+    if (!to.startsWith('/')) throw new LibvirtError('INVALID_ARG', `'${to}' is not an absolute path`);
+    const own = await ownFileAt(this.#context, to);
+    if (own !== undefined) {
+      const text = `domain save file '${to}' is among xlsnapd's own files, '${own}': choose another`;
+      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
+    }
+    await this.#save(domain, to);
+  }
+
+  async managedSave(domain: DomainRef, flags: number): Promise<void> {
+    refuseUnknownFlags(flags, 0, 'libxlDomainManagedSave');
+    await this.#save(domain, undefined);
+  }
+
+  async #save(ref: DomainRef, to: string | undefined): Promise<void> {
+    const { host, jobs } = this.#context;
+    const { saves, records } = this.#parts;
+    const { ref: known } = await host.lookup(ref);
+    await jobs.exclusive(known, async () => {
+      // It moves the guest to another image when it ends.
+      jobs.refuseBlockJobs(known.uuid);
+      const save = await saves.plan(await host.lookup(ref), to);
+      await records.write(save);
+      try {
+        await saves.carryOut(save);
+      } catch (error) {
+        if (!hasReason(error, 'save-unfinished')) await records.remove(known);
+        throw error;
+      }
+      await records.remove(known);
+    });
+  }
+
+  /** Resolves when the save is dealt with, or has to wait. Never rejects. */
+  #finish(save: RecordedSave): Promise<void> {
+    const { host, jobs, log } = this.#context;
+    const { domain, path } = save;
+    const interrupted = `save of domain '${domain.name}' to '${path}' was interrupted`;
+    return new Promise((resolve) => {
+      const waiting = (): void => {
+        log(`${interrupted}: it will be completed when libvirtd has finished with the domain`);
+        resolve();
+      };
+      jobs
+        .exclusive(domain, async (stopping) => {
+          await host.idle(domain, { signal: stopping, waiting });
+          log(`${interrupted}: ${await this.#parts.saves.finish(save)}`);
+          await this.#parts.records.remove(domain);
+        })
+        .catch((error) => log(`${interrupted} and could not be completed: ${asLibvirtError(error).message}`))
+        .finally(resolve);
+    });
+  }
+}
