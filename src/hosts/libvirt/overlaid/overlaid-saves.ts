@@ -20,7 +20,7 @@ import { imageDefinition } from '../saved-image.ts';
 import type { Upstream } from '../upstream.ts';
 import { upstreamIdle } from '../wait-until-idle.ts';
 import { ManagedLink, removeLink } from './managed-link.ts';
-import { makeRoom, ROOM_BYTES, removeRoom, withoutRoom } from './room.ts';
+import { makeRoom, removeRoom, withoutRoom } from './room.ts';
 
 /** A device model that ends may write to its images a moment after the memory has been saved. */
 const SAME_RUN_MS = 10_000;
@@ -48,16 +48,12 @@ export class SavesOnOverlays implements OverlaidSaves {
   }
 
   async plan({ ref }: Domain, to: string | undefined): Promise<PlannedSave> {
-    // As libvirtd would write it now.
-    const xml = await this.#upstream.getXMLDesc(ref, 0);
-    const shown = parseDefinition(xml);
+    const shown = parseDefinition(await this.#upstream.getXMLDesc(ref, 0));
     const moves = [...this.#liveDisks.of(ref, shown.disks)].flatMap(([disk, active]) => {
       const from = shown.images.get(disk);
       return from ? [{ disk, from, to: active }] : [];
     });
     const path = to ?? this.#managedSavePath(ref);
-    const bytes = Buffer.byteLength(writeElement(onOverlays(shown, moves).element));
-    if (bytes > Buffer.byteLength(xml) + ROOM_BYTES) throw tooLong(ref);
     if (to !== undefined) await requireFileName(path);
     await requireFreeSpace(path, domainMemoryKib(shown.element), { live: false });
     return { domain: ref, path, managed: to === undefined, moves };
@@ -71,7 +67,7 @@ export class SavesOnOverlays implements OverlaidSaves {
       throw error;
     };
     await using link = managed ? await ManagedLink.make(path, image).catch(removed) : undefined;
-    await using _room = await makeRoom(this.#upstream, domain).catch(removed);
+    await using _room = await this.#room(save).catch(removed);
     try {
       await byName(image, (at) =>
         link ? link.whileWritten(() => this.#upstream.managedSave(domain)) : this.#upstream.saveFlags(domain, at, 0),
@@ -127,6 +123,13 @@ export class SavesOnOverlays implements OverlaidSaves {
     return undefined;
   }
 
+  /** For the definition on the overlays in place of that which libvirtd will write. */
+  async #room({ domain, moves }: PlannedSave): Promise<AsyncDisposable> {
+    const xml = await this.#upstream.getXMLDesc(domain, 0);
+    const wanted = writeElement(onOverlays(parseDefinition(xml), moves).element);
+    return await makeRoom(this.#upstream, domain, Buffer.byteLength(wanted) - Buffer.byteLength(xml));
+  }
+
   /** Refuses an image that is cut off. */
   async #complete({ domain, path, moves }: PlannedSave, image: NewImage): Promise<void> {
     await byName(image, async (at) => {
@@ -172,11 +175,6 @@ async function requireFileName(path: string): Promise<void> {
     `'${path}' is not a regular file: a domain that runs on overlays is saved to a file, which has its name when it is whole; ` +
     `name another in '${dirname(path)}'`;
   throw new LibvirtError('OPERATION_INVALID', text);
-}
-
-function tooLong({ name }: DomainRef): LibvirtError {
-  const text = `the names of the overlays of domain '${name}' do not fit into a saved image: merge them first (virsh blockcommit)`;
-  return new LibvirtError('OPERATION_FAILED', text);
 }
 
 function unfinished({ domain, path }: PlannedSave, cause: LibvirtError): LibvirtError {

@@ -10,12 +10,13 @@ import type { Upstream } from '../upstream.ts';
 const KEY = 'xlsnap';
 const URI = 'urn:xlsnap:room-for-overlays';
 const ELEMENT = `${KEY}:room`;
-/** Some hundred overlays. */
-export const ROOM_BYTES = 16 * 1024;
+/** Definitions differ by more than their images: libvirt may write some parts otherwise when it saves. */
+const SPARE_BYTES = 1024;
 
-/** Makes the room; disposing takes it out of the live definition of a domain that still runs. */
-export async function makeRoom(upstream: Upstream, domain: DomainRef): Promise<AsyncDisposable> {
-  await upstream.setLiveMetadata(domain, { xml: `<room>${' x'.repeat(ROOM_BYTES / 2)}</room>`, key: KEY, uri: URI });
+/** Makes room for so many bytes more; disposing takes it out of the live definition of a domain that still runs. */
+export async function makeRoom(upstream: Upstream, domain: DomainRef, bytes: number): Promise<AsyncDisposable> {
+  const xml = `<room>${'x'.repeat(Math.max(bytes, 0) + SPARE_BYTES)}</room>`;
+  await upstream.setLiveMetadata(domain, { xml, key: KEY, uri: URI });
   return { [Symbol.asyncDispose]: () => removeRoom(upstream, domain) };
 }
 
