@@ -19,6 +19,7 @@ export const PACKAGES = {
   demo: ['libvirt-clients', 'qemu-system-common', 'qemu-utils'],
   test: [
     'bash-completion',
+    'bsdutils',
     'dbus-daemon',
     'fish',
     'libglib2.0-bin',
@@ -42,6 +43,7 @@ export const PACKAGES = {
     'qemu-utils',
     'strace',
     'systemd',
+    'util-linux-extra',
     'zsh',
   ],
   // Clients that are run on this machine's system alone.

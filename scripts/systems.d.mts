@@ -2,4 +2,5 @@ export const SYSTEMS: readonly string[];
 export const RELEASED_SYSTEMS: readonly string[];
 export const HOST_TESTS: readonly string[];
 export const FAST_TESTS: readonly string[];
+export const PACKING_TESTS: readonly string[];
 export const NPM_TEST_PART: { readonly root: readonly string[]; readonly hosts: readonly string[] };

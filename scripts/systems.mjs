@@ -21,6 +21,14 @@ export const HOST_TESTS = ['cockpit', 'deb', 'install', 'polkit'].map((name) => 
 export const FAST_TESTS = ['unit', 'property', 'integration', 'hostile'].map((kind) => `test/${kind}`);
 
 /**
+ * But for those that make packages of this checkout with npm and git, which no root folder has: what other systems do with the
+ * packages, HOST_TESTS show.
+ */
+export const PACKING_TESTS = ['integration/deb', 'integration/package', 'integration/readme', 'hostile/package'].map(
+  (name) => `test/${name}.test.ts`,
+);
+
+/**
  * Of these, what `npm test` runs: what differs between systems most. In a root folder, what depends on libvirt, QEMU and libxml2;
  * on hosts, who may enter.
  */

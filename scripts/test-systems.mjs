@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JEST, JEST_ENVIRONMENT, jest, WORKERS } from './jest.mjs';
 import { build, setup } from './setup.mjs';
-import { FAST_TESTS, HOST_TESTS, runIn, SYSTEMS, systemRoot } from './systems.mjs';
+import { FAST_TESTS, HOST_TESTS, PACKING_TESTS, runIn, SYSTEMS, systemRoot } from './systems.mjs';
 
 const paths = process.argv.slice(2);
 const chosen = (known, isKnown) => (paths.length > 0 ? paths.filter(isKnown) : known);
@@ -20,7 +20,8 @@ const results = mkdtempSync(join(tmpdir(), 'xlsnap-systems-'));
 for (const name of SYSTEMS) {
   process.env.XLSNAP_SYSTEM_ROOT = systemRoot(name);
   process.stdout.write(`${name}: ${process.env.XLSNAP_SYSTEM_ROOT}\n`);
-  const words = ['node', JEST, ...inRoots, '--selectProjects', 'unit', 'property', 'integration', 'hostile', WORKERS];
+  const kinds = ['--selectProjects', 'unit', 'property', 'integration', 'hostile', WORKERS];
+  const words = ['node', JEST, ...inRoots, ...kinds, '--testPathIgnorePatterns', ...PACKING_TESTS];
   if (inRoots.length > 0 && runIn(name, results, words, JEST_ENVIRONMENT) !== 0) process.exitCode = 1;
   if (onHosts.length > 0) jest(['long'], '--runInBand', ...onHosts);
 }

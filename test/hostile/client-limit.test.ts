@@ -1,18 +1,15 @@
 /** More clients than a daemon is to serve: the others, and its own files, have what they need. */
 
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { PROCEDURES as P } from '../../src/rpc/wire/procedures.ts';
 import { startLibvirtd } from '../support/daemons/libvirtd.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { Attacker } from '../support/hostile/attacker.ts';
 import { RawClient } from '../support/rpc/raw-client.ts';
-
-const IDLE = resolve(import.meta.dirname, '../support/hostile/idle-clients.mjs');
 
 test('clients beyond the limit of a socket are dropped; the other socket, and snapshots, go on', async () => {
   await using xlsnapd = await Xlsnapd.start({ args: ['--max-clients', '5'] });
@@ -34,23 +31,16 @@ test('clients beyond the limit of a socket are dropped; the other socket, and sn
 test('two users who connect and never authenticate keep out nobody', async () => {
   await using xlsnapd = await Xlsnapd.start({ args: ['--max-clients', '6', '--auth', 'polkit'] });
   await chmod(xlsnapd.home, 0o755);
-  const users = [65_533, 65_534].map((uid) => {
-    const args = [IDLE, `${xlsnapd.socket}`, '6', `${uid}`];
-    return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  });
-  try {
-    for (const { stdout } of users) await once(stdout, 'data');
-    await xlsnapd.logged('dropping connection from uid 6553');
-    const clients: RawClient[] = [];
-    for (let n = 0; n < 6; n += 1) clients.push(await RawClient.open(xlsnapd.socket));
-    await setTimeout(500);
-    for (const client of clients) expect(await client.call(P.CONNECT_GET_TYPE, undefined)).toEqual({ value: 'TEST' });
-    expect(xlsnapd.log).toContain('which has not authenticated: its place is needed');
-    for (const client of clients) client[Symbol.dispose]();
-    await xlsnapd.ok('snapshot-create-as', 'test', 's1');
-  } finally {
-    for (const user of users) user.kill('SIGKILL');
-  }
+  await using _one = await Attacker.start('idle-clients.mjs', xlsnapd.socket, '6', '65533');
+  await using _other = await Attacker.start('idle-clients.mjs', xlsnapd.socket, '6', '65534');
+  await xlsnapd.logged('dropping connection from uid 6553');
+  const clients: RawClient[] = [];
+  for (let n = 0; n < 6; n += 1) clients.push(await RawClient.open(xlsnapd.socket));
+  await setTimeout(500);
+  for (const client of clients) expect(await client.call(P.CONNECT_GET_TYPE, undefined)).toEqual({ value: 'TEST' });
+  expect(xlsnapd.log).toContain('which has not authenticated: its place is needed');
+  for (const client of clients) client[Symbol.dispose]();
+  await xlsnapd.ok('snapshot-create-as', 'test', 's1');
 });
 
 /** max_anonymous_clients of libvirtd.conf. */

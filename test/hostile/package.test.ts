@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { pack } from '../support/packed.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);
@@ -15,9 +16,7 @@ let tarball: string;
 
 beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), 'xlsnap-package-'));
-  const words = ['pack', '--ignore-scripts', '--json', '--pack-destination', scratch];
-  const [{ filename }] = JSON.parse((await run('npm', words, { cwd: ROOT })).stdout) as [{ filename: string }];
-  tarball = join(scratch, filename);
+  ({ tarball } = await pack(scratch));
 });
 
 afterAll(async () => await rm(scratch, { recursive: true }));

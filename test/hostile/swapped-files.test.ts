@@ -3,15 +3,13 @@
  * places all the time: root's file stays as it is, the guest's memory is not written into the user's files, and the guest runs.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmod, chown, lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { Attacker } from '../support/hostile/attacker.ts';
 import { newImage } from '../support/hosts/embedded.ts';
 
-const SWAPPER = resolve(import.meta.dirname, '../support/hostile/swapper.mjs');
 const NOBODY = 65_534;
 const ROUNDS = Number(process.env.XLSNAP_SWAP_ROUNDS ?? 2);
 const PRECIOUS = 'precious\n'.repeat(1_000);
@@ -51,25 +49,6 @@ async function remove(starts: boolean): Promise<void> {
   await daemon.ok('undefine', 'vm', '--snapshots-metadata');
 }
 
-async function attacking(attack: () => Promise<void>): Promise<number> {
-  const swapper: ChildProcess = spawn(process.execPath, [SWAPPER, users(), precious()], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let said = '';
-  swapper.stdout?.on('data', (text) => {
-    said += text;
-  });
-  const ended = once(swapper, 'exit');
-  try {
-    if (swapper.stdout) await once(swapper.stdout, 'data');
-    await attack();
-  } finally {
-    swapper.kill('SIGKILL');
-    await ended;
-  }
-  return said.split('swapped').length - 1;
-}
-
 /** What the user has put there, and may read. */
 async function readable(): Promise<readonly string[]> {
   const files = (await readdir(users())).map((name) => join(users(), name));
@@ -99,9 +78,11 @@ test.each([
   let swaps = 0;
   for (let round = 0; round < ROUNDS; round += 1) {
     await prepare(starts);
-    swaps += await attacking(async () => {
+    {
+      await using owner = await Attacker.start('swapper.mjs', users(), precious());
       await daemon.virsh('snapshot-create-as', 'vm', 's1', ...words());
-    });
+      swaps += owner.said.split('swapped').length - 1;
+    }
     expect(await readFile(precious(), 'utf8')).toBe(PRECIOUS);
     expect(await lstat(precious())).toMatchObject({ uid: 0, gid: 0, mode: 0o100600 });
     expect(await readable()).toEqual([]);

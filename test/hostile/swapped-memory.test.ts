@@ -3,17 +3,15 @@
  * places: a domain never starts with the definition of another file, and its memory is not written into the user's.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmod, chown, lstat, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { type SystemLibvirtd, startSystemLibvirtd } from '../support/daemons/system-libvirtd.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { Attacker } from '../support/hostile/attacker.ts';
 import { newImage } from '../support/hosts/embedded.ts';
 import { RawClient } from '../support/rpc/raw-client.ts';
 
-const HOSTILE = resolve(import.meta.dirname, '../support/hostile');
 const NOBODY = 65_534;
 const ROUNDS = Number(process.env.XLSNAP_SWAP_ROUNDS ?? 2);
 const UUID = '11111111-2222-3333-4444-777777777777';
@@ -66,20 +64,6 @@ async function remove(): Promise<void> {
 const snapshot = (name: string) =>
   ['snapshot-create-as', 'vm', name, '--memspec', ram(name), '--diskspec', 'vda,snapshot=no'] as const;
 
-async function attacking(script: string, words: readonly string[], attack: () => Promise<void>): Promise<void> {
-  const attacker: ChildProcess = spawn(process.execPath, [join(HOSTILE, script), ...words], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const ended = once(attacker, 'exit');
-  try {
-    if (attacker.stdout) await once(attacker.stdout.resume(), 'data');
-    await attack();
-  } finally {
-    attacker.kill('SIGKILL');
-    await ended;
-  }
-}
-
 test('a revert starts the definition of its snapshot, whichever image is in place of its own meanwhile', async () => {
   await start('evil');
   await xlsnapd.ok(...snapshot('other'));
@@ -91,9 +75,10 @@ test('a revert starts the definition of its snapshot, whichever image is in plac
   );
   for (let round = 0; round < ROUNDS * 2; round += 1) {
     for (const [path, bytes] of images) await writeFile(path, bytes, { mode: 0o600 });
-    await attacking('exchanger.mjs', [ram('s1'), ram('other')], async () => {
+    {
+      await using _owner = await Attacker.start('exchanger.mjs', ram('s1'), ram('other'));
       await xlsnapd.virsh('snapshot-revert', 'vm', 's1');
-    });
+    }
     const { stdout, status } = await xlsnapd.virsh('dumpxml', 'vm', '--xpath', '/domain[@id]/title/text()');
     if (status === 0) expect(stdout).toBe('good');
     await rm(`${ram('s1')}.away`, { force: true });
@@ -120,9 +105,10 @@ test('an image that the user can write to is refused before the domain is touche
 test('libvirtd saves into the file that was made for it, and the domain comes back from there', async () => {
   for (let round = 0; round < ROUNDS; round += 1) {
     await start('good');
-    await attacking('swapper.mjs', [users(), precious()], async () => {
+    {
+      await using _owner = await Attacker.start('swapper.mjs', users(), precious());
       await xlsnapd.virsh(...snapshot('s1'));
-    });
+    }
     expect(await readFile(precious(), 'utf8')).toBe(PRECIOUS);
     const files = await readdir(users());
     const found = await Promise.all(files.map((name) => lstat(ram(name))));

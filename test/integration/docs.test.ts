@@ -6,7 +6,14 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, jest, test } from '@jest/globals';
 import { withCommands } from '../../scripts/man.mjs';
-import { FAST_TESTS, HOST_TESTS, NPM_TEST_PART, RELEASED_SYSTEMS, SYSTEMS } from '../../scripts/systems.mjs';
+import {
+  FAST_TESTS,
+  HOST_TESTS,
+  NPM_TEST_PART,
+  PACKING_TESTS,
+  RELEASED_SYSTEMS,
+  SYSTEMS,
+} from '../../scripts/systems.mjs';
 import { commandHelp } from '../../src/cli/command-line/help.ts';
 import { COMMANDS, GROUPS } from '../../src/cli/commands.ts';
 import { everyCommand } from '../support/every-command.ts';
@@ -124,6 +131,7 @@ describe('the table of systems', () => {
     const part = RELEASED_SYSTEMS.includes(system) ? [...NPM_TEST_PART.root, ...NPM_TEST_PART.hosts] : [];
     for (const path of part) expect(inNpmTest).toContain(path);
     for (const path of [...FAST_TESTS, ...HOST_TESTS]) expect(`${inNpmTest} ${nightly}`).toContain(path);
+    for (const path of PACKING_TESTS) expect(nightly).toContain(path);
   });
 
   test('names no other system than these and the one of this project', () => {

@@ -8,6 +8,7 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { pack } from '../support/packed.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);
@@ -24,12 +25,9 @@ beforeAll(async () => {
   user = await mkdtemp(join(tmpdir(), 'xlsnap-user-'));
   const modules = join(user, 'node_modules');
   await mkdir(join(modules, '@types'), { recursive: true });
-  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', user], {
-    cwd: ROOT,
-  });
-  const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
-  await run('tar', ['-xzf', join(user, filename), '-C', user]);
-  await rm(join(user, filename));
+  const { tarball } = await pack(user);
+  await run('tar', ['-xzf', tarball, '-C', user]);
+  await rm(tarball);
   await symlink(join(user, 'package'), join(modules, 'xlsnap'));
   // What an installation would fetch.
   const { dependencies } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));

@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { asOnXen, noSystemdHost, PACKAGE_THERE, SystemdHost } from '../support/daemons/systemd-host.ts';
 import { describeUnless } from '../support/describe-unless.ts';
+import { pack } from '../support/packed.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const XLSNAP = join(ROOT, 'dist/cli/main.js');
@@ -55,11 +56,7 @@ describe('npm pack', () => {
         await symlink(target, join(bin, name));
       }
       const env = { ...process.env, PATH: bin };
-      const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', scratch], {
-        cwd: ROOT,
-      });
-      const [packed] = JSON.parse(stdout) as [{ filename: string; files: readonly { path: string }[] }];
-      const paths = packed.files.map(({ path }) => path);
+      const { tarball, paths } = await pack(scratch);
       for (const path of ['packaging/systemd/xlsnapd.service', 'dist/index.d.ts', 'schemas/libxl_snapshot.idl']) {
         expect(paths).toContain(path);
       }
@@ -67,7 +64,7 @@ describe('npm pack', () => {
 
       const prefix = join(scratch, 'prefix');
       const quiet = ['--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
-      await run('npm', ['install', '--global', '--prefix', prefix, ...quiet, join(scratch, packed.filename)], { env });
+      await run('npm', ['install', '--global', '--prefix', prefix, ...quiet, tarball], { env });
       for (const program of ['xlsnap', 'xlsnapd']) {
         const { stdout } = await run(join(prefix, 'bin', program), ['--version'], { env });
         expect(stdout).toMatch(/^(xlsnapd )?\d+\.\d+\.\d+\n$/);

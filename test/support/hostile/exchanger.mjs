@@ -2,14 +2,14 @@
 // files all the time.
 
 import { renameSync } from 'node:fs';
+import { become } from './become.mjs';
 
 const NOBODY = 65_534;
 /** How long it leaves each in place. */
 const LEFT_MS = 1;
 
 const [, , file, other] = process.argv;
-process.setgid(NOBODY);
-process.setuid(NOBODY);
+become(NOBODY);
 
 const clock = new Int32Array(new SharedArrayBuffer(4));
 let ready = false;

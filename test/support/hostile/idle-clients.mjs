@@ -1,12 +1,12 @@
 // Clients that connect and say nothing, again as soon as they are dropped: `node idle-clients.mjs SOCKET COUNT UID`, started as root.
 
 import { connect } from 'node:net';
+import { become } from './become.mjs';
 
 const AGAIN_MS = 50;
 
 const [, , path, count, uid] = process.argv;
-process.setgid(Number(uid));
-process.setuid(Number(uid));
+become(Number(uid));
 
 let connected = 0;
 

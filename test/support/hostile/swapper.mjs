@@ -3,6 +3,7 @@
 
 import { lstatSync, readdirSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { become } from './become.mjs';
 
 const NOBODY = 65_534;
 const AWAY = 'away-';
@@ -10,8 +11,7 @@ const AWAY = 'away-';
 const LEFT_MS = 3;
 
 const [, , folder, precious] = process.argv;
-process.setgid(NOBODY);
-process.setuid(NOBODY);
+become(NOBODY);
 
 const clock = new Int32Array(new SharedArrayBuffer(4));
 let swaps = 0;
