@@ -34,6 +34,7 @@ export const PACKAGES = {
     'lintian',
     'locales',
     'man-db',
+    'netcat-openbsd',
     'passwd',
     'polkitd',
     'python3-libvirt',
@@ -47,14 +48,7 @@ export const PACKAGES = {
     'zsh',
   ],
   // Clients that are run on this machine's system alone.
-  clients: [
-    'golang-github-digitalocean-go-libvirt-dev',
-    'golang-go',
-    'netcat-openbsd',
-    'openssh-client',
-    'openssh-server',
-    'openssl',
-  ],
+  clients: ['golang-github-digitalocean-go-libvirt-dev', 'golang-go', 'openssh-client', 'openssh-server', 'openssl'],
   lab: [...LAB_PACKAGES, 'procps'],
   systems: ['debian-archive-keyring', 'mmdebstrap'],
 };

@@ -1,6 +1,6 @@
-// npm run test:systems -- [PATH ...]: on every other system, the fast tests in its root folder, with its own libvirt, QEMU and Node,
-// and the tests that boot a host of their own under its systemd; or those that are named. A system's root folder takes some minutes
-// to make, once, and 1.2 GB. Meant for every night.
+// npm run test:systems -- [SYSTEM ...] [PATH ...]: on every other system, or on those that are named, the fast tests in its root
+// folder, with its own libvirt, QEMU and Node, and the tests that boot a host of their own under its systemd; or the tests that are
+// named. A system's root folder takes some minutes to make, once, and 1.2 GB. Meant for every night.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,9 @@ import { JEST, JEST_ENVIRONMENT, jest, WORKERS } from './jest.mjs';
 import { build, setup } from './setup.mjs';
 import { FAST_TESTS, HOST_TESTS, PACKING_TESTS, runIn, SYSTEMS, systemRoot } from './systems.mjs';
 
-const paths = process.argv.slice(2);
+const words = process.argv.slice(2);
+const named = words.filter((word) => SYSTEMS.includes(word));
+const paths = words.filter((word) => !SYSTEMS.includes(word));
 const chosen = (known, isKnown) => (paths.length > 0 ? paths.filter(isKnown) : known);
 const onHosts = chosen(HOST_TESTS, (path) => path.startsWith('test/long/'));
 const inRoots = chosen(FAST_TESTS, (path) => !path.startsWith('test/long/'));
@@ -17,12 +19,12 @@ const inRoots = chosen(FAST_TESTS, (path) => !path.startsWith('test/long/'));
 setup('test', 'systems');
 build();
 const results = mkdtempSync(join(tmpdir(), 'xlsnap-systems-'));
-for (const name of SYSTEMS) {
+for (const name of named.length > 0 ? named : SYSTEMS) {
   process.env.XLSNAP_SYSTEM_ROOT = systemRoot(name);
   process.stdout.write(`${name}: ${process.env.XLSNAP_SYSTEM_ROOT}\n`);
   const kinds = ['--selectProjects', 'unit', 'property', 'integration', 'hostile', WORKERS];
-  const words = ['node', JEST, ...inRoots, ...kinds, '--testPathIgnorePatterns', ...PACKING_TESTS];
-  if (inRoots.length > 0 && runIn(name, results, words, JEST_ENVIRONMENT) !== 0) process.exitCode = 1;
+  const command = ['node', JEST, ...inRoots, ...kinds, '--testPathIgnorePatterns', ...PACKING_TESTS];
+  if (inRoots.length > 0 && runIn(name, results, command, JEST_ENVIRONMENT) !== 0) process.exitCode = 1;
   if (onHosts.length > 0) jest(['long'], '--runInBand', ...onHosts);
 }
 rmSync(results, { recursive: true });
