@@ -1,4 +1,7 @@
-/** The snapshot calls with the permissions that remote_protocol.x declares for each (@acl). */
+/**
+ * The snapshot calls with the permissions that remote_protocol.x declares for each (@acl). Protection needs the one that a delete
+ * needs.
+ */
 
 import type { DomainRef } from '../model/domain.ts';
 import { CREATE, XML } from '../model/flags.ts';
@@ -43,6 +46,8 @@ export function judgedSnapshots(api: SnapshotApi, judge: Judge): SnapshotApi {
     hasMetadata: after(read, (ref, flags) => api.hasMetadata(ref, flags)),
     revert: after(snapshot, (ref, flags) => api.revert(ref, flags)),
     delete: after(snapshot, (ref, flags) => api.delete(ref, flags)),
+    setProtected: after(snapshot, (ref, on) => api.setProtected(ref, on)),
+    listProtected: after(read, (domain) => api.listProtected(domain)),
     // What these return is not for the caller, but for the calls that have their own rule.
     count: (uuid) => api.count(uuid),
     job: (uuid) => api.job(uuid),

@@ -82,6 +82,16 @@ const storage: CommandGroup = {
       load: async () => (await import('./rotate/rotate.ts')).ROTATE,
     },
     {
+      name: 'protect',
+      help: 'protect snapshots from being deleted',
+      load: async () => (await import('./protect/protect.ts')).PROTECT,
+    },
+    {
+      name: 'unprotect',
+      help: 'end the protection of snapshots',
+      load: async () => (await import('./protect/protect.ts')).UNPROTECT,
+    },
+    {
       name: 'metrics',
       help: 'numbers about snapshots for a monitoring system',
       load: async () => (await import('./storage/metrics.ts')).METRICS,

@@ -24,6 +24,7 @@ import { ownFiles } from '../store/default-folders.ts';
 import { lockFolders } from '../store/folder-lock.ts';
 import { FileJournal } from '../store/journal.ts';
 import { MemoryFiles } from '../store/memory-folder.ts';
+import { ProtectedFiles } from '../store/protected-names.ts';
 import { SaveFiles } from '../store/save-files.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
 import { openAccess } from './access.ts';
@@ -95,6 +96,7 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
       images: new OfflineImages(),
       store: new SnapshotFiles(options.snapshotDir, log.warning),
       memory,
+      protectedNames: await ProtectedFiles.open(options.stateDir, log.warning),
       ownFiles: ownFiles(options),
       events: hub,
       journal,

@@ -42,6 +42,11 @@ export interface SnapshotApi {
   revert(snapshot: SnapshotRef, flags: number): Promise<void>;
   delete(snapshot: SnapshotRef, flags: number): Promise<void>;
 
+  /** Protects a snapshot from being deleted, or ends that (`on`: false). Refuses (55) one that is deleted in part. */
+  setProtected(snapshot: SnapshotRef, on: boolean): Promise<void>;
+  /** Returns the names of the protected snapshots. */
+  listProtected(domain: DomainRef): Promise<readonly string[]>;
+
   /** Snapshots known of this domain, without asking the host: for filters of domain lists. */
   count(uuid: string): number;
   /** Returns the job that runs on this domain now. */
@@ -49,8 +54,8 @@ export interface SnapshotApi {
   /** Returns the last completed job on this domain, once; with `keep` again at the next call. */
   completedJob(uuid: string, keep: boolean): CompletedJob | undefined;
   /**
-   * Refuses (55) to undefine an inactive domain that has snapshots, unless `metadata` is set. Waits for a running job,
-   * as jobs wait for each other.
+   * Refuses (55) to undefine a domain that has protected snapshots, and an inactive one that has any, unless `metadata` is
+   * set. Waits for a running job, as jobs wait for each other.
    */
   checkUndefine(domain: DomainRef, metadata: boolean): Promise<void>;
   /**

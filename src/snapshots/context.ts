@@ -6,7 +6,7 @@ import type { Jobs } from './jobs.ts';
 import type { OfflineDisks } from './ports/disks.ts';
 import type { Host, LifecycleEvents } from './ports/host.ts';
 import type { Journal } from './ports/journal.ts';
-import type { MemoryImages, SnapshotStore } from './ports/store.ts';
+import type { MemoryImages, ProtectedNames, SnapshotStore } from './ports/store.ts';
 
 /** The parts that every operation uses. */
 export interface SnapshotContext {
@@ -14,6 +14,7 @@ export interface SnapshotContext {
   readonly images: OfflineDisks;
   readonly store: SnapshotStore;
   readonly memory: MemoryImages;
+  readonly protectedNames: ProtectedNames;
   /** Files and folders of the daemon's own: absolute paths. */
   readonly ownFiles: readonly string[];
   readonly events: LifecycleEvents;

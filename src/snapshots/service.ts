@@ -10,6 +10,7 @@ import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotChange, SnapshotRef 
 import type { SnapshotContext } from './context.ts';
 import { createSnapshot } from './create/create.ts';
 import { deleteSnapshot } from './delete/delete.ts';
+import { checkUnprotected, setProtected } from './delete/protection.ts';
 import { DomainSnapshots } from './domain-snapshots.ts';
 import { checkFlags, type DriverFunction } from './flag-rules.ts';
 import { countOfDomain, countOfSnapshot, currentOf, listOfDomain, listOfSnapshot, parentOf } from './list.ts';
@@ -142,6 +143,15 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     await deleteSnapshot(this.#context, snapshots, name, flags);
   }
 
+  async setProtected({ domain, name }: SnapshotRef, on: boolean): Promise<void> {
+    await setProtected(this.#context, await this.#find(domain), name, on);
+  }
+
+  async listProtected(domain: DomainRef): Promise<readonly string[]> {
+    const snapshots = await this.#find(domain);
+    return [...this.#context.protectedNames.of(snapshots.ref)].filter((name) => snapshots.tree.has(name));
+  }
+
   count(uuid: string): number {
     return this.#loaded.get(uuid)?.tree.size ?? 0;
   }
@@ -159,6 +169,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     if (snapshots && snapshots.ref.name !== domain.name) await this.#follow(snapshots);
     // A running job may define the domain again.
     await this.#context.jobs.exclusive(domain, async () => {
+      if (snapshots) checkUnprotected(this.#context, snapshots.ref, snapshots.tree.all());
       const count = this.count(domain.uuid);
       if (count === 0 || metadata || isActive(await this.#context.host.lookup(domain))) return;
       throw new LibvirtError('OPERATION_INVALID', `cannot delete inactive domain with ${count} snapshots`);
@@ -191,6 +202,10 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
 
   async #enter(domain: DomainRef, driverFunction: DriverFunction, flags: number): Promise<DomainSnapshots> {
     checkFlags(driverFunction, flags);
+    return await this.#find(domain);
+  }
+
+  async #find(domain: DomainRef): Promise<DomainSnapshots> {
     const known = this.#domains.get(domain.uuid);
     if (!known) return await this.#load((await this.#context.host.lookup(domain)).ref);
     const snapshots = await known;
@@ -214,6 +229,7 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
       await this.#context.store.remove(snapshots.ref, name);
       this.#tell({ kind: 'deleted', domain: snapshots.ref, name });
     }
+    await this.#context.protectedNames.set(snapshots.ref, new Set());
   }
 
   async #isKnown(ref: DomainRef): Promise<boolean> {

@@ -9,7 +9,7 @@ export interface Folders {
   readonly snapshotDir: string;
   /** RAM of snapshots: `<uuid>/<snapshot>.save`. */
   readonly memoryDir: string;
-  /** The journal, and the records of LiveDiskFiles. */
+  /** The journal, and the records in STATE_FOLDERS. */
   readonly stateDir: string;
 }
 
@@ -37,6 +37,7 @@ export const STATE_FOLDERS = {
   journal: 'journal',
   liveDisks: 'live-disks',
   blockJobs: 'block-jobs',
+  protected: 'protected',
   saves: 'saves',
 } as const;
 

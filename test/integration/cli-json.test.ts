@@ -105,6 +105,7 @@ describe('JSON', () => {
       children: 0,
       descendants: 0,
       metadata: true,
+      protected: false,
     });
     expect(await json('snapshot-dumpxml', 'test', 's1')).toEqual(s1);
     expect(await json('snapshot-dumpxml', 'test', 's1', '--xpath', '//disk/@name')).toEqual([' name="xvda"']);
@@ -127,6 +128,12 @@ describe('JSON', () => {
     await writeFile(edited, (await xlsnap('export', 'test', 'j1')).stdout);
     await host.ok('snapshot-delete', 'test', 'j1', '--metadata');
     expect(await json('import', 'test', edited)).toEqual(done);
+    const protection = { domain: 'test', snapshots: ['j1'] };
+    expect(await json('protect', 'test', 'j1')).toEqual({ ...protection, protected: true });
+    expect(await json('snapshot-list', 'test')).toContainEqual(
+      expect.objectContaining({ name: 'j1', protected: true }),
+    );
+    expect(await json('unprotect', 'test', 'j1')).toEqual({ ...protection, protected: false });
     expect(await json('snapshot-delete', 'test', 'j1')).toEqual(done);
   });
 

@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { runProgram, XLSNAP } from '../support/command-line.ts';
 import { PrivateBus } from '../support/daemons/private-bus.ts';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 
@@ -54,6 +55,11 @@ test("cockpit-machines' sequence: list, create, list again, read each, revert, r
   expect(await ofSnapshot('cockpit_201', 'Revert', '0')).toBe('()');
   expect(await ofSnapshot('cockpit_201', 'Revert', '4')).toBe('()');
   expect(await ofDomain('SnapshotLookupByName', 'cockpit 1', '0')).toBe(found);
+  await runProgram(XLSNAP, ['-c', daemon.uri, 'protect', 'test', 'cockpit 1']);
+  expect(await ofSnapshot('cockpit_201', 'Delete', '0')).toContain(
+    "snapshot 'cockpit 1' of domain 'test' is protected",
+  );
+  await runProgram(XLSNAP, ['-c', daemon.uri, 'unprotect', 'test', 'cockpit 1']);
   expect(await ofSnapshot('cockpit_201', 'Delete', '0')).toBe('()');
   expect(await ofDomain('ListDomainSnapshots', '0')).toBe('(@ao [],)');
 }, 60_000);

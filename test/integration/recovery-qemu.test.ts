@@ -15,6 +15,7 @@ import { SnapshotService } from '../../src/snapshots/service.ts';
 import { FileJournal } from '../../src/store/journal.ts';
 import { LiveDiskFiles } from '../../src/store/live-disks.ts';
 import { MemoryFiles } from '../../src/store/memory-folder.ts';
+import { ProtectedFiles } from '../../src/store/protected-names.ts';
 import { SnapshotFiles } from '../../src/store/snapshot-files.ts';
 import { type Libvirtd, startLibvirtd } from '../support/daemons/libvirtd.ts';
 import { snapshotsIn } from '../support/disks/images.ts';
@@ -74,7 +75,9 @@ async function openService(): Promise<void> {
   const store = new SnapshotFiles(at('snapshot'), log);
   const ownFiles: readonly string[] = [];
   const jobs = new Jobs(journal);
-  service = await SnapshotService.open({ host, images, store, memory, ownFiles, events, journal, jobs, log });
+  const protectedNames = await ProtectedFiles.open(at('state'), log);
+  const files = { store, memory, protectedNames, ownFiles, journal };
+  service = await SnapshotService.open({ host, images, ...files, events, jobs, log });
 }
 
 beforeEach(async () => {

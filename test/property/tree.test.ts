@@ -12,7 +12,7 @@ import { Jobs } from '../../src/snapshots/jobs.ts';
 import { listOfDomain, listOfSnapshot } from '../../src/snapshots/list.ts';
 import type { Journal } from '../../src/snapshots/ports/journal.ts';
 import { redefineSnapshot } from '../../src/snapshots/redefine.ts';
-import { MemoryStore } from '../support/fakes/store-in-memory.ts';
+import { MemoryStore, ProtectedInMemory } from '../support/fakes/store-in-memory.ts';
 
 const REF: DomainRef = { name: 'd', uuid: '11111111-2222-3333-4444-777777777777', id: -1 };
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
@@ -87,6 +87,7 @@ const journal: Journal = {
 
 const context = {
   jobs: new Jobs(journal),
+  protectedNames: new ProtectedInMemory(),
   host: { lookup: async () => ({ ref: REF, state: 'shutoff', persistent: true }) },
 } as unknown as SnapshotContext;
 

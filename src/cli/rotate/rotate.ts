@@ -33,8 +33,9 @@ interface Rotated {
 export const ROTATE = command({
   description:
     'Takes a snapshot of each guest, named LABEL and the time, and then deletes the oldest snapshots of that label, so that the ' +
-    'newest N stay. It deletes only what it has made itself, and nothing if the new snapshot could not be taken. A guest that ' +
-    'fails does not keep the others from their turn; the exit code is then 1, and standard error says why.',
+    'newest N stay, and those that are protected. It deletes only what it has made itself, and nothing if the new snapshot could ' +
+    'not be taken. A guest that fails does not keep the others from their turn; the exit code is then 1, and standard error says ' +
+    'why.',
   options: [
     { name: 'domain', type: 'argv', help: 'domain name, id or uuid', completes: 'domain' },
     { name: 'label', type: 'string', named: true, help: "the rotation's name, and how the snapshots' names begin" },
@@ -70,13 +71,15 @@ async function rotate(session: Session, given: string, { label, keep, flags }: R
   try {
     const found = await session.domain(given);
     domain = found;
-    const { snapshots } = await session.client();
+    const client = await session.client();
+    const { snapshots } = client;
     const name = rotationName(label, new Date());
     const xml = snapshotDocument({ name, description: rotationDescription(label) });
     created = (await runJob(session, found, () => snapshots.createXML(found, xml, flags))).name;
     const refs = await snapshots.listAll(found, 0);
     const documents = await Promise.all(refs.map(async (ref) => readDocument(await snapshots.getXMLDesc(ref, 0))));
-    for (const old of surplus(documents, label, keep)) {
+    const kept = new Set(await client.listProtected(found));
+    for (const old of surplus(documents, { label, keep, kept })) {
       await runJob(session, found, () => snapshots.delete({ name: old, domain: found }, 0));
       deleted.push(old);
     }

@@ -17,13 +17,19 @@ export function rotationDescription(label: string): string {
 
 type Found = Pick<SnapshotDocument, 'name' | 'description'>;
 
-/** Returns the names of the snapshots that the rotation has made, but for the newest `keep`; the oldest comes first. */
-export function surplus(found: readonly Found[], label: string, keep: number): readonly string[] {
+/**
+ * Returns the names of the snapshots that the rotation has made, but for the newest `keep`; the oldest comes first. `kept`:
+ * those that are protected, which stay beside them.
+ */
+export function surplus(
+  found: readonly Found[],
+  { label, keep, kept }: { readonly label: string; readonly keep: number; readonly kept: ReadonlySet<string> },
+): readonly string[] {
   const prefix = `${label}-`;
   const own = found
     .filter(({ name, description }) => {
       const isNamed = name.startsWith(prefix) && STAMP.test(name.slice(prefix.length));
-      return isNamed && description === rotationDescription(label);
+      return isNamed && description === rotationDescription(label) && !kept.has(name);
     })
     .map(({ name }) => name)
     .sort();

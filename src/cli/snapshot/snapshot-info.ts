@@ -3,6 +3,7 @@
 import { LIST } from '../../model/flags.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
+import { protectedNames } from '../protect/protected-names.ts';
 import { orNone } from '../session.ts';
 import { readDocument } from './snapshot-document.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
@@ -27,9 +28,20 @@ export const SNAPSHOT_INFO = command({
     const children = await snapshots.numChildren(snapshot, 0);
     const descendants = await snapshots.numChildren(snapshot, LIST.DESCENDANTS);
     const metadata = await snapshots.hasMetadata(snapshot, 0);
+    const isProtected = (await protectedNames(session, domain)).has(snapshot.name);
     if (json) {
       const names = { name: snapshot.name, domain: domain.name };
-      session.json({ ...names, current: isCurrent, state, location, parent, children, descendants, metadata });
+      session.json({
+        ...names,
+        current: isCurrent,
+        state,
+        location,
+        parent,
+        children,
+        descendants,
+        metadata,
+        protected: isProtected,
+      });
       return;
     }
     const rows = {
@@ -42,6 +54,8 @@ export const SNAPSHOT_INFO = command({
       Children: String(children),
       Descendants: String(descendants),
       Metadata: yesNo(metadata),
+      // virsh does not have this line.
+      ...(isProtected && { Protected: yesNo(isProtected) }),
     };
     for (const [title, value] of Object.entries(rows)) session.print(`${`${title}:`.padEnd(15)} ${value}\n`);
   },

@@ -7,6 +7,7 @@ import type { SnapshotCalls, SnapshotRef } from '../../rpc/client/snapshots.ts';
 import { command, DOMAIN, exclusive, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
 import { longList } from '../libxl-json/long-list.ts';
+import { protectedNames } from '../protect/protected-names.ts';
 import { orNone, type Session } from '../session.ts';
 import { nameOrder } from '../terminal/name-order.ts';
 import { formatTable } from '../terminal/virsh-table.ts';
@@ -72,7 +73,10 @@ export const SNAPSHOT_LIST = command({
       (known) => known !== undefined,
     );
     if (values.long) return session.print(await longList(session, domain, documents));
-    const rows = documents.map(readDocument);
+    const kept = await protectedNames(session, domain);
+    const rows = documents
+      .map(readDocument)
+      .map((row) => ({ ...row, ...(kept.has(row.name) && { protected: true as const }) }));
     show(session, values.json, rows, (all) => table(all, values.parent, session.quiet));
   },
 });
@@ -134,13 +138,21 @@ async function documentOf(snapshots: SnapshotCalls, snapshot: SnapshotRef): Prom
   return await snapshots.getXMLDesc(snapshot, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'));
 }
 
-function table(all: readonly SnapshotDocument[], withParent: boolean, quiet: boolean): string {
-  const headline = ['Name', 'Creation Time', 'State', ...(withParent ? ['Parent'] : [])];
-  const rows = all.map(({ name, creationTime, state, parent = '' }) => [
+interface Row extends SnapshotDocument {
+  readonly protected?: true;
+}
+
+/** virsh's table, with a column more if one of the snapshots is protected. */
+function table(all: readonly Row[], withParent: boolean, quiet: boolean): string {
+  const withProtected = all.some((row) => row.protected);
+  const more = [...(withParent ? ['Parent'] : []), ...(withProtected ? ['Protected'] : [])];
+  const headline = ['Name', 'Creation Time', 'State', ...more];
+  const rows = all.map(({ name, creationTime, state, parent = '', protected: isProtected }) => [
     name,
     localTime(creationTime),
     state,
     ...(withParent ? [parent] : []),
+    ...(withProtected ? [isProtected ? 'yes' : ''] : []),
   ]);
   return formatTable(headline, rows, { quiet });
 }

@@ -8,6 +8,8 @@ import { type Branch, forest } from './ordered-tree.ts';
 interface TreeTextOptions {
   /** Seconds since the epoch. */
   readonly now: bigint;
+  /** The protected snapshots. */
+  readonly kept: ReadonlySet<string>;
   readonly colour: boolean;
   /** Leaves the heading out. */
   readonly quiet: boolean;
@@ -29,21 +31,28 @@ const KIND_STYLES: Readonly<Record<SnapshotKind, Style>> = {
 };
 
 /** Returns the tree as a table. */
-export function treeText(snapshots: readonly SnapshotOnDisk[], { now, ...options }: TreeTextOptions): string {
+export function treeText(snapshots: readonly SnapshotOnDisk[], { now, kept, ...options }: TreeTextOptions): string {
   const branches = forest(snapshots);
   const prefixes = rails(branches);
   return columns(
     HEADING,
-    branches.map(({ item }, at) => row(prefixes[at] ?? '', item, now)),
+    branches.map(({ item }, at) => row(prefixes[at] ?? '', item, { now, isProtected: kept.has(item.name) })),
     options,
   );
 }
 
-function row(rail: string, snapshot: SnapshotOnDisk, now: bigint): readonly Cell[] {
+function row(
+  rail: string,
+  snapshot: SnapshotOnDisk,
+  { now, isProtected }: { readonly now: bigint; readonly isProtected: boolean },
+): readonly Cell[] {
   const { name, current, state, kind, creationTime } = snapshot;
   const bytes = ownBytes(snapshot);
   return [
-    { text: `${rail}${name}${current ? ' *' : ''}`, ...(current && { style: 'bold' }) },
+    {
+      text: `${rail}${name}${current ? ' *' : ''}${isProtected ? ' (protected)' : ''}`,
+      ...(current && { style: 'bold' }),
+    },
     { text: state },
     { text: kind, style: KIND_STYLES[kind] },
     { text: bytes === undefined ? '?' : formatBytes(bytes) },

@@ -3,6 +3,7 @@
 import { writeFile } from 'node:fs/promises';
 import { systemError } from '../../errors.ts';
 import { command, DOMAIN, exclusive, JSON_OPTION } from '../command-line/command.ts';
+import { protectedNames } from '../protect/protected-names.ts';
 import { foldersOf, MEMORY_DIR } from '../storage/daemon-folders.ts';
 import { imagesOfDisks } from '../storage/disk-images.ts';
 import { domainFacts, ownBytes, type SnapshotOnDisk } from '../storage/domain-facts.ts';
@@ -14,8 +15,8 @@ import { treeText } from './tree-text.ts';
 /** `xlsnap tree`. */
 export const TREE = command({
   description:
-    'Prints the tree of snapshots with state, kind, size and age; the current one is marked *. The size is that of the ' +
-    "snapshot's own files, its RAM and the layers it has created: see du for snapshots inside disk images.",
+    'Prints the tree of snapshots with state, kind, size and age; the current one is marked *, and protected ones are named so. ' +
+    "The size is that of the snapshot's own files, its RAM and the layers it has created: see du for snapshots inside disk images.",
   options: [
     DOMAIN,
     { name: 'svg', type: 'string', named: true, help: 'write a picture of the tree and the disk images to this file' },
@@ -25,7 +26,9 @@ export const TREE = command({
   async run(values, session) {
     exclusive(values, 'svg', 'json');
     const { memoryDir } = await foldersOf(values, session);
-    const facts = await domainFacts(await session.client(), await session.domain(values.domain), memoryDir);
+    const domain = await session.domain(values.domain);
+    const facts = await domainFacts(await session.client(), domain, memoryDir);
+    const kept = await protectedNames(session, domain);
     if (values.svg !== undefined) {
       await writePicture(values.svg, snapshotPicture(facts, await imagesOfDisks(facts)));
       session.extra(
@@ -36,11 +39,11 @@ export const TREE = command({
         domain: facts.domain.name,
         uuid: facts.domain.uuid,
         state: facts.state,
-        snapshots: treeJson(facts.snapshots),
+        snapshots: treeJson(facts.snapshots, kept),
       });
     } else {
       const now = BigInt(Math.floor(Date.now() / 1000));
-      session.draw(treeText(facts.snapshots, { now, colour: hasColour(), quiet: session.quiet }));
+      session.draw(treeText(facts.snapshots, { now, kept, colour: hasColour(), quiet: session.quiet }));
     }
   },
 });
@@ -58,15 +61,15 @@ interface TreeEntry {
 
 /**
  * Returns the roots with nested children. Sizes are bytes, or null if a file cannot be read; times are seconds since
- * the epoch.
+ * the epoch. `kept`: the protected ones.
  */
-function treeJson(snapshots: readonly SnapshotOnDisk[]): readonly TreeEntry[] {
+function treeJson(snapshots: readonly SnapshotOnDisk[], kept: ReadonlySet<string>): readonly TreeEntry[] {
   const roots: TreeEntry[] = [];
   const entries: TreeEntry[] = [];
   for (const { item, parent } of forest(snapshots)) {
     const { name, state, kind, current, creationTime, memory, disks } = item;
     const entry = {
-      ...{ name, state, kind, current },
+      ...{ name, state, kind, current, protected: kept.has(name) },
       creationTime: Number(creationTime),
       bytes: ownBytes(item) ?? null,
       ...(memory && { memory: memory.path }),

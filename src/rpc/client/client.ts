@@ -3,7 +3,7 @@
  * clients go through proxy.ts), and the xlsnap command's connection to the daemon.
  */
 
-import { isLibvirtError, type LibvirtError } from '../../errors.ts';
+import { isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainState, type NetworkRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
@@ -13,7 +13,7 @@ import { type BlockCalls, blockCalls } from './blocks.ts';
 import { CALLS, LIVE_ELEMENT } from './calls.ts';
 import { Channel, type ChannelOptions } from './channel.ts';
 import type { EventMessage, RemoteCall, Send } from './connection.ts';
-import { type SnapshotCalls, snapshotCalls } from './snapshots.ts';
+import { type SnapshotCalls, type SnapshotRef, snapshotCalls } from './snapshots.ts';
 import { volumePathCall } from './volumes.ts';
 
 /** The job of a domain, as typed parameters. */
@@ -87,11 +87,30 @@ export class RpcClient implements Disposable {
    * call.
    */
   async daemonStatus(): Promise<DaemonStatus | undefined> {
+    return (await this.#askXlsnapd(CALLS.daemonStatus, undefined))?.answer;
+  }
+
+  /** Protects a snapshot from being deleted, or ends that. Refuses (NO_SUPPORT) a daemon without this call. */
+  async setProtected(snapshot: SnapshotRef, on: boolean): Promise<void> {
+    if (await this.#askXlsnapd(CALLS.setProtected, { snapshot, on })) return;
+    throw new LibvirtError(
+      'NO_SUPPORT',
+      'the daemon that answers cannot protect snapshots: it is not xlsnapd, or an older one',
+    );
+  }
+
+  /** Returns the names of the protected snapshots; none from a daemon without this call. */
+  async listProtected(domain: DomainRef): Promise<readonly string[]> {
+    return (await this.#askXlsnapd(CALLS.listProtected, { domain }))?.answer.names ?? [];
+  }
+
+  /** Returns undefined if the daemon does not know the call. */
+  async #askXlsnapd<A, R>(call: RemoteCall<A, R>, args: A): Promise<{ readonly answer: R } | undefined> {
     const connection = await this.#channel.connected();
     try {
-      return await connection.call(CALLS.daemonStatus, undefined);
+      return { answer: await connection.call(call, args) };
     } catch (error) {
-      // If the connection is still open, this is libvirtd's reply that it does not know the program.
+      // If the connection is still open, this is the reply of libvirtd, or of an older xlsnapd, that does not know it.
       if (isLibvirtError(error, 'RPC') && !connection.closed) return undefined;
       throw error;
     }

@@ -8,7 +8,10 @@ import type { Send } from './connection.ts';
 export type { SnapshotRef } from '../../snapshots/api.ts';
 
 /** The part of the snapshot API that libvirt's protocol has. */
-export type SnapshotCalls = Omit<SnapshotApi, 'count' | 'job' | 'completedJob' | 'checkUndefine' | 'forget'>;
+export type SnapshotCalls = Omit<
+  SnapshotApi,
+  'setProtected' | 'listProtected' | 'count' | 'job' | 'completedJob' | 'checkUndefine' | 'forget'
+>;
 
 /** Returns the snapshot calls of a connection. */
 export function snapshotCalls(send: Send): SnapshotCalls {

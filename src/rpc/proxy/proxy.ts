@@ -72,16 +72,17 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
 
 /** Returns the calls of clients whom `judge` judges; without one: of those who may do all that their socket allows. */
 export function judgedCalls(options: Calls): (judge?: Judge) => ClientCalls {
-  const { snapshots, blocks, guests } = options;
+  const { status, blocks, guests } = options;
   const calls = proxyCalls(options);
-  const daemon = daemonAnswers(options.status);
   return (judge) => {
+    const snapshots = judge ? judgedSnapshots(options.snapshots, judge) : options.snapshots;
     const ofGuests = guests && judge ? judgedGuests(guests, judge) : guests;
     const answers = new Map([
-      ...snapshotAnswers(judge ? judgedSnapshots(snapshots, judge) : snapshots),
+      ...snapshotAnswers(snapshots),
       ...(ofGuests ? guestAnswers(ofGuests) : []),
       ...(blocks ? blockAnswers(judge ? judgedBlocks(blocks, judge) : blocks) : []),
     ]);
+    const daemon = daemonAnswers(status, snapshots);
     return new ClientCalls({ answers, daemon, qemu: ofGuests ? qemuAnswers(ofGuests) : new Map() }, calls);
   };
 }

@@ -1,10 +1,15 @@
 /** Calls of xlsnapd's own program (wire/daemon-program.ts), the same with an upstream libvirtd and without one. */
 
 import type { DaemonStatus } from '../../model/daemon-status.ts';
-import { DAEMON_STATUS } from '../wire/daemon-program.ts';
+import type { SnapshotApi } from '../../snapshots/api.ts';
+import { DAEMON_STATUS, DOMAIN_LIST_PROTECTED, SNAPSHOT_SET_PROTECTED } from '../wire/daemon-program.ts';
 import { type Answers, answer } from './answers.ts';
 
-/** Answers with the daemon's status. */
-export function daemonAnswers(status: DaemonStatus): Answers {
-  return new Map([answer(DAEMON_STATUS, () => status)]);
+/** Answers with the daemon's status, and about the protection of snapshots. */
+export function daemonAnswers(status: DaemonStatus, snapshots: SnapshotApi): Answers {
+  return new Map([
+    answer(DAEMON_STATUS, () => status),
+    answer(SNAPSHOT_SET_PROTECTED, ({ snapshot, on }) => snapshots.setProtected(snapshot, on)),
+    answer(DOMAIN_LIST_PROTECTED, async ({ domain }) => ({ names: await snapshots.listProtected(domain) })),
+  ]);
 }

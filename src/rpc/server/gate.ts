@@ -4,6 +4,7 @@
  */
 
 import { type ErrorDomain, LibvirtError } from '../../errors.ts';
+import { READING, SNAPSHOT_SET_PROTECTED } from '../wire/daemon-program.ts';
 import { type FrameHeader, HEADER_BYTES, KEEPALIVE, PROGRAM, STATUS, TYPE, VERSION } from '../wire/frames.ts';
 import { PROCEDURES as P } from '../wire/procedures.ts';
 import { ALLOWED } from '../wire/read-only/allowed.ts';
@@ -77,7 +78,7 @@ export function callRefusal(header: FrameHeader, connection: ConnectionState): L
     const text = 'only a daemon of root may say for whom it calls';
     return connection.forwards ? undefined : new LibvirtError('ACCESS_DENIED', text, { domain: 'RPC' });
   }
-  return readOnly ? readOnlyRefusal(name, procedure) : undefined;
+  return readOnly ? readOnlyRefusal(name, header) : undefined;
 }
 
 /**
@@ -108,12 +109,17 @@ const PROGRAM_NAMES: ReadonlyMap<number, ProgramName> = new Map([
 const ALLOWED_NUMBERS: ReadonlySet<number> = new Set(Object.values(ALLOWED));
 
 /** Fails closed: a procedure that neither table knows does not exist for a read-only connection. */
-function readOnlyRefusal(program: ProgramName, procedure: number): LibvirtError | undefined {
+function readOnlyRefusal(program: ProgramName, header: FrameHeader): LibvirtError | undefined {
+  const { procedure } = header;
   if (program === 'REMOTE' && ALLOWED_NUMBERS.has(procedure)) return undefined;
-  // xlsnapd's own procedures only read.
-  if (program === 'XLSNAP') return undefined;
+  if (program === 'XLSNAP') {
+    if (procedure !== SNAPSHOT_SET_PROTECTED.number)
+      return READING.has(procedure) ? undefined : unknownProcedure(header);
+    const text = 'read only access prevents changing which snapshots are protected';
+    return new LibvirtError('OPERATION_DENIED', text, { domain: 'DOMAIN_SNAPSHOT' });
+  }
   const found = callIn(REFUSED[program], procedure);
-  if (!found) return rpcError(`unknown procedure: ${procedure}`);
+  if (!found) return unknownProcedure(header);
   return new LibvirtError('OPERATION_DENIED', `read only access prevents ${found.call}`, { domain: found.domain });
 }
 

@@ -104,7 +104,7 @@ class StandaloneConnection {
     this.#outlet = new FrameOutlet(client.socket);
     this.#events = options.hub.attach((frames) => this.#outlet.send(frames));
     this.#answers = new Map([...shared, ...this.#ownAnswers(options)]);
-    this.#daemon = daemonAnswers(options.status);
+    this.#daemon = daemonAnswers(options.status, options.snapshots);
     this.#qemu = options.guests ? qemuAnswers(options.guests) : undefined;
     client.socket.once('close', () => this.#events[Symbol.dispose]());
     const takeTurns = (step: () => boolean) => turns.join(readOnly ? 'read-only' : 'write', step);

@@ -1,11 +1,12 @@
 /**
- * xlsnapd's own RPC program, by which `xlsnap` asks the daemon for its status. libvirt's clients never call it; a
- * libvirtd refuses it with "Cannot find program", and the connection stays open.
+ * xlsnapd's own RPC program, by which `xlsnap` asks the daemon for its status, and protects snapshots. libvirt's clients never
+ * call it; a libvirtd refuses it with "Cannot find program", and the connection stays open.
  */
 
 import type { DaemonStatus, MechanismName } from '../../model/daemon-status.ts';
-import { type Codec, nothing } from './codec.ts';
+import { bool, type Codec, list, name, nothing, struct } from './codec.ts';
 import { PROGRAM } from './frames.ts';
+import { domain, snapshot } from './messages.ts';
 import { type TypedParam, typedParams } from './typed-params.ts';
 
 /** A status may get more fields: a client of today skips those that it does not know. */
@@ -41,5 +42,24 @@ const statusParams: Codec<DaemonStatus> = {
   },
 };
 
-/** Its only procedure. Read-only connections may call it; none may before CONNECT_OPEN has succeeded. */
-export const DAEMON_STATUS = { program: PROGRAM.XLSNAP, number: 1, args: nothing, result: statusParams } as const;
+const program = PROGRAM.XLSNAP;
+
+/** The procedures. No connection may call one before CONNECT_OPEN has succeeded. */
+export const DAEMON_STATUS = { program, number: 1, args: nothing, result: statusParams } as const;
+/** `on`: protects the snapshot from being deleted; else ends that. */
+export const SNAPSHOT_SET_PROTECTED = {
+  program,
+  number: 2,
+  args: struct({ snapshot, on: bool }),
+  result: nothing,
+} as const;
+/** The names of the domain's protected snapshots. */
+export const DOMAIN_LIST_PROTECTED = {
+  program,
+  number: 3,
+  args: struct({ domain }),
+  result: struct({ names: list(name) }),
+} as const;
+
+/** The procedures that read-only connections may call. */
+export const READING: ReadonlySet<number> = new Set([DAEMON_STATUS.number, DOMAIN_LIST_PROTECTED.number]);

@@ -9,6 +9,7 @@ import type { SnapshotContext } from '../context.ts';
 import { checkOwner, type DomainSnapshots } from '../domain-snapshots.ts';
 import { checkServedHere } from '../image-rules.ts';
 import { type PlannedMerge, planMerges } from './plan-merges.ts';
+import { checkUnprotected } from './protection.ts';
 
 /** Everything that is decided before anything is touched. */
 export interface DeletePlan {
@@ -24,7 +25,10 @@ export interface DeletePlan {
   readonly current: string | undefined;
 }
 
-/** Refuses (55) data of another domain's snapshot, and merges that would change other branches (84). Reads only. */
+/**
+ * Refuses (55) protected snapshots and data of another domain's snapshot, and merges that would change other branches (84). Reads
+ * only.
+ */
 export async function planDelete(
   context: SnapshotContext,
   snapshots: DomainSnapshots,
@@ -33,6 +37,7 @@ export async function planDelete(
 ): Promise<DeletePlan> {
   const { name, flags } = asked;
   const doomed = selection(snapshots, name, flags);
+  checkUnprotected(context, snapshots.ref, doomed);
   const current = successor(snapshots, doomed, name);
   if (flags & DELETE.METADATA_ONLY) return { asked, doomed, snapshots: [], merges: undefined, current };
   const stored: SnapshotDef[] = [];

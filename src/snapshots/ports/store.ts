@@ -52,6 +52,14 @@ export interface MemoryImages {
   removeFile(path: string): Promise<void>;
 }
 
+/** Names of snapshots that must not be deleted. They are kept until they are changed, whether such a snapshot is there or not. */
+export interface ProtectedNames {
+  /** From memory. Refuses (OPERATION_INVALID) a domain whose record cannot be read: all of its snapshots may be protected. */
+  of(domain: DomainRef): ReadonlySet<string>;
+  /** Durable when the promise resolves. */
+  set(domain: DomainRef, names: ReadonlySet<string>): Promise<void>;
+}
+
 /**
  * Active images of running domains that the owner of the definition does not know. A record ends with the domain's run.
  */

@@ -18,7 +18,7 @@ import type { MergeJob } from '../../../src/snapshots/ports/jobs.ts';
 import type { Journal, PendingOperation } from '../../../src/snapshots/ports/journal.ts';
 import { parseDefinition } from '../../../src/xml/domain/definition.ts';
 import { scratchFolder } from '../hosts/embedded.ts';
-import { MemoryStore } from './store-in-memory.ts';
+import { MemoryStore, ProtectedInMemory } from './store-in-memory.ts';
 
 export const GUEST: DomainRef = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 3 };
 export const RUNNING: Domain = { ref: GUEST, state: 'running', persistent: true };
@@ -37,6 +37,7 @@ export class RecordedWorld implements AsyncDisposable {
   readonly steps: string[] = [];
   readonly log: string[] = [];
   readonly store = new RecordedStore(this);
+  readonly protectedNames = new ProtectedInMemory();
   readonly jobs: Jobs;
   /** What happens at a step besides its being recorded. */
   readonly at = new Map<string, () => void>();
@@ -225,6 +226,7 @@ export class RecordedWorld implements AsyncDisposable {
       },
       events: { emit: () => {}, expect: () => ({ [Symbol.dispose]: () => {} }) },
       store: this.store,
+      protectedNames: this.protectedNames,
       journal: this.#journal,
       jobs: this.jobs,
       log: (text: string) => this.log.push(text),

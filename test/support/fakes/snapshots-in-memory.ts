@@ -46,6 +46,8 @@ interface Family {
 export class MemorySnapshots implements SnapshotApi {
   readonly #families = new Map<string, Family>();
   readonly #events: LifecycleEvents;
+  /** `UUID NAME`. */
+  readonly #protected = new Set<string>();
   /** Awaited by every create: tests hold it back. */
   gate: Promise<void> = Promise.resolve();
   /** By UUID: tests put them there. */
@@ -142,6 +144,16 @@ export class MemorySnapshots implements SnapshotApi {
       if (kept.parent === name) family.all.set(kept.name, { ...kept, parent });
     }
     if (family.current === name) family.current = parent;
+  }
+
+  async setProtected({ name, domain }: SnapshotRef, on: boolean): Promise<void> {
+    const kept = `${domain.uuid} ${this.#find(domain, name).name}`;
+    if (on) this.#protected.add(kept);
+    else this.#protected.delete(kept);
+  }
+
+  async listProtected(domain: DomainRef): Promise<readonly string[]> {
+    return (await this.listNames(domain)).filter((name) => this.#protected.has(`${domain.uuid} ${name}`));
   }
 
   count(uuid: string): number {

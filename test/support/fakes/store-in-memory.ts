@@ -1,9 +1,9 @@
-/** A SnapshotStore in memory, which forgets nothing that was written and everything that was not. */
+/** A SnapshotStore, and ProtectedNames, in memory: the store forgets nothing that was written and everything that was not. */
 
 import { LibvirtError } from '../../../src/errors.ts';
 import type { DomainRef } from '../../../src/model/domain.ts';
 import { entryOf, type SnapshotDef } from '../../../src/model/snapshot.ts';
-import type { SnapshotStore, StoredSnapshots } from '../../../src/snapshots/ports/store.ts';
+import type { ProtectedNames, SnapshotStore, StoredSnapshots } from '../../../src/snapshots/ports/store.ts';
 import { writeSnapshot } from '../../../src/xml/snapshot/write.ts';
 
 export class MemoryStore implements SnapshotStore {
@@ -42,5 +42,17 @@ export class MemoryStore implements SnapshotStore {
   /** Those that claim to be the current one. */
   get claimants(): readonly string[] {
     return [...this.#files.values()].filter(({ current }) => current).map(({ snapshot }) => snapshot.name);
+  }
+}
+
+export class ProtectedInMemory implements ProtectedNames {
+  readonly #names = new Map<string, ReadonlySet<string>>();
+
+  of({ uuid }: DomainRef): ReadonlySet<string> {
+    return this.#names.get(uuid) ?? new Set();
+  }
+
+  async set({ uuid }: DomainRef, names: ReadonlySet<string>): Promise<void> {
+    this.#names.set(uuid, names);
   }
 }

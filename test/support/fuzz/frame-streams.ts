@@ -103,7 +103,7 @@ const nowhere = new Proxy(
 ) as BlockApi & GuestApi;
 const answers = new Map([...snapshotAnswers(snapshots), ...blockAnswers(nowhere), ...guestAnswers(nowhere)]);
 const clientCalls = new ClientCalls(
-  { answers, daemon: daemonAnswers(FAKE_STATUS), qemu: qemuAnswers(nowhere) },
+  { answers, daemon: daemonAnswers(FAKE_STATUS, snapshots), qemu: qemuAnswers(nowhere) },
   proxyCalls({ snapshots, ...NOTHING_ELSE }),
 );
 

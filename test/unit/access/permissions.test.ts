@@ -11,6 +11,7 @@ import { isLibvirtError, LibvirtError } from '../../../src/errors.ts';
 import { judgedCalls } from '../../../src/rpc/proxy/proxy.ts';
 import type { ProxyContext } from '../../../src/rpc/proxy/proxy-context.ts';
 import { LifecycleHub } from '../../../src/rpc/server/lifecycle-hub.ts';
+import { DOMAIN_LIST_PROTECTED, SNAPSHOT_SET_PROTECTED } from '../../../src/rpc/wire/daemon-program.ts';
 import { decodeHeader, decodePayload, encodeFrame, PROGRAM, TYPE } from '../../../src/rpc/wire/frames.ts';
 import { PROCEDURES, type Procedure } from '../../../src/rpc/wire/procedures.ts';
 import { AGENT_COMMAND } from '../../../src/rpc/wire/qemu-program.ts';
@@ -141,3 +142,17 @@ test('nothing is done for a caller who is denied it, and the upstream is not ask
     expect({ name, done: (await judged(callOf(program, number, 0), false))?.done }).toEqual({ name, done: [] });
   }
 });
+
+test.each([
+  ['SNAPSHOT_SET_PROTECTED', SNAPSHOT_SET_PROTECTED, 'domain.snapshot', 'setProtected'],
+  ['DOMAIN_LIST_PROTECTED', DOMAIN_LIST_PROTECTED, 'domain.read', 'listProtected'],
+] as const)(
+  'xlsnapd’s own %s needs what libvirt declares for a delete, or a list',
+  async (_, call, permission, done) => {
+    const { program, number: procedure } = call;
+    const header = { program, procedure, type: TYPE.CALL, serial: 1 };
+    const frame = encodeFrame(header, { max: 0, write: (writer) => writer.opaque(ZEROS), read: () => {} }, undefined);
+    expect(await judged(frame, true)).toEqual({ asked: [permission], done: [done] });
+    expect(await judged(frame, false)).toEqual({ asked: [permission], done: [] });
+  },
+);

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { callRefusal } from '../../../src/rpc/server/gate.ts';
+import { DAEMON_STATUS, DOMAIN_LIST_PROTECTED, SNAPSHOT_SET_PROTECTED } from '../../../src/rpc/wire/daemon-program.ts';
 import { decodeHeader, PROGRAM } from '../../../src/rpc/wire/frames.ts';
 import { PROCEDURES } from '../../../src/rpc/wire/procedures.ts';
 import { ALLOWED } from '../../../src/rpc/wire/read-only/allowed.ts';
@@ -54,6 +55,15 @@ test('nothing that is allowed says in its name that it changes something', () =>
     /_(CREATE|DEFINE|UNDEFINE|DELETE|DESTROY|SET|START|STOP|ATTACH|DETACH|RESUME|SUSPEND|SAVE|RESTORE)(_|$)/;
   const looking = /GET_|LIST_|NUM_|HAS_|IS_|^AUTH_/;
   expect([...allowed.values()].filter((name) => changing.test(name) && !looking.test(name))).toEqual([]);
+});
+
+test('xlsnapd’s own procedures may be called if they only read; a number that none of them has does not exist', () => {
+  expect(refusal(DAEMON_STATUS.number, PROGRAM.XLSNAP)).toBe(undefined);
+  expect(refusal(DOMAIN_LIST_PROTECTED.number, PROGRAM.XLSNAP)).toBe(undefined);
+  expect(refusal(SNAPSHOT_SET_PROTECTED.number, PROGRAM.XLSNAP)).toBe(
+    'operation forbidden: read only access prevents changing which snapshots are protected',
+  );
+  expect(refusal(4, PROGRAM.XLSNAP)).toBe('unknown procedure: 4');
 });
 
 test('a refusal is libvirt’s own, of every program; what no table has does not exist', () => {

@@ -11,7 +11,7 @@ import { Jobs } from '../../../src/snapshots/jobs.ts';
 import type { Journal } from '../../../src/snapshots/ports/journal.ts';
 import { revertToSnapshot } from '../../../src/snapshots/revert/revert.ts';
 import { parseDefinition } from '../../../src/xml/domain/definition.ts';
-import { MemoryStore } from '../../support/fakes/store-in-memory.ts';
+import { MemoryStore, ProtectedInMemory } from '../../support/fakes/store-in-memory.ts';
 
 const ref: DomainRef = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: 3 };
 const definition = parseDefinition(
@@ -79,6 +79,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
       remove: async (_: DomainRef, name: string) => step(`removed ${name}`),
     },
     jobs,
+    protectedNames: new ProtectedInMemory(),
   } as unknown as SnapshotContext;
   const snapshots = await DomainSnapshots.load(ref, store, () => {});
   return { context, snapshots, steps, left: () => snapshots.tree.all().map(({ name }) => name) };

@@ -5,7 +5,7 @@ import { treeText } from '../../../../src/cli/tree/tree-text.ts';
 import { diskOf, factsOf } from '../../../support/snapshot-facts.ts';
 
 const memory = (allocatedBytes: number | undefined) => ({ memory: { path: '/m', allocatedBytes } });
-const plain = { now: 7_300n, colour: false, quiet: false };
+const plain = { now: 7_300n, kept: new Set<string>(), colour: false, quiet: false };
 
 describe('the tree', () => {
   const tree = [
@@ -21,6 +21,13 @@ describe('the tree', () => {
     factsOf('old', { parent: 'clean', creationTime: 200n, state: 'shutoff', kind: 'offline' }),
     factsOf('lost', { parent: 'not there', creationTime: 50n }),
   ];
+
+  test('names those that are protected', () => {
+    const text = treeText(tree, { ...plain, kept: new Set(['upgraded']) });
+    expect(text).toMatch(/^ clean +running/m);
+    expect(text).toMatch(/─ upgraded \* \(protected\) +running/);
+    expect(text.match(/protected/g)).toHaveLength(1);
+  });
 
   test('lists parents before children, the older first, the current one marked, columns as they show', () => {
     expect(treeText(tree, plain)).toBe(
