@@ -41,6 +41,7 @@ const SERVICE = {
   write: { group: 'libvirt', mode: '0666' },
   readOnly: { group: 'libvirt', mode: '0666' },
   daemon: ['/usr/bin/node', `/${HOME}/dist/daemon/main.js`],
+  xlsnap: ['/usr/bin/node', `/${HOME}/dist/cli/main.js`],
 };
 
 const read = (path) => readFileSync(join(ROOT, path), 'utf8');

@@ -55,6 +55,8 @@ test('has everything in its place, owned by root', async () => {
       './usr/lib/systemd/system/xlsnapd.service',
       './usr/lib/systemd/system/xlsnapd.socket',
       './usr/lib/systemd/system/xlsnapd-ro.socket',
+      './usr/lib/systemd/system/xlsnap-rotate@.service',
+      './usr/lib/systemd/system/xlsnap-rotate@.timer',
       './usr/share/dbus-1/system.d/org.xlsnap.conf',
       './usr/share/man/man1/xlsnap.1.gz',
       './usr/share/man/man5/xl.snapshot.cfg.5.gz',
@@ -97,10 +99,12 @@ test('its programs run, and what they depend on can be loaded', async () => {
   expect((await run(inTree('usr/bin/xlsnap'), ['help', 'tree'])).stdout).toContain('tree');
 });
 
-test('its units run the daemon that it brings', async () => {
+test('its units run the programs that it brings', async () => {
   const unit = await readFile(inTree('usr/lib/systemd/system/xlsnapd.service'), 'utf8');
   expect(unit).toContain('\nExecStart=/usr/bin/node /usr/lib/xlsnap/dist/daemon/main.js\n');
   expect(unit).not.toMatch(/@[A-Z]+@/);
+  const rotation = await readFile(inTree('usr/lib/systemd/system/xlsnap-rotate@.service'), 'utf8');
+  expect(rotation).toContain('\nExecStart=/usr/bin/node /usr/lib/xlsnap/dist/cli/main.js rotate ');
 });
 
 test('for the other processor it has the same files, with the binary of that one', async () => {

@@ -149,6 +149,10 @@ describe('xlsnap install --root', () => {
     const dropIn = join(root, UNITS, 'xlsnapd.service.d/local.conf');
     await mkdir(resolve(dropIn, '..'));
     await writeFile(dropIn, '[Service]\nNice=5\n');
+    // As systemctl enable makes it.
+    const timers = join(root, UNITS, 'timers.target.wants');
+    await mkdir(timers);
+    await symlink(`/${UNITS}/xlsnap-rotate@.timer`, join(timers, 'xlsnap-rotate@my-guest.timer'));
 
     const would = await xlsnap('uninstall', '--root', root, '--dry-run');
     const did = await xlsnap('uninstall', '--root', root);
@@ -175,12 +179,15 @@ describe('the units', () => {
   beforeAll(async () => {
     const root = await emptyHost('libvirt:x:1:\n');
     await xlsnap('install', '--root', root);
-    units = ['xlsnapd.service', 'xlsnapd.socket', 'xlsnapd-ro.socket'].map((name) => join(root, UNITS, name));
+    const rotation = ['xlsnap-rotate@my-guest.service', 'xlsnap-rotate@my-guest.timer'];
+    units = ['xlsnapd.service', 'xlsnapd.socket', 'xlsnapd-ro.socket', ...rotation].map((name) =>
+      join(root, UNITS, name),
+    );
   });
 
   test('are well-formed to systemd', async () => {
     const { stderr } = await run('systemd-analyze', ['verify', '--man=no', ...units]);
-    expect(stderr.split('\n').filter((line) => line.includes('xlsnapd'))).toEqual([]);
+    expect(stderr.split('\n').filter((line) => line.includes('xlsnap'))).toEqual([]);
   });
 
   test('leave open only what libxl, disk images and Node need', async () => {
@@ -314,6 +321,9 @@ describeUnless(noSystemdHost, 'a host with systemd', () => {
       await virsh('start bare');
       expect(await virsh('snapshot-create-as bare s1')).toBe('Domain snapshot s1 created');
       expect(await virsh('snapshot-list bare --name')).toBe('s1');
+      await host.must('systemctl enable --now xlsnap-rotate@bare.timer; systemctl start xlsnap-rotate@bare.service');
+      expect(await host.must('systemctl is-active xlsnap-rotate@bare.timer')).toBe('active');
+      expect(await virsh('snapshot-list bare --name')).toMatch(/^daily-\d{8}T\d{6}Z\ns1$/);
 
       expect(await host.must('busctl --list --no-legend list | cut -d" " -f1')).toContain('org.xlsnap');
 
@@ -343,9 +353,10 @@ describeUnless(noSystemdHost, 'a host with systemd', () => {
     'with virtxend has it behind xlsnapd, and in its own place again afterwards',
     async () => {
       expect((await there('uninstall')).slice(0, 1)).toEqual([
-        'ran systemctl stop xlsnapd.service xlsnapd.socket xlsnapd-ro.socket',
+        'ran systemctl stop xlsnap-rotate@bare.timer xlsnapd.service xlsnapd.socket xlsnapd-ro.socket',
       ]);
       expect(await sockets()).toBe('');
+      expect(await host.must('find /etc/systemd/system -name "xlsnap-rotate@*"')).toBe('');
       await host.must(VIRTXEND);
       expect(await sockets()).toBe('virtxend-sock\nvirtxend-sock-ro');
 

@@ -1,6 +1,6 @@
 /** The files that an installation adds to a host besides the package: those of packaging/ with this host's paths. */
 
-import { lstat, readFile } from 'node:fs/promises';
+import { lstat, readdir, readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { LibvirtError } from '../../errors.ts';
 import type { SocketAccess } from './socket-access.ts';
@@ -27,10 +27,10 @@ interface InstalledLink {
   readonly purpose: string;
 }
 
-/** The settings that differ between hosts: those of the sockets, and the daemon. */
+/** The settings that differ between hosts: those of the sockets, and this package's programs, each with its arguments. */
 interface HostFacts extends Pick<SocketAccess, 'write' | 'readOnly'> {
-  /** With its arguments. */
   readonly daemon: readonly string[];
+  readonly xlsnap: readonly string[];
 }
 
 /** Of this very package. */
@@ -82,6 +82,18 @@ const FILES: readonly Template[] = [
     purpose: 'the same for read-only clients',
   },
   {
+    from: 'systemd/xlsnap-rotate@.service',
+    to: UNITS,
+    packaged: PACKAGED_UNITS,
+    purpose: 'rolling snapshots of a guest',
+  },
+  {
+    from: 'systemd/xlsnap-rotate@.timer',
+    to: UNITS,
+    packaged: PACKAGED_UNITS,
+    purpose: 'when they are taken, once it is enabled for a guest',
+  },
+  {
     from: 'org.xlsnap.conf',
     to: BUS_POLICIES,
     packaged: PACKAGED_BUS_POLICIES,
@@ -113,10 +125,11 @@ export async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** Returns the command of this package's daemon, run by this Node: neither is searched in PATH. */
-export function daemonCommand(upstream: string | undefined): readonly string[] {
-  const daemon = resolve(import.meta.dirname, '../../daemon/main.js');
-  return [process.execPath, daemon, ...(upstream === undefined ? [] : ['--upstream', upstream])];
+/** Returns the commands of this package's programs, run by this Node: neither is searched in PATH. */
+export function programs(upstream: string | undefined): Pick<HostFacts, 'daemon' | 'xlsnap'> {
+  const program = (main: string) => [process.execPath, resolve(import.meta.dirname, '../..', main)];
+  const options = upstream === undefined ? [] : ['--upstream', upstream];
+  return { daemon: [...program('daemon/main.js'), ...options], xlsnap: program('cli/main.js') };
 }
 
 /** Returns what every host gets, in the order of writing; it is removed in the opposite order. */
@@ -129,13 +142,26 @@ export async function installedForCockpit(facts: HostFacts): Promise<readonly In
   return await filled(COCKPIT, COCKPIT_ENABLED, facts);
 }
 
+/** Returns the links of the rotations that an administrator has enabled: their timers end with the installation. */
+export async function enabledRotations(on: (path: string) => string): Promise<readonly Installed[]> {
+  const folder = `${UNITS}/timers.target.wants`;
+  const names = await readdir(on(folder)).catch(() => []);
+  return names
+    .filter((name) => /^xlsnap-rotate@.+\.timer$/.test(name))
+    .map((name) => {
+      const target = `${UNITS}/xlsnap-rotate@.timer`;
+      return { kind: 'link', path: join(folder, name), packaged: undefined, target, purpose: 'rolling snapshots' };
+    });
+}
+
 async function filled(
   templates: readonly Template[],
   enabled: readonly Enabled[],
-  { write, readOnly, daemon }: HostFacts,
+  { write, readOnly, daemon, xlsnap }: HostFacts,
 ): Promise<readonly Installed[]> {
   const values: Readonly<Record<string, string>> = {
     '@XLSNAPD@': daemon.map(unitWord).join(' '),
+    '@XLSNAP@': xlsnap.map(unitWord).join(' '),
     '@GROUP@': write.group,
     '@MODE@': write.mode,
     '@ROGROUP@': readOnly.group,

@@ -9,7 +9,15 @@ import { makeFolder, removeEmptyFolder, removeFile, writeFileAtomically } from '
 import { defaultFolders } from '../../store/default-folders.ts';
 import { command, JSON_OPTION, type Values } from '../command-line/command.ts';
 import type { Session } from '../session.ts';
-import { daemonCommand, exists, type Installed, installedForCockpit, installedOn, PACKAGE_FOLDER } from './files.ts';
+import {
+  enabledRotations,
+  exists,
+  type Installed,
+  installedForCockpit,
+  installedOn,
+  PACKAGE_FOLDER,
+  programs,
+} from './files.ts';
 import { libvirtDbusProcess } from './libvirt-dbus.ts';
 import { requireQemuDriverUnused } from './qemu-driver.ts';
 import { requireRootOnly } from './root-only.ts';
@@ -49,7 +57,8 @@ export const INSTALL = command({
     if (root === undefined || process.getuid?.() === 0) await requireRootOnly(process.execPath, PACKAGE_FOLDER);
     else host.say('note:', 'it was not looked at whether others than root can change Node and this package');
     const access = await socketAccess(upstream, (path) => host.on(path));
-    const facts = { daemon: daemonCommand(upstream), ...access };
+    const ours = programs(upstream);
+    const facts = { ...ours, ...access };
     const forCockpit = await installedForCockpit(facts);
     // An update keeps what --cockpit has installed, and what an administrator has disabled of it.
     const installed = await host.those(forCockpit);
@@ -64,7 +73,7 @@ export const INSTALL = command({
     if (isBooted()) {
       if (await startUnits(host.systemctl, socketsOf(things))) await host.endLibvirtDbus();
     } else {
-      const line = shellCommand(...daemonCommand(upstream));
+      const line = shellCommand(...ours.daemon);
       host.say('note:', `systemd does not run here: nothing was started. Without systemd, start as root: ${line}`);
     }
   },
@@ -78,24 +87,27 @@ const COCKPIT_NOTE =
 const socketsOf = (things: readonly Installed[]): readonly string[] =>
   things.filter(({ kind, path }) => kind === 'link' && path.endsWith('.socket')).map(({ path }) => basename(path));
 
+/** The sockets of --cockpit are bound to the first one. */
+const STOPPED = ['xlsnapd.service', 'xlsnapd.socket', 'xlsnapd-ro.socket'];
+
 /** `xlsnap uninstall`. */
 export const UNINSTALL = command({
   description:
-    'Stops xlsnapd and removes what install has written; clients of xen:///system then reach libvirt itself. Snapshots ' +
-    'stay; their folders are listed.',
+    'Stops xlsnapd and the timers of rotations, and removes what install has written; clients of xen:///system then reach ' +
+    'libvirt itself. Snapshots stay; their folders are listed.',
   options: [DRY_RUN, ROOT, JSON_OPTION],
   async run(values, session) {
     using host = new InstalledHost(values, session);
     const { root } = values;
     const settings = { group: '', mode: '' };
-    const facts = { write: settings, readOnly: settings, daemon: [] };
+    const facts = { write: settings, readOnly: settings, daemon: [], xlsnap: [] };
+    const rotations = await enabledRotations((path) => host.on(path));
     const things = await host.those(
       [...(await installedOn(facts)), ...(await installedForCockpit(facts))].toReversed(),
     );
     const asks = root === undefined && isBooted() && things.length > 0;
-    // The sockets of --cockpit are bound to the first one.
-    if (asks) await host.systemctl('stop', 'xlsnapd.service', 'xlsnapd.socket', 'xlsnapd-ro.socket');
-    for (const thing of things) await host.remove(thing);
+    if (asks) await host.systemctl('stop', ...rotations.map(({ path }) => basename(path)), ...STOPPED);
+    for (const thing of [...rotations, ...things]) await host.remove(thing);
     if (asks) await reload(host.systemctl);
     await host.sayWhatStays();
   },
