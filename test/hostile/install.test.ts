@@ -1,6 +1,7 @@
 /** `xlsnap install` makes root run this package: it refuses one that others can change. */
 
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -22,8 +23,13 @@ beforeEach(async () => {
   for (const part of ['dist', 'packaging', 'schemas', 'package.json']) {
     await cp(join(ROOT, part), join(folder(), part), { recursive: true });
   }
-  await symlink(join(ROOT, 'node_modules'), join(folder(), 'node_modules'));
+  await mkdir(join(folder(), 'node_modules'));
+  for (const name of Object.keys(dependencies)) {
+    await symlink(join(ROOT, 'node_modules', name), join(folder(), 'node_modules', name));
+  }
 });
+
+const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
 afterEach(async () => await rm(home, { recursive: true }));
 
@@ -50,6 +56,19 @@ test.each([
   await expect(refused).rejects.toThrow(reason);
   await expect(install('--dry-run')).rejects.toThrow(reason);
   expect(await readdir(join(home, 'host/etc'))).toEqual(['group']);
+});
+
+test('what a link in the package leads to is looked at with all that is in it; a link that leads nowhere is refused', async () => {
+  const [elsewhere, link] = [join(home, 'elsewhere'), join(folder(), 'node_modules/linked')];
+  await mkdir(join(elsewhere, 'lib'), { recursive: true });
+  await symlink(elsewhere, link);
+  await symlink('..', join(elsewhere, 'lib/loop'));
+  await writeFile(join(elsewhere, 'lib/main.js'), '');
+  await install('--dry-run');
+  await chmod(join(elsewhere, 'lib/main.js'), 0o666);
+  await expect(install()).rejects.toThrow(`'${join(elsewhere, 'lib/main.js')}': every user can write to it`);
+  await rm(elsewhere, { recursive: true });
+  await expect(install()).rejects.toThrow(`'${link}' is a link that leads nowhere`);
 });
 
 test('a path that cannot stand in a line of a unit is refused', async () => {

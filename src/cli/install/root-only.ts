@@ -31,17 +31,25 @@ async function requireWay(path: string): Promise<void> {
   }
 }
 
-async function requireTree(path: string): Promise<void> {
+/** What a link leads to is run as well, with all that is in it. `seen`: what links have led to so far. */
+async function requireTree(path: string, seen = new Set<string>()): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (!found) return;
   if (found.isSymbolicLink()) {
-    const target = await realpath(path).catch(() => undefined);
-    if (target !== undefined) await requireWay(target);
+    const target = await realpath(path).catch(() => {
+      throw denied(
+        `'${path}' is a link that leads nowhere: whoever makes a file there could run commands as root; remove it`,
+      );
+    });
+    if (seen.has(target)) return;
+    seen.add(target);
+    await requireWay(target);
+    await requireTree(target, seen);
     return;
   }
   requireRoots(path, found);
   if (!found.isDirectory()) return;
-  await Promise.all((await readdir(path)).map((name) => requireTree(join(path, name))));
+  await Promise.all((await readdir(path)).map((name) => requireTree(join(path, name), seen)));
 }
 
 function requireRoots(path: string, { uid, gid, mode }: Stats): void {
