@@ -140,7 +140,7 @@ async function look(path: string, format: string | undefined): Promise<Looked> {
   try {
     await using file = await openImage(path);
     const found = await file.stat({ bigint: true });
-    return { key: keyOf(found), isBlock: found.isBlockDevice(), header: await readHeader(path, file, format) };
+    return { key: await keyOf(found), isBlock: found.isBlockDevice(), header: await readHeader(path, file, format) };
   } catch (error) {
     if (error instanceof LibvirtError) throw failed(`${failure}: ${error.detail}`, error);
     const { code } = error as NodeJS.ErrnoException;
