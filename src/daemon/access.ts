@@ -17,13 +17,16 @@ export interface Access {
   readonly acl: boolean;
 }
 
-type Asked = Pick<DaemonOptions, 'auth' | 'upstream' | 'upstreamConfig' | 'dbus'>;
+type Asked = Pick<DaemonOptions, 'auth' | 'owner' | 'upstream' | 'upstreamConfig' | 'dbus'>;
 
 /** Paths of the sockets that systemd has bound for us. */
 interface BoundSocket {
   readonly path: string | undefined;
   readonly readOnly: boolean;
 }
+
+/** Of libvirt's daemons the libvirtd is asked, which judges each call. */
+const NO_ACL = 'libvirtd.conf asks polkit about every call (access_drivers), which needs a libvirtd';
 
 const OPEN: AccessSettings = { write: 'none', readOnly: 'none', acl: false };
 
@@ -32,13 +35,16 @@ export async function openAccess(
   options: Asked,
   { sockets, log, opened }: { sockets: readonly BoundSocket[]; log: Log; opened: Opened },
 ): Promise<Access> {
-  const { auth, upstream, upstreamConfig, dbus } = options;
+  const { auth, owner, upstream, upstreamConfig, dbus } = options;
   const authority = opened.use(new Polkit(polkitBus(dbus), bounded(log.warning)));
-  // A session daemon, and the embedded host, are their user's own: nobody else may connect there.
+  // A session daemon, and the embedded host, are their user's own: nobody else may connect there. On a host of xl libvirt's
+  // configuration counts, and its defaults if there is none.
   const host = upstream !== undefined && isRoots(upstream) ? upstream : undefined;
-  const settings = host === undefined ? OPEN : await readAccessSettings(upstreamConfig ?? confOf(host));
+  const conf = owner === 'xl' ? confOf(owner) : host && confOf(host);
+  const settings = conf === undefined ? OPEN : await readAccessSettings(upstreamConfig ?? conf);
   const entryOf = (readOnly: boolean): Entry => {
     const asked = readOnly ? settings.readOnly : settings.write;
+    if (auth === 'auto' && owner === 'xl' && settings.acl) return { scheme: 'closed', reason: NO_ACL };
     if (auth !== 'auto' || host === undefined) return byScheme(auth === 'auto' ? asked : auth, authority);
     if (asked === 'sasl') return byScheme(asked, authority);
     const its = readOnly ? readOnlySocketOf(host) : host;

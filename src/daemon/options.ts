@@ -1,7 +1,7 @@
 /** xlsnapd's command line: the URI that it serves, its sockets and its folders. */
 
 import { existsSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LibvirtError } from '../errors.ts';
 import { MECHANISM_OPTIONS, type MechanismOption } from '../model/daemon-status.ts';
@@ -16,8 +16,12 @@ type AuthOption = (typeof AUTH_OPTIONS)[number];
 export interface DaemonOptions {
   /** The libvirt URI that is served: `xen:///system`, `test:///default`. */
   readonly connect: string;
-  /** Socket of the upstream libvirtd; undefined for the embedded host. */
+  /** Who owns the domains: a libvirtd, xl, or this process. */
+  readonly owner: 'libvirt' | 'xl' | 'embedded';
+  /** Socket of the upstream libvirtd; undefined if there is none. */
   readonly upstream: string | undefined;
+  /** Folders with configuration files of domains, for owner `xl`. */
+  readonly configDirs: readonly string[];
   /** URI to open upstream; undefined: the client's own. */
   readonly upstreamUri: string | undefined;
   /** How clients that are not root are let in; `auto`: as on the upstream's own sockets. */
@@ -49,7 +53,9 @@ export const USAGE = `Usage: xlsnapd [OPTION]...
 Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
 
   --connect URI        what to serve: xen:///system (default) or test:///default (embedded host, no Xen, no root)
-  --upstream PATH      socket of the libvirtd that owns the domains; 'none': the embedded host; default: auto
+  --upstream PATH      socket of the libvirtd that owns the domains; 'xl': there is none, xl owns them; 'none': the embedded
+                       host; default: auto (a libvirtd, or xl if none is installed)
+  --config-dir DIR     with xl: files of domains (DIR/*.cfg), besides /etc/xen and /etc/xen/auto; may be repeated
   --upstream-uri URI   URI to open there (default: the client's)
   --upstream-config FILE  its configuration (default: /etc/libvirt/libvirtd.conf, or virtxend.conf)
   --auth NAME          how users are let in: polkit, none (everybody who can connect) or auto (default: as the upstream's sockets)
@@ -83,6 +89,7 @@ const BOOLEAN = { type: 'boolean' } as const;
 const OPTIONS = {
   connect: { ...STRING, short: 'c' },
   upstream: STRING,
+  'config-dir': { ...STRING, multiple: true },
   'upstream-uri': STRING,
   'upstream-config': STRING,
   auth: STRING,
@@ -112,10 +119,12 @@ export function parseOptions(argv: readonly string[]): DaemonOptions | 'help' | 
   }
   const places = defaults(connect);
   const listen = values.listen ?? places.listen;
-  const upstream = upstreamOf(values.upstream ?? 'auto', connect);
+  const { owner, upstream } = ownerOf(values.upstream ?? 'auto', connect);
   return {
     connect,
+    owner,
     upstream,
+    configDirs: (values['config-dir'] ?? []).map((folder) => resolve(folder)),
     upstreamUri: values['upstream-uri'],
     auth: authOf(values.auth ?? 'auto'),
     upstreamConfig: values['upstream-config'],
@@ -141,15 +150,27 @@ function readArguments(argv: readonly string[]) {
   }
 }
 
-function upstreamOf(upstream: string, connect: string): string | undefined {
-  if (upstream === 'none') {
-    if (connect.startsWith('test:')) return undefined;
-    throw usage(`${connect} needs a libvirtd that owns the domains: --upstream PATH`);
+function ownerOf(upstream: string, connect: string): Pick<DaemonOptions, 'owner' | 'upstream'> {
+  if (upstream === 'xl') {
+    if (connect.startsWith('xen:')) return { owner: 'xl', upstream: undefined };
+    throw usage(`xl has the domains of xen:///system, not of ${connect}`);
   }
-  if (upstream !== 'auto') return upstream;
-  if (connect.startsWith('test:')) return undefined;
-  return UPSTREAM_SOCKETS.find((path) => existsSync(path)) ?? UPSTREAM_SOCKETS[1];
+  if (upstream === 'none') {
+    if (connect.startsWith('test:')) return { owner: 'embedded', upstream: undefined };
+    throw usage(`${connect} needs a libvirtd that owns the domains, or xl: --upstream PATH, --upstream xl`);
+  }
+  if (upstream !== 'auto') return { owner: 'libvirt', upstream };
+  if (connect.startsWith('test:')) return { owner: 'embedded', upstream: undefined };
+  const socket = UPSTREAM_SOCKETS.find((path) => existsSync(path));
+  if (socket === undefined && isThere('xl') && !isThere('libvirtd') && !isThere('virtxend')) {
+    return { owner: 'xl', upstream: undefined };
+  }
+  return { owner: 'libvirt', upstream: socket ?? UPSTREAM_SOCKETS[1] };
 }
+
+/** A libvirtd that is installed may only not run yet: then xl does not own its domains. */
+const isThere = (program: string): boolean =>
+  ['/usr/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin'].some((folder) => existsSync(join(folder, program)));
 
 function mechanismOf(text: string, upstream: string | undefined): MechanismOption {
   const option = MECHANISM_OPTIONS.find((known) => known === text);

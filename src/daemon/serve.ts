@@ -32,9 +32,9 @@ import { clientLimits } from './client-limits.ts';
 import { openDbus } from './dbus.ts';
 import { Opened } from './disposables.ts';
 import { reporting } from './fault-test-steps.ts';
+import { openHost } from './hosts/open-host.ts';
 import type { Log } from './log.ts';
 import { logged } from './log-clients.ts';
-import { openHost } from './open-host.ts';
 import type { DaemonOptions } from './options.ts';
 import type { ActivatedSocket } from './systemd.ts';
 

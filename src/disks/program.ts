@@ -64,6 +64,8 @@ interface LongRun {
   output?(text: string): void;
   /** Ends a program that has printed nothing by then: it opens files, and what is in the place of one may keep it waiting. */
   readonly beginMs?: number;
+  /** A descriptor of this process that becomes the program's standard input; absent: it has none. */
+  readonly stdin?: number;
 }
 
 /** runProgram without a time limit, but for `beginMs`. */
@@ -88,7 +90,7 @@ async function run(program: Program, args: readonly string[], failure: string, o
   const fail = (reason: string, cause: unknown) =>
     new LibvirtError('OPERATION_FAILED', `${failure}: ${reason}`, { cause });
   const env = { ...process.env, LC_ALL: 'C', LVM_SUPPRESS_FD_WARNINGS: '1' };
-  const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', options.file?.fd ?? 'ignore'];
+  const stdio: StdioOptions = [options.stdin ?? 'ignore', 'pipe', 'pipe', options.file?.fd ?? 'ignore'];
   const child = spawn(program.name, args, { env, stdio }) as RunningProgram;
   let end: ProgramEnd;
   try {

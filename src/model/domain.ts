@@ -73,6 +73,10 @@ export interface DomainSummary {
   readonly maxMemoryKib: bigint;
   readonly memoryKib: bigint;
   readonly vcpus: number;
+  /** Nanoseconds; absent if it is not known. */
+  readonly cpuTime?: bigint;
+  /** The domain starts with the host; absent: it does not. */
+  readonly autostart?: boolean;
   /** `os/type` of the definition: `hvm`, `linux`, `xen`. */
   readonly osType: string;
 }

@@ -1,5 +1,6 @@
 /** The embedded domains for ordinary clients: the calls that virsh list, start, destroy and the like need. */
 
+import { LibvirtError } from '../../errors.ts';
 import { type DomainRef, type DomainSummary, REASONS } from '../../model/domain.ts';
 import { textAt } from '../../model/element.ts';
 import { LIFECYCLE } from '../../model/events.ts';
@@ -22,11 +23,11 @@ export class EmbeddedDomainApi {
     this.#domains = domains;
   }
 
-  domains(): readonly DomainSummary[] {
+  async domains(): Promise<readonly DomainSummary[]> {
     return this.#domains.all().map(summary);
   }
 
-  domain(ref: DomainRef): DomainSummary {
+  async domain(ref: DomainRef): Promise<DomainSummary> {
     return summary(this.#domains.find(ref));
   }
 
@@ -80,6 +81,11 @@ export class EmbeddedDomainApi {
   async shutdown(ref: DomainRef): Promise<void> {
     const domain = this.#domains.find(ref);
     await domain.exclusive(() => this.#domains.end(domain, REASONS.shutoff.shutdown, LIFECYCLE.STOPPED_SHUTDOWN));
+  }
+
+  /** No guest is there that could be asked. */
+  async reboot(): Promise<void> {
+    throw new LibvirtError('NO_SUPPORT', 'virDomainReboot');
   }
 
   async suspend(ref: DomainRef): Promise<void> {

@@ -125,6 +125,9 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     throw new LibvirtError('NO_SUPPORT', 'virStoragePoolLookupByName');
   }
 
+  /** All definitions are its own. */
+  async checkSetDisks(): Promise<void> {}
+
   async setDisks({ ref }: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {
     const found = await withKinds(images);
     const domain = this.#domains.find(ref);

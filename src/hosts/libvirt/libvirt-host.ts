@@ -24,6 +24,7 @@ import type { LiveDisks } from '../../snapshots/ports/store.ts';
 import { withDiskImages } from '../../xml/domain/definition.ts';
 import { domainUuid } from '../../xml/domain/domain.ts';
 import { writeElement } from '../../xml/engine/write.ts';
+import { checkHostMemory } from '../host-memory.ts';
 import { tieStateOf } from '../memory-of-snapshot.ts';
 import { domainDefinition, onActiveImages } from './definition.ts';
 import type { Departures } from './departures.ts';
@@ -32,7 +33,6 @@ import type { Launcher } from './launch.ts';
 import type { Mechanism } from './mechanism.ts';
 import { OverlaidDomains } from './overlaid/overlaid-domains.ts';
 import type { SavesOnOverlays } from './overlaid/overlaid-saves.ts';
-import { checkHostMemory } from './resources/host-memory.ts';
 import { checkHostParts } from './resources/host-parts.ts';
 import { RevertedDomains } from './reverted-domains.ts';
 import { imageDefinition } from './saved-image.ts';
@@ -151,6 +151,9 @@ export class LibvirtHost implements Host {
   commit(domain: Domain, layers: readonly LayerCommit[], job: MergeJob): Promise<void> {
     return this.#mechanism.commit(domain, layers, job);
   }
+
+  /** libvirtd takes any definition. */
+  async checkSetDisks(): Promise<void> {}
 
   async setDisks(domain: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent'): Promise<void> {
     const found = await withKinds(images);

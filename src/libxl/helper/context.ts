@@ -101,8 +101,9 @@ export class LibxlContext implements LibxlOperations {
       try {
         return Array.from({ length: number }, (_, i) => {
           const at = (list + BigInt(i) * stride) as Pointer;
-          const { domid = 0, uuid, current_memkb = 0 } = JSON.parse(dominfo.toJson(this.#ctx, at)) as DomainInfo;
-          return { domid, ...(uuid && { uuid }), name: domidToName(this.#ctx, domid) ?? '', current_memkb };
+          const info = JSON.parse(dominfo.toJson(this.#ctx, at)) as DomainInfo;
+          const { domid = 0, current_memkb = 0 } = info;
+          return { ...info, domid, name: domidToName(this.#ctx, domid) ?? '', current_memkb };
         });
       } finally {
         dominfoListFree(list, number);

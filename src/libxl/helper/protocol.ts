@@ -19,14 +19,18 @@ export interface DomainInfo {
   readonly dying?: boolean;
   readonly shutdown_reason?: 'poweroff' | 'reboot' | 'suspend' | 'crash' | 'watchdog' | 'soft_reset';
   readonly current_memkb?: number;
+  /** What Xen allows it, with its own tables. */
+  readonly max_memkb?: number;
+  readonly vcpu_online?: number;
+  /** Nanoseconds. */
+  readonly cpu_time?: number;
   /** As Xen sees it: PVH is `hvm`, too. */
   readonly domain_type?: 'hvm' | 'pv';
 }
 
-/** A domain by id and name, and the memory that it has. */
-export interface DomainName {
+/** A domain of a list: with its name, empty while it has none, and the memory that it has. */
+export interface DomainName extends DomainInfo {
   readonly domid: number;
-  readonly uuid?: string;
   readonly name: string;
   readonly current_memkb: number;
 }

@@ -1,6 +1,6 @@
 /**
  * Domains for the server if there is no upstream libvirtd: the calls that ordinary clients make besides the snapshot
- * calls. The embedded host implements it.
+ * calls. The embedded host and the xl host implement it.
  */
 
 import type { DomainRef, DomainSummary } from '../../model/domain.ts';
@@ -12,9 +12,9 @@ export interface DomainApi {
   readonly type: string;
   /** For virConnectGetCapabilities: software asks there whether a domain's type and machine are known. */
   readonly guests: readonly GuestKind[];
-  domains(): readonly DomainSummary[];
+  domains(): Promise<readonly DomainSummary[]>;
   /** Finds a domain by UUID. NO_DOMAIN if there is none. */
-  domain(ref: DomainRef): DomainSummary;
+  domain(ref: DomainRef): Promise<DomainSummary>;
   /** `flags`: virDomainXMLFlags, of which SECURE and INACTIVE have an effect. */
   xmlDesc(ref: DomainRef, flags: number): Promise<string>;
   /** virDomainDefineXML. */
@@ -27,7 +27,10 @@ export interface DomainApi {
   /** virDomainCreate(WithFlags). */
   create(ref: DomainRef, options: { readonly paused: boolean }): Promise<DomainRef>;
   destroy(ref: DomainRef): Promise<void>;
+  /** Asks the guest to shut down. */
   shutdown(ref: DomainRef): Promise<void>;
+  /** Asks the guest to reboot. */
+  reboot(ref: DomainRef): Promise<void>;
   suspend(ref: DomainRef): Promise<void>;
   resume(ref: DomainRef): Promise<void>;
 }

@@ -15,26 +15,26 @@ export const LIST_KNOWN = 0xffff;
 /** VIR_DOMAIN_START_PAUSED. */
 const START_PAUSED = 0x1;
 
-/** VIR_DOMAIN_UNDEFINE_*: embedded domains have no managed save, NVRAM or checkpoints, so those bits have no effect. */
+/** VIR_DOMAIN_UNDEFINE_*: our own domains have no managed save, NVRAM or checkpoints, so those bits have no effect. */
 const UNDEFINE_KNOWN = 0x1f;
 
-/** VIR_DOMAIN_DESTROY_GRACEFUL, and every VIR_DOMAIN_SHUTDOWN_* that chooses a way to do it. */
+/** VIR_DOMAIN_DESTROY_GRACEFUL, and every VIR_DOMAIN_SHUTDOWN_* or VIR_DOMAIN_REBOOT_* that chooses a way to do it. */
 const DESTROY_KNOWN = 0x1;
 const SHUTDOWN_KNOWN = 0x1f;
 
 /** Answers for the domains of `api`. */
 export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
-  const active = () => api.domains().filter(isActive);
-  const inactive = () => api.domains().filter((domain) => !isActive(domain));
+  const active = async () => (await api.domains()).filter(isActive);
+  const inactive = async () => (await api.domains()).filter((domain) => !isActive(domain));
 
-  const find = (matches: (domain: DomainSummary) => boolean, described: string) => {
-    const found = api.domains().find(matches);
+  const find = async (matches: (domain: DomainSummary) => boolean, described: string) => {
+    const found = (await api.domains()).find(matches);
     if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching ${described}`);
     return { domain: found.ref };
   };
 
-  const none = ({ domain }: { readonly domain: DomainRef }) => {
-    api.domain(domain);
+  const none = async ({ domain }: { readonly domain: DomainRef }) => {
+    await api.domain(domain);
     return { value: 0 };
   };
 
@@ -46,51 +46,51 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
   };
 
   return new Map([
-    answer(P.CONNECT_LIST_ALL_DOMAINS, ({ needResults, flags }) => {
+    answer(P.CONNECT_LIST_ALL_DOMAINS, async ({ needResults, flags }) => {
       refuseUnknownFlags(flags, LIST_KNOWN, 'virConnectListAllDomains');
-      const passed = api
-        .domains()
-        .filter((domain) =>
-          passesDomainFilter(flags, { ...domain, hasSnapshots: snapshots.count(domain.ref.uuid) > 0 }),
-        );
+      const passed = (await api.domains()).filter((domain) =>
+        passesDomainFilter(flags, { ...domain, hasSnapshots: snapshots.count(domain.ref.uuid) > 0 }),
+      );
       return { domains: needResults === 0 ? [] : passed.map(({ ref }) => ref), count: passed.length };
     }),
-    answer(P.CONNECT_NUM_OF_DOMAINS, () => ({ value: active().length })),
-    answer(P.CONNECT_LIST_DOMAINS, ({ maxids }) => ({
-      ids: firstOf(active(), 'maxids', maxids).map(({ ref }) => ref.id),
+    answer(P.CONNECT_NUM_OF_DOMAINS, async () => ({ value: (await active()).length })),
+    answer(P.CONNECT_LIST_DOMAINS, async ({ maxids }) => ({
+      ids: firstOf(await active(), 'maxids', maxids).map(({ ref }) => ref.id),
     })),
-    answer(P.CONNECT_NUM_OF_DEFINED_DOMAINS, () => ({ value: inactive().length })),
-    answer(P.CONNECT_LIST_DEFINED_DOMAINS, ({ maxnames }) => ({
-      names: firstOf(inactive(), 'maxnames', maxnames).map(({ ref }) => ref.name),
+    answer(P.CONNECT_NUM_OF_DEFINED_DOMAINS, async () => ({ value: (await inactive()).length })),
+    answer(P.CONNECT_LIST_DEFINED_DOMAINS, async ({ maxnames }) => ({
+      names: firstOf(await inactive(), 'maxnames', maxnames).map(({ ref }) => ref.name),
     })),
 
     answer(P.DOMAIN_LOOKUP_BY_NAME, ({ name }) => find(({ ref }) => ref.name === name, `name '${name}'`)),
     answer(P.DOMAIN_LOOKUP_BY_UUID, ({ uuid }) => find(({ ref }) => ref.uuid === uuid, `uuid '${uuid}'`)),
     answer(P.DOMAIN_LOOKUP_BY_ID, ({ id }) => find(({ ref }) => id >= 0 && ref.id === id, `id ${id}`)),
 
-    answer(P.DOMAIN_GET_STATE, ({ domain, flags }) => {
+    answer(P.DOMAIN_GET_STATE, async ({ domain, flags }) => {
       refuseUnknownFlags(flags, 0, 'virDomainGetState');
-      const { state, reason } = api.domain(domain);
+      const { state, reason } = await api.domain(domain);
       return { state: DOMAIN_STATES.indexOf(state), reason };
     }),
-    answer(P.DOMAIN_GET_INFO, ({ domain }) => {
-      const { state, maxMemoryKib, memoryKib, vcpus } = api.domain(domain);
-      const numbers = { maxMemory: maxMemoryKib, memory: memoryKib, vcpus, cpuTime: 0n };
+    answer(P.DOMAIN_GET_INFO, async ({ domain }) => {
+      const { state, maxMemoryKib, memoryKib, vcpus, cpuTime = 0n } = await api.domain(domain);
+      const numbers = { maxMemory: maxMemoryKib, memory: memoryKib, vcpus, cpuTime };
       return { state: DOMAIN_STATES.indexOf(state), ...numbers };
     }),
-    answer(P.DOMAIN_GET_OS_TYPE, ({ domain }) => ({ value: api.domain(domain).osType })),
-    answer(P.DOMAIN_GET_MAX_MEMORY, ({ domain }) => ({ value: api.domain(domain).maxMemoryKib })),
-    answer(P.DOMAIN_GET_MAX_VCPUS, ({ domain }) => ({ value: api.domain(domain).vcpus })),
-    answer(P.DOMAIN_IS_ACTIVE, ({ domain }) => ({ value: Number(isActive(api.domain(domain))) })),
-    answer(P.DOMAIN_IS_PERSISTENT, ({ domain }) => ({ value: Number(api.domain(domain).persistent) })),
+    answer(P.DOMAIN_GET_OS_TYPE, async ({ domain }) => ({ value: (await api.domain(domain)).osType })),
+    answer(P.DOMAIN_GET_MAX_MEMORY, async ({ domain }) => ({ value: (await api.domain(domain)).maxMemoryKib })),
+    answer(P.DOMAIN_GET_MAX_VCPUS, async ({ domain }) => ({ value: (await api.domain(domain)).vcpus })),
+    answer(P.DOMAIN_IS_ACTIVE, async ({ domain }) => ({ value: Number(isActive(await api.domain(domain))) })),
+    answer(P.DOMAIN_IS_PERSISTENT, async ({ domain }) => ({ value: Number((await api.domain(domain)).persistent) })),
     answer(P.DOMAIN_GET_XML_DESC, async ({ domain, flags }) => ({ value: await api.xmlDesc(domain, flags) })),
 
-    // Embedded domains have none of these; a missing domain is still an error.
+    // Our own domains have none of these; a missing domain is still an error.
     answer(P.DOMAIN_IS_UPDATED, none),
-    answer(P.DOMAIN_GET_AUTOSTART, none),
+    answer(P.DOMAIN_GET_AUTOSTART, async ({ domain }) => ({
+      value: Number((await api.domain(domain)).autostart ?? false),
+    })),
     answer(P.DOMAIN_HAS_MANAGED_SAVE_IMAGE, none),
-    answer(P.DOMAIN_GET_METADATA, ({ domain }) => {
-      api.domain(domain);
+    answer(P.DOMAIN_GET_METADATA, async ({ domain }) => {
+      await api.domain(domain);
       const detail = 'Requested metadata element is not present';
       throw new LibvirtError('NO_DOMAIN_METADATA', detail, { domain: 'DOMAIN' });
     }),
@@ -127,6 +127,10 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
     answer(P.DOMAIN_SHUTDOWN_FLAGS, ({ domain, flags }) => {
       refuseUnknownFlags(flags, SHUTDOWN_KNOWN, 'virDomainShutdownFlags');
       return api.shutdown(domain);
+    }),
+    answer(P.DOMAIN_REBOOT, ({ domain, flags }) => {
+      refuseUnknownFlags(flags, SHUTDOWN_KNOWN, 'virDomainReboot');
+      return api.reboot(domain);
     }),
     answer(P.DOMAIN_SUSPEND, ({ domain }) => api.suspend(domain)),
     answer(P.DOMAIN_RESUME, ({ domain }) => api.resume(domain)),

@@ -32,14 +32,14 @@ const GROUPS: readonly (readonly [bit: number, fits: (domain: Facts) => boolean]
     [0x40, ({ state }) => state === 'shutoff'],
     [0x80, ({ state }) => !OTHER_THAN.has(state)],
   ],
-  // Embedded domains have no managed save, autostart or checkpoints.
+  // Our own domains have no managed save and no checkpoints.
   [
     [0x100, () => false],
     [0x200, () => true],
   ],
   [
-    [0x400, () => false],
-    [0x800, () => true],
+    [0x400, ({ autostart = false }) => autostart],
+    [0x800, ({ autostart = false }) => !autostart],
   ],
   [
     [SNAPSHOT_BITS.HAS, ({ hasSnapshots }) => hasSnapshots],

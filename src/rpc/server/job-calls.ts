@@ -105,24 +105,24 @@ function memory({ done, total }: NonNullable<ActiveJob['progress']>) {
 
 /** Answers if the domains are ours: with the running job, and with libvirt's own reply if none runs. */
 export function jobAnswers(domains: DomainApi, snapshots: SnapshotApi): Answers {
-  const jobOf = (domain: DomainRef): ActiveJob | undefined => {
-    const found = domains.domain(domain);
+  const jobOf = async (domain: DomainRef): Promise<ActiveJob | undefined> => {
+    const found = await domains.domain(domain);
     const job = snapshots.job(domain.uuid);
     if (!job && !isActive(found)) throw new LibvirtError('OPERATION_INVALID', 'domain is not running');
     return job;
   };
   return new Map([
-    answer(P.DOMAIN_GET_JOB_INFO, ({ domain }) => jobInfo(jobOf(domain))),
-    answer(P.DOMAIN_GET_JOB_STATS, ({ domain, flags }) => {
+    answer(P.DOMAIN_GET_JOB_INFO, async ({ domain }) => jobInfo(await jobOf(domain))),
+    answer(P.DOMAIN_GET_JOB_STATS, async ({ domain, flags }) => {
       refuseUnknownFlags(flags, allFlags(JOB_STATS), 'virDomainGetJobStats');
-      domains.domain(domain);
+      await domains.domain(domain);
       const known = knownStats(snapshots, domain, flags);
       // Without a job, a domain that is off is refused.
-      if (!known) jobOf(domain);
+      if (!known) await jobOf(domain);
       return known ?? jobStats(undefined);
     }),
-    answer(P.DOMAIN_ABORT_JOB, ({ domain }) => {
-      const job = jobOf(domain);
+    answer(P.DOMAIN_ABORT_JOB, async ({ domain }) => {
+      const job = await jobOf(domain);
       if (!job) throw new LibvirtError('OPERATION_INVALID', 'no job is active on the domain');
       job.cancel();
     }),

@@ -155,6 +155,7 @@ export const PROCEDURES = {
   DOMAIN_LOOKUP_BY_NAME: procedure(23, struct({ name }), oneDomain),
   DOMAIN_LOOKUP_BY_UUID: procedure(24, struct({ uuid }), oneDomain),
   CONNECT_NUM_OF_DEFINED_DOMAINS: procedure(25, nothing, number),
+  DOMAIN_REBOOT: procedure(27, domainFlags, nothing),
   DOMAIN_RESUME: procedure(28, domainOnly, nothing),
   DOMAIN_SHUTDOWN: procedure(33, domainOnly, nothing),
   DOMAIN_SUSPEND: procedure(34, domainOnly, nothing),

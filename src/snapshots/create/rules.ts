@@ -62,7 +62,10 @@ export async function checkCreate(
     (args.disks ?? []).map(({ disk }) => disk.vdev),
   );
   await checkTargets(context, snapshot);
-  if (externalDisks(snapshot).length > 0) checkNoManagedSave(domain, 'an external snapshot');
+  if (externalDisks(snapshot).length > 0) {
+    await context.host.checkSetDisks(domain);
+    checkNoManagedSave(domain, 'an external snapshot');
+  }
   await checkMemoryFile(context, snapshots, domain, snapshot, flags);
   await checkReused(context, domain, plan);
   const overlays = (args.disks ?? []).filter(({ external }) => external);

@@ -38,6 +38,10 @@ export const DELETE_NEEDS: Readonly<Record<string, (asked: Asked) => Promise<voi
   descriptors: requireDescriptors,
   'internal snapshots': checkInternal,
 
+  async 'new active images'({ context, domain, plans }) {
+    if (plans.some(({ own, others }) => own.length + others.length > 0)) await context.host.checkSetDisks(domain);
+  },
+
   async 'managed save'({ domain, plans }) {
     if (plans.some(({ own, others }) => own.length + others.length > 0)) checkNoManagedSave(domain, 'merging overlays');
   },

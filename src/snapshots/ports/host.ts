@@ -9,7 +9,7 @@ import type { Operation, Phase } from '../../model/phases.ts';
 import type { TieState } from '../../model/snapshot.ts';
 import type { Job, MergeJob } from './jobs.ts';
 
-/** The owner of the domains: an upstream libvirtd, or the embedded host. Domains are found by their UUID. */
+/** The owner of the domains: an upstream libvirtd, xl, or the embedded host. Domains are found by their UUID. */
 export interface Host {
   /** Returns the domain as it is now. NO_DOMAIN if none has this UUID. */
   lookup(ref: DomainRef): Promise<Domain>;
@@ -60,6 +60,9 @@ export interface Host {
 
   /** OfflineDisks.commit for an active domain, which runs on the base by the time `merged` is called. */
   commit(domain: Domain, layers: readonly LayerCommit[], job: MergeJob): Promise<void>;
+
+  /** Refuses (OPERATION_UNSUPPORTED) if `setDisks` could not record new active images of this domain. Reads only. */
+  checkSetDisks(domain: Domain): Promise<void>;
 
   /**
    * Records new active images of disks (by target, `xvda`): in the `persistent` definition, or in the `live` one as

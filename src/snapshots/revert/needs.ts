@@ -96,6 +96,7 @@ export async function checkNeed(
     case 'room':
       return await images.checkApply(snapshot.name, need.disks);
     case 'new overlays':
+      if (need.overlays.length > 0) await host.checkSetDisks(domain);
       return await images.checkFree(snapshot.name, need.overlays);
     case 'old overlays':
       return await images.checkRemoval(need.overlays, open);

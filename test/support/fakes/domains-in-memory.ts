@@ -25,7 +25,7 @@ export class MemoryDomains implements DomainApi {
     this.#events = events;
   }
 
-  domains(): readonly DomainSummary[] {
+  async domains(): Promise<readonly DomainSummary[]> {
     return [...this.#kept.values()].map(({ name, uuid, id, state, persistent }) => ({
       ref: { name, uuid, id },
       state,
@@ -38,8 +38,8 @@ export class MemoryDomains implements DomainApi {
     }));
   }
 
-  domain({ uuid }: DomainRef): DomainSummary {
-    const found = this.domains().find(({ ref }) => ref.uuid === uuid);
+  async domain({ uuid }: DomainRef): Promise<DomainSummary> {
+    const found = (await this.domains()).find(({ ref }) => ref.uuid === uuid);
     if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching uuid '${uuid}'`);
     return found;
   }
@@ -81,6 +81,10 @@ export class MemoryDomains implements DomainApi {
 
   async shutdown({ uuid }: DomainRef): Promise<void> {
     this.#stop(this.#find(uuid), LIFECYCLE.STOPPED_SHUTDOWN);
+  }
+
+  async reboot({ uuid }: DomainRef): Promise<void> {
+    this.#find(uuid);
   }
 
   async suspend({ uuid }: DomainRef): Promise<void> {

@@ -167,6 +167,7 @@ export class RecordedWorld implements AsyncDisposable {
         restore: (_: Domain, path: string) => this.step(`restore ${path}`),
         define: () => this.step('define'),
         start: () => this.step('start'),
+        checkSetDisks: async () => {},
         checkCommit: async () => {},
         commit: (_: Domain, layers: readonly LayerCommit[], job: MergeJob) => commit(layers, job),
         setDisks: (_: Domain, images: ReadonlyMap<string, DiskImage>, which: 'live' | 'persistent') => {

@@ -25,8 +25,8 @@ beforeEach(async () => {
     domains: {
       lookup: async (wanted) => domains.domain(wanted),
       state: async (wanted) => domains.domain(wanted),
-      all: async () => domains.domains().map((each) => each.ref),
-      list: async () => domains.domains().map((each) => each.ref),
+      all: async () => (await domains.domains()).map((each) => each.ref),
+      list: async () => (await domains.domains()).map((each) => each.ref),
       version: async () => 1_000n,
       libVersion: () => Promise.reject(new Error('gone')),
     },

@@ -79,6 +79,7 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
   DOMAIN_LOOKUP_BY_UUID: [{ uuid }, { domain: test1 }],
   CONNECT_NUM_OF_DEFINED_DOMAINS: [undefined, { value: 2 }],
   DOMAIN_RESUME: [{ domain: test1 }],
+  DOMAIN_REBOOT: [{ domain: test1, flags: 1 }],
   DOMAIN_SHUTDOWN: [{ domain: test1 }],
   DOMAIN_SUSPEND: [{ domain: test1 }],
   DOMAIN_UNDEFINE: [{ domain: off }],

@@ -25,7 +25,7 @@ import { writeElement } from '../../../xml/engine/write.ts';
 import { freezeGuest } from '../../guest-agent.ts';
 import { domainDefinition } from '../definition.ts';
 import type { Mechanism } from '../mechanism.ts';
-import { memoryByLibvirt } from '../resources/host-memory.ts';
+import { memoryByLibvirt } from '../resources/upstream-memory.ts';
 import { checkHostSaves, checkSavable } from '../save-rules.ts';
 import { checkSavedImage } from '../saved-image.ts';
 import type { Upstream } from '../upstream.ts';

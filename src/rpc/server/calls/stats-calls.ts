@@ -33,14 +33,15 @@ const GROUPS_KNOWN = [...GROUPS.keys()].reduce((sum, bit) => sum | bit, 0);
 /** Groups that are not known are left out, as in libvirt; with ENFORCE_STATS they are refused. */
 export function statsAnswers(api: DomainApi): Answers {
   return new Map([
-    answer(P.CONNECT_GET_ALL_DOMAIN_STATS, ({ domains, stats, flags }) => {
+    answer(P.CONNECT_GET_ALL_DOMAIN_STATS, async ({ domains, stats, flags }) => {
       refuseUnknownFlags(flags, FLAGS_KNOWN, 'virConnectGetAllDomainStats');
       const unknown = (stats & ~GROUPS_KNOWN) >>> 0;
       if (unknown !== 0 && (flags & FLAGS.ENFORCE_STATS) !== 0) {
         const text = `Stats types bits 0x${unknown.toString(16)} are not supported by this daemon`;
         throw new LibvirtError('ARGUMENT_UNSUPPORTED', text);
       }
-      const chosen = domains.length === 0 ? api.domains() : domains.map((ref) => api.domain(ref));
+      const chosen =
+        domains.length === 0 ? await api.domains() : await Promise.all(domains.map((ref) => api.domain(ref)));
       const asked = [...GROUPS].filter(([bit]) => stats === 0 || (stats & bit) !== 0);
       const records = chosen
         .filter((domain) => passesDomainFilter(flags & FLAGS.FILTERS, { ...domain, hasSnapshots: false }))

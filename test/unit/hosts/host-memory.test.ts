@@ -4,14 +4,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import {
-  checkHostMemory,
-  memoryByLibvirt,
-  type WantedMemory,
-} from '../../../../../src/hosts/libvirt/resources/host-memory.ts';
-import type { HostMemory } from '../../../../../src/libxl/host-memory.ts';
-import { parseDefinition } from '../../../../../src/xml/domain/definition.ts';
-import { GUEST, Record, RecordedUpstream } from '../../../../support/hosts/recorded-upstream.ts';
+import { checkHostMemory, type WantedMemory } from '../../../src/hosts/host-memory.ts';
+import { memoryByLibvirt } from '../../../src/hosts/libvirt/resources/upstream-memory.ts';
+import type { HostMemory } from '../../../src/libxl/host-memory.ts';
+import { parseDefinition } from '../../../src/xml/domain/definition.ts';
+import { GUEST, Record, RecordedUpstream } from '../../support/hosts/recorded-upstream.ts';
 
 const MIB = 1024;
 const DOM0 = { id: 0, name: 'Domain-0', uuid: '00000000-0000-0000-0000-000000000000' };

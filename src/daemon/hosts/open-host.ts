@@ -1,85 +1,35 @@
-/** Opens the owner of the domains, by the URI and the upstream: a libvirtd, or the embedded host. */
+/** Opens the owner of the domains, as the options say: a libvirtd, xl, or the embedded host. */
 
 import { stat } from 'node:fs/promises';
-import { Acl } from '../access/acl.ts';
-import { OfflineImages } from '../disks/offline-snapshots.ts';
-import { qmpSocketOf } from '../disks/qemu/qmp.ts';
-import { asLibvirtError, LibvirtError } from '../errors.ts';
-import { QemuBlockDevices } from '../hosts/block-devices.ts';
-import { EmbeddedHost } from '../hosts/embedded/embedded-host.ts';
-import { type ChosenMechanism, chooseMechanism, openLibvirtHost } from '../hosts/libvirt/choose-mechanism.ts';
-import { checkSameDomain } from '../hosts/libvirt/save-rules.ts';
-import { LibxlHelper } from '../libxl/helper/client.ts';
-import type { Probe } from '../libxl/helper/protocol.ts';
-import { domainHold } from '../libxl/hold.ts';
-import { hostMemory } from '../libxl/host-memory.ts';
-import { domainSnapshotRecover } from '../libxl/recover.ts';
-import { checkDomainSnapshotSave, domainSnapshotSave } from '../libxl/save.ts';
-import type { DaemonStatus, MechanismName } from '../model/daemon-status.ts';
-import type { Domain, DomainRef } from '../model/domain.ts';
-import type { SystemCalls } from '../native/system-calls.ts';
-import { RpcClient } from '../rpc/client/client.ts';
-import { proxy } from '../rpc/proxy/proxy.ts';
-import type { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
-import type { ConnectionHandler } from '../rpc/server/server.ts';
-import { standalone } from '../rpc/server/standalone.ts';
-import type { BlockApi, GuestApi, SaveApi, SnapshotApi } from '../snapshots/api.ts';
-import type { BlockDevices } from '../snapshots/block-jobs/ports.ts';
-import type { Host } from '../snapshots/ports/host.ts';
-import type { OverlaidSaves } from '../snapshots/ports/saves.ts';
-import { LiveDiskFiles } from '../store/live-disks.ts';
-import type { ImageWriter } from '../store/memory-folder.ts';
-import { VERSION, VERSION_NUMBER } from '../version.ts';
-import type { Access } from './access.ts';
-import type { Opened } from './disposables.ts';
-import { type DomainsOf, embeddedDomains, upstreamDomains } from './domain-source.ts';
-import type { Log } from './log.ts';
-import { type DaemonOptions, readOnlySocketOf } from './options.ts';
+import { Acl } from '../../access/acl.ts';
+import { OfflineImages } from '../../disks/offline-snapshots.ts';
+import { qmpSocketOf } from '../../disks/qemu/qmp.ts';
+import { asLibvirtError, LibvirtError } from '../../errors.ts';
+import { QemuBlockDevices } from '../../hosts/block-devices.ts';
+import { EmbeddedHost } from '../../hosts/embedded/embedded-host.ts';
+import { type ChosenMechanism, chooseMechanism, openLibvirtHost } from '../../hosts/libvirt/choose-mechanism.ts';
+import { checkSameDomain } from '../../hosts/libvirt/save-rules.ts';
+import type { Domain, DomainRef } from '../../model/domain.ts';
+import type { SystemCalls } from '../../native/system-calls.ts';
+import { RpcClient } from '../../rpc/client/client.ts';
+import { proxy } from '../../rpc/proxy/proxy.ts';
+import { standalone } from '../../rpc/server/standalone.ts';
+import type { BlockDevices } from '../../snapshots/block-jobs/ports.ts';
+import { LiveDiskFiles } from '../../store/live-disks.ts';
+import { VERSION_NUMBER } from '../../version.ts';
+import type { Log } from '../log.ts';
+import { type DaemonOptions, readOnlySocketOf } from '../options.ts';
+import { ownDomains, upstreamDomains } from './domain-source.ts';
+import { openXlHost } from './open-xl-host.ts';
+import { LIBXL, type OpenedHost, probeLibxl, type Surroundings, statusOf } from './opened-host.ts';
 
 /** LIBXL_SAVE_DIR of libvirt's xen driver. */
 const XEN_MANAGED_SAVES = '/var/lib/libvirt/libxl/save';
 
-/** What is answered besides snapshots, if this is not the upstream's. */
-interface Besides {
-  readonly blocks?: BlockApi;
-  readonly guests?: GuestApi;
-  readonly saves?: SaveApi;
-}
-
-interface OpenedHost {
-  readonly host: Host;
-  /** By which it saves guests. */
-  readonly mechanism: MechanismName;
-  /** The user that writes memory images, if that is not this process. */
-  readonly imageWriter?: ImageWriter;
-  /** Makes the handler of clients' connections from the snapshots. */
-  readonly front: (snapshots: SnapshotApi, besides: Besides) => ConnectionHandler;
-  /** Block jobs of active domains; absent: the upstream is asked for them. */
-  readonly blockDevices?: BlockDevices;
-  /** Saves of domains on overlays; absent: the host knows the images of its domains. */
-  readonly saves?: OverlaidSaves;
-  /** The domains for a front that does not pass calls on to the upstream. */
-  readonly domains: DomainsOf;
-  /** Judges as the upstream does; absent if it does not. */
-  readonly acl?: Acl;
-  /** Our own connection to the upstream libvirtd. */
-  readonly upstream?: RpcClient;
-}
-
-interface Surroundings {
-  readonly hub: LifecycleHub;
-  readonly log: Log;
-  readonly system: SystemCalls;
-  readonly access: Access;
-  /** Everything that is opened is added here. */
-  readonly opened: Opened;
-}
-
 /** Opens the host that `options` ask for. */
 export async function openHost(options: DaemonOptions, surroundings: Surroundings): Promise<OpenedHost> {
-  return options.upstream === undefined
-    ? await openEmbeddedHost(options, surroundings)
-    : await openUpstreamHost(options, options.upstream, surroundings);
+  if (options.upstream !== undefined) return await openUpstreamHost(options, options.upstream, surroundings);
+  return await (options.owner === 'xl' ? openXlHost : openEmbeddedHost)(options, surroundings);
 }
 
 async function openEmbeddedHost(options: DaemonOptions, { hub, access, opened }: Surroundings): Promise<OpenedHost> {
@@ -87,7 +37,7 @@ async function openEmbeddedHost(options: DaemonOptions, { hub, access, opened }:
   return {
     host,
     mechanism: EMBEDDED.mechanism,
-    domains: embeddedDomains(host),
+    domains: ownDomains(host, host.domainApi, VERSION_NUMBER),
     blockDevices: host.blockDevices,
     front: (snapshots, besides) =>
       standalone({
@@ -173,20 +123,6 @@ async function connectUpstream(path: string, uri: string, system: SystemCalls): 
   }
 }
 
-const LIBXL = {
-  checkDomainSnapshotSave,
-  domainSnapshotSave,
-  domainSnapshotRecover,
-  domainHold,
-  hostMemory,
-  qmpSocketOf,
-};
-
-async function probeLibxl(): Promise<Probe> {
-  await using helper = LibxlHelper.start();
-  return await helper.probe();
-}
-
 function logMechanism({ mechanism, reason }: ChosenMechanism, log: Log): void {
   if (mechanism === 'libxl') {
     log.info(`snapshots of active domains are made by libxl: ${reason}`);
@@ -199,10 +135,3 @@ function logMechanism({ mechanism, reason }: ChosenMechanism, log: Log): void {
 }
 
 const EMBEDDED = { mechanism: 'embedded', reason: 'the embedded host has no libvirtd' } as const;
-
-function statusOf(
-  { snapshotDir, memoryDir, stateDir }: DaemonOptions,
-  chosen: Pick<DaemonStatus, 'mechanism' | 'reason'>,
-): DaemonStatus {
-  return { version: VERSION, ...chosen, snapshotDir, memoryDir, stateDir };
-}

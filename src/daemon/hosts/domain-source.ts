@@ -1,33 +1,32 @@
 /** The host's domains for a front (D-Bus) that does not pass calls on to a libvirtd. */
 
-import type { DomainSource } from '../dbus/objects.ts';
-import type { EmbeddedHost } from '../hosts/embedded/embedded-host.ts';
-import { refuseUnknownFlags } from '../model/flags.ts';
-import type { RpcClient } from '../rpc/client/client.ts';
-import { LIST_KNOWN } from '../rpc/server/domain-calls.ts';
-import { passesDomainFilter, passesSnapshotFilter, SNAPSHOT_BITS } from '../rpc/server/domain-filter.ts';
-import { LIBVIRT_VERSION } from '../rpc/server/standalone.ts';
-import type { SnapshotApi } from '../snapshots/api.ts';
-import type { Host } from '../snapshots/ports/host.ts';
-import { VERSION_NUMBER } from '../version.ts';
+import type { DomainSource } from '../../dbus/objects.ts';
+import { refuseUnknownFlags } from '../../model/flags.ts';
+import type { RpcClient } from '../../rpc/client/client.ts';
+import type { DomainApi } from '../../rpc/server/domain-api.ts';
+import { LIST_KNOWN } from '../../rpc/server/domain-calls.ts';
+import { passesDomainFilter, passesSnapshotFilter, SNAPSHOT_BITS } from '../../rpc/server/domain-filter.ts';
+import { LIBVIRT_VERSION } from '../../rpc/server/standalone.ts';
+import type { SnapshotApi } from '../../snapshots/api.ts';
+import type { Host } from '../../snapshots/ports/host.ts';
 
 /** Makes the list of domains from the snapshots: some filters are about them. */
 export type DomainsOf = (snapshots: SnapshotApi) => DomainSource;
 
-/** The domains of the embedded host. */
-export function embeddedDomains(host: EmbeddedHost): DomainsOf {
+/** Our own domains: those of the embedded host, or of xl. `version`: virConnectGetVersion. */
+export function ownDomains(host: Pick<Host, 'lookup'>, api: DomainApi, version: bigint): DomainsOf {
   return (snapshots) => ({
     lookup: (ref) => host.lookup(ref),
     state: (ref) => host.lookup(ref),
     all: async () => host.domainApi.domains().map(({ ref }) => ref),
     list: async (flags) => {
       refuseUnknownFlags(flags, LIST_KNOWN, 'virConnectListAllDomains');
-      const domains = host.domainApi.domains();
+      const domains = await api.domains();
       const passes = (domain: (typeof domains)[number]): boolean =>
         passesDomainFilter(flags, { ...domain, hasSnapshots: snapshots.count(domain.ref.uuid) > 0 });
       return domains.filter(passes).map(({ ref }) => ref);
     },
-    version: async () => VERSION_NUMBER,
+    version: async () => version,
     libVersion: async () => LIBVIRT_VERSION,
   });
 }

@@ -4,15 +4,14 @@
  */
 
 import { readFile } from 'node:fs/promises';
-import { LibvirtError } from '../../../errors.ts';
-import type { DomainMemory, HostMemory } from '../../../libxl/host-memory.ts';
-import type { DomainDefinition, DomainRef } from '../../../model/domain.ts';
-import { textAt, type XmlElement } from '../../../model/element.ts';
-import { domainCommand } from '../../../model/messages/shell-command.ts';
-import { currentMemoryKib, domainMemoryKib } from '../../../xml/domain/domain.ts';
-import type { Upstream } from '../upstream.ts';
+import { LibvirtError } from '../errors.ts';
+import type { DomainMemory, HostMemory } from '../libxl/host-memory.ts';
+import type { DomainDefinition, DomainRef } from '../model/domain.ts';
+import { textAt, type XmlElement } from '../model/element.ts';
+import { domainCommand } from '../model/messages/shell-command.ts';
+import { currentMemoryKib, domainMemoryKib } from '../xml/domain/domain.ts';
 
-/** libvirt's settings for its Xen driver. */
+/** libvirt's settings for its Xen driver; xl's own file has the same key. */
 const LIBXL_CONF = '/etc/libvirt/libxl.conf';
 const DOMAIN_0 = 0;
 /** libxl does not ask Domain-0 to have less (LIBXL_MIN_DOM0_MEM). */
@@ -77,13 +76,13 @@ function isParavirtual(domain: XmlElement): boolean {
 }
 
 /**
- * True if libvirtd takes missing memory from Domain-0: as libxl.conf says, else unless Xen was booted with a fixed size for
- * it (libxl.conf describes this). True if that is not known.
+ * True if missing memory is taken from Domain-0: as the configuration says, else unless Xen was booted with a fixed size for
+ * it (libxl.conf and xl.conf describe this). True if that is not known.
  */
 async function balloonsDom0({ xenCommandLine = '' }: HostMemory, conf: string): Promise<boolean> {
   const text = await readFile(conf, 'utf8').catch(() => '');
-  const setting = [...text.matchAll(/^[ \t]*autoballoon\s*=\s*"?(\d)/gm)].at(-1)?.[1];
-  if (setting !== undefined) return setting !== '0';
+  const setting = [...text.matchAll(/^[ \t]*autoballoon\s*=\s*["']?(\d|on|off)/gm)].at(-1)?.[1];
+  if (setting !== undefined) return setting !== '0' && setting !== 'off';
   return !/(?:^| )dom0_mem=(?:(?:min:|max:)?\d+[bkmg]?,?)+(?: |$)/i.test(xenCommandLine);
 }
 
@@ -102,13 +101,4 @@ function wayOut(others: readonly DomainMemory[], missing: number): string {
 
 function inMib(kib: number): string {
   return `${Math.floor(kib / MIB)} MiB`;
-}
-
-/** What libvirt's Xen driver says of the host's memory, for a mechanism without libxl. */
-export async function memoryByLibvirt(upstream: Upstream): Promise<HostMemory> {
-  const active = (await upstream.listAllDomains()).filter(({ id }) => id >= 0);
-  const domains = await Promise.all(
-    active.map(async (ref) => ({ ...ref, kib: Number((await upstream.getInfo(ref)).memory) })),
-  );
-  return { freeKib: Number((await upstream.getFreeMemory()) / 1024n), domains };
 }
