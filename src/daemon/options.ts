@@ -78,6 +78,9 @@ Serves libvirt's domain snapshots for Xen guests to unmodified libvirt clients.
 /** Sockets on which a libvirtd with the xen driver may be listening, besides the one we take over ourselves. */
 const UPSTREAM_SOCKETS = ['/run/libvirt/virtxend-upstream-sock', '/run/libvirt/libvirt-sock'] as const;
 
+/** Of daemons and of xl. */
+const PROGRAM_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/usr/bin'] as const;
+
 /** The socket and the folders of each URI's scheme if no options name others. */
 function defaults(connect: string): Pick<DaemonOptions, 'listen' | 'snapshotDir' | 'memoryDir' | 'stateDir'> {
   const listen = connect.startsWith('xen:') ? XEN_SOCKETS[0] : embeddedSocket();
@@ -108,8 +111,14 @@ const OPTIONS = {
   version: BOOLEAN,
 } as const;
 
-/** Reads the arguments. INVALID_ARG, in words for the terminal, for anything that does not fit. */
-export function parseOptions(argv: readonly string[]): DaemonOptions | 'help' | 'version' {
+/**
+ * Reads the arguments. INVALID_ARG, in words for the terminal, for anything that does not fit. `isThere`: whether this host
+ * has a file or socket.
+ */
+export function parseOptions(
+  argv: readonly string[],
+  isThere: (path: string) => boolean = existsSync,
+): DaemonOptions | 'help' | 'version' {
   const values = readArguments(argv);
   if (values.help) return 'help';
   if (values.version) return 'version';
@@ -119,7 +128,7 @@ export function parseOptions(argv: readonly string[]): DaemonOptions | 'help' | 
   }
   const places = defaults(connect);
   const listen = values.listen ?? places.listen;
-  const { owner, upstream } = ownerOf(values.upstream ?? 'auto', connect);
+  const { owner, upstream } = ownerOf(values.upstream ?? 'auto', connect, isThere);
   return {
     connect,
     owner,
@@ -150,27 +159,29 @@ function readArguments(argv: readonly string[]) {
   }
 }
 
-function ownerOf(upstream: string, connect: string): Pick<DaemonOptions, 'owner' | 'upstream'> {
+function ownerOf(
+  upstream: string,
+  connect: string,
+  isThere: (path: string) => boolean,
+): Pick<DaemonOptions, 'owner' | 'upstream'> {
   if (upstream === 'xl') {
     if (connect.startsWith('xen:')) return { owner: 'xl', upstream: undefined };
     throw usage(`xl has the domains of xen:///system, not of ${connect}`);
   }
   if (upstream === 'none') {
     if (connect.startsWith('test:')) return { owner: 'embedded', upstream: undefined };
-    throw usage(`${connect} needs a libvirtd that owns the domains, or xl: --upstream PATH, --upstream xl`);
+    throw usage(`${connect} needs a libvirtd that owns the domains: --upstream PATH; or xl: --upstream xl`);
   }
   if (upstream !== 'auto') return { owner: 'libvirt', upstream };
   if (connect.startsWith('test:')) return { owner: 'embedded', upstream: undefined };
-  const socket = UPSTREAM_SOCKETS.find((path) => existsSync(path));
-  if (socket === undefined && isThere('xl') && !isThere('libvirtd') && !isThere('virtxend')) {
+  const socket = UPSTREAM_SOCKETS.find(isThere);
+  // A libvirtd that is installed may only not run yet: then the domains are not xl's.
+  const isInstalled = (program: string): boolean => PROGRAM_FOLDERS.some((folder) => isThere(join(folder, program)));
+  if (socket === undefined && isInstalled('xl') && !isInstalled('libvirtd') && !isInstalled('virtxend')) {
     return { owner: 'xl', upstream: undefined };
   }
   return { owner: 'libvirt', upstream: socket ?? UPSTREAM_SOCKETS[1] };
 }
-
-/** A libvirtd that is installed may only not run yet: then xl does not own its domains. */
-const isThere = (program: string): boolean =>
-  ['/usr/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin'].some((folder) => existsSync(join(folder, program)));
 
 function mechanismOf(text: string, upstream: string | undefined): MechanismOption {
   const option = MECHANISM_OPTIONS.find((known) => known === text);

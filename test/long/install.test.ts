@@ -125,7 +125,7 @@ describe('xlsnap install --root', () => {
     const unit = await readFile(join(root, UNITS, 'xlsnapd.service'), 'utf8');
     expect(unit).toMatch(/^ExecStart=\S+ \S+main\.js --upstream "\/run\/my \\"100%%\\" \$\$sock"$/m);
     await expect(xlsnap('install', '--root', root, '--upstream', 'auto')).rejects.toThrow(
-      "error: invalid argument: --upstream takes the absolute path of a socket, not 'auto'",
+      "error: invalid argument: --upstream takes the absolute path of a socket, or xl, not 'auto'",
     );
   });
 

@@ -38,7 +38,7 @@ export const INSTALL = command({
       name: 'upstream',
       type: 'string',
       named: true,
-      help: 'socket of the libvirt daemon behind xlsnapd (default: it finds the socket itself)',
+      help: 'socket of the libvirt daemon behind xlsnapd, or xl without one (default: it finds out itself)',
     },
     {
       name: 'cockpit',
@@ -51,12 +51,12 @@ export const INSTALL = command({
   async run(values, session) {
     using host = new InstalledHost(values, session);
     const { root, upstream, cockpit } = values;
-    if (upstream !== undefined && !upstream.startsWith('/')) {
-      throw new LibvirtError('INVALID_ARG', `--upstream takes the absolute path of a socket, not '${upstream}'`);
+    if (upstream !== undefined && upstream !== 'xl' && !upstream.startsWith('/')) {
+      throw new LibvirtError('INVALID_ARG', `--upstream takes the absolute path of a socket, or xl, not '${upstream}'`);
     }
     if (root === undefined || process.getuid?.() === 0) await requireRootOnly(process.execPath, PACKAGE_FOLDER);
     else host.say('note:', 'it was not looked at whether others than root can change Node and this package');
-    const access = await socketAccess(upstream, (path) => host.on(path));
+    const access = await socketAccess(upstream === 'xl' ? undefined : upstream, (path) => host.on(path));
     const ours = programs(upstream);
     const facts = { ...ours, ...access };
     const forCockpit = await installedForCockpit(facts);

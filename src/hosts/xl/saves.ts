@@ -91,8 +91,8 @@ export class XlSaves {
   async #hold(name: string, domid: number): Promise<AsyncDisposable | undefined> {
     const held = await this.#monitors.hold(domid);
     if (!held) {
-      const ends = `xl shutdown and a reboot of its guest end with a domain that has to be destroyed`;
-      this.#log(`domain '${name}' has no monitor of xl: ${ends} (xl destroy ${domid})`);
+      const ends = `nobody acts when its guest shuts down or reboots; 'xl destroy ${domid}' ends it then`;
+      this.#log(`domain '${name}' has no monitor of xl: ${ends}`);
     }
     return held;
   }

@@ -8,8 +8,6 @@ import { type Program, runLongProgram, runProgram } from '../../disks/program.ts
 
 const XL: Program = { name: 'xl', debianPackage: 'xen-utils-common' };
 const SYSTEMD_RUN: Program = { name: 'systemd-run', debianPackage: 'systemd' };
-/** What is asked of xl here does not wait for a guest. */
-const ASK_TIMEOUT_MS = 30_000;
 
 /**
  * As a service of its own, whose processes stay when xl itself has ended: in xlsnapd's service they would have its
@@ -27,7 +25,7 @@ export interface Xl {
 
 /** The real one. */
 export const XL_PROGRAM: Xl = {
-  ask: (args, failure) => runProgram(XL, args, failure, ASK_TIMEOUT_MS),
+  ask: (args, failure) => runProgram(XL, args, failure),
   async change(args, failure, stdin) {
     const options = stdin === undefined ? {} : { stdin };
     // sd_booted(3)

@@ -3,7 +3,8 @@
  * have the real ones.
  */
 
-import { readFileSync } from 'node:fs';
+import { createReadStream, openSync, readFileSync } from 'node:fs';
+import { buffer } from 'node:stream/consumers';
 import { LibvirtError } from '../../../src/errors.ts';
 import type { Xl } from '../../../src/hosts/xl/xl.ts';
 import type { DomainConfig, DomainName } from '../../../src/libxl/helper/protocol.ts';
@@ -50,8 +51,9 @@ export class FakeXl implements Xl {
       this.run({ ...config, c_info: { ...config.c_info, uuid } }, args.includes('-p'));
     }
     if (command === 'restore' && stdin !== undefined) {
-      // As a program that is started has its own descriptor.
-      const image = readFileSync(stdin);
+      // A program that is started has a descriptor of its own from the start.
+      const own = openSync(`/proc/self/fd/${stdin}`, 'r');
+      const image = await buffer(createReadStream('', { fd: own }));
       this.restored = image;
       const json = image.subarray(52, image.indexOf(0, 52)).toString();
       this.run(JSON.parse(json), args.includes('-p'));

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { type DaemonOptions, parseOptions } from '../../../src/daemon/options.ts';
 
 const parse = (...argv: readonly string[]): DaemonOptions => {
-  const options = parseOptions(argv);
+  const options = parseOptions(argv, (path) => path === '/usr/sbin/libvirtd');
   if (typeof options === 'string') throw new Error(options);
   return options;
 };
@@ -11,6 +11,8 @@ describe('defaults', () => {
   test('serve the system Xen where libvirt clients and administrators look', () => {
     expect(parse()).toEqual({
       connect: 'xen:///system',
+      owner: 'libvirt',
+      configDirs: [],
       upstream: '/run/libvirt/libvirt-sock',
       upstreamUri: undefined,
       auth: 'auto',
@@ -43,6 +45,29 @@ describe('defaults', () => {
 
 test('an upstream can stand behind the test URI, too', () => {
   expect(parse('-c', 'test:///default', '--upstream', '/tmp/sock').upstream).toBe('/tmp/sock');
+});
+
+describe('the owner of the domains', () => {
+  const ownerOn = (...files: readonly string[]) => {
+    const options = parseOptions([], (path) => files.includes(path));
+    return typeof options === 'string' ? options : options.owner;
+  };
+
+  test('is xl if there is no libvirtd: not if one is installed that does not run yet', () => {
+    expect(ownerOn('/usr/sbin/xl')).toBe('xl');
+    expect(ownerOn('/usr/sbin/xl', '/usr/sbin/libvirtd')).toBe('libvirt');
+    expect(ownerOn('/usr/sbin/xl', '/usr/sbin/virtxend')).toBe('libvirt');
+    expect(ownerOn('/usr/sbin/xl', '/run/libvirt/libvirt-sock')).toBe('libvirt');
+    expect(ownerOn()).toBe('libvirt');
+  });
+
+  test('is xl if that is asked for, with files in other folders, too', () => {
+    const asked = parse('--upstream', 'xl', '--config-dir', '/srv/guests', '--config-dir', '/srv/more');
+    expect(asked).toMatchObject({ owner: 'xl', upstream: undefined, configDirs: ['/srv/guests', '/srv/more'] });
+    expect(() => parse('-c', 'test:///default', '--upstream', 'xl')).toThrow(
+      'xl has the domains of xen:///system, not of test:///default',
+    );
+  });
 });
 
 test.each([

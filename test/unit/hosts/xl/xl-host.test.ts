@@ -85,8 +85,18 @@ describe('domains', () => {
     await configure('on', UUID);
     await api().create(await refOf('on'), { paused: false });
     xl.run({ c_info: { type: 'hvm', name: 'other', uuid: UUID.replaceAll('6', '7') }, b_info: {} }, true);
-    expect(await shown()).toEqual(['Domain-0 0 running false', 'on 1 running true', 'other 2 paused false', 'off -1 shutoff true']);
-    expect(await api().domain(await refOf('on'))).toMatchObject({ osType: 'xenpvh', memoryKib: 4096n, vcpus: 1, cpuTime: 7n });
+    expect(await shown()).toEqual([
+      'Domain-0 0 running false',
+      'on 1 running true',
+      'other 2 paused false',
+      'off -1 shutoff true',
+    ]);
+    expect(await api().domain(await refOf('on'))).toMatchObject({
+      osType: 'xenpvh',
+      memoryKib: 4096n,
+      vcpus: 1,
+      cpuTime: 7n,
+    });
   });
 
   test('have the UUID of their file, else one made of the name: the same whether they run or not', async () => {
@@ -102,7 +112,9 @@ describe('domains', () => {
   test('show the port of their VNC server while they run', async () => {
     const vnc = { enable: 'True', listen: '127.0.0.1' };
     xl.run({ c_info: { type: 'hvm', name: 'vnc', uuid: UUID }, b_info: { 'type.hvm': { vnc } } });
-    expect(await api().xmlDesc(await refOf('vnc'), 0)).toMatch(/<domain type='xen' id='1'>[^]*<graphics type='vnc' port='5901'/);
+    expect(await api().xmlDesc(await refOf('vnc'), 0)).toMatch(
+      /<domain type='xen' id='1'>[^]*<graphics type='vnc' port='5901'/,
+    );
   });
 
   test.each([
@@ -151,7 +163,10 @@ describe('what clients ask for', () => {
   test('is refused for Domain-0, for a domain that is off, and to change what files configure', async () => {
     await configure('vm');
     const off = await refOf('vm');
-    await expect(api().destroy(off)).rejects.toMatchObject({ code: 55, message: expect.stringMatching(/domain is not running/) });
+    await expect(api().destroy(off)).rejects.toMatchObject({
+      code: 55,
+      message: expect.stringMatching(/domain is not running/),
+    });
     await expect(api().shutdown(await refOf('Domain-0'))).rejects.toMatchObject({ code: 55 });
     for (const change of [api().define(''), api().undefine(off), api().rename(off, 'x'), api().createXML('')]) {
       await expect(change).rejects.toMatchObject({ code: 84, message: expect.stringMatching(/files in \/etc\/xen/) });
@@ -228,7 +243,13 @@ describe('a revert', () => {
     await configure('vm', UUID);
     const { domain, definition: saved } = await definition('vm');
     const path = await image('vm');
-    const without = { ...saved, element: { ...saved.element, children: saved.element.children.filter((child) => typeof child === 'string' || child.name !== 'metadata') } };
+    const without = {
+      ...saved,
+      element: {
+        ...saved.element,
+        children: saved.element.children.filter((child) => typeof child === 'string' || child.name !== 'metadata'),
+      },
+    };
     await expect(host.checkRestore(domain, { path, name: 's1', disks: [] }, without)).rejects.toMatchObject({
       code: 55,
       message: expect.stringMatching(/taken behind libvirtd/),
@@ -243,7 +264,9 @@ describe('a revert', () => {
     await writeFile(file('vm'), cfgOf('vm', '/images/b.qcow2', UUID));
     await expect(check()).rejects.toMatchObject({
       code: 55,
-      message: expect.stringMatching(/has changed since the snapshot: disk 'xvda' is on '\/images\/b.qcow2' there, and was on '\/images\/a.qcow2'/),
+      message: expect.stringMatching(
+        /has changed since the snapshot: disk 'xvda' is on '\/images\/b.qcow2' there, and was on '\/images\/a.qcow2'/,
+      ),
     });
     await host.define(saved);
     expect(logged).toEqual([expect.stringContaining("disk 'xvda' is on '/images/b.qcow2' there")]);
@@ -255,6 +278,9 @@ describe('a revert', () => {
   test('no overlay is made: the file goes on naming the image below', async () => {
     await configure('vm');
     const domain = await host.lookup(await refOf('vm'));
-    await expect(host.checkSetDisks(domain)).rejects.toMatchObject({ code: 84, message: expect.stringMatching(/take an internal snapshot/) });
+    await expect(host.checkSetDisks(domain)).rejects.toMatchObject({
+      code: 84,
+      message: expect.stringMatching(/take an internal snapshot/),
+    });
   });
 });
