@@ -4,12 +4,14 @@ import { LibvirtError } from '../../errors.ts';
 import { type DomainDefinition, type DomainRef, type DomainSummary, isActive } from '../../model/domain.ts';
 import { textAt, type XmlElement } from '../../model/element.ts';
 import { XML } from '../../model/flags.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
 import { domainMemoryKib } from '../../xml/domain/domain.ts';
 import { withoutSecrets } from '../../xml/domain/formats.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { CONFIG_FOLDERS, type ConfiguredDomain } from './config-files.ts';
 import { definitionOfConfig, type XlDomain } from './domain.ts';
 import type { XlDomains } from './domains.ts';
+import { savedFile } from './xendomains.ts';
 import type { Xl } from './xl.ts';
 
 /** The kinds of guests, with the machines of libvirt's xen driver. */
@@ -22,6 +24,8 @@ const GUESTS = [
 interface XlDomainApiOptions {
   readonly domains: XlDomains;
   readonly xl: Xl;
+  /** Of xendomains. */
+  readonly saveFolder: string;
   /** The port of the domain's VNC server; undefined if it has none. */
   vncPort(domid: number): Promise<string | undefined>;
 }
@@ -33,11 +37,13 @@ export class XlDomainApi {
   readonly guests = GUESTS;
   readonly #domains: XlDomains;
   readonly #xl: Xl;
+  readonly #saveFolder: string;
   readonly #vncPort: (domid: number) => Promise<string | undefined>;
 
-  constructor({ domains, xl, vncPort }: XlDomainApiOptions) {
+  constructor({ domains, xl, saveFolder, vncPort }: XlDomainApiOptions) {
     this.#domains = domains;
     this.#xl = xl;
+    this.#saveFolder = saveFolder;
     this.#vncPort = vncPort;
   }
 
@@ -77,6 +83,7 @@ export class XlDomainApi {
     return await this.#domains.exclusive(ref, async () => {
       const domain = await this.#domains.find(ref);
       if (isActive(domain)) throw new LibvirtError('OPERATION_INVALID', 'domain is already running');
+      await this.#refuseSaved(domain.ref);
       await startFromFile(this.#xl, domain, { paused });
       return (await this.#domains.find(ref)).ref;
     });
@@ -100,6 +107,16 @@ export class XlDomainApi {
 
   async resume(ref: DomainRef): Promise<void> {
     await this.#ask(ref, 'unpause', 'Failed to resume');
+  }
+
+  /** What xendomains restores later is older than what the guest would write from now on. */
+  async #refuseSaved({ name }: DomainRef): Promise<void> {
+    const path = await savedFile(this.#saveFolder, name);
+    if (path === undefined) return;
+    const text =
+      `cannot boot domain '${name}': xendomains has saved it in '${path}'; to continue it: ` +
+      `${shellCommand('xl', 'restore', path)}; to boot it, remove that file`;
+    throw new LibvirtError('OPERATION_INVALID', text);
   }
 
   /** `-F`: an HVM guest without Xen's drivers is asked by ACPI. */

@@ -1,8 +1,6 @@
 /** Ends and starts domains for reverts, by xl: the monitor of the new domain is xl's own, as after `xl create`. */
 
 import { closeSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtError } from '../../errors.ts';
 import { readMemoryImage } from '../../memory/image-file.ts';
@@ -14,6 +12,7 @@ import { asConfig, type XlConfig } from '../../xml/xl/config.ts';
 import { configOfDomainXml } from '../../xml/xl/domain.ts';
 import { requireFile, startFromFile } from './domain-api.ts';
 import type { XlDomains } from './domains.ts';
+import { dropSaved } from './xendomains.ts';
 import type { Xl } from './xl.ts';
 import { feed } from './xl-image.ts';
 
@@ -74,10 +73,10 @@ export class XlLauncher {
     this.#domains.emit({ ...ref, id: -1 }, LIFECYCLE.STOPPED_FROM_SNAPSHOT);
   }
 
-  /** Drops what xendomains has saved: restored later, it would overwrite what the guest writes from now on. */
+  /** What xendomains has saved is dropped. */
   async restore(ref: DomainRef, path: string, { paused, definition }: As): Promise<void> {
     await this.#domains.alone(ref, async () => {
-      await rm(join(this.#saveFolder, ref.name), { force: true });
+      await dropSaved(this.#saveFolder, ref.name);
       await this.#restore(path, { paused, definition });
     });
     const { ref: restored } = await this.#domains.setReason(
@@ -91,7 +90,7 @@ export class XlLauncher {
   async start(ref: DomainRef, { paused }: As): Promise<void> {
     const started = await this.#domains.alone(ref, async () => {
       const domain = await this.#domains.find(ref);
-      await rm(join(this.#saveFolder, ref.name), { force: true });
+      await dropSaved(this.#saveFolder, ref.name);
       await startFromFile(this.#xl, domain, { paused });
       return (await this.#domains.find(ref)).ref;
     });

@@ -4,7 +4,6 @@
  */
 
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { deleteLiveSnapshots } from '../../disks/live-delete.ts';
 import { checkLiveLayers, commitLiveLayers } from '../../disks/overlays/live-commit.ts';
 import { LibvirtError, neverAborted } from '../../errors.ts';
@@ -29,10 +28,9 @@ import type { Monitors } from './monitors.ts';
 import type { LibxlReader } from './reading.ts';
 import { type LibxlSaves, XlSaves } from './saves.ts';
 import { Watches } from './watches.ts';
+import { savedFile, XENDOMAINS_SAVE } from './xendomains.ts';
 import type { Xl } from './xl.ts';
 
-/** xendomains saves guests there when the host shuts down, and restores them when it starts. */
-export const XENDOMAINS_SAVE = '/var/lib/xen/save';
 const XL_CONF = '/etc/xen/xl.conf';
 
 /** What else of Xen is used here. */
@@ -75,7 +73,7 @@ export class XlHost implements Host, AsyncDisposable {
     const files = new ConfigFiles(xl, configFolders, log);
     const domains = new XlDomains({ reader, files, events });
     const vncPort = (id: number) => toolstack.readXenstore(`/local/domain/${id}/console/vnc-port`);
-    this.domainApi = new XlDomainApi({ domains, xl, vncPort });
+    this.domainApi = new XlDomainApi({ domains, xl, saveFolder, vncPort });
     this.#domains = domains;
     this.#toolstack = toolstack;
     this.#saves = new XlSaves({ domains, libxl: toolstack, monitors, monitorsLeave, log });
@@ -208,8 +206,8 @@ export class XlHost implements Host, AsyncDisposable {
   async #domainOf({ ref, state, configured }: Awaited<ReturnType<XlDomains['find']>>): Promise<Domain> {
     const domain: Domain = { ref, state, persistent: configured !== undefined };
     if (isActive(domain)) return domain;
-    const saved = await stat(join(this.#saveFolder, ref.name)).catch(() => undefined);
-    return saved?.isFile() ? { ...domain, managedSave: true } : domain;
+    const saved = await savedFile(this.#saveFolder, ref.name);
+    return saved === undefined ? domain : { ...domain, managedSave: true };
   }
 
   /** The id is asked for again: it may be another domain's by now. */

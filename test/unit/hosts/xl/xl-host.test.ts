@@ -174,6 +174,16 @@ describe('what clients ask for', () => {
     expect(xl.calls).toEqual([]);
   });
 
+  test('a guest that xendomains has saved is not booted: its older memory would come back to newer disks', async () => {
+    await configure('vm');
+    await writeFile(join(folder, 'save/vm'), '');
+    await expect(api().create(await refOf('vm'), { paused: false })).rejects.toMatchObject({
+      code: 55,
+      message: expect.stringMatching(/xendomains has saved it in '.*save\/vm'; to continue it: xl restore /),
+    });
+    expect(xl.calls).toEqual([]);
+  });
+
   test('guests that end, and files that come, change and go, are events', async () => {
     await api().domains();
     await configure('vm');
