@@ -4,6 +4,7 @@ import { LibvirtError } from '../../errors.ts';
 import { CONFIG_FOLDERS } from '../../hosts/xl/config-files.ts';
 import { Monitors } from '../../hosts/xl/monitors.ts';
 import { LibxlReader } from '../../hosts/xl/reading.ts';
+import { Watches } from '../../hosts/xl/watches.ts';
 import { XL_PROGRAM } from '../../hosts/xl/xl.ts';
 import { XlHost } from '../../hosts/xl/xl-host.ts';
 import { XEN } from '../../libxl/toolstack.ts';
@@ -31,6 +32,7 @@ export async function openXlHost(
       monitors: new Monitors(options.stateDir),
       monitorsLeave: minor < MONITORS_STAY_SINCE,
       configFolders: [...CONFIG_FOLDERS, ...options.configDirs],
+      watch: (watched) => new Watches(watched),
       events: hub,
       log: log.warning,
     }),

@@ -1,15 +1,15 @@
 /** The domains of an xl host for ordinary clients. xl itself carries out what changes them. */
 
 import { LibvirtError } from '../../errors.ts';
-import { type DomainDefinition, type DomainRef, type DomainSummary, isActive } from '../../model/domain.ts';
-import { textAt, type XmlElement } from '../../model/element.ts';
+import { type DomainRef, type DomainSummary, isActive } from '../../model/domain.ts';
+import type { XmlElement } from '../../model/element.ts';
+import { LIFECYCLE } from '../../model/events.ts';
 import { XML } from '../../model/flags.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
-import { domainMemoryKib } from '../../xml/domain/domain.ts';
 import { withoutSecrets } from '../../xml/domain/formats.ts';
 import { writeElement } from '../../xml/engine/write.ts';
 import { CONFIG_FOLDERS, type ConfiguredDomain } from './config-files.ts';
-import { definitionOfConfig, type XlDomain } from './domain.ts';
+import type { XlDomain } from './domain.ts';
 import type { XlDomains } from './domains.ts';
 import { savedFile } from './xendomains.ts';
 import type { Xl } from './xl.ts';
@@ -20,6 +20,9 @@ const GUESTS = [
   { osType: 'xen', machine: 'xenpv', types: ['xen'] },
   { osType: 'xenpvh', machine: 'xenpvh', types: ['xen'] },
 ] as const;
+
+/** libvirt's names. */
+const OS_TYPES = { hvm: 'hvm', pv: 'linux', pvh: 'xenpvh' } as const;
 
 interface XlDomainApiOptions {
   readonly domains: XlDomains;
@@ -80,13 +83,16 @@ export class XlDomainApi {
   }
 
   async create(ref: DomainRef, { paused }: { readonly paused: boolean }): Promise<DomainRef> {
-    return await this.#domains.exclusive(ref, async () => {
+    const started = await this.#domains.alone(ref, async () => {
       const domain = await this.#domains.find(ref);
       if (isActive(domain)) throw new LibvirtError('OPERATION_INVALID', 'domain is already running');
       await this.#refuseSaved(domain.ref);
       await startFromFile(this.#xl, domain, { paused });
       return (await this.#domains.find(ref)).ref;
     });
+    this.#domains.emit(started, LIFECYCLE.STARTED_BOOTED);
+    if (paused) this.#domains.emit(started, LIFECYCLE.SUSPENDED_PAUSED);
+    return started;
   }
 
   async destroy(ref: DomainRef): Promise<void> {
@@ -137,11 +143,12 @@ export class XlDomainApi {
     return new LibvirtError('OPERATION_UNSUPPORTED', text);
   }
 
+  /** Of a guest that is only being made libxl has no config yet. */
   #summary(domain: XlDomain): DomainSummary {
     const { ref, state, running, configured } = domain;
-    const config = this.#domains.config(domain);
-    const { element }: DomainDefinition = definitionOfConfig(config, ref.uuid);
-    const maxMemoryKib = BigInt(domainMemoryKib(element));
+    const { c_info, b_info } = this.#domains.config(domain);
+    const currentKib = running?.current_memkb ?? 0;
+    const maxMemoryKib = BigInt(b_info.max_memkb ?? b_info.target_memkb ?? currentKib);
     return {
       ref,
       state,
@@ -149,10 +156,10 @@ export class XlDomainApi {
       persistent: configured !== undefined,
       autostart: configured?.autostart ?? false,
       maxMemoryKib,
-      memoryKib: running ? BigInt(running.current_memkb) : maxMemoryKib,
-      vcpus: running?.vcpu_online ?? Number(textAt(element, 'vcpu') ?? 1),
+      memoryKib: running ? BigInt(currentKib) : maxMemoryKib,
+      vcpus: running?.vcpu_online ?? b_info.max_vcpus ?? 1,
       cpuTime: BigInt(running?.cpu_time ?? 0),
-      osType: textAt(element, 'os', 'type') ?? 'xen',
+      osType: OS_TYPES[c_info.type ?? running?.domain_type ?? 'pv'],
     };
   }
 }

@@ -12,7 +12,8 @@ const RESTART_MS = 5_000;
 /** Editors write a file in several steps. */
 const SETTLE_MS = 100;
 
-interface WatchesOptions {
+/** What is watched, and who is notified. */
+export interface WatchesOptions {
   /** Some may not exist. */
   readonly folders: readonly string[];
   readonly changed: () => void;

@@ -27,7 +27,7 @@ import { configOfDefinition, type PipeOf, XlLauncher } from './launch.ts';
 import type { Monitors } from './monitors.ts';
 import type { LibxlReader } from './reading.ts';
 import { type LibxlSaves, XlSaves } from './saves.ts';
-import { Watches } from './watches.ts';
+import type { WatchesOptions } from './watches.ts';
 import { savedFile, XENDOMAINS_SAVE } from './xendomains.ts';
 import type { Xl } from './xl.ts';
 
@@ -49,6 +49,8 @@ export interface XlHostOptions {
   readonly monitors: Monitors;
   /** True for Xen until 4.19. */
   readonly monitorsLeave: boolean;
+  /** Starts the watches. */
+  readonly watch: (options: WatchesOptions) => Disposable;
   readonly configFolders?: readonly string[];
   readonly saveFolder?: string;
   readonly events: LifecycleEvents;
@@ -64,11 +66,11 @@ export class XlHost implements Host, AsyncDisposable {
   readonly #saves: XlSaves;
   readonly #launcher: XlLauncher;
   readonly #reader: LibxlReader;
-  readonly #watches: Watches;
+  readonly #watches: Disposable;
   readonly #saveFolder: string;
 
   constructor(options: XlHostOptions) {
-    const { xl, reader, toolstack, monitors, monitorsLeave, events, log } = options;
+    const { xl, reader, toolstack, monitors, monitorsLeave, watch, events, log } = options;
     const { configFolders = CONFIG_FOLDERS, saveFolder = XENDOMAINS_SAVE } = options;
     const files = new ConfigFiles(xl, configFolders, log);
     const domains = new XlDomains({ reader, files, events });
@@ -80,7 +82,7 @@ export class XlHost implements Host, AsyncDisposable {
     this.#launcher = new XlLauncher({ domains, xl, pipe: toolstack.pipe, saveFolder, log });
     this.#reader = reader;
     this.#saveFolder = saveFolder;
-    this.#watches = new Watches({ folders: configFolders, changed: () => void domains.all().catch(() => {}), log });
+    this.#watches = watch({ folders: configFolders, changed: () => void domains.all().catch(() => {}), log });
   }
 
   async lookup(ref: DomainRef): Promise<Domain> {

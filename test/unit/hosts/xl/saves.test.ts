@@ -107,7 +107,7 @@ test('a guest without a monitor is saved, and the log says what that means', asy
 test('a guest that was started again since is not saved', async () => {
   const saves = savesOn({ monitorsLeave: true });
   const old = { ...domain, ref: { ...domain.ref, id: 9 } };
-  await expect(saves.save(old, 's1', WITH_MEMORY, job)).rejects.toMatchObject({ code: 55 });
+  await expect(saves.save(old, 's1', WITH_MEMORY, job)).rejects.toMatchObject({ code: 'OPERATION_INVALID' });
   expect(steps).toEqual([]);
 });
 
