@@ -18,7 +18,7 @@ export function ownDomains(host: Pick<Host, 'lookup'>, api: DomainApi, version: 
   return (snapshots) => ({
     lookup: (ref) => host.lookup(ref),
     state: (ref) => host.lookup(ref),
-    all: async () => host.domainApi.domains().map(({ ref }) => ref),
+    all: async () => (await api.domains()).map(({ ref }) => ref),
     list: async (flags) => {
       refuseUnknownFlags(flags, LIST_KNOWN, 'virConnectListAllDomains');
       const domains = await api.domains();

@@ -21,7 +21,7 @@ async function answered(
 ) {
   const domains = new MemoryDomains(events);
   const { uuid } = await domains.createXML('<domain><name>vm</name></domain>');
-  const all = async () => domains.domains().map(({ ref }) => ref);
+  const all = async () => (await domains.domains()).map(({ ref }) => ref);
   const found = async (wanted: Parameters<typeof domains.domain>[0]) => domains.domain(wanted);
   const served = {
     places,
