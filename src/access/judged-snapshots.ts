@@ -23,11 +23,11 @@ export function judgedSnapshots(api: SnapshotApi, judge: Judge): SnapshotApi {
   }
   const read = (): readonly DomainPermission[] => ['read'];
   const snapshot = (): readonly DomainPermission[] => ['snapshot'];
+  const create = (_domain: DomainRef, _xml: string, flags: number): readonly DomainPermission[] =>
+    (flags & CREATE.QUIESCE) === 0 ? ['snapshot'] : ['snapshot', 'fs-freeze'];
   return {
-    createXML: after(
-      (_domain, _xml, flags) => ((flags & CREATE.QUIESCE) === 0 ? ['snapshot'] : ['snapshot', 'fs-freeze']),
-      (domain, xml, flags) => api.createXML(domain, xml, flags),
-    ),
+    createXML: after(create, (domain, xml, flags) => api.createXML(domain, xml, flags)),
+    checkCreate: after(create, (domain, xml, flags) => api.checkCreate(domain, xml, flags)),
     getXMLDesc: after(
       (_ref, flags) => ((flags & XML.SECURE) === 0 ? ['read'] : ['read', 'read-secure']),
       (ref, flags) => api.getXMLDesc(ref, flags),

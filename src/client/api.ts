@@ -58,6 +58,11 @@ export interface Domain {
 
   /** Takes a snapshot, of a document of the caller's or of what virsh's snapshot-create-as asks for. */
   snapshotCreate(request?: SnapshotRequest, options?: JobOptions): Job<Snapshot>;
+  /**
+   * Refuses what `snapshotCreate` would refuse, and returns the document of the snapshot that it would take. Nothing is changed.
+   * Only xlsnapd can (NO_SUPPORT).
+   */
+  snapshotCheck(request?: SnapshotRequest): Promise<string>;
   /** Snapshots that pass every part of the filter; parents before children with `topological`. */
   listAllSnapshots(filter?: SnapshotFilter): Promise<readonly Snapshot[]>;
   /** NO_DOMAIN_SNAPSHOT if there is none. */

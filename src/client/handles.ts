@@ -40,6 +40,8 @@ export function domainOf(rpc: RpcClient, ref: DomainRef): Domain {
       const create = async () => snapshot(await snapshots.createXML(ref, xml, createFlags(request)));
       return startJob(rpc, ref, create, options);
     },
+    snapshotCheck: (request = {}) =>
+      rpc.checkCreate(ref, request.xml ?? snapshotDocument(request), createFlags(request)),
     listAllSnapshots: async (filter = {}) => (await snapshots.listAll(ref, listFlags(filter))).map(snapshot),
     snapshotLookupByName: async (name) => snapshot(await snapshots.lookupByName(ref, name, 0)),
     snapshotCurrent: () => unlessNone(async () => snapshot(await snapshots.current(ref, 0))),

@@ -26,6 +26,11 @@ export type SnapshotChange =
  */
 export interface SnapshotApi {
   createXML(domain: DomainRef, xml: string, flags: number): Promise<SnapshotRef>;
+  /**
+   * Refuses what `createXML` would refuse, and returns the document that it would store, without passwords. Changes nothing.
+   * Not for redefinitions.
+   */
+  checkCreate(domain: DomainRef, xml: string, flags: number): Promise<string>;
   getXMLDesc(snapshot: SnapshotRef, flags: number): Promise<string>;
   num(domain: DomainRef, flags: number): Promise<number>;
   listNames(domain: DomainRef, flags: number): Promise<readonly string[]>;

@@ -8,7 +8,7 @@ import { CREATE, XML } from '../model/flags.ts';
 import { validateSnapshot } from '../xml/engine/validate.ts';
 import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotChange, SnapshotRef } from './api.ts';
 import type { SnapshotContext } from './context.ts';
-import { createSnapshot } from './create/create.ts';
+import { checkCreation, createSnapshot } from './create/create.ts';
 import { deleteSnapshot } from './delete/delete.ts';
 import { checkUnprotected, setProtected } from './delete/protection.ts';
 import { DomainSnapshots } from './domain-snapshots.ts';
@@ -66,6 +66,13 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
     if (flags & CREATE.VALIDATE) await validateSnapshot(xml);
     const operation = flags & CREATE.REDEFINE ? redefineSnapshot : createSnapshot;
     return { name: await operation(this.#context, snapshots, xml, flags), domain };
+  }
+
+  async checkCreate(domain: DomainRef, xml: string, flags: number): Promise<string> {
+    const snapshots = await this.#enter(domain, 'libxlDomainSnapshotCreateXML', flags);
+    if (flags & CREATE.REDEFINE) throw new LibvirtError('ARGUMENT_UNSUPPORTED', 'a redefinition cannot be checked');
+    if (flags & CREATE.VALIDATE) await validateSnapshot(xml);
+    return await checkCreation(this.#context, snapshots, xml, flags);
   }
 
   async getXMLDesc({ domain, name }: SnapshotRef, flags: number): Promise<string> {

@@ -121,6 +121,8 @@ describe('JSON', () => {
     const done = { domain: 'test', snapshot: 'j1' };
     const edited = join(host.home, 'j1.xml');
     expect(await json('snapshot-create-as', 'test', 'j1')).toEqual(done);
+    expect(await json('snapshot-create-as', 'test', 'j2', '--check')).toMatchObject({ pause: 'memory' });
+    expect(await json('snapshot-create', 'test', '--check')).toMatchObject({ domain: 'test' });
     await writeFile(edited, '<domainsnapshot><name>j2</name></domainsnapshot>');
     expect(await json('snapshot-create', 'test', edited)).toEqual({ ...done, snapshot: 'j2' });
     expect(await json('snapshot-revert', 'test', 'j1')).toEqual(done);

@@ -154,8 +154,8 @@ describe('completion', () => {
 describe('help', () => {
   /** Options that virsh does not have, as the help shows them. */
   const OWN: Readonly<Record<string, readonly string[]>> = {
-    create: ['--name <string>', '--progress-json'],
-    'create-as': ['--progress-json'],
+    create: ['--name <string>', '--check', '--progress-json'],
+    'create-as': ['--check', '--progress-json'],
     delete: ['--progress-json'],
     dumpxml: ['--cfg'],
     list: ['--long'],

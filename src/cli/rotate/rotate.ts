@@ -7,8 +7,8 @@ import type { DomainRef } from '../../model/domain.ts';
 import { printable } from '../../model/messages/printable.ts';
 import { command, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
+import { runJob } from '../job/job.ts';
 import type { Session } from '../session.ts';
-import { runJob } from '../snapshot/job.ts';
 import { readDocument } from '../snapshot/snapshot-document.ts';
 import { rotationDescription, rotationName, surplus } from './rotation.ts';
 

@@ -6,13 +6,14 @@ import { snapshotDocument } from '../../client/snapshot-document.ts';
 import { systemError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import { decodeUtf8 } from '../../model/utf8.ts';
-import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
+import { command, DOMAIN, exclusive, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
+import { PROGRESS_JSON, runJob } from '../job/job.ts';
 import type { Session } from '../session.ts';
 import { isCfg, readCfg } from '../snapshot-cfg/read.ts';
 import { requestOf } from '../snapshot-cfg/request.ts';
 import { foldersOf } from '../storage/daemon-folders.ts';
-import { PROGRESS_JSON, runJob } from './job.ts';
+import { checkCreate } from './check-create.ts';
 import { readDiskspec, readMemspec } from './snapshot-specs.ts';
 
 /** Flags that both commands have, in virsh's order. */
@@ -25,6 +26,7 @@ const FLAGS = [
   { name: 'atomic', type: 'bool', help: 'require atomic operation' },
   { name: 'live', type: 'bool', help: 'take a live snapshot' },
   { name: 'validate', type: 'bool', help: 'validate the XML against the schema' },
+  { name: 'check', type: 'bool', help: 'say what would be done, or why it would be refused, and change nothing' },
 ] as const;
 
 function flagsOf(given: Given): number {
@@ -52,6 +54,7 @@ export const SNAPSHOT_CREATE = command({
     PROGRESS_JSON,
   ],
   async run(values, session) {
+    exclusive(values, 'redefine', 'check');
     const domain = await session.domain(values.domain);
     const from = values.xmlfile;
     const text = from === undefined ? undefined : await readText(from);
@@ -125,11 +128,14 @@ interface Creation {
   /** The file that the document was read from. */
   readonly from: string | undefined;
   readonly flags: number;
+  /** Nothing is to be created. */
+  readonly check: boolean;
   readonly json: boolean;
   readonly 'progress-json': boolean;
 }
 
 async function create(session: Session, { domain, xml, from, flags, json, ...rest }: Creation): Promise<void> {
+  if (rest.check) return await checkCreate(session, { domain, xml, flags, json });
   const { snapshots } = await session.client();
   const created = await runJob(session, domain, () => snapshots.createXML(domain, xml, flags), rest);
   session.done(json, created, `Domain snapshot ${created.name} created${from === undefined ? '' : ` from '${from}'`}`);

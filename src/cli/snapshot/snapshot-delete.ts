@@ -2,7 +2,7 @@
 
 import { deleteFlags } from '../../client/flags.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
-import { PROGRESS_JSON, runJob } from './job.ts';
+import { PROGRESS_JSON, runJob } from '../job/job.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 
 /** `xlsnap snapshot-delete`, as in virsh. */

@@ -2,7 +2,7 @@
 
 import { revertTo } from '../../client/revert.ts';
 import { command, DOMAIN, JSON_OPTION } from '../command-line/command.ts';
-import { PROGRESS_JSON, runJob } from './job.ts';
+import { PROGRESS_JSON, runJob } from '../job/job.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 
 /** `xlsnap snapshot-revert`, as in virsh. */

@@ -1,7 +1,12 @@
 /** The calls that the client sends, with the names that libvirt's API has for them. */
 
 import { type Codec, int, nothing, optional, string, struct, uhyper, uint, uuid } from '../wire/codec.ts';
-import { DAEMON_STATUS, DOMAIN_LIST_PROTECTED, SNAPSHOT_SET_PROTECTED } from '../wire/daemon-program.ts';
+import {
+  DAEMON_STATUS,
+  DOMAIN_LIST_PROTECTED,
+  SNAPSHOT_CHECK_CREATE,
+  SNAPSHOT_SET_PROTECTED,
+} from '../wire/daemon-program.ts';
 import { domain } from '../wire/messages.ts';
 import { PROCEDURES as P, type Procedure } from '../wire/procedures.ts';
 import type { RemoteCall } from './connection.ts';
@@ -40,6 +45,7 @@ export const CALLS = {
   daemonStatus: { name: 'the question for its status', ...DAEMON_STATUS },
   setProtected: { name: 'the change of what is protected', ...SNAPSHOT_SET_PROTECTED },
   listProtected: { name: 'the question for what is protected', ...DOMAIN_LIST_PROTECTED },
+  checkCreate: { name: 'the check of a new snapshot', ...SNAPSHOT_CHECK_CREATE },
   authList: call('virConnectOpenAuth', P.AUTH_LIST),
   authPolkit: foreign('virConnectOpenAuth', 70, nothing, struct({ complete: int })),
   open: call('virConnectOpen', P.CONNECT_OPEN),

@@ -99,6 +99,16 @@ export class RpcClient implements Disposable {
     );
   }
 
+  /** SnapshotApi.checkCreate. Refuses (NO_SUPPORT) a daemon without this call. */
+  async checkCreate(domain: DomainRef, xml: string, flags: number): Promise<string> {
+    const checked = await this.#askXlsnapd(CALLS.checkCreate, { domain, xml, flags });
+    if (checked) return checked.answer.value;
+    throw new LibvirtError(
+      'NO_SUPPORT',
+      'the daemon that answers cannot check snapshots: it is not xlsnapd, or an older one',
+    );
+  }
+
   /** Returns the names of the protected snapshots; none from a daemon without this call. */
   async listProtected(domain: DomainRef): Promise<readonly string[]> {
     return (await this.#askXlsnapd(CALLS.listProtected, { domain }))?.answer.names ?? [];

@@ -2,7 +2,12 @@
 
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { SnapshotApi } from '../../snapshots/api.ts';
-import { DAEMON_STATUS, DOMAIN_LIST_PROTECTED, SNAPSHOT_SET_PROTECTED } from '../wire/daemon-program.ts';
+import {
+  DAEMON_STATUS,
+  DOMAIN_LIST_PROTECTED,
+  SNAPSHOT_CHECK_CREATE,
+  SNAPSHOT_SET_PROTECTED,
+} from '../wire/daemon-program.ts';
 import { type Answers, answer } from './answers.ts';
 
 /** Answers with the daemon's status, and about the protection of snapshots. */
@@ -10,6 +15,9 @@ export function daemonAnswers(status: DaemonStatus, snapshots: SnapshotApi): Ans
   return new Map([
     answer(DAEMON_STATUS, () => status),
     answer(SNAPSHOT_SET_PROTECTED, ({ snapshot, on }) => snapshots.setProtected(snapshot, on)),
+    answer(SNAPSHOT_CHECK_CREATE, async ({ domain, xml, flags }) => ({
+      value: await snapshots.checkCreate(domain, xml, flags),
+    })),
     answer(DOMAIN_LIST_PROTECTED, async ({ domain }) => ({ names: await snapshots.listProtected(domain) })),
   ]);
 }

@@ -4,7 +4,7 @@
  */
 
 import { type ErrorDomain, LibvirtError } from '../../errors.ts';
-import { READING, SNAPSHOT_SET_PROTECTED } from '../wire/daemon-program.ts';
+import { READING, REFUSED_READ_ONLY } from '../wire/daemon-program.ts';
 import { type FrameHeader, HEADER_BYTES, KEEPALIVE, PROGRAM, STATUS, TYPE, VERSION } from '../wire/frames.ts';
 import { PROCEDURES as P } from '../wire/procedures.ts';
 import { ALLOWED } from '../wire/read-only/allowed.ts';
@@ -113,10 +113,10 @@ function readOnlyRefusal(program: ProgramName, header: FrameHeader): LibvirtErro
   const { procedure } = header;
   if (program === 'REMOTE' && ALLOWED_NUMBERS.has(procedure)) return undefined;
   if (program === 'XLSNAP') {
-    if (procedure !== SNAPSHOT_SET_PROTECTED.number)
-      return READING.has(procedure) ? undefined : unknownProcedure(header);
-    const text = 'read only access prevents changing which snapshots are protected';
-    return new LibvirtError('OPERATION_DENIED', text, { domain: 'DOMAIN_SNAPSHOT' });
+    if (READING.has(procedure)) return undefined;
+    const what = REFUSED_READ_ONLY.get(procedure);
+    if (what === undefined) return unknownProcedure(header);
+    return new LibvirtError('OPERATION_DENIED', `read only access prevents ${what}`, { domain: 'DOMAIN_SNAPSHOT' });
   }
   const found = callIn(REFUSED[program], procedure);
   if (!found) return unknownProcedure(header);

@@ -1,10 +1,10 @@
 /**
- * xlsnapd's own RPC program, by which `xlsnap` asks the daemon for its status, and protects snapshots. libvirt's clients never
+ * xlsnapd's own RPC program, by which `xlsnap` asks the daemon for its status, protects snapshots, and checks new ones. libvirt's clients never
  * call it; a libvirtd refuses it with "Cannot find program", and the connection stays open.
  */
 
 import type { DaemonStatus, MechanismName } from '../../model/daemon-status.ts';
-import { bool, type Codec, list, name, nothing, struct } from './codec.ts';
+import { bool, type Codec, list, name, nothing, string, struct, uint } from './codec.ts';
 import { PROGRAM } from './frames.ts';
 import { domain, snapshot } from './messages.ts';
 import { type TypedParam, typedParams } from './typed-params.ts';
@@ -61,5 +61,18 @@ export const DOMAIN_LIST_PROTECTED = {
   result: struct({ names: list(name) }),
 } as const;
 
+/** virDomainSnapshotCreateXML that changes nothing; returns the document. */
+export const SNAPSHOT_CHECK_CREATE = {
+  program,
+  number: 4,
+  args: struct({ domain, xml: string, flags: uint }),
+  result: struct({ value: string }),
+} as const;
+
 /** The procedures that read-only connections may call. */
 export const READING: ReadonlySet<number> = new Set([DAEMON_STATUS.number, DOMAIN_LIST_PROTECTED.number]);
+/** The others, as a refusal names them. */
+export const REFUSED_READ_ONLY: ReadonlyMap<number, string> = new Map([
+  [SNAPSHOT_SET_PROTECTED.number, 'changing which snapshots are protected'],
+  [SNAPSHOT_CHECK_CREATE.number, 'checking a new snapshot'],
+]);

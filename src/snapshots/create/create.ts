@@ -1,15 +1,17 @@
 /** virDomainSnapshotCreateXML without REDEFINE: the qemu driver's order of checks and decisions, on Xen. */
 
 import { LibvirtError } from '../../errors.ts';
-import { isActive } from '../../model/domain.ts';
+import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
+import type { SnapshotRequest } from '../../model/snapshot.ts';
 import { readSnapshotRequest } from '../../xml/snapshot/read.ts';
+import { writeSnapshot } from '../../xml/snapshot/write.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
 import { checkInternalName, checkName } from '../name-rules.ts';
 import { carryOutCreate } from './carry-out.ts';
 import { removeGivenUpMemory } from './given-up-memory.ts';
-import { planCreate } from './plan.ts';
+import { type CreatePlan, planCreate } from './plan.ts';
 import { checkCarriers, checkCreate, checkHonoured, checkRequest } from './rules.ts';
 
 /**
@@ -22,8 +24,42 @@ export async function createSnapshot(
   xml: string,
   flags: number,
 ): Promise<string> {
-  const { host, jobs } = context;
-  const { ref } = snapshots;
+  const { ref, request } = await asked(context, snapshots, xml, flags);
+  return await context.jobs.run(ref, { operation: 'create', snapshot: request.name, flags }, async (job) => {
+    const { domain, plan } = await planned(context, snapshots, request, flags);
+    // Before the space for this one is asked for.
+    await removeGivenUpMemory(context, snapshots, request.name);
+    await checkCarriers(context, domain, plan);
+    await carryOutCreate(context, snapshots, domain, plan, flags, job);
+    return request.name;
+  });
+}
+
+/**
+ * Refuses what `createSnapshot` would refuse, and returns the document that it would store, without passwords. Reads only, and
+ * waits for a running job as a create does.
+ */
+export async function checkCreation(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  xml: string,
+  flags: number,
+): Promise<string> {
+  const { ref, request } = await asked(context, snapshots, xml, flags);
+  return await context.jobs.exclusive(ref, async () => {
+    const { domain, plan } = await planned(context, snapshots, request, flags);
+    await checkCarriers(context, domain, plan);
+    return writeSnapshot(plan.snapshot, { secure: false });
+  });
+}
+
+/** Reads the document, for the domain as it is before its turn comes. */
+async function asked(
+  { host }: SnapshotContext,
+  { ref }: DomainSnapshots,
+  xml: string,
+  flags: number,
+): Promise<Pick<Domain, 'ref'> & { readonly request: SnapshotRequest }> {
   const domain = await host.lookup(ref);
   if (flags & CREATE.HALT && !domain.persistent) {
     throw new LibvirtError('OPERATION_INVALID', 'cannot halt after transient domain snapshot');
@@ -33,16 +69,19 @@ export async function createSnapshot(
   checkHonoured(request);
   if (flags & CREATE.NO_METADATA) checkInternalName(request.name);
   else checkName(request.name);
-  return await jobs.run(domain.ref, { operation: 'create', snapshot: request.name, flags }, async (job) => {
-    // The domain may have changed while this job waited for its turn.
-    const now = await host.lookup(ref);
-    checkRequest(now, request, flags);
-    const plan = await planCreate(context, snapshots, now, request, flags);
-    await checkCreate(context, snapshots, now, plan, flags);
-    // Before the space for this one is asked for.
-    await removeGivenUpMemory(context, snapshots, request.name);
-    await checkCarriers(context, now, plan);
-    await carryOutCreate(context, snapshots, now, plan, flags, job);
-    return request.name;
-  });
+  return { ref: domain.ref, request };
+}
+
+/** Plans for the domain as it is now: it may have changed while this waited for its turn. */
+async function planned(
+  context: SnapshotContext,
+  snapshots: DomainSnapshots,
+  request: SnapshotRequest,
+  flags: number,
+): Promise<{ readonly domain: Domain; readonly plan: CreatePlan }> {
+  const domain = await context.host.lookup(snapshots.ref);
+  checkRequest(domain, request, flags);
+  const plan = await planCreate(context, snapshots, domain, request, flags);
+  await checkCreate(context, snapshots, domain, plan, flags);
+  return { domain, plan };
 }

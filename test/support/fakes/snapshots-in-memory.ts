@@ -146,6 +146,10 @@ export class MemorySnapshots implements SnapshotApi {
     if (family.current === name) family.current = parent;
   }
 
+  async checkCreate(_domain: DomainRef, xml: string): Promise<string> {
+    return xml;
+  }
+
   async setProtected({ name, domain }: SnapshotRef, on: boolean): Promise<void> {
     const kept = `${domain.uuid} ${this.#find(domain, name).name}`;
     if (on) this.#protected.add(kept);

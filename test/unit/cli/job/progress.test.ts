@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { progressLine, sampleOf, summaryLine } from '../../../../src/cli/snapshot/progress.ts';
+import { progressLine, sampleOf, summaryLine } from '../../../../src/cli/job/progress.ts';
 import type { JobStats } from '../../../../src/client/api.ts';
 
 const MIB = 1 << 20;
