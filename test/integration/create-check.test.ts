@@ -1,6 +1,6 @@
 /** `--check`: a create that changes nothing, through the front door. */
 
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals';
 import { connect } from '../../src/client/index.ts';
@@ -77,6 +77,21 @@ test('is refused as the create is', async () => {
   expect((await xlsnap('-r', 'snapshot-create-as', 'off', 'x', '--check')).stderr).toMatch(/read only access prevents/);
   expect((await xlsnap('snapshot-create', 'off', '--redefine', '--check')).stderr).toContain('mutually exclusive');
   await daemon.ok('snapshot-delete', 'off', 'there');
+});
+
+test('doctor --host asks for every guest, and fails if one of them could not be saved in any way', async () => {
+  const host = async () => {
+    const { stdout, stderr, status } = await xlsnap('doctor', '--host');
+    return { stdout, stderr, status };
+  };
+  expect(await host()).toMatchObject({ status: 0, stdout: expect.stringContaining('No problems found') });
+  await rename(at('b.qcow2'), at('away'));
+  const { stdout, stderr, status } = await host();
+  await rename(at('away'), at('b.qcow2'));
+  expect({ stderr, status }).toEqual({ stderr: 'error: 2 problems found\n', status: 1 });
+  expect(stdout).toMatch(/a snapshot inside the images of domain 'off' would be refused: .*b\.qcow2/);
+  expect(stdout).toMatch(/way out: remove the cause; to ask again: xlsnap snapshot-create-as off --disk-only --check/);
+  expect((await xlsnap('doctor', '--host', '--fix')).stderr).toContain('mutually exclusive');
 });
 
 test('the library has it, too', async () => {

@@ -5,7 +5,7 @@
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';
 import { FileJournal } from '../../store/journal.ts';
-import { command, JSON_OPTION } from '../command-line/command.ts';
+import { command, exclusive, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
 import type { Session } from '../session.ts';
 import { foldersOf, foldersWithoutDaemon, MEMORY_DIR, SNAPSHOT_DIR, STATE_DIR } from '../storage/daemon-folders.ts';
@@ -13,6 +13,7 @@ import { findingText } from '../storage/finding.ts';
 import { daemonFindings, daemonLine } from './daemon-rules.ts';
 import { examine } from './examine.ts';
 import { type DoctorFinding, journalFindings } from './file-rules.ts';
+import { accessLine, hostFindings } from './host.ts';
 import { type Mended, mend } from './mend.ts';
 
 /** `xlsnap doctor`. */
@@ -25,26 +26,32 @@ export const DOCTOR = command({
     'merges each, which is virsh blockcommit for a running domain; block jobs, with the commands that end them; and what a revert of several disks that was cut off ' +
     'has left in images and on volumes. Fails if it finds a problem; notes are none. --fix removes what is certainly left over: unfinished ' +
     'files and empty folders. With --orphans it also deletes snapshots whose metadata is gone: those whose memory exists, ' +
-    'and those on volumes of LVM and ZFS. Removes nothing of a domain while an operation runs on it. Locks end with their ' +
+    'and those on volumes of LVM and ZFS. With --host it asks instead what would keep a snapshot from working before anybody tries: ' +
+    'versions, who may use the host, and for each guest the kinds of snapshots that would be refused, and why. Removes nothing of a domain while an operation runs on it. Locks end with their ' +
     'process: none can be left.',
   options: [
     { name: 'fix', type: 'bool', help: 'remove what is certainly left over' },
     { name: 'orphans', type: 'bool', help: 'with --fix: delete snapshots without metadata, too' },
+    { name: 'host', type: 'bool', help: 'check whether snapshots of the guests can be taken' },
     JSON_OPTION,
     MEMORY_DIR,
     SNAPSHOT_DIR,
     STATE_DIR,
   ],
   async run(values, session) {
+    exclusive(values, 'host', 'fix');
     if (values.orphans && !values.fix) throw failure('--orphans goes with --fix');
     const client = await connected(session, values);
     const folders = await foldersOf(values, session);
     const journal = journalIn(folders, session);
     const status = await client.daemonStatus();
     if (status && !values.json) session.extra(daemonLine(status));
+    const driver = await client.getType();
+    const access = values.host ? await accessLine(driver) : undefined;
+    if (access !== undefined && !values.json) session.extra(`${access}\n`);
     const findings = [
-      ...daemonFindings(status, await client.getType()),
-      ...(await examine(client, status, folders, journal)),
+      ...daemonFindings(status, driver),
+      ...(values.host ? await hostFindings(client, driver) : await examine(client, status, folders, journal)),
     ];
     const reported: (DoctorFinding & Mended)[] = [];
     for (const finding of findings) {
