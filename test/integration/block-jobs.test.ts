@@ -66,7 +66,9 @@ describe('an active commit', () => {
     await overlay('b1');
     await host.ok('snapshot-list', 'test');
     await host.ok('blockcommit', 'test', 'xvda', '--active', '--wait');
-    expect((await host.virsh('blockjob', 'test', 'xvda', '--info')).stderr.trim()).toBe('Active Block Commit: [100 %]');
+    expect((await host.virsh('blockjob', 'test', 'xvda', '--info')).stderr.trim()).toMatch(
+      /^Active Block Commit: \[100(\.00)? %]$/,
+    );
     const busy = "disk 'xvda' already in active block job";
     expect(await host.refused('snapshot-create-as', 'test', 's1', '--disk-only')).toContain(
       `block copy still active: ${busy}`,
