@@ -1,8 +1,11 @@
 /** virDomainSave and virDomainManagedSave of domains on overlays that their owner does not know. */
 
 import { asLibvirtError, hasReason, LibvirtError } from '../../errors.ts';
+import { statIfThere } from '../../files/answering.ts';
+import { savedDomainOf } from '../../files/saved-domain.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import { refuseUnknownFlags } from '../../model/flags.ts';
+import { partialOf } from '../../model/phases.ts';
 import type { SaveApi } from '../api.ts';
 import type { SnapshotContext } from '../context.ts';
 import { ownFileAt } from '../own-files.ts';
@@ -41,10 +44,13 @@ export class SaveService implements SaveApi {
     refuseUnknownFlags(flags, 0, 'libxlDomainSaveFlags');
     if (dxml !== null) throw new LibvirtError('ARGUMENT_UNSUPPORTED', 'xml modification unsupported');
     if (!to.startsWith('/')) throw new LibvirtError('INVALID_ARG', `'${to}' is not an absolute path`);
+    const refuse = (why: string): LibvirtError =>
+      new LibvirtError('CONFIG_UNSUPPORTED', `domain save file '${to}' is ${why}: choose another`);
     const own = await ownFileAt(this.#context, to);
-    if (own !== undefined) {
-      const text = `domain save file '${to}' is among xlsnapd's own files, '${own}': choose another`;
-      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
+    if (own !== undefined) throw refuse(`among xlsnapd's own files, '${own}'`);
+    const partial = partialOf(to);
+    if ((await statIfThere(partial)) && (await savedDomainOf(partial)) !== domain.uuid) {
+      throw refuse(`written as '${partial}' first, which is not what a save of domain '${domain.name}' has left`);
     }
     await this.#save(domain, to);
   }

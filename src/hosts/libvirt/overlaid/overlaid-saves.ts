@@ -9,6 +9,7 @@ import { asLibvirtError, isLibvirtError, LibvirtError, neverAborted } from '../.
 import { requireFreeSpace } from '../../../memory/free-space.ts';
 import type { Domain, DomainDefinition, DomainRef } from '../../../model/domain.ts';
 import { shellCommand } from '../../../model/messages/shell-command.ts';
+import { partialOf } from '../../../model/phases.ts';
 import type { OverlaidSaves, PlannedSave, RecordedSave } from '../../../snapshots/ports/saves.ts';
 import type { LiveDisks } from '../../../snapshots/ports/store.ts';
 import { definitionOf, parseDefinition, withDiskImages } from '../../../xml/domain/definition.ts';
@@ -31,9 +32,6 @@ interface OverlaidSavesOptions {
   /** The folder in which libvirtd keeps managed saves as `NAME.save`; undefined if its driver keeps them otherwise. */
   readonly managedSaveDir?: string;
 }
-
-/** An image that is being written has another name: a name without `.partial` is a whole image. */
-const partialOf = (path: string): string => `${path}.partial`;
 
 /** Saves by libvirtd. */
 export class SavesOnOverlays implements OverlaidSaves {

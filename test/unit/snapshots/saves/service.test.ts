@@ -1,5 +1,8 @@
 /** virDomainSave and virDomainManagedSave of domains on overlays: what is refused, what is recorded, what is completed later. */
 
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { beforeEach, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../../src/errors.ts';
 import type { Domain } from '../../../../src/model/domain.ts';
@@ -95,6 +98,20 @@ test('what the xen driver refuses is refused in its words, and so are our own fi
   jobs.holdDisk(REF.uuid, 'xvda', true);
   expect((await refusal(service.save(REF, REQUEST))).message).toContain('domain has active block job');
   expect(lines).toEqual([]);
+});
+
+test('a file that is not what a save of the domain has left is not written over on the way', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'saves-'));
+  try {
+    const service = await open();
+    await writeFile(join(folder, 'saved.partial'), 'of somebody else');
+    const { code, message } = await refusal(service.save(REF, { ...REQUEST, to: join(folder, 'saved') }));
+    expect(code).toBe('CONFIG_UNSUPPORTED');
+    expect(message).toContain(`is written as '${folder}/saved.partial' first`);
+    expect(lines).toEqual([]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test('saves of an earlier daemon are completed before clients are served, and those that fail stay recorded', async () => {
