@@ -7,6 +7,7 @@ import { LibvirtError, throwIfCancelled, undoAll } from '../errors.ts';
 import type { LibxlDiskSnapshot, LibxlDiskSnapshotResult } from '../model/libxl.ts';
 import type { UndoStep } from './all-or-nothing.ts';
 import { type DiskGroup, usableGroups } from './backends.ts';
+import { requireOpenImages } from './open-files.ts';
 import { type BlockGraph, hasJob, listOf, queryBlockGraph, requireRoot } from './qemu/block-graph.ts';
 import { Qmp, QmpReplyLost } from './qemu/qmp.ts';
 import type { LiveDisks, QemuBackend, ServedDisk, TransactionShare } from './storage-backend.ts';
@@ -126,11 +127,14 @@ async function findDisks(live: LiveDisks): Promise<FoundDisks> {
   for (const { backend, disks } of others) await backend.checkFree(name, disks);
   for (const { qemu, disks } of ofQemu) await qemu.checkFiles(disks);
   if (ofQemu.length === 0) return { others, inQemu: [] };
-  await using qmp = await Qmp.connect(await monitor(), signal);
+  const socket = await monitor();
+  await using qmp = await Qmp.connect(socket, signal);
   const graph = await queryBlockGraph(qmp, listOf(ofQemu.flatMap(({ disks }) => disks)));
   const inQemu: { readonly qemu: QemuBackend; readonly share: TransactionShare }[] = [];
   for (const { qemu, disks } of ofQemu) {
-    inQemu.push({ qemu, share: qemu.share(await allServable(graph, qemu, disks, name), live) });
+    const served = await allServable(graph, qemu, disks, name);
+    for (const { root } of served) await requireOpenImages(socket, root.disk, [root]);
+    inQemu.push({ qemu, share: qemu.share(served, live) });
   }
   return { others, inQemu };
 }

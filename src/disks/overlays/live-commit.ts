@@ -3,6 +3,7 @@
 import { LibvirtError } from '../../errors.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { fileKey } from '../file-key.ts';
+import { requireOpenImages } from '../open-files.ts';
 import { chainsOf, deleteUnused, graphOf, hasJob, isOpenedTwice } from '../qemu/block-graph.ts';
 import { syncFile } from '../qemu/qemu-img.ts';
 import { type Commit, dismissCommit, findCommit, followCommit, type NodePath, runCommit } from './commit-job.ts';
@@ -85,6 +86,7 @@ export async function findLayer(
   if (baseNode?.key !== baseKey) throw refuse(`its backing image is '${baseNode?.path}', not '${base.path}'`);
   if ((at === 0) !== (above === undefined)) throw refuse(`the guest writes to '${root.path}'`);
   refuseSnapshotLoss(disk, top.path, topNode.snapshots);
+  await requireOpenImages(socket, disk, [top, ...between, base]);
   // The names of the caller, not of the headers: the header above gets the base's, and the job is found by the top's.
   const named = ({ node }: NodePath, { path }: DiskImage): NodePath => ({ node, path });
   return { disk, root: root.node, top: named(topNode, top), base: named(baseNode, base) };

@@ -9,6 +9,7 @@ import type { DiskImage } from '../../model/disk-image.ts';
 import type { LibxlDeviceDisk, LibxlDiskSnapshot } from '../../model/libxl.ts';
 import { readBackingName } from '../chain/backing-name.ts';
 import { fileKey } from '../file-key.ts';
+import { requireOpenImages } from '../open-files.ts';
 import { Qmp } from './qmp.ts';
 
 /** A disk (`xvda`) and the node of its top image in QEMU. */
@@ -189,6 +190,7 @@ export async function freeChain(
   const key = await fileKey(active.path);
   const [root, ...backing] = chainsOf(graph).find(([top]) => top?.key === key) ?? [];
   if (!root || hasJob(root)) throw notServed(disk, active);
+  await requireOpenImages(socket, disk, [root, ...backing]);
   return { graph, chain: [root, ...backing] };
 }
 
