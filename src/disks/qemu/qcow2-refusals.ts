@@ -10,6 +10,7 @@ import { openImage, readAt } from '../../files/open-image.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import {
   AUTOCLEAR_BITMAPS,
+  damaged,
   EXTENSION,
   INCOMPATIBLE,
   type L1Table,
@@ -186,7 +187,8 @@ async function firstBitmap(file: FileHandle, header: Qcow2Header): Promise<strin
   const extension = extensions.find(({ type }) => type === EXTENSION.bitmaps);
   if (!extension) return undefined;
   const data = await readAt(file, extension.position, BITMAPS.bytes);
-  if (data.readUInt32BE(BITMAPS.count) === 0) return undefined;
+  // QEMU does not open such an image, in these words.
+  if (data.readUInt32BE(BITMAPS.count) === 0) throw damaged('found bitmaps extension with zero bitmaps');
   const directory = Number(data.readBigUInt64BE(BITMAPS.directory));
   const bitmap = await readAt(file, directory, BITMAP.bytes);
   const extra = bitmap.readUInt32BE(BITMAP.extraSize);

@@ -1,6 +1,6 @@
 /** Records of block jobs, which a daemon that is started again reads. */
 
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -45,7 +45,7 @@ test('jobs of every kind read back as they were; without jobs no record is left'
   expect(logged).toEqual([]);
 });
 
-const [first] = JOBS;
+const [first, pull, copy] = JOBS;
 test.each<readonly [string, unknown, string]>([
   ['of a newer version', { version: 2, domain: GUEST, jobs: JOBS }, 'written by a newer xlsnap'],
   ['that is no JSON', '{', 'is not a record of block jobs'],
@@ -62,6 +62,32 @@ test.each<readonly [string, unknown, string]>([
     { domain: GUEST, jobs: [{ ...first, layer: { disk: 'xvda', top, base: { path: '/base' } } }] },
     'is not a record of block jobs',
   ],
+  [
+    'of a kind that every object has',
+    { domain: GUEST, jobs: [{ ...first, kind: 'toString' }] },
+    'is not a record of block jobs',
+  ],
+  [
+    'whose image above has no path',
+    { domain: GUEST, jobs: [{ ...first, layer: { disk: 'xvda', top, base, above: { format: 'raw' } } }] },
+    'is not a record of block jobs',
+  ],
+  [
+    'whose image between has no format',
+    { domain: GUEST, jobs: [{ ...first, layer: { disk: 'xvda', top, base, between: [{ path: '/m' }] } }] },
+    'is not a record of block jobs',
+  ],
+  [
+    'of a pull from no image',
+    { domain: GUEST, jobs: [{ ...pull, base: { path: 7 } }] },
+    'is not a record of block jobs',
+  ],
+  ['of a copy to no path', { domain: GUEST, jobs: [{ ...copy, target: {} }] }, 'is not a record of block jobs'],
+  [
+    'of a copy that leaves no path',
+    { domain: GUEST, jobs: [{ ...copy, left: [{ format: 'raw' }] }] },
+    'is not a record of block jobs',
+  ],
   ['of another domain', { domain: { ...GUEST, uuid: '22' }, jobs: [] }, 'is a record of another domain, 22'],
 ])('a record %s is named with its domain, and stays as it is', async (_what, content, reason) => {
   await mkdir(join(dir, 'block-jobs'));
@@ -73,4 +99,18 @@ test.each<readonly [string, unknown, string]>([
   expect(found.error.detail).toContain(reason);
   expect(found.error.detail).toContain(record());
   expect(await readFile(record(), 'utf8')).toBe(text);
+});
+
+test('a link in place of the folder is refused: it may lead to records of somebody else', async () => {
+  await mkdir(join(dir, 'elsewhere'));
+  await symlink('elsewhere', join(dir, 'block-jobs'));
+  await expect(files.load()).rejects.toThrow('is a link, not a folder');
+  await expect(files.write(GUEST, JOBS)).rejects.toThrow('is a link, not a folder');
+  expect(await readdir(join(dir, 'elsewhere'))).toEqual([]);
+});
+
+test('a folder that cannot be read is logged', async () => {
+  await writeFile(join(dir, 'block-jobs'), '');
+  expect(await files.load()).toEqual([]);
+  expect(logged).toEqual([expect.stringContaining(`cannot read folder '${join(dir, 'block-jobs')}'`)]);
 });

@@ -151,6 +151,13 @@ test.each([
   JSON.stringify({ ...record, flags: 1.5 }),
   JSON.stringify({ ...record, domain: { ...other, uuid: '../../etc' } }),
   JSON.stringify({ ...record, domain }),
+  JSON.stringify({ ...record, mechanism: 'xl' }),
+  // Recovery removes files by these paths.
+  JSON.stringify({ ...record, args: { memory: true, memory_path: 7 } }),
+  JSON.stringify({ ...record, args: { disks: [{ disk: { pdev_path: '/d/a' } }] } }),
+  JSON.stringify({ ...record, args: { disks: [{ disk: { vdev: 'xvda', pdev_path: ['/d/a'] } }] } }),
+  JSON.stringify({ ...record, args: { disks: [{ disk: { vdev: 'xvda' }, external_path: 7 }] } }),
+  JSON.stringify({ ...record, args: {}, abandoned: [{ path: '/d/a', format: 'qcow2' }, { path: 7 }] }),
 ])('a record %j is refused with its path, and hides no other one', async (text) => {
   await journal.begin(domain, create);
   const damaged = join(dir, 'journal', `${other.uuid}.json`);
@@ -184,6 +191,11 @@ test('a link is no record, and no folder of records', async () => {
   await symlink(join(dir, 'other'), join(dir, 'journal'));
   await expect(journal.pending()).rejects.toThrow(`'${join(dir, 'journal')}' is a link, not a folder`);
   await expect(journal.begin(domain, create)).rejects.toThrow(`'${join(dir, 'journal')}' is a link, not a folder`);
+});
+
+test('a folder that cannot be read is not taken for one without records', async () => {
+  await writeFile(join(dir, 'journal'), '');
+  await expect(journal.pending()).rejects.toThrow(`cannot read folder '${join(dir, 'journal')}'`);
 });
 
 test('the definition of a guest that is saved is kept, whatever phase comes after it', async () => {

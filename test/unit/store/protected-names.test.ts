@@ -1,4 +1,4 @@
-import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { ProtectedFiles } from '../../../src/store/protected-names.ts';
@@ -43,4 +43,37 @@ test('a link in place of the folder is refused: it may lead to records of somebo
   await mkdir(join(folder.path, 'elsewhere'));
   await symlink('elsewhere', join(folder.path, 'protected'));
   await expect(ProtectedFiles.open(folder.path, () => {})).rejects.toThrow('is a link, not a folder');
+});
+
+test('nor is a link followed that has come since: nothing is written elsewhere, and nothing counts as protected', async () => {
+  await using folder = await scratchFolder();
+  const files = await ProtectedFiles.open(folder.path, () => {});
+  await mkdir(join(folder.path, 'elsewhere'));
+  await symlink('elsewhere', join(folder.path, 'protected'));
+  await expect(files.set(REF, new Set(['s1']))).rejects.toThrow('is a link, not a folder');
+  expect(await readdir(join(folder.path, 'elsewhere'))).toEqual([]);
+  expect(files.of(REF)).toEqual(new Set());
+});
+
+test('what could not be written is not protected, and what could not be removed still is', async () => {
+  await using folder = await scratchFolder();
+  const files = await ProtectedFiles.open(folder.path, () => {});
+  const record = join(folder.path, 'protected', `${REF.uuid}.json`);
+  await mkdir(record, { recursive: true });
+  await expect(files.set(REF, new Set(['s1']))).rejects.toThrow('cannot rename file');
+  expect(files.of(REF)).toEqual(new Set());
+  await rm(record, { recursive: true });
+  await files.set(REF, new Set(['s1']));
+  await rm(record);
+  await mkdir(record);
+  await expect(files.set(REF, new Set())).rejects.toThrow('cannot remove file');
+  expect(files.of(REF)).toEqual(new Set(['s1']));
+});
+
+test('a folder that cannot be read is not taken for one without records, and a UUID does not lead out of it', async () => {
+  await using folder = await scratchFolder();
+  const files = await ProtectedFiles.open(folder.path, () => {});
+  await expect(files.set({ ...REF, uuid: '../x' }, new Set(['s1']))).rejects.toMatchObject({ code: 'INVALID_ARG' });
+  await writeFile(join(folder.path, 'protected'), '');
+  await expect(ProtectedFiles.open(folder.path, () => {})).rejects.toThrow('cannot read folder');
 });

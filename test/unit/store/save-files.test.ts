@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -41,6 +41,11 @@ test.each([
   ['is cut off', '{'],
   ['has no path', JSON.stringify({ ...SAVE, path: undefined })],
   ['has a path that is not absolute', JSON.stringify({ ...SAVE, path: 'saved' })],
+  ['has no domain id', JSON.stringify({ ...SAVE, domain: { ...SAVE.domain, id: '7' } })],
+  ['does not say whether it is managed', JSON.stringify({ ...SAVE, managed: undefined })],
+  ['has no disk', JSON.stringify({ ...SAVE, moves: [{ ...SAVE.moves[0], disk: undefined }] })],
+  ['has no image before', JSON.stringify({ ...SAVE, moves: [{ ...SAVE.moves[0], from: { path: '/d/a' } }] })],
+  ['has no image after', JSON.stringify({ ...SAVE, moves: [{ ...SAVE.moves[0], to: { format: 'raw' } }] })],
   ['has no images', JSON.stringify({ ...SAVE, moves: [{ disk: 'xvda', from: {}, to: {} }] })],
 ])('a record that %s is logged and left', async (_, text) => {
   await files().write(SAVE);
@@ -48,4 +53,18 @@ test.each([
   expect(await files().load()).toEqual([]);
   expect(logged).toEqual([expect.stringContaining(`'${file()}' is not a record of a save`)]);
   expect(await readFile(file(), 'utf8')).toBe(text);
+});
+
+test('a link in place of the folder is refused: it may lead to records of somebody else', async () => {
+  await mkdir(join(dir, 'elsewhere'));
+  await symlink('elsewhere', join(dir, 'saves'));
+  await expect(files().load()).rejects.toThrow('is a link, not a folder');
+  await expect(files().write(SAVE)).rejects.toThrow('is a link, not a folder');
+  expect(await readdir(join(dir, 'elsewhere'))).toEqual([]);
+});
+
+test('a folder that cannot be read is logged', async () => {
+  await writeFile(join(dir, 'saves'), '');
+  expect(await files().load()).toEqual([]);
+  expect(logged).toEqual([expect.stringContaining(`cannot read folder '${join(dir, 'saves')}'`)]);
 });

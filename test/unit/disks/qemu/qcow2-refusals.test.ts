@@ -3,7 +3,7 @@
 import { copyFile, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { revertRefusal } from '../../../../src/disks/qemu/qcow2-refusals.ts';
 import { readSnapshotTable } from '../../../../src/disks/qemu/qcow2-table.ts';
 import { qemuImg } from '../../../support/hosts/embedded.ts';
@@ -27,9 +27,9 @@ const refusal = async (path: string) => {
   return await revertRefusal(path, snapshot);
 };
 
-async function damaged(change: (bytes: Buffer, snapshotL1: number) => void): Promise<string> {
+async function damaged(change: (bytes: Buffer, snapshotL1: number) => void, from = whole): Promise<string> {
   const path = join(folder, 'damaged.qcow2');
-  await copyFile(whole, path);
+  await copyFile(from, path);
   const bytes = await readFile(path);
   const [snapshot] = await readSnapshotTable(path, 'no table');
   change(bytes, Number(snapshot?.l1.offset));
@@ -73,6 +73,40 @@ test.each<[string, (bytes: Buffer, snapshotL1: number) => void, string]>([
 test('a cluster that is not aligned is what QEMU itself stops at', async () => {
   const path = await damaged((bytes, l1) => unalign(bytes, at(bytes, l1)));
   await expect(qemuImg('snapshot', '-a', 's1', path)).rejects.toThrow('unaligned');
+});
+
+describe('a dirty bitmap', () => {
+  /** The place of the data of the header's extension of bitmaps. */
+  const extension = (bytes: Buffer) => bytes.indexOf(Buffer.from('2385287500000018', 'hex')) + 8;
+  let marked: string;
+
+  beforeAll(async () => {
+    marked = join(folder, 'marked.qcow2');
+    await copyFile(whole, marked);
+    await qemuImg('bitmap', '--add', marked, 'b 1');
+  });
+
+  test('refuses the revert, which QEMU refuses, and the way out can be pasted', async () => {
+    expect(await refusal(marked)).toContain(`has dirty bitmap 'b 1', and QEMU reverts no image that has one`);
+    expect(await refusal(marked)).toContain(`qemu-img bitmap --remove ${marked} 'b 1'`);
+    await expect(qemuImg('snapshot', '-a', 's1', marked)).rejects.toThrow('Device has active dirty bitmaps');
+  });
+
+  test('that somebody has lost who does not know bitmaps is in nobody’s way', async () => {
+    // Programs that do not know them clear the bit.
+    const path = await damaged((bytes) => bytes.writeBigUInt64BE(0n, 88), marked);
+    expect(await refusal(path)).toBeUndefined();
+    await qemuImg('snapshot', '-a', 's1', path);
+  });
+
+  test('must be there if the header says that there are some: QEMU does not open the image otherwise', async () => {
+    const path = await damaged((bytes) => bytes.writeUInt32BE(0, extension(bytes)), marked);
+    await expect(refusal(path)).rejects.toMatchObject({
+      code: 'OPERATION_FAILED',
+      detail: `cannot read image '${path}': found bitmaps extension with zero bitmaps`,
+    });
+    await expect(qemuImg('snapshot', '-a', 's1', path)).rejects.toThrow('found bitmaps extension with zero bitmaps');
+  });
 });
 
 test('a table of 32 MiB is read in parts, between which others have their turns', async () => {

@@ -10,7 +10,10 @@ function client() {
   let step = (): boolean => false;
   const takeTurns = (given: () => boolean) => {
     step = given;
-    return { ask: () => void (state.asked = true) };
+    const ask = () => {
+      state.asked = true;
+    };
+    return { ask };
   };
   const limit: CallLimit = new CallLimit(takeTurns, { mayStart: () => state.reads, onEnd: () => limit.advance() });
   return {
