@@ -145,6 +145,12 @@ describe('deleting an external snapshot', () => {
     expect(planMerge(s1, [], gone).own).toEqual([]);
   });
 
+  test('removes an overlay that an interrupted delete has emptied, though the domain is on the image beneath', () => {
+    const now = standing(['base'], ['o1', 'base']);
+    const { own, others, unused } = planMerge(s1, [], now, new Set(['/d/o1']));
+    expect([own, others, unused]).toEqual([[], [], [{ ...image('o1'), disk: 'xvda' }]]);
+  });
+
   test('merges nothing into an image that is another snapshot’s state, too', () => {
     const twin = snapshot('s3', { state: 'base', overlay: 'o3' });
     expect(planMerge(s1, [twin], standing(['o3', 'base'], ['o1', 'base']))).toEqual({
