@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { constants } from 'node:fs';
-import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import {
   makeFolder,
+  refuseLink,
   removeEmptyFolder,
   removeFile,
   renameFolder,
@@ -138,4 +139,23 @@ test('a pipe in the place of the new file is not waited for, and not written to'
   const { bytesRead } = await reader.read(Buffer.alloc(1)).catch(() => ({ bytesRead: 0 }));
   expect(bytesRead).toBe(0);
   expect(await readdir(dir)).toEqual([]);
+});
+
+test('a link in the place of the new file is not followed, which would write elsewhere', async () => {
+  await writeFile(join(dir, 'elsewhere'), 'of somebody else');
+  await symlink(join(dir, 'elsewhere'), join(dir, 'f.new'));
+  await expect(writeFileAtomically(join(dir, 'f'), 'x')).rejects.toThrow(`cannot write file '${join(dir, 'f.new')}'`);
+  expect(await readFile(join(dir, 'elsewhere'), 'utf8')).toBe('of somebody else');
+});
+
+test('a file is no folder: none is made in its place, and nothing is found below it', async () => {
+  await writeFile(join(dir, 'f'), '');
+  await expect(makeFolder(join(dir, 'f'), 0o700)).rejects.toThrow(`cannot create folder '${join(dir, 'f')}'`);
+  await expect(refuseLink(join(dir, 'f/below'))).rejects.toThrow(`cannot look at folder '${join(dir, 'f/below')}'`);
+});
+
+test('a change that may not be on stable storage is an error', async () => {
+  await writeFile(join(dir, 'f'), '');
+  using _failing = await recordSyncs(() => Promise.reject(new Error('disk full')));
+  await expect(removeFile(join(dir, 'f'))).rejects.toThrow(`cannot sync folder '${dir}'`);
 });

@@ -1,11 +1,25 @@
 /** The monitors of guests are stopped while a guest is suspended, and always continued. The processes here are real. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { appendFile, copyFile, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { Monitors } from '../../../../src/hosts/xl/monitors.ts';
+import { refusal } from '../../../support/refusal.ts';
 import { until } from '../../../support/until.ts';
 
 const DOMID = 31_000;
@@ -62,6 +76,34 @@ test('it is found after a reboot of its guest, and if its log was renamed', asyn
   await rename(join(folder, 'xl-vm.log'), join(folder, 'xl-vm.log.1'));
   expect(await monitors.find(DOMID)).toMatchObject({ pid });
   expect(await monitors.find(DOMID - 1)).toBeUndefined();
+});
+
+test('the log may say what another process waits for: an earlier monitor, of a guest of the same name', async () => {
+  const pid = await monitor();
+  await appendFile(join(folder, 'xl-vm.log'), `Waiting for domain vm (domid ${DOMID + 1}) to die [pid ${pid + 1}]\n`);
+  expect(await monitors.find(DOMID)).toMatchObject({ pid });
+  expect(await monitors.find(DOMID + 1)).toBeUndefined();
+});
+
+test('one that does not stop is continued, and the guest is not suspended', async () => {
+  const pid = await monitor();
+  const proc = join(folder, 'proc');
+  await mkdir(join(proc, String(pid), 'fd'), { recursive: true });
+  for (const link of ['exe', 'fd/1'])
+    await symlink(await readlink(`/proc/${pid}/${link}`), join(proc, `${pid}/${link}`));
+  // It never shows that it has stopped.
+  await writeFile(join(proc, `${pid}/stat`), await readFile(`/proc/${pid}/stat`));
+  let now = performance.now();
+  const clock = jest.spyOn(performance, 'now').mockImplementation(() => {
+    now += 1_000;
+    return now;
+  });
+  const { code, message } = await refusal(new Monitors(folder, proc).hold(DOMID));
+  clock.mockRestore();
+  expect(code).toBe('OPERATION_TIMEOUT');
+  expect(message).toContain(`process ${pid}, does not stop`);
+  await until(async () => (await stateOf(pid)) === 'S');
+  expect(await records()).toEqual([]);
 });
 
 test.each([

@@ -1,9 +1,10 @@
 /** A host where xl owns the domains: what clients see, what xl is asked for, and the events of it. */
 
-import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { renameSync } from 'node:fs';
+import { chmod, chown, mkdir, mkdtemp, readdir, readlink, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { LibvirtError } from '../../../../src/errors.ts';
 import { uuidOfName } from '../../../../src/hosts/xl/config-files.ts';
 import { Monitors } from '../../../../src/hosts/xl/monitors.ts';
@@ -124,7 +125,21 @@ describe('domains', () => {
       'that others can write',
       async () => {
         await configure('bad');
-        await chmod(file('bad'), 0o666);
+        await chmod(file('bad'), 0o646);
+      },
+    ],
+    [
+      'that its group can write',
+      async () => {
+        await configure('bad');
+        await chmod(file('bad'), 0o664);
+      },
+    ],
+    [
+      'that belongs to another user',
+      async () => {
+        await configure('bad');
+        await chown(file('bad'), 65534, 65534);
       },
     ],
   ])('a file %s is reported once, and left out', async (_, write) => {
@@ -133,6 +148,21 @@ describe('domains', () => {
     await api().domains();
     expect(await shown()).toEqual(['Domain-0 0 running false', 'good -1 shutoff true']);
     expect(logged).toEqual([expect.stringContaining(file('bad'))]);
+  });
+
+  test('other files of the folder, and folders in it, configure nothing', async () => {
+    await configure('vm');
+    await writeFile(join(etc, 'vm.cfg~'), cfgOf('backup', '/images/a.qcow2'));
+    await mkdir(file('folder'));
+    expect(await shown()).toEqual(['Domain-0 0 running false', 'vm -1 shutoff true']);
+    expect(logged).toEqual([]);
+  });
+
+  test('a file of which xl prints something else than a configuration is left out', async () => {
+    await configure('vm');
+    xl.ask = async () => 'Parsing config from vm.cfg';
+    expect(await shown()).toEqual(['Domain-0 0 running false']);
+    expect(logged).toEqual([expect.stringContaining(`xl cannot read '${file('vm')}'`)]);
   });
 
   test('two files of one name are refused at the start, with both paths', async () => {
@@ -244,6 +274,7 @@ describe('a revert', () => {
     expect(told).toEqual(['vm STOPPED_FROM_SNAPSHOT', 'vm STARTED_FROM_SNAPSHOT', 'vm RESUMED_FROM_SNAPSHOT']);
     expect(await api().domain(domain.ref)).toMatchObject({ state: 'running', reason: 4, ref: { id: 2 } });
     // What xendomains would have restored later is older.
+    expect(await readdir(join(folder, 'save'))).toEqual([]);
     expect(await host.lookup({ ...domain.ref, id: 2 })).not.toHaveProperty('managedSave');
   });
 
@@ -253,7 +284,48 @@ describe('a revert', () => {
     const { domain, definition: saved } = await definition('vm');
     const path = await image('vm');
     xl.failure = new LibvirtError('OPERATION_FAILED', "Failed to restore domain 'vm' with xl: no memory");
+    const pipes = async () => {
+      const files = (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ''));
+      return (await Promise.all(files)).filter((target) => target.startsWith('pipe:')).length;
+    };
+    const before = await pipes();
     await expect(host.restore(domain, path, { paused: true, definition: saved })).rejects.toThrow('no memory');
+    expect(await pipes()).toBe(before);
+  });
+
+  test('says so if the image cannot be read to its end, whatever xl made of it', async () => {
+    await configure('vm', UUID);
+    await api().create(await refOf('vm'), { paused: false });
+    const { domain, definition: saved } = await definition('vm');
+    const path = await image('vm');
+    xl.change = async () => renameSync(path, join(folder, 'away'));
+    const restoring = host.restore(domain, path, { paused: true, definition: saved });
+    await expect(restoring).rejects.toThrow(`cannot read memory image '${path}'`);
+  });
+
+  test('waits until a guest that xl has destroyed is gone, and does not wait for ever', async () => {
+    await configure('vm', UUID);
+    await api().create(await refOf('vm'), { paused: false });
+    const { domain } = await definition('vm');
+    xl.change = async () => {};
+    let now = performance.now();
+    const clock = jest.spyOn(performance, 'now').mockImplementation(() => {
+      now += 25_000;
+      return now;
+    });
+    await expect(host.destroy(domain)).rejects.toMatchObject({ code: 'OPERATION_TIMEOUT' });
+    clock.mockRestore();
+    xl.change = async () => void setTimeout(() => xl.guests.delete(domain.ref.id), 20);
+    await host.destroy(domain);
+    expect(await shown()).toEqual(['Domain-0 0 running false', 'vm -1 shutoff true']);
+  });
+
+  test('to a state that is booted drops what xendomains has saved', async () => {
+    await configure('vm', UUID);
+    await writeFile(join(folder, 'save/vm'), '');
+    await host.start(await host.lookup(await refOf('vm')), { paused: true });
+    expect(await shown()).toEqual(['Domain-0 0 running false', 'vm 1 paused true']);
+    expect(await readdir(join(folder, 'save'))).toEqual([]);
   });
 
   test('a snapshot that has no configuration for xl is refused while the guest runs', async () => {
@@ -276,8 +348,11 @@ describe('a revert', () => {
   test('to a state that is booted needs the file, with the disks of the snapshot', async () => {
     await configure('vm', UUID);
     const { domain, definition: saved } = await definition('vm');
-    const check = () => host.checkMemory(domain, saved);
+    const check = (images = saved.images) => host.checkMemory(domain, { ...saved, images });
     await check();
+    await expect(check(new Map())).rejects.toThrow("disk 'xvda' is on '/images/a.qcow2' there, and was on no image");
+    const more = new Map([...saved.images, ['xvdb', { path: '/images/c.qcow2', format: 'qcow2' }]]);
+    await expect(check(more)).rejects.toThrow("disk 'xvdb' is on no image there, and was on '/images/c.qcow2'");
     await writeFile(file('vm'), cfgOf('vm', '/images/b.qcow2', UUID));
     await expect(check()).rejects.toMatchObject({
       code: 'OPERATION_INVALID',

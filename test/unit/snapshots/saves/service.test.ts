@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../../src/errors.ts';
+import { XEN_SAVE_MAGIC } from '../../../../src/files/saved-domain.ts';
 import type { Domain } from '../../../../src/model/domain.ts';
 import type { SnapshotContext } from '../../../../src/snapshots/context.ts';
 import { Jobs } from '../../../../src/snapshots/jobs.ts';
@@ -109,6 +110,10 @@ test('a file that is not what a save of the domain has left is not written over 
     expect(code).toBe('CONFIG_UNSUPPORTED');
     expect(message).toContain(`is written as '${folder}/saved.partial' first`);
     expect(lines).toEqual([]);
+    const left = `${XEN_SAVE_MAGIC}<domain><name>renamed</name><uuid>${REF.uuid}</uuid></domain>`;
+    await writeFile(join(folder, 'saved.partial'), left);
+    await service.save(REF, { ...REQUEST, to: join(folder, 'saved') });
+    expect(lines).toContain(`save ${folder}/saved`);
   } finally {
     await rm(folder, { recursive: true });
   }

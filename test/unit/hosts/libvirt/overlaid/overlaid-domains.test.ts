@@ -1,6 +1,7 @@
 /** What the proxy shows and refuses of running domains on overlays that libvirtd does not know. */
 
 import { beforeEach, expect, test } from '@jest/globals';
+import { LibvirtError } from '../../../../../src/errors.ts';
 import { OverlaidDomains } from '../../../../../src/hosts/libvirt/overlaid/overlaid-domains.ts';
 import { parseDefinition } from '../../../../../src/xml/domain/definition.ts';
 import {
@@ -68,4 +69,20 @@ test('it may be undefined if it ends with this run, if it is off, and if all its
 test('it is not migrated to a host that would start it on the base images', async () => {
   upstream.xml = upstream.xml.replace('restart', 'destroy');
   expect((await refusal(overlaid().checkMigrate(GUEST))).message).toContain('cannot be migrated');
+});
+
+test('if its record cannot be read, clients see what libvirtd has; any other failure is not hidden', () => {
+  const failing = (code: 'OPERATION_INVALID' | 'SYSTEM_ERROR') =>
+    new OverlaidDomains({
+      upstream,
+      liveDisks: {
+        ...NO_LIVE_DISKS,
+        of: () => {
+          throw new LibvirtError(code, 'no');
+        },
+      },
+      devicesChanged: async () => {},
+    });
+  expect(failing('OPERATION_INVALID').definition(upstream.xml)).toBe(upstream.xml);
+  expect(() => failing('SYSTEM_ERROR').definition(upstream.xml)).toThrow('no');
 });

@@ -1,9 +1,10 @@
 /** Domains on overlays are saved by libvirtd, which names the base images: the image gets its name when it names the overlays. */
 
-import { lstat, mkdtemp, readdir, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { LibvirtError } from '../../../../../src/errors.ts';
 import { SavesOnOverlays } from '../../../../../src/hosts/libvirt/overlaid/overlaid-saves.ts';
 import { checkLibxlStream, readMemoryImage } from '../../../../../src/memory/image-file.ts';
 import type { RecordedSave } from '../../../../../src/snapshots/ports/saves.ts';
@@ -153,4 +154,71 @@ test('a libvirtd that cannot open our files, and one that keeps managed saves el
   const elsewhere = new SavesOnOverlays({ upstream: libvirtd, liveDisks: NO_LIVE_DISKS });
   expect((await refusal(elsewhere.plan(RUNNING, undefined))).message).toContain("'virsh save'");
   expect(await readdir(folder)).toEqual(['saved']);
+});
+
+test('a save for which there is no room is refused before the guest is touched', async () => {
+  libvirtd.xml = xml().replace('65536</memory>', `${2 ** 50}</memory>`);
+  const { code, message } = await refusal(saves.plan(RUNNING, at('saved')));
+  expect(code).toBe('OPERATION_FAILED');
+  expect(message).toContain(at('saved'));
+  expect(await readdir(folder)).toEqual([]);
+});
+
+test('if nobody can say whether the guest has ended, what was saved stays', async () => {
+  const save = await saves.plan(RUNNING, at('saved'));
+  libvirtd.outcome = 'late';
+  libvirtd.lookupByUUID = async () => {
+    throw new LibvirtError('RPC', 'connection lost');
+  };
+  const error = await refusal(saves.carryOut(save));
+  expect(error).toMatchObject({ reason: 'save-unfinished', message: expect.stringContaining('connection lost') });
+  expect(await readdir(folder)).toEqual(['saved.partial']);
+  // Nor is it removed later, as long as nobody can say so.
+  await refusal(saves.finish({ ...save, sameBoot: true }));
+  expect(await readdir(folder)).toEqual(['saved.partial']);
+});
+
+test('a disk that was moved to another image since the save was planned stays on that', async () => {
+  const save = await saves.plan(RUNNING, at('saved'));
+  libvirtd.xml = xml().replace(at('a'), at('b'));
+  await saves.carryOut(save);
+  const { domainXml } = await readMemoryImage(at('saved'));
+  expect(parseDefinition(domainXml).images.get('xvda')?.path).toBe(at('b'));
+});
+
+describe('a managed save of a daemon that has ended', () => {
+  async function interrupted(): Promise<RecordedSave> {
+    const planned = await saves.plan(RUNNING, undefined);
+    await libvirtd.saveFlags(GUEST, at('g.save.partial'));
+    return { ...planned, sameBoot: true };
+  }
+
+  test('the guest that runs on has no room in its definition any more', async () => {
+    const save = await interrupted();
+    libvirtd.metadata = "<metadata><xlsnap:room xmlns:xlsnap='urn:x'>xxx</xlsnap:room></metadata>";
+    libvirtd.ref = GUEST;
+    await saves.finish(save);
+    expect(libvirtd.metadata).toBe('');
+  });
+
+  test('a managed save that libvirtd has made since stays as it is', async () => {
+    const save = await interrupted();
+    await writeFile(at('g.save'), 'newer');
+    expect(await saves.finish(save)).toContain('the domain has run since');
+    expect(await readFile(at('g.save'), 'utf8')).toBe('newer');
+  });
+
+  test('a managed save of a guest on block devices is not completed: nobody can tell whether it has run since', async () => {
+    const save = await interrupted();
+    const moves = save.moves.map((move) => ({ ...move, to: { ...move.to, path: '/dev/null' } }));
+    expect(await saves.finish({ ...save, moves })).toContain('the domain has run since');
+  });
+
+  test('an image that cannot be opened is not taken for one that was never written', async () => {
+    const save = await interrupted();
+    await rm(at('g.save.partial'));
+    await mkdir(at('g.save.partial'));
+    await expect(saves.finish(save)).rejects.toMatchObject({ code: 'EISDIR' });
+    expect(await readdir(folder)).toEqual(['g.save.partial']);
+  });
 });
