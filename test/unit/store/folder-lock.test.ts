@@ -65,6 +65,13 @@ test('a folder that cannot be made is named', async () => {
   });
 });
 
+test('a folder that the system cannot lock is named, and is not taken for a locked one', async () => {
+  const failing = lockFoldersBy([dir], () => {
+    throw new Error('No locks available');
+  });
+  await expect(failing).rejects.toThrow(`cannot lock folder '${dir}'`);
+});
+
 test('only the owner of the folder can open what is locked, also in a folder that everybody may read', async () => {
   await chmod(dir, 0o755);
   await using _lock = await lockFolders([dir]);

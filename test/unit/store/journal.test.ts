@@ -124,6 +124,12 @@ describe('S13: a record that could not be dealt with is not forgotten', () => {
     await (await journal.begin(domain, create)).end();
   });
 
+  test('an operation that has ended is no excuse for a later one that has not', async () => {
+    await (await journal.begin(domain, create)).end();
+    await journal.begin(domain, create);
+    await expect(journal.begin(domain, create)).rejects.toThrow('was interrupted');
+  });
+
   test('one without a version, from before there were any, is read', async () => {
     await (await journal.begin(other, create)).end();
     await writeFile(path(), JSON.stringify({ domain, ...create, phase: 'saving' }));
@@ -151,6 +157,8 @@ test.each([
   JSON.stringify({ ...record, flags: 1.5 }),
   JSON.stringify({ ...record, domain: { ...other, uuid: '../../etc' } }),
   JSON.stringify({ ...record, domain }),
+  JSON.stringify({ ...record, snapshot: 7 }),
+  JSON.stringify({ ...record, domain: { ...other, name: 7 } }),
   JSON.stringify({ ...record, mechanism: 'xl' }),
   // Recovery removes files by these paths.
   JSON.stringify({ ...record, args: { memory: true, memory_path: 7 } }),

@@ -85,6 +85,24 @@ test('the log may say what another process waits for: an earlier monitor, of a g
   expect(await monitors.find(DOMID + 1)).toBeUndefined();
 });
 
+test('one that ends while it is to be stopped is in nobody’s way', async () => {
+  // No process has such a number.
+  const pid = 2 ** 22 + 1;
+  const proc = join(folder, 'proc');
+  await mkdir(join(proc, String(pid), 'fd'), { recursive: true });
+  await symlink(join(folder, 'xl'), join(proc, `${pid}/exe`));
+  await symlink(join(folder, 'xl-vm.log'), join(proc, `${pid}/fd/1`));
+  await writeFile(join(folder, 'xl-vm.log'), `Waiting for domain vm (domid ${DOMID}) to die [pid ${pid}]\n`);
+  const shows = (state: string) => writeFile(join(proc, `${pid}/stat`), `${pid} (xl) ${state}${' 1'.repeat(30)}`);
+  await shows('T');
+  const held = await new Monitors(folder, proc).hold(DOMID);
+  await held?.[Symbol.asyncDispose]();
+  expect(held).toBeDefined();
+  expect(await records()).toEqual([]);
+  await shows('Z');
+  expect(await new Monitors(folder, proc).hold(DOMID)).toBeUndefined();
+});
+
 test('one that does not stop is continued, and the guest is not suspended', async () => {
   const pid = await monitor();
   const proc = join(folder, 'proc');

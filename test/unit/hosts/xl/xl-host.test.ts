@@ -323,7 +323,8 @@ describe('a revert', () => {
   test('to a state that is booted drops what xendomains has saved', async () => {
     await configure('vm', UUID);
     await writeFile(join(folder, 'save/vm'), '');
-    await host.start(await host.lookup(await refOf('vm')), { paused: true });
+    const { domain, definition: saved } = await definition('vm');
+    await host.start(domain, { paused: true, definition: saved });
     expect(await shown()).toEqual(['Domain-0 0 running false', 'vm 1 paused true']);
     expect(await readdir(join(folder, 'save'))).toEqual([]);
   });
