@@ -302,7 +302,7 @@ describe('the upstream', () => {
     const handler = proxy({ ...options(), upstream: first.socket });
     await using listener = await listen({ path: join(directory, 'short'), readOnly: false, mode: 0o600 }, handler);
     const before = hub.registrations;
-    const waiting = virsh(`test+unix:///default?socket=${listener.path}`, 'event', '--all', '--loop');
+    const waiting = virsh(`test+unix:///default?socket=${listener.path}`, 'event', '--event', 'lifecycle', '--loop');
     using client = await RawClient.open(listener.path);
     await hub.reached(before + 1);
     await first.kill();
