@@ -76,7 +76,7 @@ test(
     const overlay = await onOverlay('b2');
     await virsh('managedsave', name);
     expect(await virsh('dominfo', name)).toMatch(/^Managed save: +yes$/m);
-    expect(await lab().must(`ls -A ${MANAGED}`)).toBe(`${name}.save`);
+    expect((await lab().must(`ls -A ${MANAGED}`)).trim()).toBe(`${name}.save`);
     await virsh('start', name);
     await goesOn();
     expect(await known()).toContain(overlay);
