@@ -7,7 +7,7 @@ import { LibvirtError } from '../errors.ts';
 import { answering } from '../files/answering.ts';
 
 /** What the kernel puts behind the name of a file that has been removed. */
-const REMOVED = ' (deleted)';
+export const REMOVED = ' (deleted)';
 
 /**
  * The same text for all names of one file or device. A file that does not exist is identified by its folder and name. Refuses

@@ -132,10 +132,12 @@ async function findDisks(live: LiveDisks): Promise<FoundDisks> {
   const graph = await queryBlockGraph(qmp, listOf(ofQemu.flatMap(({ disks }) => disks)));
   const inQemu: { readonly qemu: QemuBackend; readonly share: TransactionShare }[] = [];
   for (const { qemu, disks } of ofQemu) {
-    const served = await allServable(graph, qemu, disks, name);
-    for (const { root } of served) await requireOpenImages(socket, root.disk, [root]);
-    inQemu.push({ qemu, share: qemu.share(served, live) });
+    inQemu.push({ qemu, share: qemu.share(await allServable(graph, qemu, disks, name), live) });
   }
+  await requireOpenImages(
+    socket,
+    inQemu.flatMap(({ share }) => share.served.map(({ root }) => root)),
+  );
   return { others, inQemu };
 }
 

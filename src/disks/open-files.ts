@@ -8,31 +8,28 @@ import { basename, dirname, join } from 'node:path';
 import { LibvirtError } from '../errors.ts';
 import { answering, statIfThere } from '../files/answering.ts';
 import { shellCommand } from '../model/messages/shell-command.ts';
-import { fileKey, keyOf } from './file-key.ts';
+import { fileKey, keyOf, REMOVED } from './file-key.ts';
 
 /** __SO_ACCEPTCON in /proc/net/unix. */
 const LISTENS = 0x10000;
 /** Of qemu-system-i386, qemu-storage-daemon and the like (proc(5), comm). */
 const QEMU = /^qemu-/;
-/** What the kernel puts behind the name of a file that has been removed. */
-const REMOVED = ' (deleted)';
 
 /** Files and block devices of a process: by key (file-key.ts), the name in /proc that leads to each. */
 type OpenFiles = ReadonlyMap<string, { readonly path: string; readonly name: string }>;
 
 /**
- * Refuses (OPERATION_INVALID) images of a disk at whose paths there are other files than the device model has open. Accepts
+ * Refuses (OPERATION_INVALID) images of disks at whose paths there are other files than the device model has open. Accepts
  * what cannot be known: a device model of another namespace, and a path at which nothing is.
  */
 export async function requireOpenImages(
   socket: string,
-  disk: string,
-  images: readonly { readonly path: string }[],
+  images: readonly { readonly disk: string; readonly path: string }[],
 ): Promise<void> {
   const pid = await processBehind(socket);
   const open = pid === undefined ? undefined : await openFiles(pid);
   if (!open) return;
-  for (const { path } of images) {
+  for (const { disk, path } of images) {
     if (!(await statIfThere(path)) || open.has(await fileKey(path))) continue;
     const kept = [...open.values()].find(({ name }) => name === `${path}${REMOVED}`);
     const wayOut = kept

@@ -50,3 +50,11 @@ export function isPhase(operation: string, phase: string): boolean {
 
 /** The name of a memory image until it is whole. */
 export const partialOf = (image: string): string => `${image}.partial`;
+
+/** Phases of a save by libxl in which the guest may be stopped, or in which its owner does not watch it yet. */
+export const SAVE_STOPS: ReadonlySet<Phase> = new Set<(typeof PHASES)['create'][number]>([
+  'saving',
+  'suspended',
+  'paused',
+  'disks-done',
+]);

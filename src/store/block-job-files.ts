@@ -10,7 +10,7 @@ import type { UnreadableRecord } from '../snapshots/ports/journal.ts';
 import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
 import { STATE_FOLDERS } from './default-folders.ts';
 import { pathSegment } from './path-segment.ts';
-import { encodeRecord, readRecord } from './record.ts';
+import { encodeRecord, isDiskImage, isDomainRef, readRecord } from './record.ts';
 
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
@@ -68,8 +68,7 @@ export class BlockJobFiles implements BlockJobRecords {
 // biome-ignore lint/suspicious/noExplicitAny: everything that is used is checked; what is not there throws.
 function parse({ domain, jobs }: any): RecordedBlockJobs | undefined {
   const { name, uuid, id } = domain;
-  const isRef = typeof name === 'string' && typeof uuid === 'string' && Number.isInteger(id);
-  return isRef && jobs.every(isJob) ? { domain: { name, uuid, id }, jobs } : undefined;
+  return isDomainRef(domain) && jobs.every(isJob) ? { domain: { name, uuid, id }, jobs } : undefined;
 }
 
 /** Finishing a job uses these paths: a damaged record must not make us touch others' files. */
@@ -82,5 +81,5 @@ function isJob({ kind, disk, layer, active, base, source, target, backing, left 
       : kind === 'copy'
         ? [source, target, ...(backing ? [backing] : []), ...left]
         : [layer.top, layer.base, ...(layer.above ? [layer.above] : []), ...(layer.between ?? [])];
-  return images.every(({ path, format }) => typeof path === 'string' && typeof format === 'string');
+  return images.every(isDiskImage);
 }

@@ -1,8 +1,7 @@
 /** Records of operations under way: `<state dir>/journal/<uuid>.json`, one per domain. */
 
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { asLibvirtError, explained, LibvirtError, systemError } from '../errors.ts';
+import { asLibvirtError, explained, LibvirtError } from '../errors.ts';
 import type { MechanismName } from '../model/daemon-status.ts';
 import type { DiskImage } from '../model/disk-image.ts';
 import type { DomainRef } from '../model/domain.ts';
@@ -10,10 +9,10 @@ import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
 import { isPhase } from '../model/phases.ts';
 import type { Task } from '../snapshots/ports/jobs.ts';
 import type { Journal, JournalEntry, PendingOperation, UnreadableRecord } from '../snapshots/ports/journal.ts';
-import { isMissing, makeOwnFolder, refuseLink, removeFile, UNFINISHED, writeFileAtomically } from './atomic-file.ts';
+import { makeOwnFolder, removeFile, UNFINISHED, writeFileAtomically } from './atomic-file.ts';
 import { STATE_FOLDERS } from './default-folders.ts';
 import { pathSegment } from './path-segment.ts';
-import { encodeRecord, readRecord } from './record.ts';
+import { encodeRecord, listRecords, readRecord } from './record.ts';
 
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
@@ -55,13 +54,14 @@ export class FileJournal implements Journal {
 
   /** Ignores a record that was cut off while it was written: its operation had not begun. */
   async pending(): Promise<readonly (PendingOperation | UnreadableRecord)[]> {
-    for (const name of await this.#list()) if (name.endsWith(UNFINISHED)) await removeFile(join(this.#dir, name));
+    for (const name of await listRecords(this.#dir))
+      if (name.endsWith(UNFINISHED)) await removeFile(join(this.#dir, name));
     return await this.records();
   }
 
   /** Returns what `pending` returns, without changing anything: for programs that read while the daemon runs. */
   async records(): Promise<readonly (PendingOperation | UnreadableRecord)[]> {
-    const names = (await this.#list()).filter((name) => name.endsWith(SUFFIX)).sort();
+    const names = (await listRecords(this.#dir)).filter((name) => name.endsWith(SUFFIX)).sort();
     const records = names.map(async (name) => {
       const uuid = name.slice(0, -SUFFIX.length);
       return await this.#read(uuid).catch((error) => ({ uuid, error: asLibvirtError(error) }));
@@ -100,14 +100,6 @@ export class FileJournal implements Journal {
       'INTERNAL_ERROR',
       `'${path}' is a record of another domain, ${record.domain.uuid}: move it away`,
     );
-  }
-
-  async #list(): Promise<readonly string[]> {
-    await refuseLink(this.#dir);
-    return await readdir(this.#dir).catch((error) => {
-      if (isMissing(error)) return [];
-      throw systemError(error, `cannot read folder '${this.#dir}'`);
-    });
   }
 
   #path({ uuid }: Pick<DomainRef, 'uuid'>): string {

@@ -3,15 +3,14 @@
  * is renamed, or a snapshot is defined again.
  */
 
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { asLibvirtError, LibvirtError, systemError } from '../errors.ts';
+import { asLibvirtError, LibvirtError } from '../errors.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { ProtectedNames } from '../snapshots/ports/store.ts';
-import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
+import { makeOwnFolder, removeFile, writeFileAtomically } from './atomic-file.ts';
 import { STATE_FOLDERS } from './default-folders.ts';
 import { pathSegment } from './path-segment.ts';
-import { encodeRecord, readRecord } from './record.ts';
+import { encodeRecord, listRecords, readRecord } from './record.ts';
 
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
@@ -33,7 +32,7 @@ export class ProtectedFiles implements ProtectedNames {
   static async open(stateDir: string, log: (text: string) => void): Promise<ProtectedFiles> {
     const dir = join(stateDir, STATE_FOLDERS.protected);
     const files = new ProtectedFiles(dir);
-    for (const name of await listOwn(dir)) {
+    for (const name of await listRecords(dir)) {
       if (!name.endsWith(SUFFIX)) continue;
       const record = await readRecord(join(dir, name), 'a record of protected snapshots', readNames).catch(
         asLibvirtError,
@@ -61,16 +60,6 @@ export class ProtectedFiles implements ProtectedNames {
     await makeOwnFolder(this.#dir, FOLDER_MODE);
     await writeFileAtomically(path, encodeRecord({ names: [...names] }));
     this.#records.set(uuid, names);
-  }
-}
-
-async function listOwn(dir: string): Promise<readonly string[]> {
-  await refuseLink(dir);
-  try {
-    return await readdir(dir);
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw systemError(error, `cannot read folder '${dir}'`);
   }
 }
 

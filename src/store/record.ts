@@ -1,8 +1,9 @@
 /** Records in files of ours: JSON with the version of its format, so that no other version of xlsnap misreads it. */
 
+import { readdir } from 'node:fs/promises';
 import { LibvirtError, systemError } from '../errors.ts';
 import { shellCommand } from '../model/messages/shell-command.ts';
-import { isMissing } from './atomic-file.ts';
+import { isMissing, refuseLink } from './atomic-file.ts';
 import { readOwnFile } from './own-file.ts';
 
 /** The version that is written. Records without one are from before there were versions, and are read as well. */
@@ -47,6 +48,27 @@ export async function readRecord<T>(
     `'${path}' is not ${what} that this xlsnap can read: if another version wrote it, install that one again and restart ` +
       `xlsnapd; else see what 'xlsnap doctor' finds, then '${shellCommand('rm', path)}' and restart xlsnapd`,
   );
+}
+
+/** Returns the names in a folder of records; none if there is no such folder. Refuses a link in its place. */
+export async function listRecords(dir: string): Promise<readonly string[]> {
+  await refuseLink(dir);
+  return await readdir(dir).catch((error) => {
+    if (isMissing(error)) return [];
+    throw systemError(error, `cannot read folder '${dir}'`);
+  });
+}
+
+/** For what `read` checks: true for a DomainRef. Throws if it is nothing at all. */
+// biome-ignore lint/suspicious/noExplicitAny: it comes from a file.
+export function isDomainRef({ name, uuid, id }: any): boolean {
+  return typeof name === 'string' && typeof uuid === 'string' && Number.isInteger(id);
+}
+
+/** The same for a DiskImage. */
+// biome-ignore lint/suspicious/noExplicitAny: it comes from a file.
+export function isDiskImage({ path, format }: any): boolean {
+  return typeof path === 'string' && typeof format === 'string';
 }
 
 function fieldsOf(text: string): { readonly version?: number } | undefined {

@@ -8,7 +8,7 @@ import type { PlannedSave, RecordedSave, SaveRecords } from '../snapshots/ports/
 import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
 import { STATE_FOLDERS } from './default-folders.ts';
 import { pathSegment } from './path-segment.ts';
-import { encodeRecord, readRecord } from './record.ts';
+import { encodeRecord, isDiskImage, isDomainRef, readRecord } from './record.ts';
 
 const FOLDER_MODE = 0o700;
 const SUFFIX = '.json';
@@ -65,15 +65,12 @@ async function bootId(): Promise<string> {
 // biome-ignore lint/suspicious/noExplicitAny: everything that is used is checked; what is not there throws.
 function parse({ domain, path, managed, moves, boot }: any, thisBoot: string): RecordedSave | undefined {
   const { name, uuid, id } = domain;
-  const isRef = typeof name === 'string' && typeof uuid === 'string' && Number.isInteger(id);
   const isPath = typeof path === 'string' && path.startsWith('/') && typeof managed === 'boolean';
-  if (!isRef || !isPath || !moves.every(isMove)) return undefined;
+  if (!isDomainRef(domain) || !isPath || !moves.every(isMove)) return undefined;
   return { domain: { name, uuid, id }, path, managed, moves, sameBoot: boot === thisBoot };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: see parse.
 function isMove({ disk, from, to }: any): boolean {
-  const isImage = ({ path, format }: { readonly path: unknown; readonly format: unknown }): boolean =>
-    typeof path === 'string' && typeof format === 'string';
-  return typeof disk === 'string' && isImage(from) && isImage(to);
+  return typeof disk === 'string' && isDiskImage(from) && isDiskImage(to);
 }

@@ -2,6 +2,7 @@
 
 import { snapshotDocument } from '../../client/snapshot-document.ts';
 import { runProgram } from '../../disks/program.ts';
+import { QEMU_IMG } from '../../disks/qemu/qemu-img.ts';
 import { asLibvirtError } from '../../errors.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
@@ -10,7 +11,6 @@ import { socketAccess } from '../install/socket-access.ts';
 import type { DoctorFinding } from './file-rules.ts';
 import { type CheckedKind, type Component, guestFindings, versionFindings } from './host-rules.ts';
 
-const QEMU_IMG = { name: 'qemu-img', debianPackage: 'qemu-utils' } as const;
 const QEMU_TIMEOUT_MS = 10_000;
 /** virConnectGetType of libvirt's xen driver. */
 const XEN = 'Xen';

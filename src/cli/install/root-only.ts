@@ -38,7 +38,7 @@ async function requireTree(path: string, seen = new Set<string>()): Promise<void
   if (found.isSymbolicLink()) {
     const target = await realpath(path).catch(() => {
       throw denied(
-        `'${path}' is a link that leads nowhere: whoever makes a file there could run commands as root; remove it`,
+        `'${path}' is a link that leads nowhere: a user who makes a file there could run commands as root; remove it`,
       );
     });
     if (seen.has(target)) return;

@@ -86,7 +86,10 @@ export async function findLayer(
   if (baseNode?.key !== baseKey) throw refuse(`its backing image is '${baseNode?.path}', not '${base.path}'`);
   if ((at === 0) !== (above === undefined)) throw refuse(`the guest writes to '${root.path}'`);
   refuseSnapshotLoss(disk, top.path, topNode.snapshots);
-  await requireOpenImages(socket, disk, [top, ...between, base]);
+  await requireOpenImages(
+    socket,
+    [top, ...between, base].map(({ path }) => ({ disk, path })),
+  );
   // The names of the caller, not of the headers: the header above gets the base's, and the job is found by the top's.
   const named = ({ node }: NodePath, { path }: DiskImage): NodePath => ({ node, path });
   return { disk, root: root.node, top: named(topNode, top), base: named(baseNode, base) };

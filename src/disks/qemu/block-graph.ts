@@ -190,7 +190,10 @@ export async function freeChain(
   const key = await fileKey(active.path);
   const [root, ...backing] = chainsOf(graph).find(([top]) => top?.key === key) ?? [];
   if (!root || hasJob(root)) throw notServed(disk, active);
-  await requireOpenImages(socket, disk, [root, ...backing]);
+  await requireOpenImages(
+    socket,
+    [root, ...backing].map(({ path }) => ({ disk, path })),
+  );
   return { graph, chain: [root, ...backing] };
 }
 

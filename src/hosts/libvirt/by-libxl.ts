@@ -13,7 +13,7 @@ import { checkTie, retie } from '../../memory/tie.ts';
 import type { LayerCommit } from '../../model/disk-image.ts';
 import { type Domain, type DomainDefinition, isActive } from '../../model/domain.ts';
 import type { LibxlDiskSnapshot, LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
-import type { Phase } from '../../model/phases.ts';
+import { SAVE_STOPS } from '../../model/phases.ts';
 import type { Interruption, SavedMemory } from '../../snapshots/ports/host.ts';
 import type { Job, MergeJob } from '../../snapshots/ports/jobs.ts';
 import type { LiveDisks } from '../../snapshots/ports/store.ts';
@@ -47,9 +47,6 @@ interface ByLibxlOptions {
   readonly savedDomains: SavedDomains;
   readonly log: (text: string) => void;
 }
-
-/** Phases in which the guest may be stopped, or in which libvirtd does not watch it yet. */
-const STOPS: ReadonlySet<Phase> = new Set<SavePhase>(['saving', 'suspended', 'paused', 'disks-done']);
 
 /** The mechanism if libxl can be used. */
 export class ByLibxl implements Mechanism {
@@ -104,7 +101,7 @@ export class ByLibxl implements Mechanism {
       await this.#savedDomains.recover(domain, interrupted);
       return;
     }
-    if (!STOPS.has(phase)) return;
+    if (!SAVE_STOPS.has(phase)) return;
     await this.#libxl.domainSnapshotRecover(domain.ref.id, phase);
     await this.#deathWatch.rearm(domain);
   }

@@ -1,5 +1,6 @@
 /** A domain of an xl host at one moment: as libxl has it, as a file configures it, or both. */
 
+import { LibvirtError } from '../../errors.ts';
 import type { DomainInfo, DomainName } from '../../libxl/helper/protocol.ts';
 import { type DomainDefinition, type DomainRef, type DomainState, REASONS } from '../../model/domain.ts';
 import { LIFECYCLE, type LifecycleEvent } from '../../model/events.ts';
@@ -46,6 +47,12 @@ export function joined(running: readonly DomainName[], configured: readonly Conf
       }),
     ),
   ];
+}
+
+/** Refuses (OPERATION_INVALID) a domain that has another id, or none, than the caller knows. */
+export function checkSameRun({ ref: now }: XlDomain, { name, id }: DomainRef): void {
+  if (now.id === id) return;
+  throw new LibvirtError('OPERATION_INVALID', `domain '${name}' has ended or was started again in the meantime`);
 }
 
 /** A guest that is suspended is being saved, and continues. */

@@ -1,16 +1,16 @@
 /** Saves guests of xl by libxl: the monitor of a guest stays, and acts on its next reboot or end as before. */
 
-import { LibvirtError } from '../../errors.ts';
 import type { domainHold } from '../../libxl/hold.ts';
 import type { domainSnapshotRecover } from '../../libxl/recover.ts';
 import type { checkDomainSnapshotSave, domainSnapshotSave, SavePhase } from '../../libxl/save.ts';
 import { requestedMemoryPath } from '../../memory/requested-path.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import type { LibxlDomainSnapshot, LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
-import type { Phase } from '../../model/phases.ts';
+import { SAVE_STOPS } from '../../model/phases.ts';
 import type { Interruption } from '../../snapshots/ports/host.ts';
 import type { Job } from '../../snapshots/ports/jobs.ts';
 import { writeElement } from '../../xml/engine/write.ts';
+import { checkSameRun } from './domain.ts';
 import type { XlDomains } from './domains.ts';
 import type { Monitors } from './monitors.ts';
 
@@ -31,9 +31,6 @@ export interface XlSavesOptions {
   readonly monitorsLeave: boolean;
   readonly log: (text: string) => void;
 }
-
-/** Phases in which the guest may be stopped, and its monitor with it. */
-const STOPS: ReadonlySet<Phase> = new Set<SavePhase>(['saving', 'suspended', 'paused', 'disks-done']);
 
 /** Host.checkSave, Host.save and Host.recover. */
 export class XlSaves {
@@ -58,12 +55,7 @@ export class XlSaves {
   /** The monitor is stopped once the journal says that the guest is being saved: recovery continues it. */
   async save({ ref }: Domain, name: string, args: LibxlDomainSnapshotArgs, job: Job): Promise<LibxlDomainSnapshot> {
     const domain = await this.#domains.find(ref);
-    if (domain.ref.id !== ref.id) {
-      throw new LibvirtError(
-        'OPERATION_INVALID',
-        `domain '${ref.name}' has ended or was started again in the meantime`,
-      );
-    }
+    checkSameRun(domain, ref);
     const domainXml = writeElement((await this.#domains.definition(domain, 'live')).element);
     const holds = this.#monitorsLeave && requestedMemoryPath(args) !== undefined;
     let held: AsyncDisposable | undefined;
@@ -82,7 +74,7 @@ export class XlSaves {
 
   async recover(domain: Domain, { phase }: Interruption): Promise<void> {
     const { id } = domain.ref;
-    if (isActive(domain) && STOPS.has(phase)) await this.#libxl.domainSnapshotRecover(id, phase);
+    if (isActive(domain) && SAVE_STOPS.has(phase)) await this.#libxl.domainSnapshotRecover(id, phase);
     // Those of guests that are gone see it, and end.
     const active = new Set((await this.#domains.all()).map(({ ref }) => ref.id));
     await this.#monitors.releaseLeft((domid) => domid === id || !active.has(domid));

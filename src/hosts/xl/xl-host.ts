@@ -21,6 +21,7 @@ import { checkHostMemory } from '../host-memory.ts';
 import { tieStateOf } from '../memory-of-snapshot.ts';
 import { checkSavedDefinition } from '../saved-definition.ts';
 import { CONFIG_FOLDERS, ConfigFiles } from './config-files.ts';
+import { checkSameRun } from './domain.ts';
 import { XlDomainApi } from './domain-api.ts';
 import { XlDomains } from './domains.ts';
 import { configOfDefinition, type PipeOf, XlLauncher } from './launch.ts';
@@ -214,8 +215,7 @@ export class XlHost implements Host, AsyncDisposable {
 
   /** The id is asked for again: it may be another domain's by now. */
   async #monitorOf(ref: DomainRef): Promise<string> {
-    const { ref: now } = await this.#domains.findActive(ref);
-    if (now.id === ref.id) return await this.#toolstack.qmpSocketOf(now.id);
-    throw new LibvirtError('OPERATION_INVALID', `domain '${ref.name}' has ended or was started again in the meantime`);
+    checkSameRun(await this.#domains.findActive(ref), ref);
+    return await this.#toolstack.qmpSocketOf(ref.id);
   }
 }

@@ -92,26 +92,24 @@ export class RpcClient implements Disposable {
 
   /** Protects a snapshot from being deleted, or ends that. Refuses (NO_SUPPORT) a daemon without this call. */
   async setProtected(snapshot: SnapshotRef, on: boolean): Promise<void> {
-    if (await this.#askXlsnapd(CALLS.setProtected, { snapshot, on })) return;
-    throw new LibvirtError(
-      'NO_SUPPORT',
-      'the daemon that answers cannot protect snapshots: it is not xlsnapd, or an older one',
-    );
+    await this.#requireXlsnapd('protect snapshots', CALLS.setProtected, { snapshot, on });
   }
 
   /** SnapshotApi.checkCreate. Refuses (NO_SUPPORT) a daemon without this call. */
   async checkCreate(domain: DomainRef, xml: string, flags: number): Promise<string> {
-    const checked = await this.#askXlsnapd(CALLS.checkCreate, { domain, xml, flags });
-    if (checked) return checked.answer.value;
-    throw new LibvirtError(
-      'NO_SUPPORT',
-      'the daemon that answers cannot check snapshots: it is not xlsnapd, or an older one',
-    );
+    return (await this.#requireXlsnapd('check snapshots', CALLS.checkCreate, { domain, xml, flags })).value;
   }
 
   /** Returns the names of the protected snapshots; none from a daemon without this call. */
   async listProtected(domain: DomainRef): Promise<readonly string[]> {
     return (await this.#askXlsnapd(CALLS.listProtected, { domain }))?.answer.names ?? [];
+  }
+
+  /** Refuses (NO_SUPPORT) a daemon that does not know the call. `what`: the daemon cannot do it then. */
+  async #requireXlsnapd<A, R>(what: string, call: RemoteCall<A, R>, args: A): Promise<R> {
+    const asked = await this.#askXlsnapd(call, args);
+    if (asked) return asked.answer;
+    throw new LibvirtError('NO_SUPPORT', `the daemon that answers cannot ${what}: it is not xlsnapd, or an older one`);
   }
 
   /** Returns undefined if the daemon does not know the call. */
