@@ -19,13 +19,13 @@ import { GuestService } from '../snapshots/guest-service.ts';
 import { Jobs } from '../snapshots/jobs.ts';
 import { SaveService } from '../snapshots/saves/service.ts';
 import { SnapshotService } from '../snapshots/service.ts';
-import { BlockJobFiles } from '../store/block-job-files.ts';
 import { ownFiles } from '../store/default-folders.ts';
 import { lockFolders } from '../store/folder-lock.ts';
-import { FileJournal } from '../store/journal.ts';
 import { MemoryFiles } from '../store/memory-folder.ts';
-import { ProtectedFiles } from '../store/protected-names.ts';
-import { SaveFiles } from '../store/save-files.ts';
+import { BlockJobFiles } from '../store/records/block-job-files.ts';
+import { FileJournal } from '../store/records/journal.ts';
+import { ProtectedFiles } from '../store/records/protected-names.ts';
+import { SaveFiles } from '../store/records/save-files.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
 import { openAccess } from './access.ts';
 import { clientLimits } from './client-limits.ts';
@@ -104,7 +104,7 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
       log: log.warning,
     }),
   );
-  const records = new BlockJobFiles(options.stateDir, log.warning);
+  const records = new BlockJobFiles(options.stateDir);
   const blocks =
     blockDevices &&
     opened.use(await BlockService.open(snapshots.context, { devices: blockDevices, records, events: hub }));

@@ -4,7 +4,7 @@
 
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';
-import { FileJournal } from '../../store/journal.ts';
+import { FileJournal } from '../../store/records/journal.ts';
 import { command, exclusive, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
 import type { Session } from '../session.ts';

@@ -4,7 +4,7 @@ import { lstatSync, readFileSync } from 'node:fs';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';
-import type { FileJournal } from '../../store/journal.ts';
+import type { FileJournal } from '../../store/records/journal.ts';
 import { readSnapshotEntry } from '../../xml/snapshot/read.ts';
 import { orNone } from '../session.ts';
 import { type DomainFacts, domainFacts } from '../storage/domain-facts.ts';

@@ -7,7 +7,7 @@ import type { LibxlDeviceDisk } from '../../model/libxl.ts';
 import { shellCommand } from '../../model/messages/shell-command.ts';
 import { virshCommand } from '../../model/messages/virsh-command.ts';
 import type { Operation } from '../../model/phases.ts';
-import type { FileJournal } from '../../store/journal.ts';
+import type { FileJournal } from '../../store/records/journal.ts';
 import type { DomainFacts } from '../storage/domain-facts.ts';
 import type { Finding } from '../storage/finding.ts';
 import { formatBytes } from '../terminal/quantities.ts';

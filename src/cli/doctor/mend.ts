@@ -11,7 +11,7 @@ import type { LibxlDiskSnapshotResult, LibxlDomainSnapshot } from '../../model/l
 import type { RpcClient } from '../../rpc/client/client.ts';
 import { removeEmptyFolder, removeFile } from '../../store/atomic-file.ts';
 import type { Folders } from '../../store/default-folders.ts';
-import type { FileJournal } from '../../store/journal.ts';
+import type { FileJournal } from '../../store/records/journal.ts';
 import { parseDefinition } from '../../xml/domain/definition.ts';
 import { writeSnapshot } from '../../xml/snapshot/write.ts';
 import { documentOf, readImage } from '../libxl-json/convert.ts';

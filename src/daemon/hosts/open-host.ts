@@ -15,7 +15,7 @@ import { RpcClient } from '../../rpc/client/client.ts';
 import { proxy } from '../../rpc/proxy/proxy.ts';
 import { standalone } from '../../rpc/server/standalone.ts';
 import type { BlockDevices } from '../../snapshots/block-jobs/ports.ts';
-import { LiveDiskFiles } from '../../store/live-disks.ts';
+import { LiveDiskFiles } from '../../store/records/live-disks.ts';
 import { VERSION_NUMBER } from '../../version.ts';
 import type { Log } from '../log.ts';
 import { type DaemonOptions, readOnlySocketOf } from '../options.ts';

@@ -38,6 +38,7 @@ export interface OverlaidSaves {
 export interface SaveRecords {
   /** Records that cannot be read are logged and left. */
   load(): Promise<readonly RecordedSave[]>;
+  /** Refuses if there is a record of the domain that cannot be read. */
   write(save: PlannedSave): Promise<void>;
   remove(domain: DomainRef): Promise<void>;
 }

@@ -15,7 +15,7 @@ import { LifecycleHub } from '../../../src/rpc/server/lifecycle-hub.ts';
 import { decodePayload } from '../../../src/rpc/wire/frames.ts';
 import { lifecycleMessage } from '../../../src/rpc/wire/messages.ts';
 import type { Job } from '../../../src/snapshots/ports/jobs.ts';
-import { LiveDiskFiles } from '../../../src/store/live-disks.ts';
+import { LiveDiskFiles } from '../../../src/store/records/live-disks.ts';
 import { newImage } from '../hosts/embedded.ts';
 import { virsh } from '../virsh.ts';
 import { type Libvirtd, startLibvirtd } from './libvirtd.ts';

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { DoctorFinding } from '../../../../src/cli/doctor/file-rules.ts';
 import { mend } from '../../../../src/cli/doctor/mend.ts';
 import type { RpcClient } from '../../../../src/rpc/client/client.ts';
-import { FileJournal } from '../../../../src/store/journal.ts';
+import { FileJournal } from '../../../../src/store/records/journal.ts';
 import { scratchFolder } from '../../../support/hosts/embedded.ts';
 
 const domain = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: -1 };

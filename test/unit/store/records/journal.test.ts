@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } fro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Task } from '../../../src/snapshots/ports/jobs.ts';
-import { FileJournal } from '../../../src/store/journal.ts';
+import type { Task } from '../../../../src/snapshots/ports/jobs.ts';
+import { FileJournal } from '../../../../src/store/records/journal.ts';
 
 const domain = { name: 'g', uuid: '22222222-2222-3333-4444-777777777777', id: 3 };
 const create: Task = { operation: 'create', snapshot: 's1', flags: 4 };

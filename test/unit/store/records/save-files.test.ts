@@ -1,8 +1,8 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { SaveFiles } from '../../../src/store/save-files.ts';
+import { SaveFiles } from '../../../../src/store/records/save-files.ts';
 
 const SAVE = {
   domain: { name: 'vm', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 7 },
@@ -52,7 +52,18 @@ test.each([
   await writeFile(file(), text);
   expect(await files().load()).toEqual([]);
   expect(logged).toEqual([expect.stringContaining(`'${file()}' is not a record of a save`)]);
+  const again = files().write(SAVE);
+  await expect(again).rejects.toThrow('is not a record of a save that this xlsnap can read');
+  await expect(again).rejects.toThrow("until then domain 'vm' is not saved");
   expect(await readFile(file(), 'utf8')).toBe(text);
+});
+
+test('a record of another domain is logged and left', async () => {
+  await files().write(SAVE);
+  const other = file().replace('6695', '7695');
+  await rename(file(), other);
+  expect(await files().load()).toEqual([]);
+  expect(logged).toEqual([expect.stringContaining(`'${other}' is a record of a save of another domain`)]);
 });
 
 test('a link in place of the folder is refused: it may lead to records of somebody else', async () => {
@@ -63,8 +74,7 @@ test('a link in place of the folder is refused: it may lead to records of somebo
   expect(await readdir(join(dir, 'elsewhere'))).toEqual([]);
 });
 
-test('a folder that cannot be read is logged', async () => {
+test('a folder that cannot be read is refused: nobody knows which saves it holds', async () => {
   await writeFile(join(dir, 'saves'), '');
-  expect(await files().load()).toEqual([]);
-  expect(logged).toEqual([expect.stringContaining(`cannot read folder '${join(dir, 'saves')}'`)]);
+  await expect(files().load()).rejects.toThrow(`cannot read folder '${join(dir, 'saves')}'`);
 });

@@ -4,19 +4,15 @@
  * counts only while libvirtd shows the disk that it was said of.
  */
 
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { asLibvirtError, LibvirtError } from '../errors.ts';
-import type { DiskImage } from '../model/disk-image.ts';
-import type { DomainDisk, DomainRef } from '../model/domain.ts';
-import type { LiveDisks } from '../snapshots/ports/store.ts';
-import { isMissing, makeOwnFolder, refuseLink, removeFile, writeFileAtomically } from './atomic-file.ts';
-import { STATE_FOLDERS } from './default-folders.ts';
-import { pathSegment } from './path-segment.ts';
-import { encodeRecord, readRecord } from './record.ts';
+import { LibvirtError } from '../../errors.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
+import type { DomainDisk, DomainRef } from '../../model/domain.ts';
+import type { LiveDisks } from '../../snapshots/ports/store.ts';
+import { STATE_FOLDERS } from '../default-folders.ts';
+import { RecordFolder } from './record-folder.ts';
 
-const FOLDER_MODE = 0o700;
-const SUFFIX = '.json';
 /** A random UUID for each boot. */
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
@@ -36,41 +32,32 @@ type Shown = readonly DomainDisk[];
 
 /** LiveDisks in files, so that they survive a restart of the daemon. */
 export class LiveDiskFiles implements LiveDisks {
-  readonly #dir: string;
+  readonly #records: RecordFolder<Run>;
   readonly #bootId: string;
   readonly #runs = new Map<string, Run>();
   /** Records that cannot be read, by UUID, and why. */
   readonly #unreadable = new Map<string, LibvirtError>();
 
-  private constructor(dir: string, bootId: string) {
-    this.#dir = dir;
+  private constructor(records: RecordFolder<Run>, bootId: string) {
+    this.#records = records;
     this.#bootId = bootId;
   }
 
   /**
    * Reads the records of an earlier daemon and removes those from before the last boot. Reports a record that cannot be read
-   * to `log`; it stays, and its domain is refused, until that run of the domain has ended.
+   * to `log`; it stays, and its domain is refused, until that run of the domain has ended. Rejects if the folder cannot be read.
    */
   static async open(stateDir: string, log: (text: string) => void): Promise<LiveDiskFiles> {
     const dir = join(stateDir, STATE_FOLDERS.liveDisks);
+    const records = new RecordFolder({ dir, what: 'a record of disks', read: readRun });
     const bootId = (await readFile(BOOT_ID, 'utf8')).trim();
-    const files = new LiveDiskFiles(dir, bootId);
-    const names = await listOwn(dir).catch((error) => {
-      if (!isMissing(error)) log(`cannot read folder '${dir}': ${error.message}`);
-      return [];
-    });
-    for (const name of names.filter((candidate) => candidate.endsWith(SUFFIX))) {
-      const path = join(dir, name);
-      const uuid = name.slice(0, -SUFFIX.length);
-      try {
-        const run = await readRecord(path, 'a record of disks', readRun);
-        if (run?.boot === bootId) files.#runs.set(uuid, run);
-        else await removeFile(path);
-      } catch (error) {
-        const refused = asLibvirtError(error);
-        files.#unreadable.set(uuid, refused);
-        log(refused.detail);
-      }
+    const files = new LiveDiskFiles(records, bootId);
+    for (const [uuid, record] of await records.all()) {
+      if (record instanceof LibvirtError) {
+        files.#unreadable.set(uuid, record);
+        log(record.detail);
+      } else if (record.boot === bootId) files.#runs.set(uuid, record);
+      else await records.remove(uuid);
     }
     return files;
   }
@@ -108,7 +95,7 @@ export class LiveDiskFiles implements LiveDisks {
 
   async forget(uuid: string): Promise<void> {
     const known = this.#runs.delete(uuid);
-    if (this.#unreadable.delete(uuid) || known) await removeFile(this.#path(uuid));
+    if (this.#unreadable.delete(uuid) || known) await this.#records.remove(uuid);
   }
 
   async keep(domains: readonly DomainRef[]): Promise<void> {
@@ -134,12 +121,7 @@ export class LiveDiskFiles implements LiveDisks {
     }
     const run = { boot: this.#bootId, id, disks };
     this.#runs.set(uuid, run);
-    await makeOwnFolder(this.#dir, FOLDER_MODE);
-    await writeFileAtomically(this.#path(uuid), encodeRecord({ ...run, disks: Object.fromEntries(disks) }));
-  }
-
-  #path(uuid: string): string {
-    return join(this.#dir, pathSegment(`${uuid}${SUFFIX}`));
+    await this.#records.write(uuid, { ...run, disks: Object.fromEntries(disks) });
   }
 }
 
@@ -150,11 +132,6 @@ function identityOf({ path, bus }: Pick<DomainDisk, 'path' | 'bus'>): LiveDisk['
 /** True if libvirtd still shows the disk that the record was made for: it may have been detached, and another attached. */
 function isShown(target: string, { shown: { path, bus } }: LiveDisk, shown: Shown): boolean {
   return shown.some((disk) => disk.target === target && disk.path === path && disk.bus === bus);
-}
-
-async function listOwn(dir: string): Promise<readonly string[]> {
-  await refuseLink(dir);
-  return await readdir(dir);
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: everything in it is checked.

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { LiveDiskFiles } from '../../../src/store/live-disks.ts';
+import { LiveDiskFiles } from '../../../../src/store/records/live-disks.ts';
 
 const RUN = { name: 'vm', uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 7 };
 const OVERLAY = { path: '/d/a.s1', format: 'qcow2' };
@@ -142,7 +142,14 @@ test('a link in the place of a record, or of their folder, is told and not follo
   await symlink(join(dir, 'elsewhere'), path);
   expect((await open()).has(RUN.uuid)).toBe(true);
   expect(logged.join()).toContain(`cannot read file '${path}'`);
+  const disks = await open();
   await rename(join(dir, 'live-disks'), join(dir, 'other'));
   await symlink(join(dir, 'other'), join(dir, 'live-disks'));
-  await expect((await open()).set(RUN, new Map([['xvda', OVERLAY]]), SHOWN)).rejects.toThrow('is a link, not a folder');
+  await expect(disks.set({ ...RUN, uuid: 'other' }, new Map([['xvda', OVERLAY]]), SHOWN)).rejects.toThrow('is a link');
+  await expect(open()).rejects.toThrow('is a link, not a folder');
+});
+
+test('a folder that cannot be read is refused: a domain would be taken to run on its base images', async () => {
+  await writeFile(join(dir, 'live-disks'), '');
+  await expect(open()).rejects.toThrow(`cannot read folder '${join(dir, 'live-disks')}'`);
 });

@@ -4,25 +4,24 @@
  */
 
 import { join } from 'node:path';
-import { asLibvirtError, LibvirtError } from '../errors.ts';
-import type { DomainRef } from '../model/domain.ts';
-import type { ProtectedNames } from '../snapshots/ports/store.ts';
-import { makeOwnFolder, removeFile, writeFileAtomically } from './atomic-file.ts';
-import { STATE_FOLDERS } from './default-folders.ts';
-import { pathSegment } from './path-segment.ts';
-import { encodeRecord, listRecords, readRecord } from './record.ts';
-
-const FOLDER_MODE = 0o700;
-const SUFFIX = '.json';
+import { LibvirtError } from '../../errors.ts';
+import type { DomainRef } from '../../model/domain.ts';
+import type { ProtectedNames } from '../../snapshots/ports/store.ts';
+import { STATE_FOLDERS } from '../default-folders.ts';
+import { RecordFolder } from './record-folder.ts';
 
 /** ProtectedNames in files. */
 export class ProtectedFiles implements ProtectedNames {
-  readonly #dir: string;
+  readonly #files: RecordFolder<ReadonlySet<string>>;
   /** By UUID: the names, or why their record cannot be read. */
-  readonly #records = new Map<string, ReadonlySet<string> | LibvirtError>();
+  readonly #records: Map<string, ReadonlySet<string> | LibvirtError>;
 
-  private constructor(dir: string) {
-    this.#dir = dir;
+  private constructor(
+    files: RecordFolder<ReadonlySet<string>>,
+    records: Map<string, ReadonlySet<string> | LibvirtError>,
+  ) {
+    this.#files = files;
+    this.#records = records;
   }
 
   /**
@@ -31,16 +30,10 @@ export class ProtectedFiles implements ProtectedNames {
    */
   static async open(stateDir: string, log: (text: string) => void): Promise<ProtectedFiles> {
     const dir = join(stateDir, STATE_FOLDERS.protected);
-    const files = new ProtectedFiles(dir);
-    for (const name of await listRecords(dir)) {
-      if (!name.endsWith(SUFFIX)) continue;
-      const record = await readRecord(join(dir, name), 'a record of protected snapshots', readNames).catch(
-        asLibvirtError,
-      );
-      if (record instanceof LibvirtError) log(record.detail);
-      if (record) files.#records.set(name.slice(0, -SUFFIX.length), record);
-    }
-    return files;
+    const files = new RecordFolder({ dir, what: 'a record of protected snapshots', read: readNames });
+    const records = await files.all();
+    for (const record of records.values()) if (record instanceof LibvirtError) log(record.detail);
+    return new ProtectedFiles(files, new Map(records));
   }
 
   of({ name, uuid }: DomainRef): ReadonlySet<string> {
@@ -51,14 +44,12 @@ export class ProtectedFiles implements ProtectedNames {
   }
 
   async set({ uuid }: DomainRef, names: ReadonlySet<string>): Promise<void> {
-    const path = join(this.#dir, pathSegment(`${uuid}${SUFFIX}`));
     if (names.size === 0) {
-      await removeFile(path);
+      await this.#files.remove(uuid);
       this.#records.delete(uuid);
       return;
     }
-    await makeOwnFolder(this.#dir, FOLDER_MODE);
-    await writeFileAtomically(path, encodeRecord({ names: [...names] }));
+    await this.#files.write(uuid, { names: [...names] });
     this.#records.set(uuid, names);
   }
 }

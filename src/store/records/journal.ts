@@ -1,25 +1,20 @@
 /** Records of operations under way: `<state dir>/journal/<uuid>.json`, one per domain. */
 
 import { join } from 'node:path';
-import { asLibvirtError, explained, LibvirtError } from '../errors.ts';
-import type { MechanismName } from '../model/daemon-status.ts';
-import type { DiskImage } from '../model/disk-image.ts';
-import type { DomainRef } from '../model/domain.ts';
-import type { LibxlDomainSnapshotArgs } from '../model/libxl.ts';
-import { isPhase } from '../model/phases.ts';
-import type { Task } from '../snapshots/ports/jobs.ts';
-import type { Journal, JournalEntry, PendingOperation, UnreadableRecord } from '../snapshots/ports/journal.ts';
-import { makeOwnFolder, removeFile, UNFINISHED, writeFileAtomically } from './atomic-file.ts';
-import { STATE_FOLDERS } from './default-folders.ts';
-import { pathSegment } from './path-segment.ts';
-import { encodeRecord, listRecords, readRecord } from './record.ts';
-
-const FOLDER_MODE = 0o700;
-const SUFFIX = '.json';
+import { asLibvirtError, explained, LibvirtError } from '../../errors.ts';
+import type { MechanismName } from '../../model/daemon-status.ts';
+import type { DiskImage } from '../../model/disk-image.ts';
+import type { DomainRef } from '../../model/domain.ts';
+import type { LibxlDomainSnapshotArgs } from '../../model/libxl.ts';
+import { isPhase } from '../../model/phases.ts';
+import type { Task } from '../../snapshots/ports/jobs.ts';
+import type { Journal, JournalEntry, PendingOperation, UnreadableRecord } from '../../snapshots/ports/journal.ts';
+import { STATE_FOLDERS } from '../default-folders.ts';
+import { RecordFolder, withUnreadable } from './record-folder.ts';
 
 /** The journal in files. */
 export class FileJournal implements Journal {
-  readonly #dir: string;
+  readonly #records: RecordFolder<PendingOperation>;
   readonly #log: (text: string) => void;
   readonly #mechanism: MechanismName | undefined;
   /** UUIDs of domains whose last operation has ended, and whose record could not be removed. */
@@ -27,20 +22,20 @@ export class FileJournal implements Journal {
 
   /** `mechanism`: of the daemon that writes records; a program that only reads them has none. */
   constructor(stateDir: string, log: (text: string) => void, mechanism?: MechanismName) {
-    this.#dir = join(stateDir, STATE_FOLDERS.journal);
+    const dir = join(stateDir, STATE_FOLDERS.journal);
+    const uuidOf = ({ domain }: PendingOperation): string => domain.uuid;
+    this.#records = new RecordFolder({ dir, what: 'a record of an operation', read: parseRecord, uuidOf });
     this.#log = log;
     this.#mechanism = mechanism;
   }
 
   async begin(domain: DomainRef, task: Task): Promise<JournalEntry> {
-    const path = this.#path(domain);
     const by = this.#mechanism && { mechanism: this.#mechanism };
     let pending: PendingOperation = { domain, ...task, phase: 'begun', ...by };
     const record = async (change: Partial<PendingOperation>): Promise<void> => {
       pending = { ...pending, ...change };
-      await writeFileAtomically(path, encodeRecord(pending));
+      await this.#records.write(domain.uuid, pending);
     };
-    await makeOwnFolder(this.#dir, FOLDER_MODE);
     await this.#refuseUnfinished(domain, task);
     await record({});
     const end = (): Promise<void> => this.end(domain).catch((error) => this.#log(asLibvirtError(error).message));
@@ -54,31 +49,25 @@ export class FileJournal implements Journal {
 
   /** Ignores a record that was cut off while it was written: its operation had not begun. */
   async pending(): Promise<readonly (PendingOperation | UnreadableRecord)[]> {
-    for (const name of await listRecords(this.#dir))
-      if (name.endsWith(UNFINISHED)) await removeFile(join(this.#dir, name));
+    await this.#records.removeUnfinished();
     return await this.records();
   }
 
   /** Returns what `pending` returns, without changing anything: for programs that read while the daemon runs. */
   async records(): Promise<readonly (PendingOperation | UnreadableRecord)[]> {
-    const names = (await listRecords(this.#dir)).filter((name) => name.endsWith(SUFFIX)).sort();
-    const records = names.map(async (name) => {
-      const uuid = name.slice(0, -SUFFIX.length);
-      return await this.#read(uuid).catch((error) => ({ uuid, error: asLibvirtError(error) }));
-    });
-    return (await Promise.all(records)).filter((record) => record !== undefined);
+    return withUnreadable(await this.#records.all());
   }
 
   async end(domain: DomainRef): Promise<void> {
     this.#ended.add(domain.uuid);
-    await removeFile(this.#path(domain));
+    await this.#records.remove(domain.uuid);
     this.#ended.delete(domain.uuid);
   }
 
   /** What such a record would undo or finish must not be forgotten, and nothing be built on what it has left. */
   async #refuseUnfinished({ name, uuid }: DomainRef, { operation, snapshot }: Task): Promise<void> {
     if (this.#ended.has(uuid)) return;
-    const found = await this.#read(uuid).catch((error) => {
+    const found = await this.#records.read(uuid).catch((error) => {
       throw explained(error, `until then the snapshots of domain '${name}' are not changed`);
     });
     if (!found) return;
@@ -89,21 +78,6 @@ export class FileJournal implements Journal {
       `${found.operation} of snapshot '${found.snapshot}' of domain '${name}' was interrupted in phase '${found.phase}' and ` +
         `could not be recovered: 'systemctl restart xlsnapd' tries again, and 'journalctl -u xlsnapd' says what is in its way`,
     );
-  }
-
-  /** Returns undefined if there is none, or the operation has ended by now. */
-  async #read(uuid: string): Promise<PendingOperation | undefined> {
-    const path = this.#path({ uuid });
-    const record = await readRecord(path, 'a record of an operation', parseRecord);
-    if (!record || record.domain.uuid === uuid) return record;
-    throw new LibvirtError(
-      'INTERNAL_ERROR',
-      `'${path}' is a record of another domain, ${record.domain.uuid}: move it away`,
-    );
-  }
-
-  #path({ uuid }: Pick<DomainRef, 'uuid'>): string {
-    return join(this.#dir, pathSegment(`${uuid}${SUFFIX}`));
   }
 }
 

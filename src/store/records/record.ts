@@ -1,10 +1,9 @@
 /** Records in files of ours: JSON with the version of its format, so that no other version of xlsnap misreads it. */
 
-import { readdir } from 'node:fs/promises';
-import { LibvirtError, systemError } from '../errors.ts';
-import { shellCommand } from '../model/messages/shell-command.ts';
-import { isMissing, refuseLink } from './atomic-file.ts';
-import { readOwnFile } from './own-file.ts';
+import { LibvirtError, systemError } from '../../errors.ts';
+import { shellCommand } from '../../model/messages/shell-command.ts';
+import { isMissing } from '../atomic-file.ts';
+import { readOwnFile } from '../own-file.ts';
 
 /** The version that is written. Records without one are from before there were versions, and are read as well. */
 const VERSION = 1;
@@ -48,15 +47,6 @@ export async function readRecord<T>(
     `'${path}' is not ${what} that this xlsnap can read: if another version wrote it, install that one again and restart ` +
       `xlsnapd; else see what 'xlsnap doctor' finds, then '${shellCommand('rm', path)}' and restart xlsnapd`,
   );
-}
-
-/** Returns the names in a folder of records; none if there is no such folder. Refuses a link in its place. */
-export async function listRecords(dir: string): Promise<readonly string[]> {
-  await refuseLink(dir);
-  return await readdir(dir).catch((error) => {
-    if (isMissing(error)) return [];
-    throw systemError(error, `cannot read folder '${dir}'`);
-  });
 }
 
 /** For what `read` checks: true for a DomainRef. Throws if it is nothing at all. */

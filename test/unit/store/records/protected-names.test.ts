@@ -1,8 +1,8 @@
 import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { ProtectedFiles } from '../../../src/store/protected-names.ts';
-import { scratchFolder } from '../../support/hosts/embedded.ts';
+import { ProtectedFiles } from '../../../../src/store/records/protected-names.ts';
+import { scratchFolder } from '../../../support/hosts/embedded.ts';
 
 const REF = { name: 'g', uuid: '11111111-1111-1111-1111-111111111111', id: -1 };
 
