@@ -1,6 +1,6 @@
 /** Merges overlays of an active domain's disks into their bases, through its device model, while the guest runs. */
 
-import { LibvirtError } from '../../errors.ts';
+import { hasReason, LibvirtError } from '../../errors.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { fileKey } from '../file-key.ts';
 import { requireOpenImages } from '../open-files.ts';
@@ -46,11 +46,25 @@ async function commitLayer(socket: string, layer: LayerCommit, watch: CommitWatc
   else await followCommit(socket, disk, top.path, watch);
   for (const { path } of above ? [base, above] : [base]) await syncFile(path);
   // As long as the job is in QEMU it shows that the layer is merged; later the header above does, or an empty overlay.
-  if (above) await dismissCommit(socket, disk, top.path);
-  for (const { path } of [top, ...between]) await deleteUnused(socket, disk, path);
+  await unlessGone(async () => {
+    if (above) await dismissCommit(socket, disk, top.path);
+    for (const { path } of [top, ...between]) await deleteUnused(socket, disk, path);
+  });
   await empty?.takePlace();
-  if (!above) await dismissCommit(socket, disk, top.path);
+  if (!above) await unlessGone(() => dismissCommit(socket, disk, top.path));
   await watch.merged(layer);
+}
+
+/**
+ * Cleans up in a device model, which may have ended with its guest: that has written to the base by then, and must not be
+ * started on the overlay as it was.
+ */
+async function unlessGone(cleanUp: () => Promise<void>): Promise<void> {
+  try {
+    await cleanUp();
+  } catch (error) {
+    if (!hasReason(error, 'device-model-gone')) throw error;
+  }
 }
 
 /**

@@ -63,3 +63,24 @@ export async function cuttingProxy(socket: string, path: string, command: string
   await new Promise<void>((listening) => server.listen(path, listening));
   return { [Symbol.asyncDispose]: () => new Promise<void>((closed) => server.close(() => closed())) };
 }
+
+/** Passes everything on to QEMU; before the command is passed on for the `nth` time, `before` happens. */
+export async function pausingProxy(
+  socket: string,
+  path: string,
+  { command, nth, before }: { readonly command: string; readonly nth: number; readonly before: () => Promise<void> },
+) {
+  let seen = 0;
+  const server = createServer((client) => {
+    const qemu = createConnection({ path: socket });
+    client.on('data', async (data) => {
+      if (data.includes(`"execute":"${command}"`) && ++seen === nth) await before();
+      qemu.write(data);
+    });
+    qemu.on('data', (data) => client.write(data)).on('close', () => client.destroy());
+    client.on('error', () => {}).on('close', () => qemu.destroy());
+    qemu.on('error', () => {});
+  });
+  await new Promise<void>((listening) => server.listen(path, listening));
+  return { [Symbol.asyncDispose]: () => new Promise<void>((closed) => server.close(() => closed())) };
+}

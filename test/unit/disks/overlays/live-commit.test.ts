@@ -8,7 +8,7 @@ import { commitLiveLayers } from '../../../../src/disks/overlays/live-commit.ts'
 import { graphOf } from '../../../../src/disks/qemu/block-graph.ts';
 import { Qmp } from '../../../../src/disks/qemu/qmp.ts';
 import type { LayerCommit } from '../../../../src/model/disk-image.ts';
-import { deviceModel, on, overlay } from '../../../support/disks/device-model.ts';
+import { deviceModel, on, overlay, pausingProxy } from '../../../support/disks/device-model.ts';
 import { imagesInUse } from '../../../support/disks/images-in-use.ts';
 import { removingLayers } from '../../../support/disks/removing-layers.ts';
 import { checkImage, hasPattern, nbdUri, qemuImg, writePattern } from '../../../support/hosts/embedded.ts';
@@ -59,6 +59,23 @@ test('a device model that ends between two layers is the reason that the error h
   await using each = await chain();
   const merging = each.commit([each.layer(2), each.layer(1)], { merged: () => each.model.stop() });
   await expect(merging).rejects.toMatchObject({ reason: 'device-model-gone', code: 'OPERATION_FAILED' });
+});
+
+test('a guest that ends when it writes to the base already: its next start on the overlay reads what it wrote', async () => {
+  await using each = await chain();
+  const { files, model } = each;
+  const end = async () => {
+    await model.write('xvda', 9);
+    await model.stop();
+  };
+  const proxy = { command: 'query-named-block-nodes', nth: 2, before: end };
+  const socket = model.file('proxy');
+  await using _proxy = await pausingProxy(model.socket, socket, proxy);
+  let merged = false;
+  const watch = { merged: async () => void (merged = true), progress: () => {}, signal };
+  await commitLiveLayers({ socket, layers: [each.layer(3)], ...watch });
+  expect([merged, await isEmptied(qcow2(files[3]))]).toEqual([true, true]);
+  expect(await hasPattern(files[3], 'qcow2', 9)).toBe(true);
 });
 
 async function exists(path: string): Promise<boolean> {
