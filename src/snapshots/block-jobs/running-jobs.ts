@@ -3,11 +3,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asLibvirtError, isLibvirtError } from '../../errors.ts';
 import type { BlockJob, BlockJobEvent, BlockJobState } from '../../model/blocks/block-job.ts';
-import { type Move, movesOff } from '../../model/disk-image.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
 import { withWayOut } from '../after-failure.ts';
 import { moveDisks } from '../chains/move-disks.ts';
 import type { SnapshotContext } from '../context.ts';
+import { movesOf, settleJob } from './after-end.ts';
 import type { BlockDevices, BlockJobEvents, BlockJobRecords } from './ports.ts';
 
 const POLL_MS = 200;
@@ -34,6 +34,8 @@ export interface RunningJob {
   aborting: boolean;
   /** Set while it is pivoted. */
   pivoting: Promise<void> | undefined;
+  /** The job as it is recorded: with `pivot` once one has been begun. */
+  recorded: BlockJob;
   /** Resolves when it has ended. Never rejects. */
   readonly ended: Promise<Ending>;
 }
@@ -45,6 +47,8 @@ export class RunningJobs implements AsyncDisposable {
   readonly #context: SnapshotContext;
   readonly #parts: BlockJobParts;
   readonly #jobs = new Map<string, RunningJob>();
+  /** Of guests that have ended in a pivot that may have been done: they stay recorded. */
+  readonly #undecided: { readonly uuid: string; readonly job: BlockJob }[] = [];
   readonly #closing = new AbortController();
 
   constructor(context: SnapshotContext, parts: BlockJobParts) {
@@ -69,8 +73,9 @@ export class RunningJobs implements AsyncDisposable {
   }
 
   /**
-   * Watches the jobs of an earlier daemon again. A pivot that it had begun is finished. A domain of which nobody can say
-   * whether it has jobs is refused until xlsnapd starts again, and its record stays.
+   * Watches the jobs of an earlier daemon again. A pivot that it had begun is finished, and the jobs of a guest that has ended
+   * since are settled. A domain of which nobody can say whether it has jobs is refused until xlsnapd starts again, and its
+   * record stays.
    */
   async resume(): Promise<void> {
     const { jobs: operations, log } = this.#context;
@@ -79,12 +84,14 @@ export class RunningJobs implements AsyncDisposable {
         if ('error' in record) throw record.error;
         const { domain: ref, jobs } = record;
         const domain = await this.#present(ref);
-        if (domain?.ref.id === ref.id) for (const job of jobs) await this.#resume(domain, job);
+        for (const job of jobs) {
+          if (domain?.ref.id === ref.id) await this.#resume(domain, job);
+          else log(aboutJob({ domain: { ref }, job }, `its guest has ended; ${await this.#settled(ref, domain, job)}`));
+        }
         await this.#record(ref, this.#of(ref));
       } catch (error) {
         const isRead = !('error' in record);
-        const { detail } = asLibvirtError(error);
-        const reason = isRead ? `${detail}; to ask again: systemctl restart xlsnapd` : detail;
+        const reason = isRead ? toAskAgain(error) : asLibvirtError(error).detail;
         log(reason);
         operations.holdDomain(isRead ? record.domain.uuid : record.uuid, reason);
       }
@@ -95,11 +102,11 @@ export class RunningJobs implements AsyncDisposable {
   async pivot(running: RunningJob): Promise<void> {
     const { domain, job } = running;
     if (job.kind !== 'active-commit' && job.kind !== 'copy') return;
-    const others = this.#of(domain.ref).filter((each) => each !== job);
     const pivot = async (): Promise<void> => {
       const pivoted: BlockJob = { ...job, pivot: true };
+      running.recorded = pivoted;
       // From here on a daemon that is started again finishes the pivot.
-      await this.#record(domain.ref, [...others, pivoted]);
+      await this.#record(domain.ref, this.#of(domain.ref));
       await this.#finish(domain, pivoted);
     };
     running.pivoting = pivot();
@@ -127,7 +134,9 @@ export class RunningJobs implements AsyncDisposable {
   }
 
   #of({ uuid }: DomainRef): readonly BlockJob[] {
-    return [...this.#jobs.values()].filter(({ domain }) => domain.ref.uuid === uuid).map(({ job }) => job);
+    const running = [...this.#jobs.values()].filter(({ domain }) => domain.ref.uuid === uuid);
+    const undecided = this.#undecided.filter((each) => each.uuid === uuid);
+    return [...running.map(({ recorded }) => recorded), ...undecided.map(({ job }) => job)];
   }
 
   async #resume(domain: Domain, job: BlockJob): Promise<void> {
@@ -148,7 +157,9 @@ export class RunningJobs implements AsyncDisposable {
     const ended = new Promise<Ending>((done) => {
       resolve = done;
     });
-    const running: RunningJob = { domain, job, state: BEGUN, aborting: false, pivoting: undefined, ended };
+    const running: RunningJob = {
+      ...{ domain, job, state: BEGUN, aborting: false, pivoting: undefined, recorded: job, ended },
+    };
     const { uuid } = domain.ref;
     this.#jobs.set(keyOf(uuid, job.disk), running);
     this.#context.jobs.holdDisk(uuid, job.disk, isMirror(job));
@@ -187,7 +198,7 @@ export class RunningJobs implements AsyncDisposable {
     const state = await this.#look(running);
     // A pivot may have begun since.
     if (running.pivoting) return undefined;
-    if (state === 'gone') return { outcome: failed };
+    if (state === 'gone') return await this.#afterGuest(running);
     if (state === undefined) return { outcome: failed, error: 'the device model does not have it any more' };
     const wasReady = running.state.state === 'ready';
     running.state = state;
@@ -200,6 +211,28 @@ export class RunningJobs implements AsyncDisposable {
     }
     await this.#parts.devices.dismiss(domain, job);
     return running.aborting ? { outcome: failed } : { outcome: failed, error: state.error };
+  }
+
+  async #settled(ref: DomainRef, now: Domain | undefined, job: BlockJob): Promise<string> {
+    const settled = await settleJob(this.#context, ref, now, job);
+    return settled === 'completed' ? 'it was completed' : 'it was given up: the disk is on the images that it was on';
+  }
+
+  /** The guest has ended, and its device model with it. */
+  async #afterGuest({ domain: { ref }, recorded, aborting }: RunningJob): Promise<Ending> {
+    const { jobs } = this.#context;
+    try {
+      const settled = await jobs.exclusive(ref, async () =>
+        settleJob(this.#context, ref, await this.#present(ref), recorded),
+      );
+      if (settled === 'completed') return { outcome: 'completed' };
+      return { outcome: aborting ? 'canceled' : 'failed' };
+    } catch (error) {
+      this.#undecided.push({ uuid: ref.uuid, job: recorded });
+      const reason = toAskAgain(error);
+      jobs.holdDomain(ref.uuid, reason);
+      return { outcome: 'failed', error: reason };
+    }
   }
 
   /** A monitor may be busy: then the state is asked for again. `gone`: the run of the domain has ended. */
@@ -247,10 +280,8 @@ export function isMirror({ kind }: BlockJob): boolean {
   return kind === 'active-commit' || kind === 'copy';
 }
 
-/** What the job changes about the active image, if it is finished or pivoted. */
-function movesOf(job: BlockJob): readonly Move[] {
-  if (job.kind === 'copy') return [{ disk: job.disk, from: job.source, to: job.target }];
-  return job.kind === 'pull' ? [] : movesOff([job.layer]);
+function toAskAgain(error: unknown): string {
+  return `${asLibvirtError(error).detail}; to ask again: systemctl restart xlsnapd`;
 }
 
 function isFulfilled(work: Promise<void>): Promise<boolean> {
@@ -260,7 +291,10 @@ function isFulfilled(work: Promise<void>): Promise<boolean> {
   );
 }
 
-function aboutJob({ domain, job }: RunningJob, text: string): string {
+function aboutJob(
+  { domain, job }: { readonly domain: Pick<Domain, 'ref'>; readonly job: BlockJob },
+  text: string,
+): string {
   return `block job on disk '${job.disk}' of domain '${domain.ref.name}': ${text}`;
 }
 

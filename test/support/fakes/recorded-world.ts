@@ -43,6 +43,8 @@ export class RecordedWorld implements AsyncDisposable {
   readonly at = new Map<string, () => void>();
   /** Other domains, by name, and the image that each has as its disk; all are off. */
   readonly others = new Map<string, string>();
+  /** Overlays that hold nothing, by name. */
+  readonly emptied = new Set<string>();
   domain: Domain;
   readonly #folder: Awaited<ReturnType<typeof scratchFolder>>;
   readonly #given: Given;
@@ -193,7 +195,7 @@ export class RecordedWorld implements AsyncDisposable {
         delete: (snapshot: string) => this.step(`delete ${snapshot} by qemu-img`),
         commit,
         remove,
-        isEmptied: async () => false,
+        isEmptied: async (image: DiskImage) => this.emptied.has(this.#name(image) ?? ''),
         checkMerge: async () => {},
         checkDelete: async (doomed: readonly InternalSnapshot[]) => {
           for (const { disk, name } of doomed) await this.step(`check deletes ${name} in ${overlays([{ disk }])}`);

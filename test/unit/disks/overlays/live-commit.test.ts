@@ -72,7 +72,10 @@ test('a guest that ends when it writes to the base already: its next start on th
   const socket = model.file('proxy');
   await using _proxy = await pausingProxy(model.socket, socket, proxy);
   let merged = false;
-  const watch = { merged: async () => void (merged = true), progress: () => {}, signal };
+  const seen = async () => {
+    merged = true;
+  };
+  const watch = { merged: seen, progress: () => {}, signal };
   await commitLiveLayers({ socket, layers: [each.layer(3)], ...watch });
   expect([merged, await isEmptied(qcow2(files[3]))]).toEqual([true, true]);
   expect(await hasPattern(files[3], 'qcow2', 9)).toBe(true);
