@@ -48,6 +48,7 @@ export function judgedSnapshots(api: SnapshotApi, judge: Judge): SnapshotApi {
     delete: after(snapshot, (ref, flags) => api.delete(ref, flags)),
     setProtected: after(snapshot, (ref, on) => api.setProtected(ref, on)),
     listProtected: after(read, (domain) => api.listProtected(domain)),
+    listRows: after(read, (domain) => api.listRows(domain)),
     // What these return is not for the caller, but for the calls that have their own rule.
     count: (uuid) => api.count(uuid),
     job: (uuid) => api.job(uuid),

@@ -92,6 +92,9 @@ export interface SnapshotEntry {
   readonly volumes: readonly DiskOnVolume[];
 }
 
+/** A snapshot as a list shows it. */
+export type SnapshotRow = Pick<SnapshotEntry, 'name' | 'parent' | 'state' | 'creationTime'>;
+
 /** `disk` is the target, `xvda`. */
 export interface DiskOfSnapshot {
   readonly disk: string;

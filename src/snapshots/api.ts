@@ -3,6 +3,7 @@
 import type { BlockInfo, BlockJobKind } from '../model/blocks/block-job.ts';
 import type { DomainRef } from '../model/domain.ts';
 import type { FileSystem, GuestTime } from '../model/guests/agent.ts';
+import type { SnapshotRow } from '../model/snapshot.ts';
 import type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
 
 export type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
@@ -51,6 +52,8 @@ export interface SnapshotApi {
   setProtected(snapshot: SnapshotRef, on: boolean): Promise<void>;
   /** Returns the names of the protected snapshots. */
   listProtected(domain: DomainRef): Promise<readonly string[]>;
+  /** Returns what a list shows of every snapshot, from memory. */
+  listRows(domain: DomainRef): Promise<readonly SnapshotRow[]>;
 
   /** Snapshots known of this domain, without asking the host: for filters of domain lists. */
   count(uuid: string): number;

@@ -5,6 +5,7 @@
 import { asLibvirtError, isLibvirtError, LibvirtError } from '../errors.ts';
 import { type DomainRef, isActive } from '../model/domain.ts';
 import { CREATE, XML } from '../model/flags.ts';
+import type { SnapshotRow } from '../model/snapshot.ts';
 import { validateSnapshot } from '../xml/engine/validate.ts';
 import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotChange, SnapshotRef } from './api.ts';
 import type { SnapshotContext } from './context.ts';
@@ -157,6 +158,10 @@ export class SnapshotService implements SnapshotApi, AsyncDisposable {
   async listProtected(domain: DomainRef): Promise<readonly string[]> {
     const snapshots = await this.#find(domain);
     return [...this.#context.protectedNames.of(snapshots.ref)].filter((name) => snapshots.tree.has(name));
+  }
+
+  async listRows(domain: DomainRef): Promise<readonly SnapshotRow[]> {
+    return (await this.#find(domain)).tree.all();
   }
 
   count(uuid: string): number {

@@ -3,15 +3,15 @@
 import { listFlags } from '../../client/flags.ts';
 import type { DomainRef } from '../../model/domain.ts';
 import { LIST } from '../../model/flags.ts';
+import type { SnapshotRow } from '../../model/snapshot.ts';
 import type { SnapshotCalls, SnapshotRef } from '../../rpc/client/snapshots.ts';
 import { command, DOMAIN, exclusive, JSON_OPTION } from '../command-line/command.ts';
 import { failure } from '../failure.ts';
-import { longList } from '../libxl-json/long-list.ts';
 import { protectedNames } from '../protect/protected-names.ts';
 import { orNone, type Session } from '../session.ts';
 import { nameOrder } from '../terminal/name-order.ts';
 import { formatTable } from '../terminal/virsh-table.ts';
-import { readDocument, type SnapshotDocument } from './snapshot-document.ts';
+import type { SnapshotDocument } from './snapshot-document.ts';
 import { lookupSnapshot } from './snapshot-lookup.ts';
 import { type Branch, formatBranches } from './virsh-tree.ts';
 
@@ -69,15 +69,21 @@ export const SNAPSHOT_LIST = command({
       const names = found.map(({ name }) => name);
       return show(session, values.json, names, (all) => all.map((name) => `${name}\n`).join(''));
     }
-    const documents = (await Promise.all(found.map((snapshot) => documentOf(snapshots, snapshot)))).filter(
-      (known) => known !== undefined,
-    );
-    if (values.long) return session.print(await longList(session, domain, documents));
+    if (values.long) {
+      const { longList } = await import('../libxl-json/long-list.ts');
+      return session.print(await longList(session, domain, await documentsOf(snapshots, found)));
+    }
     const kept = await protectedNames(session, domain);
-    const rows = documents
-      .map(readDocument)
-      .map((row) => ({ ...row, ...(kept.has(row.name) && { protected: true as const }) }));
-    show(session, values.json, rows, (all) => table(all, values.parent, session.quiet));
+    const marked = <T extends { readonly name: string }>(row: T): T & { readonly protected?: true } => ({
+      ...row,
+      ...(kept.has(row.name) && { protected: true as const }),
+    });
+    const rows = values.json ? undefined : await rowsOf(session, domain, found);
+    if (rows) return session.print(table(rows.map(marked), values.parent, session.quiet));
+    // Reading XML takes as long to load as all the rest.
+    const { readDocument } = await import('./snapshot-document.ts');
+    const read = (await documentsOf(snapshots, found)).map(readDocument).map(marked);
+    show(session, values.json, read, (all) => table(all, values.parent, session.quiet));
   },
 });
 
@@ -133,12 +139,25 @@ async function branches(
   return start ? [...hanging, { name: start.name }].sort(nameOrder(process.env)) : hanging;
 }
 
-/** Returns undefined for a snapshot that was deleted after the list was made. */
-async function documentOf(snapshots: SnapshotCalls, snapshot: SnapshotRef): Promise<string | undefined> {
-  return await snapshots.getXMLDesc(snapshot, 0).catch(orNone('NO_DOMAIN_SNAPSHOT'));
+/** Leaves out those that were deleted after the list was made. Returns undefined if the daemon cannot tell but by documents. */
+async function rowsOf(
+  session: Session,
+  domain: DomainRef,
+  found: readonly SnapshotRef[],
+): Promise<readonly SnapshotRow[] | undefined> {
+  const all = await (await session.client()).listRows(domain);
+  const rows = all && new Map(all.map((row) => [row.name, row]));
+  return rows && found.map(({ name }) => rows.get(name)).filter((row) => row !== undefined);
 }
 
-interface Row extends SnapshotDocument {
+/** Leaves out those that were deleted after the list was made. */
+async function documentsOf(snapshots: SnapshotCalls, found: readonly SnapshotRef[]): Promise<readonly string[]> {
+  const read = found.map((snapshot) => snapshots.getXMLDesc(snapshot, 0).catch(orNone('NO_DOMAIN_SNAPSHOT')));
+  return (await Promise.all(read)).filter((document) => document !== undefined);
+}
+
+interface Row extends Pick<SnapshotDocument, 'name' | 'state' | 'parent'> {
+  readonly creationTime: number | bigint;
   readonly protected?: true;
 }
 
@@ -149,7 +168,7 @@ function table(all: readonly Row[], withParent: boolean, quiet: boolean): string
   const headline = ['Name', 'Creation Time', 'State', ...more];
   const rows = all.map(({ name, creationTime, state, parent = '', protected: isProtected }) => [
     name,
-    localTime(creationTime),
+    localTime(Number(creationTime)),
     state,
     ...(withParent ? [parent] : []),
     ...(withProtected ? [isProtected ? 'yes' : ''] : []),

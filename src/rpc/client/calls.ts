@@ -4,6 +4,7 @@ import { type Codec, int, nothing, optional, string, struct, uhyper, uint, uuid 
 import {
   DAEMON_STATUS,
   DOMAIN_LIST_PROTECTED,
+  DOMAIN_LIST_SNAPSHOT_ROWS,
   SNAPSHOT_CHECK_CREATE,
   SNAPSHOT_SET_PROTECTED,
 } from '../wire/daemon-program.ts';
@@ -44,6 +45,7 @@ export const LIVE_ELEMENT = { type: 2, flags: 1 } as const;
 export const CALLS = {
   daemonStatus: { name: 'the question for its status', ...DAEMON_STATUS },
   setProtected: { name: 'the change of what is protected', ...SNAPSHOT_SET_PROTECTED },
+  listRows: { name: 'the list of snapshots', ...DOMAIN_LIST_SNAPSHOT_ROWS },
   listProtected: { name: 'the question for what is protected', ...DOMAIN_LIST_PROTECTED },
   checkCreate: { name: 'the check of a new snapshot', ...SNAPSHOT_CHECK_CREATE },
   authList: call('virConnectOpenAuth', P.AUTH_LIST),

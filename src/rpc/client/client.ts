@@ -7,6 +7,7 @@ import { isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainState, type NetworkRef } from '../../model/domain.ts';
 import type { LifecycleEvent } from '../../model/events.ts';
+import type { SnapshotRow } from '../../model/snapshot.ts';
 import type { Decoded } from '../wire/codec.ts';
 import { EVENT_ID } from '../wire/procedures.ts';
 import { type BlockCalls, blockCalls } from './blocks.ts';
@@ -103,6 +104,11 @@ export class RpcClient implements Disposable {
   /** Returns the names of the protected snapshots; none from a daemon without this call. */
   async listProtected(domain: DomainRef): Promise<readonly string[]> {
     return (await this.#askXlsnapd(CALLS.listProtected, { domain }))?.answer.names ?? [];
+  }
+
+  /** Returns what a list shows of every snapshot of the domain; undefined if the daemon does not know this call. */
+  async listRows(domain: DomainRef): Promise<readonly SnapshotRow[] | undefined> {
+    return (await this.#askXlsnapd(CALLS.listRows, { domain }))?.answer.rows;
   }
 
   /** Refuses (NO_SUPPORT) a daemon that does not know the call. `what`: the daemon cannot do it then. */

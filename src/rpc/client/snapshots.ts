@@ -10,7 +10,15 @@ export type { SnapshotRef } from '../../snapshots/api.ts';
 /** The part of the snapshot API that libvirt's protocol has. */
 export type SnapshotCalls = Omit<
   SnapshotApi,
-  'checkCreate' | 'setProtected' | 'listProtected' | 'count' | 'job' | 'completedJob' | 'checkUndefine' | 'forget'
+  | 'checkCreate'
+  | 'setProtected'
+  | 'listProtected'
+  | 'listRows'
+  | 'count'
+  | 'job'
+  | 'completedJob'
+  | 'checkUndefine'
+  | 'forget'
 >;
 
 /** Returns the snapshot calls of a connection. */

@@ -1,10 +1,11 @@
 /**
- * xlsnapd's own RPC program, by which `xlsnap` asks the daemon for its status, protects snapshots, and checks new ones. libvirt's clients never
+ * xlsnapd's own RPC program, by which `xlsnap` asks the daemon for its status, protects and lists snapshots, and checks new ones. libvirt's clients never
  * call it; a libvirtd refuses it with "Cannot find program", and the connection stays open.
  */
 
 import type { DaemonStatus, MechanismName } from '../../model/daemon-status.ts';
-import { bool, type Codec, list, name, nothing, string, struct, uint } from './codec.ts';
+import type { SnapshotRow } from '../../model/snapshot.ts';
+import { bool, type Codec, hyper, list, name, nothing, optional, string, struct, uint } from './codec.ts';
 import { PROGRAM } from './frames.ts';
 import { domain, snapshot } from './messages.ts';
 import { type TypedParam, typedParams } from './typed-params.ts';
@@ -42,6 +43,8 @@ const statusParams: Codec<DaemonStatus> = {
   },
 };
 
+const rowFields = struct({ name, parent: optional(name), state: string, creationTime: hyper });
+
 const program = PROGRAM.XLSNAP;
 
 /** The procedures. No connection may call one before CONNECT_OPEN has succeeded. */
@@ -61,6 +64,24 @@ export const DOMAIN_LIST_PROTECTED = {
   result: struct({ names: list(name) }),
 } as const;
 
+const row: Codec<SnapshotRow> = {
+  ...rowFields,
+  read: (reader) => {
+    const { parent, state, ...rest } = rowFields.read(reader);
+    return { ...rest, state: state as SnapshotRow['state'], ...(parent !== null && { parent }) };
+  },
+  write: (writer, { name, parent = null, state, creationTime }) =>
+    rowFields.write(writer, { name, parent, state, creationTime }),
+};
+
+/** What a list shows of a domain's snapshots, without a document for each. */
+export const DOMAIN_LIST_SNAPSHOT_ROWS = {
+  program,
+  number: 5,
+  args: struct({ domain }),
+  result: struct({ rows: list(row) }),
+} as const;
+
 /** virDomainSnapshotCreateXML that changes nothing; returns the document. */
 export const SNAPSHOT_CHECK_CREATE = {
   program,
@@ -70,7 +91,11 @@ export const SNAPSHOT_CHECK_CREATE = {
 } as const;
 
 /** The procedures that read-only connections may call. */
-export const READING: ReadonlySet<number> = new Set([DAEMON_STATUS.number, DOMAIN_LIST_PROTECTED.number]);
+export const READING: ReadonlySet<number> = new Set([
+  DAEMON_STATUS.number,
+  DOMAIN_LIST_PROTECTED.number,
+  DOMAIN_LIST_SNAPSHOT_ROWS.number,
+]);
 /** The others, as a refusal names them. */
 export const REFUSED_READ_ONLY: ReadonlyMap<number, string> = new Map([
   [SNAPSHOT_SET_PROTECTED.number, 'changing which snapshots are protected'],

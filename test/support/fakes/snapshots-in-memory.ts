@@ -4,6 +4,7 @@ import { LibvirtError } from '../../../src/errors.ts';
 import type { DaemonStatus } from '../../../src/model/daemon-status.ts';
 import type { DomainRef } from '../../../src/model/domain.ts';
 import { LIFECYCLE } from '../../../src/model/events.ts';
+import type { SnapshotRow } from '../../../src/model/snapshot.ts';
 import type { ProxyOptions } from '../../../src/rpc/proxy/proxy-context.ts';
 import type { ActiveJob, CompletedJob, SnapshotApi, SnapshotRef } from '../../../src/snapshots/api.ts';
 import type { LifecycleEvents } from '../../../src/snapshots/ports/host.ts';
@@ -158,6 +159,17 @@ export class MemorySnapshots implements SnapshotApi {
 
   async listProtected(domain: DomainRef): Promise<readonly string[]> {
     return (await this.listNames(domain)).filter((name) => this.#protected.has(`${domain.uuid} ${name}`));
+  }
+
+  async listRows(domain: DomainRef): Promise<readonly SnapshotRow[]> {
+    return [...this.#family(domain.uuid).all.values()].map(
+      ({ name, parent }): SnapshotRow => ({
+        name,
+        state: 'running',
+        creationTime: 0n,
+        ...(parent !== undefined && { parent }),
+      }),
+    );
   }
 
   count(uuid: string): number {

@@ -11,7 +11,11 @@ import { isLibvirtError, LibvirtError } from '../../../src/errors.ts';
 import { judgedCalls } from '../../../src/rpc/proxy/proxy.ts';
 import type { ProxyContext } from '../../../src/rpc/proxy/proxy-context.ts';
 import { LifecycleHub } from '../../../src/rpc/server/lifecycle-hub.ts';
-import { DOMAIN_LIST_PROTECTED, SNAPSHOT_SET_PROTECTED } from '../../../src/rpc/wire/daemon-program.ts';
+import {
+  DOMAIN_LIST_PROTECTED,
+  DOMAIN_LIST_SNAPSHOT_ROWS,
+  SNAPSHOT_SET_PROTECTED,
+} from '../../../src/rpc/wire/daemon-program.ts';
 import { decodeHeader, decodePayload, encodeFrame, PROGRAM, TYPE } from '../../../src/rpc/wire/frames.ts';
 import { PROCEDURES, type Procedure } from '../../../src/rpc/wire/procedures.ts';
 import { AGENT_COMMAND } from '../../../src/rpc/wire/qemu-program.ts';
@@ -146,6 +150,7 @@ test('nothing is done for a caller who is denied it, and the upstream is not ask
 test.each([
   ['SNAPSHOT_SET_PROTECTED', SNAPSHOT_SET_PROTECTED, 'domain.snapshot', 'setProtected'],
   ['DOMAIN_LIST_PROTECTED', DOMAIN_LIST_PROTECTED, 'domain.read', 'listProtected'],
+  ['DOMAIN_LIST_SNAPSHOT_ROWS', DOMAIN_LIST_SNAPSHOT_ROWS, 'domain.read', 'listRows'],
 ] as const)(
   'xlsnapd’s own %s needs what libvirt declares for a delete, or a list',
   async (_, call, permission, done) => {

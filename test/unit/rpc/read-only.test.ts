@@ -63,7 +63,7 @@ test('xlsnapd’s own procedures may be called if they only read; a number that 
   expect(refusal(SNAPSHOT_SET_PROTECTED.number, PROGRAM.XLSNAP)).toBe(
     'operation forbidden: read only access prevents changing which snapshots are protected',
   );
-  expect(refusal(5, PROGRAM.XLSNAP)).toBe('unknown procedure: 5');
+  expect(refusal(99, PROGRAM.XLSNAP)).toBe('unknown procedure: 99');
 });
 
 test('a refusal is libvirt’s own, of every program; what no table has does not exist', () => {
