@@ -49,9 +49,9 @@ export type DomainState = (typeof DOMAIN_STATES)[number];
  * Details of a domain's state: the numbers of virDomainRunningReason, virDomainPausedReason, virDomainShutoffReason.
  */
 export const REASONS = {
-  running: { booted: 1, fromSnapshot: 4, unpaused: 5 },
+  running: { booted: 1, restored: 3, fromSnapshot: 4, unpaused: 5 },
   paused: { user: 1, fromSnapshot: 7 },
-  shutoff: { unknown: 0, shutdown: 1, destroyed: 2, fromSnapshot: 7 },
+  shutoff: { unknown: 0, shutdown: 1, destroyed: 2, saved: 5, fromSnapshot: 7 },
 } as const;
 
 /** A domain at one moment. `id` in `ref` is the libxl domid when active. */
@@ -77,6 +77,8 @@ export interface DomainSummary {
   readonly cpuTime?: bigint;
   /** The domain starts with the host; absent: it does not. */
   readonly autostart?: boolean;
+  /** As in Domain. */
+  readonly managedSave?: true;
   /** `os/type` of the definition: `hvm`, `linux`, `xen`. */
   readonly osType: string;
 }

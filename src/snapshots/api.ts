@@ -94,7 +94,7 @@ export interface GuestApi {
   fileSystems(domain: DomainRef, flags: number): Promise<readonly FileSystem[]>;
 }
 
-/** libvirt's saves of domains that run on overlays which their owner does not know. */
+/** libvirt's saves of domains that xlsnapd saves itself. */
 export interface SaveApi {
   /** virDomainSaveFlags. */
   save(

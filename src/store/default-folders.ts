@@ -39,6 +39,8 @@ export const STATE_FOLDERS = {
   blockJobs: 'block-jobs',
   protected: 'protected',
   saves: 'saves',
+  /** The embedded host's managed saves. */
+  managedSaves: 'managed-saves',
 } as const;
 
 /** Returns all that the daemon alone writes: files and folders. */

@@ -1,6 +1,7 @@
 /** Opens the owner of the domains, as the options say: a libvirtd, xl, or the embedded host. */
 
 import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Acl } from '../../access/acl.ts';
 import { OfflineImages } from '../../disks/offline-snapshots.ts';
 import { qmpSocketOf } from '../../disks/qemu/qmp.ts';
@@ -15,6 +16,7 @@ import { RpcClient } from '../../rpc/client/client.ts';
 import { proxy } from '../../rpc/proxy/proxy.ts';
 import { standalone } from '../../rpc/server/standalone.ts';
 import type { BlockDevices } from '../../snapshots/block-jobs/ports.ts';
+import { STATE_FOLDERS } from '../../store/default-folders.ts';
 import { LiveDiskFiles } from '../../store/records/live-disks.ts';
 import { VERSION_NUMBER } from '../../version.ts';
 import type { Log } from '../log.ts';
@@ -33,12 +35,19 @@ export async function openHost(options: DaemonOptions, surroundings: Surrounding
 }
 
 async function openEmbeddedHost(options: DaemonOptions, { hub, access, opened }: Surroundings): Promise<OpenedHost> {
-  const host = opened.use(await EmbeddedHost.open({ stateDir: options.stateDir, events: hub }));
+  const host = opened.use(
+    await EmbeddedHost.open({
+      stateDir: options.stateDir,
+      managedSaveDir: join(options.stateDir, STATE_FOLDERS.managedSaves),
+      events: hub,
+    }),
+  );
   return {
     host,
     mechanism: EMBEDDED.mechanism,
     domains: ownDomains(host, host.domainApi, VERSION_NUMBER),
     blockDevices: host.blockDevices,
+    saves: host.saves,
     front: (snapshots, besides) =>
       standalone({
         uri: options.connect,

@@ -16,7 +16,7 @@ import type { ConnectionHandler } from '../../rpc/server/server.ts';
 import type { BlockApi, GuestApi, SaveApi, SnapshotApi } from '../../snapshots/api.ts';
 import type { BlockDevices } from '../../snapshots/block-jobs/ports.ts';
 import type { Host } from '../../snapshots/ports/host.ts';
-import type { OverlaidSaves } from '../../snapshots/ports/saves.ts';
+import type { DomainSaves } from '../../snapshots/ports/saves.ts';
 import type { ImageWriter } from '../../store/memory-folder.ts';
 import { VERSION } from '../../version.ts';
 import type { Access } from '../access.ts';
@@ -43,8 +43,8 @@ export interface OpenedHost {
   readonly front: (snapshots: SnapshotApi, besides: Besides) => ConnectionHandler;
   /** Block jobs of active domains; absent: the upstream is asked for them. */
   readonly blockDevices?: BlockDevices;
-  /** Saves of domains on overlays; absent: the host knows the images of its domains. */
-  readonly saves?: OverlaidSaves;
+  /** Saves of domains that are not the upstream's; absent: there are none. */
+  readonly saves?: DomainSaves;
   /** The domains for a front that does not pass calls on to the upstream. */
   readonly domains: DomainsOf;
   /** Judges as the upstream does; absent if it does not. */

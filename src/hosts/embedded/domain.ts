@@ -34,6 +34,8 @@ export class EmbeddedDomain {
   /** The definition that the domain starts from next. */
   definition: DomainDefinition;
   persistent: boolean;
+  /** Its next start resumes a managed save. */
+  managedSave = false;
   #run: Run | undefined;
   #reason: number = REASONS.shutoff.unknown;
   #lastWork: Promise<unknown> = Promise.resolve();
@@ -80,7 +82,8 @@ export class EmbeddedDomain {
 
   /** The domain's state at this moment, for the policy. */
   snapshot(): Domain {
-    return { ref: this.ref, state: this.state, persistent: this.persistent };
+    const { ref, state, persistent, managedSave } = this;
+    return { ref, state, persistent, ...(managedSave && { managedSave }) };
   }
 
   /** Runs one piece of work at a time on the domain, in the order of the calls. */

@@ -89,6 +89,9 @@ export class EmbeddedDomains implements AsyncDisposable {
   /** Makes virDomainObjListRename's checks, in its order and words. */
   rename(domain: EmbeddedDomain, name: string): void {
     if (domain.isActive) throw new LibvirtError('OPERATION_INVALID', 'cannot rename active domain');
+    if (domain.managedSave) {
+      throw new LibvirtError('OPERATION_INVALID', "domain with a managed saved state can't be renamed");
+    }
     if (name === domain.ref.name) throw new LibvirtError('OPERATION_INVALID', "Can't rename domain to itself");
     if (this.all().some(({ ref }) => ref.name === name)) {
       throw new LibvirtError('OPERATION_INVALID', `domain with name '${name}' already exists`);

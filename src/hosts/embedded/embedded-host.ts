@@ -26,9 +26,11 @@ import { QemuBlockDevices } from '../block-devices.ts';
 import { freezeGuest } from '../guest-agent.ts';
 import { tieStateOf } from '../memory-of-snapshot.ts';
 import { checkSavedDefinition } from '../saved-definition.ts';
-import { defaultDefinition } from './definitions.ts';
+import { DEFAULT_UUID, defaultDefinition } from './definitions.ts';
 import { EmbeddedDomainApi } from './domain-api.ts';
+import { EmbeddedSaves } from './domain-saves.ts';
 import { EmbeddedDomains } from './domains.ts';
+import { ManagedSaves } from './managed-saves.ts';
 import { checkSave, saveRun } from './save.ts';
 import { endLeftovers } from './storage-daemon.ts';
 import { withoutExport } from './without-export.ts';
@@ -41,6 +43,8 @@ interface EmbeddedHostOptions {
    * it (the daemon locks it): each would end the other's device models.
    */
   readonly stateDir: string;
+  /** Folder for managed saves. */
+  readonly managedSaveDir: string;
   readonly events: LifecycleEvents;
 }
 
@@ -50,24 +54,31 @@ export class EmbeddedHost implements Host, AsyncDisposable {
   readonly domainApi: EmbeddedDomainApi;
   /** Block jobs of running domains. */
   readonly blockDevices: QemuBlockDevices;
+  /** Saves of running domains. */
+  readonly saves: EmbeddedSaves;
   readonly #domains: EmbeddedDomains;
+  readonly #managed: ManagedSaves;
 
-  private constructor(domains: EmbeddedDomains) {
-    this.domainApi = new EmbeddedDomainApi(domains);
+  private constructor(domains: EmbeddedDomains, managed: ManagedSaves) {
+    this.domainApi = new EmbeddedDomainApi(domains, managed);
+    this.saves = new EmbeddedSaves(domains, managed);
     this.blockDevices = new QemuBlockDevices(async ({ ref }) => domains.find(ref).run.devices.qmpSocket, {
       released: withoutExport,
     });
     this.#domains = domains;
+    this.#managed = managed;
   }
 
   /**
    * Opens the host and starts `test`, a persistent domain, with the definition and the disk that earlier runs have
    * left.
    */
-  static async open({ stateDir, events }: EmbeddedHostOptions): Promise<EmbeddedHost> {
+  static async open({ stateDir, managedSaveDir, events }: EmbeddedHostOptions): Promise<EmbeddedHost> {
     const folder = resolve(stateDir);
     await makeFolder(folder);
-    const host = new EmbeddedHost(new EmbeddedDomains(folder, events, defaultDefinition(join(folder, 'test.qcow2'))));
+    const managed = await ManagedSaves.open(resolve(managedSaveDir), DEFAULT_UUID);
+    const domains = new EmbeddedDomains(folder, events, defaultDefinition(join(folder, 'test.qcow2')));
+    const host = new EmbeddedHost(domains, managed);
     try {
       await endLeftovers(folder);
       await host.#startDefault(join(folder, 'test.qcow2'));
@@ -166,6 +177,7 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     );
   }
 
+  /** Drops a managed save: resuming it later would overwrite what the guest writes from now on. */
   async restore(
     { ref }: Domain,
     memoryPath: string,
@@ -174,6 +186,7 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     const domain = this.#domains.find(ref);
     await domain.exclusive(async () => {
       const ram = await readSaved(ref, memoryPath, definition);
+      await this.#managed.remove(domain);
       const reason = paused ? REASONS.paused.fromSnapshot : REASONS.running.fromSnapshot;
       await this.#domains.start(domain, { definition, ram, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
       this.#domains.emit(domain, paused ? LIFECYCLE.SUSPENDED_FROM_SNAPSHOT : LIFECYCLE.RESUMED_FROM_SNAPSHOT);
@@ -184,12 +197,14 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     this.#domains.define(definition, 'suppressed');
   }
 
+  /** Drops a managed save, as `restore` does. */
   async start(
     { ref }: Domain,
     { paused, definition }: { readonly paused: boolean; readonly definition: DomainDefinition },
   ): Promise<void> {
     const domain = this.#domains.find(ref);
     await domain.exclusive(async () => {
+      await this.#managed.remove(domain);
       const reason = paused ? REASONS.paused.user : REASONS.running.booted;
       if (!paused) this.#domains.emit(domain, LIFECYCLE.RESUMED_UNPAUSED);
       await this.#domains.start(domain, { definition, paused, reason, event: LIFECYCLE.STARTED_FROM_SNAPSHOT });
@@ -212,10 +227,11 @@ export class EmbeddedHost implements Host, AsyncDisposable {
   async #startDefault(image: string): Promise<void> {
     if (!(await imageExists(image))) await createQcow2Image(image, IMAGE_BYTES);
     const kept = this.#domains.keptDefinition;
-    const { ref } = this.#domains.define(kept ?? defaultDefinition(image));
+    const domain = this.#domains.define(kept ?? defaultDefinition(image));
+    await this.#managed.find(domain);
     // An interrupted operation may have removed an image of the definition. Recovery corrects the definition first.
     if (kept && !(await areThere(kept))) return;
-    await this.domainApi.create(ref, { paused: false });
+    await this.domainApi.create(domain.ref, { paused: false });
   }
 }
 

@@ -23,7 +23,6 @@ function foreign<A, R>(name: string, number: number, args: Codec<A>, result: Cod
 
 /** remote_nonnull_network. */
 const network = struct({ name: string, uuid });
-const restoreArgs = struct({ from: string, dxml: optional(string), flags: uint });
 /** remote_nonnull_storage_pool. */
 const pool = struct({ name: string, uuid });
 /** remote_nonnull_storage_vol. */
@@ -76,7 +75,7 @@ export const CALLS = {
   suspend: call('virDomainSuspend', P.DOMAIN_SUSPEND),
   resume: call('virDomainResume', P.DOMAIN_RESUME),
   saveFlags: call('virDomainSaveFlags', P.DOMAIN_SAVE_FLAGS),
-  restoreFlags: foreign('virDomainRestoreFlags', 233, restoreArgs, nothing),
+  restoreFlags: call('virDomainRestoreFlags', P.DOMAIN_RESTORE_FLAGS),
   saveImageGetXMLDesc: foreign(
     'virDomainSaveImageGetXMLDesc',
     235,
@@ -95,7 +94,7 @@ export const CALLS = {
   hasManagedSaveImage: call('virDomainHasManagedSaveImage', P.DOMAIN_HAS_MANAGED_SAVE_IMAGE),
   managedSave: call('virDomainManagedSave', P.DOMAIN_MANAGED_SAVE),
   setMetadata: foreign('virDomainSetMetadata', 264, metadataArgs, nothing),
-  managedSaveRemove: foreign('virDomainManagedSaveRemove', 184, struct({ domain, flags: uint }), nothing),
+  managedSaveRemove: call('virDomainManagedSaveRemove', P.DOMAIN_MANAGED_SAVE_REMOVE),
   pmSuspendForDuration: foreign('virDomainPMSuspendForDuration', 261, pmSuspendArgs, nothing),
   pmWakeup: foreign('virDomainPMWakeup', 267, struct({ domain, flags: uint }), nothing),
   getJobStats: call('virDomainGetJobStats', P.DOMAIN_GET_JOB_STATS),

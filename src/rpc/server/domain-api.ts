@@ -33,4 +33,8 @@ export interface DomainApi {
   reboot(ref: DomainRef): Promise<void>;
   suspend(ref: DomainRef): Promise<void>;
   resume(ref: DomainRef): Promise<void>;
+  /** virDomainRestoreFlags; absent: the host does not restore. */
+  restore?(path: string, options: { readonly paused: boolean }): Promise<void>;
+  /** virDomainManagedSaveRemove; absent: its domains have no managed saves that could be removed. Accepts that there is none. */
+  removeManagedSave?(ref: DomainRef): Promise<void>;
 }

@@ -15,7 +15,7 @@ export const LIST_KNOWN = 0xffff;
 /** VIR_DOMAIN_START_PAUSED. */
 const START_PAUSED = 0x1;
 
-/** VIR_DOMAIN_UNDEFINE_*: our own domains have no managed save, NVRAM or checkpoints, so those bits have no effect. */
+/** VIR_DOMAIN_UNDEFINE_*: our own domains have no NVRAM and no checkpoints, so those bits have no effect. */
 const UNDEFINE_KNOWN = 0x1f;
 
 /** VIR_DOMAIN_DESTROY_GRACEFUL, and every VIR_DOMAIN_SHUTDOWN_* or VIR_DOMAIN_REBOOT_* that chooses a way to do it. */
@@ -38,9 +38,19 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
     return { value: 0 };
   };
 
+  const checkManagedSave = async (ref: DomainRef, remove: boolean): Promise<void> => {
+    if (!(await api.domain(ref)).managedSave) return;
+    if (!remove) {
+      const text = 'Refusing to undefine while domain managed save image exists';
+      throw new LibvirtError('OPERATION_INVALID', text);
+    }
+    await api.removeManagedSave?.(ref);
+  };
+
   const undefine = async (ref: DomainRef, flags: number): Promise<void> => {
     refuseUnknownFlags(flags, UNDEFINE_KNOWN, 'virDomainUndefineFlags');
     await snapshots.checkUndefine(ref, (flags & UNDEFINE.SNAPSHOTS_METADATA) !== 0);
+    await checkManagedSave(ref, (flags & UNDEFINE.MANAGED_SAVE) !== 0);
     await api.undefine(ref);
     await snapshots.forget(ref.uuid);
   };
@@ -83,12 +93,16 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
     answer(P.DOMAIN_IS_PERSISTENT, async ({ domain }) => ({ value: Number((await api.domain(domain)).persistent) })),
     answer(P.DOMAIN_GET_XML_DESC, async ({ domain, flags }) => ({ value: await api.xmlDesc(domain, flags) })),
 
+    answer(P.DOMAIN_HAS_MANAGED_SAVE_IMAGE, async ({ domain, flags }) => {
+      refuseUnknownFlags(flags, 0, 'virDomainHasManagedSaveImage');
+      return { value: Number((await api.domain(domain)).managedSave ?? false) };
+    }),
+
     // Our own domains have none of these; a missing domain is still an error.
     answer(P.DOMAIN_IS_UPDATED, none),
     answer(P.DOMAIN_GET_AUTOSTART, async ({ domain }) => ({
       value: Number((await api.domain(domain)).autostart ?? false),
     })),
-    answer(P.DOMAIN_HAS_MANAGED_SAVE_IMAGE, none),
     answer(P.DOMAIN_GET_METADATA, async ({ domain }) => {
       await api.domain(domain);
       const detail = 'Requested metadata element is not present';

@@ -32,10 +32,9 @@ const GROUPS: readonly (readonly [bit: number, fits: (domain: Facts) => boolean]
     [0x40, ({ state }) => state === 'shutoff'],
     [0x80, ({ state }) => !OTHER_THAN.has(state)],
   ],
-  // Our own domains have no managed save and no checkpoints.
   [
-    [0x100, () => false],
-    [0x200, () => true],
+    [0x100, ({ managedSave = false }) => managedSave],
+    [0x200, ({ managedSave = false }) => !managedSave],
   ],
   [
     [0x400, ({ autostart = false }) => autostart],
@@ -45,6 +44,7 @@ const GROUPS: readonly (readonly [bit: number, fits: (domain: Facts) => boolean]
     [SNAPSHOT_BITS.HAS, ({ hasSnapshots }) => hasSnapshots],
     [SNAPSHOT_BITS.NO, ({ hasSnapshots }) => !hasSnapshots],
   ],
+  // Our own domains have no checkpoints.
   [
     [0x4000, () => false],
     [0x8000, () => true],

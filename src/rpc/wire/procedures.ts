@@ -30,8 +30,8 @@ export const FEATURE = { FD_PASSING: 8, PROGRAM_KEEPALIVE: 10, EVENT_CALLBACK: 1
 /** virDomainEventID; `LAST` is the first that libvirt 9.0 does not know. */
 export const EVENT_ID = { LIFECYCLE: 0, BLOCK_JOB: 8, BLOCK_JOB_2: 16, LAST: 27 } as const;
 
-/** virDomainUndefineFlagsValues: the one that is about snapshots. */
-export const UNDEFINE = { SNAPSHOTS_METADATA: 0x2 } as const;
+/** virDomainUndefineFlagsValues: those that have an effect here. */
+export const UNDEFINE = { MANAGED_SAVE: 0x1, SNAPSHOTS_METADATA: 0x2 } as const;
 
 /** Refuses secrets to read-only connections, as libvirt's public functions do. */
 interface SecretsRule<A> {
@@ -162,6 +162,7 @@ export const PROCEDURES = {
   DOMAIN_UNDEFINE: procedure(35, domainOnly, nothing),
   CONNECT_LIST_DOMAINS: procedure(37, struct({ maxids: int }), struct({ ids: list(int) })),
   CONNECT_NUM_OF_DOMAINS: procedure(51, nothing, number),
+  DOMAIN_RESTORE: procedure(54, struct({ from: string }), nothing),
   DOMAIN_SAVE: procedure(55, struct({ domain, to: string }), nothing),
   CONNECT_GET_HOSTNAME: procedure(59, nothing, text),
   CONNECT_SUPPORTS_FEATURE: procedure(60, struct({ feature: int }), struct({ supported: int })),
@@ -184,6 +185,7 @@ export const PROCEDURES = {
   DOMAIN_UPDATE_DEVICE_FLAGS: procedure(174, domainAndRest, nothing),
   DOMAIN_MANAGED_SAVE: procedure(182, domainFlags, nothing),
   DOMAIN_HAS_MANAGED_SAVE_IMAGE: procedure(183, domainFlags, number),
+  DOMAIN_MANAGED_SAVE_REMOVE: procedure(184, domainFlags, nothing),
   DOMAIN_SNAPSHOT_CREATE_XML: procedure(185, struct({ domain, xml: string, flags: uint }), oneSnapshot),
   DOMAIN_SNAPSHOT_GET_XML_DESC: procedure(
     186,
@@ -206,6 +208,7 @@ export const PROCEDURES = {
   DOMAIN_MIGRATE_PERFORM3: procedure(216, domainAndRest, nothing),
   DOMAIN_UNDEFINE_FLAGS: procedure(231, domainFlags, nothing),
   DOMAIN_SAVE_FLAGS: procedure(232, struct({ domain, to: string, dxml: optional(string), flags: uint }), nothing),
+  DOMAIN_RESTORE_FLAGS: procedure(233, struct({ from: string, dxml: optional(string), flags: uint }), nothing),
   DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing),
   DOMAIN_BLOCK_JOB_ABORT: procedure(237, diskFlags, nothing),
   DOMAIN_GET_BLOCK_JOB_INFO: procedure(

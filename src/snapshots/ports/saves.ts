@@ -1,4 +1,4 @@
-/** Saves of domains whose active images their owner does not know: what the policy needs of the host and of the store. */
+/** Saves of domains that xlsnapd carries out itself: what the policy needs of the host and of the store. */
 
 import type { Move } from '../../model/disk-image.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
@@ -11,7 +11,7 @@ export interface PlannedSave {
   readonly path: string;
   /** The owner of the domain chooses the path, and starts the domain from there by itself. */
   readonly managed: boolean;
-  /** From the images that the owner knows to those that are active. */
+  /** From the images that the owner knows to those that are active; empty if it knows them. */
   readonly moves: readonly Move[];
 }
 
@@ -21,8 +21,8 @@ export interface RecordedSave extends PlannedSave {
   readonly sameBoot: boolean;
 }
 
-/** Saves that name the active images. */
-export interface OverlaidSaves {
+/** The saves of one host. */
+export interface DomainSaves {
   /** Asks everything that can refuse before the guest is touched. `to`: undefined for a managed save. */
   plan(domain: Domain, to: string | undefined): Promise<PlannedSave>;
   /**

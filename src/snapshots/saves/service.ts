@@ -1,5 +1,7 @@
-/** virDomainSave and virDomainManagedSave of domains on overlays that their owner does not know. */
+/** virDomainSave and virDomainManagedSave of domains that xlsnapd saves itself: its own, or on overlays that their owner does not know. */
 
+import { lstat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { asLibvirtError, hasReason, LibvirtError } from '../../errors.ts';
 import { statIfThere } from '../../files/answering.ts';
 import { savedDomainOf } from '../../files/saved-domain.ts';
@@ -9,11 +11,11 @@ import { partialOf } from '../../model/phases.ts';
 import type { SaveApi } from '../api.ts';
 import type { SnapshotContext } from '../context.ts';
 import { ownFileAt } from '../own-files.ts';
-import type { OverlaidSaves, RecordedSave, SaveRecords } from '../ports/saves.ts';
+import type { DomainSaves, RecordedSave, SaveRecords } from '../ports/saves.ts';
 
 /** The parts of the surroundings that saves need. */
 interface SaveParts {
-  readonly saves: OverlaidSaves;
+  readonly saves: DomainSaves;
   readonly records: SaveRecords;
 }
 
@@ -48,6 +50,7 @@ export class SaveService implements SaveApi {
       new LibvirtError('CONFIG_UNSUPPORTED', `domain save file '${to}' is ${why}: choose another`);
     const own = await ownFileAt(this.#context, to);
     if (own !== undefined) throw refuse(`among xlsnapd's own files, '${own}'`);
+    await requireFileName(to);
     const partial = partialOf(to);
     if ((await statIfThere(partial)) && (await savedDomainOf(partial)) !== domain.uuid) {
       throw refuse(`written as '${partial}' first, which is not what a save of domain '${domain.name}' has left`);
@@ -99,4 +102,14 @@ export class SaveService implements SaveApi {
         .finally(resolve);
     });
   }
+}
+
+/** The image is written under another name, and takes this one's place when it is whole: a device would be replaced by a file. */
+async function requireFileName(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (!found || found.isFile()) return;
+  const text =
+    `'${path}' is not a regular file: a domain is saved to a file, which has its name when it is whole; ` +
+    `name another in '${dirname(path)}'`;
+  throw new LibvirtError('OPERATION_INVALID', text);
 }

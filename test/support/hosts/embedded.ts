@@ -62,12 +62,15 @@ async function qemuIo(disk: string, format: string, command: string): Promise<vo
   if (/failed/i.test(stdout)) throw new Error(stdout);
 }
 
+/** The folders of an embedded host. */
+export const embeddedFolders = (stateDir: string) => ({ stateDir, managedSaveDir: join(stateDir, 'managed-saves') });
+
 /** An embedded host in a folder of its own, with everything that clients were told. */
 export async function embeddedHost() {
   const folder = await scratchFolder();
   const stateDir = join(folder.path, 'state');
   const told: string[] = [];
-  const host = await EmbeddedHost.open({ stateDir, events: recorder(told) });
+  const host = await EmbeddedHost.open({ ...embeddedFolders(stateDir), events: recorder(told) });
   return {
     ...{ host, told, stateDir, folder: folder.path },
     api: host.domainApi satisfies DomainApi,

@@ -4,13 +4,13 @@
  */
 
 import { lstat, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { asLibvirtError, isLibvirtError, LibvirtError, neverAborted } from '../../../errors.ts';
 import { requireFreeSpace } from '../../../memory/free-space.ts';
 import type { Domain, DomainDefinition, DomainRef } from '../../../model/domain.ts';
 import { shellCommand } from '../../../model/messages/shell-command.ts';
 import { partialOf } from '../../../model/phases.ts';
-import type { OverlaidSaves, PlannedSave, RecordedSave } from '../../../snapshots/ports/saves.ts';
+import type { DomainSaves, PlannedSave, RecordedSave } from '../../../snapshots/ports/saves.ts';
 import type { LiveDisks } from '../../../snapshots/ports/store.ts';
 import { definitionOf, parseDefinition, withDiskImages } from '../../../xml/domain/definition.ts';
 import { domainMemoryKib } from '../../../xml/domain/domain.ts';
@@ -34,7 +34,7 @@ interface OverlaidSavesOptions {
 }
 
 /** Saves by libvirtd. */
-export class SavesOnOverlays implements OverlaidSaves {
+export class SavesOnOverlays implements DomainSaves {
   readonly #upstream: Upstream;
   readonly #liveDisks: Pick<LiveDisks, 'of'>;
   readonly #managedSaveDir: string | undefined;
@@ -52,7 +52,6 @@ export class SavesOnOverlays implements OverlaidSaves {
       return from ? [{ disk, from, to: active }] : [];
     });
     const path = to ?? this.#managedSavePath(ref);
-    if (to !== undefined) await requireFileName(path);
     await requireFreeSpace(path, domainMemoryKib(shown.element), { live: false });
     return { domain: ref, path, managed: to === undefined, moves };
   }
@@ -163,16 +162,6 @@ function onOverlays(saved: DomainDefinition, moves: PlannedSave['moves']): Domai
   const concerned = moves.filter(({ disk, from }) => saved.images.get(disk)?.path === from.path);
   const moved = withDiskImages(saved, new Map(concerned.map(({ disk, to }) => [disk, to])));
   return definitionOf(inactiveFormat(withoutRoom(moved.element)));
-}
-
-/** The image is written under another name, and takes this one's place when it is whole: a device would be replaced by a file. */
-async function requireFileName(path: string): Promise<void> {
-  const found = await lstat(path).catch(() => undefined);
-  if (!found || found.isFile()) return;
-  const text =
-    `'${path}' is not a regular file: a domain that runs on overlays is saved to a file, which has its name when it is whole; ` +
-    `name another in '${dirname(path)}'`;
-  throw new LibvirtError('OPERATION_INVALID', text);
 }
 
 function unfinished({ domain, path }: PlannedSave, cause: LibvirtError): LibvirtError {

@@ -13,6 +13,7 @@ import {
   checkImage,
   definitionOf,
   disk,
+  embeddedFolders,
   embeddedHost,
   hasPattern,
   newImage,
@@ -66,9 +67,9 @@ describe('at the start', () => {
     await using folder = await scratchFolder();
     const image = join(folder.path, 'test.qcow2');
     const events = recorder([]);
-    await (await EmbeddedHost.open({ stateDir: folder.path, events }))[Symbol.asyncDispose]();
+    await (await EmbeddedHost.open({ ...embeddedFolders(folder.path), events }))[Symbol.asyncDispose]();
     await writePattern(image, 'qcow2', 0x11);
-    await (await EmbeddedHost.open({ stateDir: folder.path, events }))[Symbol.asyncDispose]();
+    await (await EmbeddedHost.open({ ...embeddedFolders(folder.path), events }))[Symbol.asyncDispose]();
     expect(await hasPattern(image, 'qcow2', 0x11)).toBe(true);
     expect(await readdir(folder.path)).toEqual(['test.qcow2']);
   });
@@ -77,7 +78,9 @@ describe('at the start', () => {
     await using folder = await scratchFolder();
     const file = join(folder.path, 'file');
     await writeFile(file, '');
-    await expect(EmbeddedHost.open({ stateDir: join(file, 'state'), events: recorder([]) })).rejects.toMatchObject({
+    await expect(
+      EmbeddedHost.open({ ...embeddedFolders(join(file, 'state')), events: recorder([]) }),
+    ).rejects.toMatchObject({
       code: 'SYSTEM_ERROR',
       message: expect.stringMatching(/^cannot create state directory '.*\/file\/state': Not a directory$/i),
     });
@@ -86,7 +89,7 @@ describe('at the start', () => {
   test('a folder whose name is too long for sockets is refused with the way out', async () => {
     await using folder = await scratchFolder();
     const stateDir = join(folder.path, 'x'.repeat(100));
-    await expect(EmbeddedHost.open({ stateDir, events: recorder([]) })).rejects.toThrow(
+    await expect(EmbeddedHost.open({ ...embeddedFolders(stateDir), events: recorder([]) })).rejects.toThrow(
       /choose a shorter --state-dir$/,
     );
   });

@@ -1,6 +1,6 @@
 /** virDomainSave and virDomainManagedSave of domains on overlays: what is refused, what is recorded, what is completed later. */
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from '@jest/globals';
@@ -142,4 +142,23 @@ test('one that libvirtd still carries out is completed afterwards, and other ope
   await next;
   await until(() => lines.includes('save /saved'));
   expect(lines.slice(0, 3)).toEqual(['finish', expect.stringContaining('it is complete now'), 'forget']);
+});
+
+test('what is at the path may be a file that is replaced, and nothing else', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'xlsnap-saves-'));
+  try {
+    const service = await open();
+    await writeFile(join(folder, 'saved'), 'old');
+    await service.save(REF, { ...REQUEST, to: join(folder, 'saved') });
+    await symlink('saved', join(folder, 'link'));
+    for (const to of [join(folder, 'link'), '/dev/null', folder]) {
+      const refused = await refusal(service.save(REF, { ...REQUEST, to }));
+      expect(refused).toMatchObject({
+        code: 'OPERATION_INVALID',
+        message: expect.stringContaining('not a regular file'),
+      });
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

@@ -135,13 +135,10 @@ test('a managed save does not resume over what its guest has written since', asy
   expect(await readdir(folder)).toEqual([overlay().path.slice(folder.length + 1)]);
 });
 
-test('what is at the path may be a file that is replaced, and nothing else', async () => {
+test('a file at the path is replaced', async () => {
   await writeFile(at('saved'), 'old');
   await saves.carryOut(await saves.plan(RUNNING, at('saved')));
   await expectWhole(at('saved'));
-  await symlink(at('a'), at('link'));
-  expect(await refusal(saves.plan(RUNNING, at('link')))).toMatchObject({ code: 'OPERATION_INVALID' });
-  expect((await refusal(saves.plan(RUNNING, '/dev/null'))).message).toContain('is not a regular file');
 });
 
 test('a libvirtd that cannot open our files, and one that keeps managed saves elsewhere, saves to a file', async () => {
