@@ -7,6 +7,9 @@ import { textAt } from '../model/element.ts';
 /** The 255 bytes of a file name without the longest of our suffixes. qemu-img would cut a longer name. */
 export const NAME_BYTES = 255 - '.save.partial'.length;
 
+/** What a qcow2 header has for the name of its backing image (QEMU's limit); qemu-img says no more than `Invalid argument`. */
+const BASE_BYTES = 1023;
+
 /** libvirt writes line ends and tabs unescaped, and reads others back. The other control characters serve nobody. */
 const CONTROL = /\p{Cc}/u;
 
@@ -54,6 +57,16 @@ export function checkImagePath(
   const isXen = definition.element.attributes.type === 'xen';
   const problem = unkept(path) ?? (isXen ? unstartable(path, definition) : undefined);
   if (problem) throw unsupported(`${what} '${path}' of disk '${disk}' has ${problem} in its path: ${advice}`);
+}
+
+/** Refuses (67) an image whose path no overlay's header can hold. */
+export function checkBasePath({ disk, path }: { readonly disk: string; readonly path: string }): void {
+  const bytes = Buffer.byteLength(path);
+  if (bytes <= BASE_BYTES) return;
+  const limit = `an overlay's header holds a path of its base of at most ${BASE_BYTES} bytes`;
+  throw unsupported(
+    `image '${path}' of disk '${disk}' has a path of ${bytes} bytes, and ${limit}: name it by a shorter one`,
+  );
 }
 
 function unkept(text: string): string | undefined {

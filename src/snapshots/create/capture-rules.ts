@@ -4,7 +4,7 @@ import { LibvirtError } from '../../errors.ts';
 import type { DomainDisk } from '../../model/domain.ts';
 import type { SnapshotDef } from '../../model/snapshot.ts';
 import { checkReadable, checkServedHere } from '../image-rules.ts';
-import { checkImagePath, checkMemoryPath } from '../name-rules.ts';
+import { checkBasePath, checkImagePath, checkMemoryPath } from '../name-rules.ts';
 import type { CompleteSnapshot } from './plan.ts';
 
 /** Refuses with code 67 or 84 what cannot be captured, naming the disk. Nothing is ever left out silently. */
@@ -82,6 +82,7 @@ function checkExternal(snapshot: SnapshotDef, disk: DomainDisk): void {
   }
   if (disk.shareable)
     throw unsupported(`external snapshot of disk ${disk.target}, which is shareable, is not supported`);
+  if (disk.path !== undefined) checkBasePath({ disk: disk.target, path: disk.path });
 }
 
 function unsupported(detail: string): LibvirtError {

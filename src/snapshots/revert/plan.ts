@@ -15,7 +15,7 @@ import { sharedImages } from '../chains/shared-images.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
 import type { SnapshotContext } from '../context.ts';
 import type { DomainSnapshots } from '../domain-snapshots.ts';
-import { checkImagePath } from '../name-rules.ts';
+import { checkBasePath, checkImagePath } from '../name-rules.ts';
 import { checkInternalImages, internalImages } from './image-rules.ts';
 import { planRevertDisks, type RevertDisks, type RevertFrom } from './plan-disks.ts';
 
@@ -73,6 +73,7 @@ export async function planRevert(
   for (const { disk, external_path: path = '' } of planned.overlays) {
     const overlay = { disk: disk.vdev, path };
     checkImagePath('overlay', overlay, snapshot.domain, `the snapshot's image needs another folder or name first`);
+    checkBasePath({ disk: disk.vdev, path: disk.pdev_path ?? '' });
   }
   const abandoned = [...tips].flatMap(([disk, { path }]) =>
     planned.abandoned.some((overlay) => overlay.path === path) ? [{ disk, path }] : [],

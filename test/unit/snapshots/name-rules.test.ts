@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { asLibvirtError } from '../../../src/errors.ts';
 import { alignDisks } from '../../../src/model/align-disks.ts';
 import type { DomainDefinition, DomainDisk } from '../../../src/model/domain.ts';
-import { checkImagePath, checkInternalName, checkName } from '../../../src/snapshots/name-rules.ts';
+import { checkBasePath, checkImagePath, checkInternalName, checkName } from '../../../src/snapshots/name-rules.ts';
 import { definitionOf } from '../../../src/xml/domain/definition.ts';
 import { parseXml } from '../../../src/xml/engine/parse.ts';
 import { writeElement } from '../../../src/xml/engine/write.ts';
@@ -29,6 +29,14 @@ test('a copy that a guest is to go over to has the same rules', () => {
       checkImagePath('destination', { disk: 'xvda', path: '/a b' }, definition('xen', 'linux'), 'ADVICE'),
     ),
   ).toContain("destination '/a b' of disk 'xvda' has white space, at which Xen ends it, in its path: ADVICE");
+});
+
+test('a base has a path that an overlay’s header can hold, in bytes', () => {
+  const found = (path: string) => problemOf(() => checkBasePath({ disk: 'xvda', path }));
+  expect(found(`/${'d'.repeat(1022)}`)).toBeUndefined();
+  expect(found(`/${'é'.repeat(512)}`)).toMatch(
+    /disk 'xvda' has a path of 1025 bytes, and .* at most 1023 bytes: name it by/,
+  );
 });
 
 describe('case E: an overlay’s path', () => {

@@ -159,6 +159,11 @@ describe('refused with code 67, naming the disk', () => {
       { disks: [[disk('xvda', { shareable: true }), 'external']] },
       'external snapshot of disk xvda, which is shareable, is not supported',
     ],
+    [
+      'an overlay on a base whose path its header cannot hold',
+      { disks: [[disk('xvda', { path: `/${'d/'.repeat(600)}a` }), 'external']] },
+      `image '/${'d/'.repeat(600)}a' of disk 'xvda' has a path of 1202 bytes`,
+    ],
   ])('%s', (_, request, text) => {
     expect(() => check(request)).toThrow(`unsupported configuration: ${text}`);
   });
