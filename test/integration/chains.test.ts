@@ -1,11 +1,12 @@
 /** Images that others use, through the front door: nobody's merge or revert changes what another disk reads. */
 
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, link, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
+import { snapshotsIn } from '../support/disks/images.ts';
 import { writeOverlay } from '../support/disks/overlay-headers.ts';
 import { hasPattern, newImage, qemuImg, writePattern } from '../support/hosts/embedded.ts';
 
@@ -194,6 +195,33 @@ test('case 5: a delete does not merge into the base of another disk of the same 
     `is also used by domain '${name}' (disk 'xvdb')`,
   );
   expect(await hasPattern(at(`${name}.look`), 'qcow2', 1)).toBe(true);
+});
+
+test('two disks on one image, or with one overlay, by whatever names, have no snapshot', async () => {
+  const [image, second] = [at(`${name}.qcow2`), at(`${name}.second`)];
+  const xml = await daemon.ok('dumpxml', name);
+  const withSecond = async (path: string) => {
+    await writeFile(at(`${name}.xml`), xml.replace('</devices>', `${diskElement(path, 'xvdb')}</devices>`));
+    await daemon.ok('define', at(`${name}.xml`));
+  };
+  await link(image, second);
+  for (const path of [image, second]) {
+    await withSecond(path);
+    expect(await daemon.refused('snapshot-create-as', name, 's1')).toContain(
+      `'${path}' of disk 'xvdb' is an image of disk 'xvda' as well: each needs one of its own`,
+    );
+  }
+  expect(await snapshotsIn(image)).toEqual([]);
+  await rm(second);
+  await qemuImg('create', '-q', '-f', 'qcow2', second, '8M');
+  await withSecond(second);
+  await writeOverlay(at(`${name}.given`), { backing: image, format: 'qcow2' });
+  await link(at(`${name}.given`), at(`${name}.again`));
+  const files = [`xvda,file=${at(`${name}.given`)}`, `xvdb,file=${at(`${name}.again`)}`];
+  const specs = files.flatMap((spec) => ['--diskspec', spec]);
+  expect(await daemon.refused('snapshot-create-as', name, 's1', '--disk-only', '--reuse-external', ...specs)).toContain(
+    `'${at(`${name}.again`)}' of disk 'xvdb' is an image of disk 'xvda' as well`,
+  );
 });
 
 test.each(NAMES)(

@@ -67,6 +67,7 @@ export async function checkCreate(
     checkNoManagedSave(domain, 'an external snapshot');
   }
   await checkMemoryFile(context, snapshots, domain, snapshot, flags);
+  await checkDistinct(context, plan);
   await checkReused(context, domain, plan);
   const overlays = (args.disks ?? []).filter(({ external }) => external);
   await context.images.checkFree(name, overlays);
@@ -109,6 +110,22 @@ async function checkTargets(context: SnapshotContext, { disks }: SnapshotDef): P
       'CONFIG_UNSUPPORTED',
       `external snapshot target '${path}' of disk ${name} is not a block device`,
     );
+  }
+}
+
+/** Two disks of one image, or with one overlay, by whatever names: what is done to one is done to the other. */
+async function checkDistinct({ images }: SnapshotContext, { args }: CreatePlan): Promise<void> {
+  const diskOf = new Map<string, string>();
+  for (const { disk, external_path } of args.disks ?? []) {
+    for (const path of [disk.pdev_path, external_path]) {
+      if (path === undefined) continue;
+      const key = await images.fileKey(path);
+      const other = diskOf.get(key);
+      diskOf.set(key, disk.vdev);
+      if (other === undefined) continue;
+      const text = `'${path}' of disk '${disk.vdev}' is an image of disk '${other}' as well: each needs one of its own`;
+      throw new LibvirtError('CONFIG_UNSUPPORTED', text);
+    }
   }
 }
 
