@@ -7,7 +7,7 @@ import type { InternalSnapshot, LibxlDiskSnapshot } from '../model/libxl.ts';
 import { allOrNothing, deleteInTurn } from './all-or-nothing.ts';
 import { eachAlone, groupByBackend, usableGroups } from './backends.ts';
 import { readChains } from './chain/chains.ts';
-import { fileKey } from './file-key.ts';
+import { fileKey, keysBelow } from './file-key.ts';
 import { forEachLayer, type LayersWatch } from './overlays/commit-progress.ts';
 import { isEmptied } from './overlays/empty-overlay.ts';
 import { checkMerge, checkRebase, checkRemoval, refuseInUse } from './overlays/merge-rules.ts';
@@ -25,6 +25,10 @@ export class OfflineImages {
 
   fileKey(path: string): Promise<string> {
     return fileKey(path);
+  }
+
+  keysBelow(path: string): Promise<ReadonlySet<string>> {
+    return keysBelow(path);
   }
 
   async checkFree(name: string, disks: readonly LibxlDiskSnapshot[]): Promise<void> {

@@ -6,7 +6,7 @@
 import { asLibvirtError, isLibvirtError, LibvirtError, systemError } from '../../errors.ts';
 import { openImage, requireImageFile } from '../../files/open-image.ts';
 import type { BackingChain, ChainLayer, DiskImage } from '../../model/disk-image.ts';
-import { fileKey, keyOf } from '../file-key.ts';
+import { fileKey, keyOf, keysBelow } from '../file-key.ts';
 import { type BackingName, readBackingName, readDataFileName } from './backing-name.ts';
 import type { ImageHeader } from './header-fields.ts';
 import { readHeader } from './image-header.ts';
@@ -81,6 +81,7 @@ async function follow(
     if (seen.has(layer.key)) return broken(failed(`image '${path}' is its own backing image`));
     seen.add(layer.key);
     layers.push(layer);
+    if (layer.block) dataFiles.push(...(await keysBelow(layer.path)));
     for (const file of found.dataFiles) {
       if (file.kind !== 'file') return broken(failed(`data file '${file.name}' of image '${path}' ${reasonOf(file)}`));
       dataFiles.push(await fileKey(file.path));

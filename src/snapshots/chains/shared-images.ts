@@ -77,6 +77,7 @@ export async function sharedImages(
     context.images,
     touched.map(({ path }) => path),
   );
+  const onto = await pathsBelow(context.images, touched);
   const ownDisks = new Map(touched.map(({ path, disk }) => [path, disk]));
   const touchedDisks = new Set(ownDisks.values());
   const uses: Use[] = [];
@@ -87,6 +88,8 @@ export async function sharedImages(
     const isOwn = user.domain.ref.uuid === domain.ref.uuid;
     const chain = chains[index] as BackingChain;
     const layers = sharing === 'anywhere' ? chain.layers : chain.layers.slice(1);
+    const ofDisk = chain.layers.flatMap(({ key }) => onto.get(key) ?? []);
+    for (const path of ofDisk) if (!shared.has(path)) shared.set(path, user);
     for (const key of [...layers.map((layer) => layer.key), ...chain.dataFiles]) {
       const path = paths.get(key);
       if (path === undefined || (isOwn && ownDisks.get(path) === user.disk)) continue;
@@ -99,6 +102,16 @@ export async function sharedImages(
     throw isUnknown(user, `its chain cannot be followed beyond image '${image.path}' (${error.detail})`, error);
   }
   return shared;
+}
+
+/** By the keys of what they stand on, as partitions do on a disk: that has their data. */
+async function pathsBelow(
+  images: Looking['images'],
+  touched: readonly Touched[],
+): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  for (const { path } of touched) for (const key of await images.keysBelow(path)) found.set(key, path);
+  return found;
 }
 
 /** Nothing can be below an image that is missing, or that is a folder. */

@@ -203,6 +203,7 @@ export class RecordedWorld implements AsyncDisposable {
         checkRebase: async () => {},
         checkRemoval: async () => {},
         fileKey: async (path: string) => path,
+        keysBelow: async () => new Set(),
         rebase: (image: DiskImage) => this.step(`rebase ${name(image)}`),
         chains: async (images: readonly DiskImage[]) =>
           images.map((image) => {

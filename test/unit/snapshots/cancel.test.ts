@@ -69,7 +69,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
       apply: done('applied'),
       remove: async () => {},
       ...{ checkRebase: async () => {}, checkRemoval: async () => {} },
-      ...{ chains: async () => [], fileKey: async (path: string) => path },
+      ...{ chains: async () => [], fileKey: async (path: string) => path, keysBelow: async () => new Set() },
     },
     events: { emit: () => {} },
     ownFiles: [],

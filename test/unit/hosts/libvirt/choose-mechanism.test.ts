@@ -101,7 +101,7 @@ test.each([true, false])('the host works by what was chosen: libxl %p', async (b
     ...{ create: unused, checkFree: unused, apply: unused, settleApply: unused, delete: unused, check: unused },
     ...{ checkApply: unused, checkStart: unused, commit: unused, checkMerge: unused, isEmptied: unused },
     ...{ checkDelete: unused, checkRebase: unused, checkRemoval: unused },
-    ...{ chains: unused, rebase: unused, fileKey: unused, remove: unused },
+    ...{ chains: unused, rebase: unused, fileKey: unused, keysBelow: unused, remove: unused },
   };
   const libxl = {
     checkDomainSnapshotSave: async () => {},

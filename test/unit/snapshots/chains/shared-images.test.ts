@@ -1,4 +1,4 @@
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { LibvirtError } from '../../../../src/errors.ts';
 import type { BackingChain, DiskImage } from '../../../../src/model/disk-image.ts';
 import type { DiskOnVolume, Domain, StorageVolume } from '../../../../src/model/domain.ts';
@@ -37,16 +37,19 @@ interface World {
   readonly volumes?: readonly DiskOnVolume[];
   /** What an image is based on; or why its chain ends there. */
   readonly backing?: Readonly<Record<string, string | LibvirtError>>;
+  /** What a block device stands on. */
+  readonly below?: Readonly<Record<string, string>>;
 }
 
-function looking({ domains, definition, snapshot = [], volumes = [], backing = {} }: World): Looking {
+function looking({ domains, definition, snapshot = [], volumes = [], backing = {}, below = {} }: World): Looking {
   const chainOf = (image: DiskImage): BackingChain => {
     const base = backing[image.path];
     const layer = { ...image, key: image.path };
     if (base instanceof LibvirtError) return { layers: [layer], dataFiles: [], broken: { image, error: base } };
-    if (base === undefined) return { layers: [layer], dataFiles: [] };
-    const below = chainOf({ path: base, format: 'qcow2' });
-    return { ...below, layers: [layer, ...below.layers] };
+    const device = below[image.path];
+    if (base === undefined) return { layers: [layer], dataFiles: device === undefined ? [] : [device] };
+    const rest = chainOf({ path: base, format: 'qcow2' });
+    return { ...rest, layers: [layer, ...rest.layers] };
   };
   return {
     host: {
@@ -57,6 +60,7 @@ function looking({ domains, definition, snapshot = [], volumes = [], backing = {
     images: {
       chains: async (images: readonly DiskImage[]) => images.map(chainOf),
       fileKey: async (path: string) => path,
+      keysBelow: async (path: string) => new Set(below[path] === undefined ? [] : [below[path]]),
     },
     snapshotsOf: async ({ name }: Domain['ref']) => ({
       tree: { all: () => (name === 'other' ? [{ name: 's1', images: snapshot, volumes }] : []) },
@@ -121,6 +125,27 @@ test('case 5: an image is shared if another disk of the same domain is based on 
   };
   expect(await usersOf(world)).toEqual([[BASE, 'own', 'xvdb']]);
   expect(await usersOf({ ...world, definition: () => withImages('/d/top.qcow2') })).toEqual([]);
+});
+
+describe('block devices', () => {
+  const disks = ['own', 'other'].map((name) => domainOf(name));
+  const below = { '/dev/part1': '/dev/disk', '/dev/part2': '/dev/disk' };
+  const usersIf = (own: string, other: string) =>
+    sharedImages(
+      looking({ domains: disks, definition: ({ ref }) => withImages(ref.name === 'own' ? own : other), below }),
+      domainOf('own'),
+      [{ path: own, disk: 'xvda' }],
+      'only as base',
+    );
+
+  test.each([
+    ['/dev/disk', '/dev/part1', true],
+    ['/dev/part1', '/dev/disk', true],
+    ['/dev/part1', '/dev/part2', false],
+    ['/dev/part1', '/dev/part1', false],
+  ])('%s has data of another domain on %s: %p', async (own, other, isShared) => {
+    expect([...(await usersIf(own, other)).keys()]).toEqual(isShared ? [own] : []);
+  });
 });
 
 test('a domain on the image itself is not based on it', async () => {

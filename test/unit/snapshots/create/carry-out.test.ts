@@ -121,7 +121,12 @@ describe('an external snapshot of a domain that is off, and is started meanwhile
           void merged.push(...layers.map(({ top }) => top.path)),
         list: async () => [],
       },
-      images: { create: async () => {}, fileKey: async (path: string) => path, chains: async () => [] },
+      images: {
+        create: async () => {},
+        fileKey: async (path: string) => path,
+        keysBelow: async () => new Set(),
+        chains: async () => [],
+      },
       memory: { tidy: async () => {}, path: () => '/memory' },
     } as unknown as SnapshotContext;
     const args = { memory: false, disks: [overlay] };

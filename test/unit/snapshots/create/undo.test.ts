@@ -42,6 +42,7 @@ function scene(...broken: readonly string[]) {
       delete: (_: string, disks: readonly LibxlDiskSnapshot[]) => step('delete', vdevs(disks)),
       commit: merge,
       fileKey: async (path: string) => path,
+      keysBelow: async () => new Set(),
       chains: async () => [],
     },
     memory: { path: () => '/m/s1', remove: () => step('remove', ['memory']) },

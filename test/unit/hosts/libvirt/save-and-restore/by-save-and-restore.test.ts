@@ -72,6 +72,7 @@ const images: OfflineDisks = {
   checkRemoval: async () => record.write('checkRemoval'),
   chains: async () => [],
   fileKey: async (path) => path,
+  keysBelow: async () => new Set(),
   rebase: async () => record.write('rebase'),
   remove: async () => record.write('remove'),
 };
