@@ -142,15 +142,23 @@ export class SnapshotFiles implements SnapshotStore {
     this.#text(domain, snapshot, true);
   }
 
-  /** Removes `<snapshot>.xml`. If the snapshot was read from a file of another name, that file stays, as in libvirt. */
+  /**
+   * Removes `<snapshot>.xml`. If the snapshot was read from a file of another name, that file stays, as in libvirt. A file whose
+   * removal may not survive a crash comes back: until it is gone for good the snapshot is listed, and a delete reads it again.
+   */
   async remove(domain: DomainRef, name: string): Promise<void> {
     const files = this.#filesOf(domain);
     const file = ownFile(name);
-    files.delete(name);
-    if (![...files.values()].includes(file)) {
-      await removeFile(join(this.#folder(domain), file));
-      await removeFile(join(this.#folder(domain), `${file}${UNFINISHED}`));
+    if (![...files].some(([other, of]) => other !== name && of === file)) {
+      const path = join(this.#folder(domain), file);
+      const text = await readStored(path).catch(() => undefined);
+      await removeFile(path).catch(async (error) => {
+        if (text !== undefined) await writeFileAtomically(path, text).catch(() => undefined);
+        throw error;
+      });
+      await removeFile(`${path}${UNFINISHED}`);
     }
+    files.delete(name);
     this.#forget(domain, name);
     await removeEmptyFolder(this.#folder(domain));
   }

@@ -29,6 +29,25 @@ test(
   LIMIT_MS,
 );
 
+/** Subjects and faults that were not survived once. */
+const ONCE: Readonly<Record<string, readonly string[]>> = {
+  'delete, external, with children': ['folders cannot be synced'],
+  'delete, external, with a child on its overlays': ['the image may not be opened', 'the image cannot be synced'],
+};
+
+test(
+  'nor do these, at any step',
+  async () => {
+    const pairs = await allPairs(SUBJECTS.filter(({ name }) => name in ONCE));
+    const { complaints, trials } = await campaign(
+      pairs.filter(({ subject, fault }) => ONCE[subject.name]?.includes(fault.name)),
+    );
+    expect(complaints).toEqual([]);
+    expect(trials.length).toBeGreaterThan(5);
+  },
+  LIMIT_MS,
+);
+
 test(
   'clients that create, revert and delete for a while leave the daemon as it was',
   async () => {

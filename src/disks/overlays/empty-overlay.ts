@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { isLibvirtError, systemError } from '../../errors.ts';
+import { asLibvirtError, isLibvirtError, systemError } from '../../errors.ts';
 import { type MadeFile, removeSame } from '../../files/made-file.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import { imageInfo } from '../qemu/image-info.ts';
@@ -13,9 +13,18 @@ import { holdsData, isBlockDevice } from './overlays.ts';
 /** More than the tables of an empty overlay of any size: its extents need not be listed. */
 const EMPTY_BYTES = 16 << 20;
 
+/** QEMU lets nobody read an image that one of its jobs has merged, until the job is dismissed (BLK_PERM_CONSISTENT_READ). */
+const HELD_BY_COMMIT = 'Failed to get "consistent read" lock';
+
 /** True for an overlay that has been merged and emptied, and for one that nothing was ever written to. Reads only. */
 export async function isEmptied(image: DiskImage): Promise<boolean> {
-  return (await imageInfo(image)).allocatedBytes <= EMPTY_BYTES && !(await holdsData(image));
+  if ((await imageInfo(image)).allocatedBytes > EMPTY_BYTES) return false;
+  try {
+    return !(await holdsData(image));
+  } catch (error) {
+    if (asLibvirtError(error).detail.includes(HELD_BY_COMMIT)) return false;
+    throw error;
+  }
 }
 
 /**
