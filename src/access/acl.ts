@@ -50,11 +50,13 @@ export class Acl {
       );
       if (!granted) throw new LibvirtError('ACCESS_DENIED', `'${driver}' denied access`, { domain: 'ACCESS' });
     };
+    const demandAll = async (name: string, uuid: string, permissions: readonly DomainPermission[]): Promise<void> => {
+      const details = { connect_driver: driver, domain_name: name, domain_uuid: uuid };
+      for (const permission of permissions) await demand('domain', permission, details);
+    };
     return {
-      async domain(ref, ...permissions) {
-        const details = { connect_driver: driver, domain_name: await nameOf(ref), domain_uuid: ref.uuid };
-        for (const permission of permissions) await demand('domain', permission, details);
-      },
+      domain: async (ref, ...permissions) => await demandAll(await nameOf(ref), ref.uuid, permissions),
+      saved: ({ name, uuid }, ...permissions) => demandAll(name, uuid, permissions),
       connect: (permission) => demand('connect', permission, { connect_driver: driver }),
       async sees({ name, uuid }) {
         const details = { connect_driver: driver, domain_name: name, domain_uuid: uuid };
@@ -71,6 +73,8 @@ export class Acl {
 export interface Judge {
   /** Rejects with ACCESS_DENIED, in libvirt's words, unless every permission is granted. */
   domain(ref: DomainRef, ...permissions: readonly DomainPermission[]): Promise<void>;
+  /** The same for a domain that may be gone, by the name in its image. */
+  saved(ref: DomainRef, ...permissions: readonly DomainPermission[]): Promise<void>;
   /** The same for the connection. */
   connect(permission: ConnectPermission): Promise<void>;
   /**

@@ -7,27 +7,21 @@ import type { Entries, Entry } from '../access/authentication.ts';
 import { Callers } from '../dbus/callers.ts';
 import { OfflineImages } from '../disks/offline-snapshots.ts';
 import { LibvirtError, systemError } from '../errors.ts';
-import { freezeFileSystems, thawFileSystems } from '../hosts/guest-agent.ts';
-import { agentCommand, guestFileSystems, guestTime, setGuestTime } from '../hosts/guest-agent-calls.ts';
 import type { SystemCalls } from '../native/system-calls.ts';
 import type { ClientLimit } from '../rpc/server/client-limit.ts';
 import { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
 import { type ConnectionHandler, type ListenOptions, listen, listenAtFd } from '../rpc/server/server.ts';
 import { isQemuSocket } from '../rpc/sockets.ts';
-import { BlockService } from '../snapshots/block-jobs/service.ts';
-import { GuestService } from '../snapshots/guest-service.ts';
 import { Jobs } from '../snapshots/jobs.ts';
-import { SaveService } from '../snapshots/saves/service.ts';
 import { SnapshotService } from '../snapshots/service.ts';
 import { ownFiles } from '../store/default-folders.ts';
 import { lockFolders } from '../store/folder-lock.ts';
 import { MemoryFiles } from '../store/memory-folder.ts';
-import { BlockJobFiles } from '../store/records/block-job-files.ts';
 import { FileJournal } from '../store/records/journal.ts';
 import { ProtectedFiles } from '../store/records/protected-names.ts';
-import { SaveFiles } from '../store/records/save-files.ts';
 import { SnapshotFiles } from '../store/snapshot-files.ts';
 import { openAccess } from './access.ts';
+import { openBesides } from './besides.ts';
 import { clientLimits } from './client-limits.ts';
 import { openDbus } from './dbus.ts';
 import { Opened } from './disposables.ts';
@@ -40,8 +34,6 @@ import type { ActivatedSocket } from './systemd.ts';
 
 /** Environment variable with the socket of a fault test. */
 const STEPS_VARIABLE = 'XLSNAPD_STEPS';
-
-const GUEST_AGENT = { freezeFileSystems, thawFileSystems, agentCommand, guestFileSystems, guestTime, setGuestTime };
 
 /** The process's part besides the options: its log, system calls and inherited sockets. */
 interface Given {
@@ -68,23 +60,8 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
   const hub = new LifecycleHub();
   const bound = sockets.map((socket) => withPath(socket, system.socketPath(socket.fd)));
   const access = await openAccess(options, { sockets: bound, log, opened });
-  const {
-    host,
-    mechanism,
-    front,
-    blockDevices,
-    imageWriter,
-    saves: savesOnOverlays,
-    domains,
-    acl,
-    upstream,
-  } = await openHost(options, {
-    hub,
-    log,
-    system,
-    access,
-    opened,
-  });
+  const openedHost = await openHost(options, { hub, log, system, access, opened });
+  const { host, mechanism, imageWriter, domains, acl, upstream } = openedHost;
   const files = new FileJournal(options.stateDir, log.warning, mechanism);
   const steps = process.env[STEPS_VARIABLE];
   const journal = steps === undefined ? files : reporting(files, steps);
@@ -104,17 +81,7 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
       log: log.warning,
     }),
   );
-  const records = new BlockJobFiles(options.stateDir);
-  const blocks =
-    blockDevices &&
-    opened.use(await BlockService.open(snapshots.context, { devices: blockDevices, records, events: hub }));
-  const saves =
-    savesOnOverlays &&
-    (await SaveService.open(snapshots.context, {
-      saves: savesOnOverlays,
-      records: new SaveFiles(options.stateDir, log.warning),
-    }));
-  const guests = new GuestService(snapshots.context, GUEST_AGENT);
+  const besides = await openBesides(options, openedHost, { context: snapshots.context, hub, log, opened });
   const gid = await groupId(options.group);
   const limit = clientLimits(options, { sockets: bound.length, system, log });
   await listenAll(
@@ -123,7 +90,7 @@ async function openAll(options: DaemonOptions, { log, system, sockets }: Given, 
       sockets: bound,
       entries: access.entries,
       gid,
-      handler: logged(front(snapshots, { ...(blocks && { blocks, guests }), ...(saves && { saves }) }), log),
+      handler: logged(openedHost.front(snapshots, besides), log),
       limit,
       log,
     },

@@ -41,9 +41,11 @@ const LIBXL_STREAM_IDENT = Buffer.from('LibxlFmt\0\0\0\x02', 'latin1');
 const LIBXL_STREAM_END = Buffer.alloc(8);
 
 /** A finished image whose header has been read and checked. */
-interface MemoryImage {
+export interface MemoryImage {
   readonly path: string;
   readonly domainXml: string;
+  /** Offset of the definition. */
+  readonly xmlOffset: number;
   /** Offset of the hypervisor's stream. */
   readonly streamOffset: number;
   /** Size of the whole file. */
@@ -72,6 +74,11 @@ export async function isForeignImage(path: string): Promise<boolean> {
 /** Reads and checks the header, with libvirt's refusals. Does not check the stream, which is the hypervisor's. */
 export async function readMemoryImage(path: string): Promise<MemoryImage> {
   await using file = await openImage(path);
+  return await readOpenImage(file, path);
+}
+
+/** The same for an image that is open. */
+export async function readOpenImage(file: FileHandle, path: string): Promise<MemoryImage> {
   const { size } = await file.stat();
   const header = await readAt(file, 0, HEADER_BYTES);
   if (header.length < HEADER_BYTES) throw new LibvirtError('OPERATION_FAILED', `failed to read libxl header: ${path}`);
@@ -92,6 +99,7 @@ export async function readMemoryImage(path: string): Promise<MemoryImage> {
   return {
     path,
     domainXml: xml.toString('utf8', 0, end < 0 ? xmlLength : end),
+    xmlOffset: HEADER_BYTES,
     streamOffset: HEADER_BYTES + xmlLength,
     bytes: size,
   };
@@ -108,11 +116,22 @@ export function checkRoomFor({ path, streamOffset }: MemoryImage, domainXml: str
 
 /** Replaces the definition in front of the stream, in place and durably. Refuses as checkRoomFor does. */
 export async function rewriteDomainXml(path: string, domainXml: string): Promise<void> {
-  const image = await readMemoryImage(path);
+  await change(path, async (file) => await putDomainXml(file, await readOpenImage(file, path), domainXml));
+}
+
+/** The same for an image that is open; it is not synced. */
+export async function putDomainXml(file: FileHandle, image: MemoryImage, domainXml: string): Promise<void> {
   checkRoomFor(image, domainXml);
   const xml = Buffer.alloc(image.streamOffset - HEADER_BYTES);
   xml.write(domainXml);
-  await change(path, (file) => writeAt(file, HEADER_BYTES, xml));
+  await writeAt(file, HEADER_BYTES, xml);
+}
+
+/** A header for the same image with another definition, and room for it: with the tie that the image has. */
+export async function headerWith(file: FileHandle, domainXml: string): Promise<Buffer> {
+  const header = encodeMemoryImageHeader(domainXml);
+  (await readAt(file, TIE_AT, HEADER_BYTES - TIE_AT)).copy(header, TIE_AT);
+  return header;
 }
 
 /** Returns the tie of the image; undefined for an image that another program has written. Refuses another version's. */

@@ -104,6 +104,20 @@ export interface SaveApi {
   managedSave(domain: DomainRef, flags: number): Promise<void>;
 }
 
+/** libvirt's calls about the definitions in images of saved domains. */
+export interface SaveImageApi {
+  /** The domain whose image the file is, as the image has it. */
+  owner(path: string): Promise<DomainRef>;
+  /** virDomainSaveImageGetXMLDesc. */
+  xmlDesc(path: string, flags: number): Promise<string>;
+  /** virDomainSaveImageDefineXML. */
+  defineXML(path: string, xml: string, flags: number): Promise<void>;
+  /** virDomainManagedSaveGetXMLDesc. */
+  managedXMLDesc(domain: DomainRef, flags: number): Promise<string>;
+  /** virDomainManagedSaveDefineXML. */
+  managedDefineXML(domain: DomainRef, xml: string, flags: number): Promise<void>;
+}
+
 /** The image that a disk is copied to. */
 export interface CopyDestination {
   readonly path: string;

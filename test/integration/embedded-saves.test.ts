@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Xlsnapd } from '../support/daemons/xlsnapd.ts';
 import { newImage } from '../support/hosts/embedded.ts';
+import { virsh } from '../support/virsh.ts';
 
 let host: Xlsnapd;
 let definition: string;
@@ -85,6 +86,47 @@ test('managedsave: start resumes the guest once; lists, dominfo and events say s
   expect(await managedSave()).toBe('no');
   await host.ok('start', 'test');
   expect(await host.ok('domstate', 'test', '--reason')).toBe('running (booted)');
+});
+
+test('the definition in an image is shown and edited; what the guest would notice is refused', async () => {
+  await host.ok('create', definition);
+  await host.ok('save', 'g', at('g.save'));
+  const secret = await host.ok('save-image-dumpxml', at('g.save'), '--security-info');
+  expect(secret).toContain("passwd='secret'");
+  expect(await host.ok('save-image-dumpxml', at('g.save'))).not.toContain('secret');
+  const edited = at('edited.xml');
+  await writeFile(edited, secret.replace('</name>', `</name><title>${'t'.repeat(70_000)}</title>`));
+  expect(await host.ok('save-image-define', at('g.save'), edited)).toContain(`State file ${at('g.save')} updated.`);
+  expect((await readdir(host.home)).filter((name) => name.startsWith('g.save'))).toEqual(['g.save']);
+  await writeFile(edited, secret.replace('</name>', '</name><title>short</title>'));
+  await host.ok('save-image-define', at('g.save'), edited);
+  expect(await host.ok('save-image-dumpxml', at('g.save'))).toContain('<title>short</title>');
+  await writeFile(edited, secret.replace(/<uuid>./, '<uuid>f'));
+  expect(await host.refused('save-image-define', at('g.save'), edited)).toContain('does not match source');
+  await writeFile(edited, secret.replace(/(<vcpu[^>]*>)1/, '$12'));
+  expect(await host.refused('save-image-define', at('g.save'), edited)).toMatch(
+    /Target domain .* does not match source/,
+  );
+  expect(await host.refused('save-image-define', at('g.save'), edited, '--paused')).toContain('unsupported flags');
+  expect(await host.refused('save-image-dumpxml', at('g.qcow2'))).toContain('image magic is incorrect');
+  const { status } = await virsh(`${host.uri}-ro`, 'save-image-dumpxml', at('g.save'));
+  expect(status).toBe(1);
+  await host.ok('restore', at('g.save'));
+  expect(await host.ok('dumpxml', 'g')).toContain('<title>short</title>');
+  await host.ok('destroy', 'g');
+});
+
+test('the same of a managed save, and of a snapshot’s memory not: its definition is the snapshot’s', async () => {
+  expect(await host.refused('managedsave-dumpxml', 'test')).toContain('domain does not have managed save image');
+  await host.ok('managedsave', 'test');
+  const xml = await host.ok('managedsave-dumpxml', 'test', '--security-info');
+  await writeFile(at('edited.xml'), xml.replace('</name>', '</name><title>new</title>'));
+  expect(await host.ok('managedsave-define', 'test', at('edited.xml'))).toContain('Managed save state file of domain');
+  const image = at('state/managed-saves/6695eb01-f6a4-8304-79aa-97f2502e193f.save');
+  expect(await host.refused('save-image-define', image, at('edited.xml'))).toContain("among xlsnapd's own files");
+  expect(await host.ok('save-image-dumpxml', image)).toContain('<title>new</title>');
+  await host.ok('start', 'test');
+  expect(await host.ok('dumpxml', 'test')).toContain('<title>new</title>');
 });
 
 test('a domain with a managed save is undefined only with it; a transient one has none', async () => {

@@ -10,6 +10,7 @@ import { QemuBlockDevices } from '../../hosts/block-devices.ts';
 import { EmbeddedHost } from '../../hosts/embedded/embedded-host.ts';
 import { type ChosenMechanism, chooseMechanism, openLibvirtHost } from '../../hosts/libvirt/choose-mechanism.ts';
 import { checkSameDomain } from '../../hosts/libvirt/save-rules.ts';
+import { imageFiles } from '../../hosts/saved-images.ts';
 import type { Domain, DomainRef } from '../../model/domain.ts';
 import type { SystemCalls } from '../../native/system-calls.ts';
 import { RpcClient } from '../../rpc/client/client.ts';
@@ -48,6 +49,7 @@ async function openEmbeddedHost(options: DaemonOptions, { hub, access, opened }:
     domains: ownDomains(host, host.domainApi, VERSION_NUMBER),
     blockDevices: host.blockDevices,
     saves: host.saves,
+    savedImages: imageFiles((domain) => host.managedSavePath(domain)),
     front: (snapshots, besides) =>
       standalone({
         uri: options.connect,
@@ -91,6 +93,9 @@ async function openUpstreamHost(
     ...(driver !== 'Xen' && process.getuid?.() === 0 && { imageWriter: await stat(path) }),
     upstream,
     saves: host.saves,
+    ...(driver === 'Xen' && {
+      savedImages: imageFiles(({ name }) => join(XEN_MANAGED_SAVES, `${name}.save`)),
+    }),
     domains: upstreamDomains(host, upstream),
     ...(chosen.mechanism === 'libxl' && { blockDevices: xenBlockDevices(upstream) }),
     front: (snapshots, besides) =>

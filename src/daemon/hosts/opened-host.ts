@@ -13,10 +13,10 @@ import type { SystemCalls } from '../../native/system-calls.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { LifecycleHub } from '../../rpc/server/lifecycle-hub.ts';
 import type { ConnectionHandler } from '../../rpc/server/server.ts';
-import type { BlockApi, GuestApi, SaveApi, SnapshotApi } from '../../snapshots/api.ts';
+import type { BlockApi, GuestApi, SaveApi, SaveImageApi, SnapshotApi } from '../../snapshots/api.ts';
 import type { BlockDevices } from '../../snapshots/block-jobs/ports.ts';
 import type { Host } from '../../snapshots/ports/host.ts';
-import type { DomainSaves } from '../../snapshots/ports/saves.ts';
+import type { DomainSaves, SavedImages } from '../../snapshots/ports/saves.ts';
 import type { ImageWriter } from '../../store/memory-folder.ts';
 import { VERSION } from '../../version.ts';
 import type { Access } from '../access.ts';
@@ -26,10 +26,11 @@ import type { DaemonOptions } from '../options.ts';
 import type { DomainsOf } from './domain-source.ts';
 
 /** What is answered besides snapshots, if this is not the upstream's. */
-interface Besides {
+export interface Besides {
   readonly blocks?: BlockApi;
   readonly guests?: GuestApi;
   readonly saves?: SaveApi;
+  readonly saveImages?: SaveImageApi;
 }
 
 /** A host and what depends on it. */
@@ -45,6 +46,8 @@ export interface OpenedHost {
   readonly blockDevices?: BlockDevices;
   /** Saves of domains that are not the upstream's; absent: there are none. */
   readonly saves?: DomainSaves;
+  /** Images of saved domains; absent: the upstream is asked for them, or there are none. */
+  readonly savedImages?: SavedImages;
   /** The domains for a front that does not pass calls on to the upstream. */
   readonly domains: DomainsOf;
   /** Judges as the upstream does; absent if it does not. */

@@ -89,6 +89,11 @@ export class EmbeddedHost implements Host, AsyncDisposable {
     }
   }
 
+  /** Whether there is one or not. */
+  managedSavePath(domain: DomainRef): string {
+    return this.#managed.pathOf(domain);
+  }
+
   async lookup(ref: DomainRef): Promise<Domain> {
     return this.#domains.find(ref).snapshot();
   }

@@ -5,7 +5,7 @@ import type { Authentication, Entries } from '../../access/authentication.ts';
 import type { ProcessSubject } from '../../access/caller.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { DomainRef, DomainState } from '../../model/domain.ts';
-import type { BlockApi, GuestApi, SaveApi, SnapshotApi } from '../../snapshots/api.ts';
+import type { BlockApi, GuestApi, SaveApi, SaveImageApi, SnapshotApi } from '../../snapshots/api.ts';
 import type { EventClient, LifecycleHub } from '../server/lifecycle-hub.ts';
 import type { FrameHeader } from '../wire/frames.ts';
 
@@ -30,6 +30,8 @@ export interface ProxyOptions {
   readonly guests?: GuestApi;
   /** Saves of domains on overlays that the upstream does not know; absent: there are none. */
   readonly saves?: SaveApi;
+  /** Images of saved domains, of which the xen driver of libvirt has no calls; absent: the upstream is asked. */
+  readonly saveImages?: SaveImageApi;
   readonly hub: LifecycleHub;
   /** Running domains whose active images are not those that the upstream knows. */
   readonly overlaid: OverlaidDomains;

@@ -4,10 +4,12 @@ import type { Judge } from '../../access/acl.ts';
 import { Authentication } from '../../access/authentication.ts';
 import { isTrusted, processSubject } from '../../access/caller.ts';
 import { judgedBlocks, judgedGuests } from '../../access/judged-blocks.ts';
+import { judgedSaveImages } from '../../access/judged-save-images.ts';
 import { judgedSnapshots } from '../../access/judged-snapshots.ts';
 import { systemError } from '../../errors.ts';
 import { blockAnswers } from '../server/calls/block-calls.ts';
 import { guestAnswers, qemuAnswers } from '../server/calls/guest-calls.ts';
+import { saveImageAnswers } from '../server/calls/save-calls.ts';
 import { daemonAnswers } from '../server/daemon-calls.ts';
 import type { ConnectionHandler } from '../server/server.ts';
 import { snapshotAnswers } from '../server/snapshot-calls.ts';
@@ -27,7 +29,10 @@ import { refuseFirstCall } from './refused-client.ts';
 const SEND_BUFFER_BYTES = 1024 * 1024;
 
 /** What clients' calls need of the options. */
-type Calls = Pick<ProxyOptions, 'snapshots' | 'blocks' | 'guests' | 'overlaid' | 'reverted' | 'upstreamUri' | 'status'>;
+type Calls = Pick<
+  ProxyOptions,
+  'snapshots' | 'blocks' | 'guests' | 'saveImages' | 'overlaid' | 'reverted' | 'upstreamUri' | 'status'
+>;
 
 /** Serves connections by an upstream libvirtd, except for the calls about snapshots. */
 export function proxy(options: ProxyOptions): ConnectionHandler {
@@ -72,7 +77,7 @@ export function proxy(options: ProxyOptions): ConnectionHandler {
 
 /** Returns the calls of clients whom `judge` judges; without one: of those who may do all that their socket allows. */
 export function judgedCalls(options: Calls): (judge?: Judge) => ClientCalls {
-  const { status, blocks, guests } = options;
+  const { status, blocks, guests, saveImages } = options;
   const calls = proxyCalls(options);
   return (judge) => {
     const snapshots = judge ? judgedSnapshots(options.snapshots, judge) : options.snapshots;
@@ -80,6 +85,7 @@ export function judgedCalls(options: Calls): (judge?: Judge) => ClientCalls {
     const answers = new Map([
       ...snapshotAnswers(snapshots),
       ...(ofGuests ? guestAnswers(ofGuests) : []),
+      ...(saveImages ? saveImageAnswers(judge ? judgedSaveImages(saveImages, judge) : saveImages) : []),
       ...(blocks ? blockAnswers(judge ? judgedBlocks(blocks, judge) : blocks) : []),
     ]);
     const daemon = daemonAnswers(status, snapshots);

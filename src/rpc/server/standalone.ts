@@ -3,7 +3,7 @@
 import { Authentication, type Entries } from '../../access/authentication.ts';
 import { LibvirtError } from '../../errors.ts';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
-import type { BlockApi, GuestApi, SaveApi, SnapshotApi } from '../../snapshots/api.ts';
+import type { BlockApi, GuestApi, SaveApi, SaveImageApi, SnapshotApi } from '../../snapshots/api.ts';
 import { CallLimit } from '../wire/call-limit.ts';
 import { nothing } from '../wire/codec.ts';
 import { FrameOutlet } from '../wire/frame-outlet.ts';
@@ -18,7 +18,7 @@ import { type Answers, answer } from './answers.ts';
 import { blockAnswers } from './calls/block-calls.ts';
 import { emptyLists } from './calls/empty-lists.ts';
 import { guestAnswers, qemuAnswers } from './calls/guest-calls.ts';
-import { saveAnswers } from './calls/save-calls.ts';
+import { saveAnswers, saveImageAnswers } from './calls/save-calls.ts';
 import { statsAnswers } from './calls/stats-calls.ts';
 import { daemonAnswers } from './daemon-calls.ts';
 import type { DomainApi } from './domain-api.ts';
@@ -46,6 +46,8 @@ interface StandaloneOptions {
   readonly guests?: GuestApi;
   /** Absent: domains are neither saved nor restored. */
   readonly saves?: SaveApi;
+  /** Absent: nothing is known of images of saved domains. */
+  readonly saveImages?: SaveImageApi;
   readonly hub: LifecycleHub;
   readonly status: DaemonStatus;
 }
@@ -66,6 +68,7 @@ export function standalone(options: StandaloneOptions): ConnectionHandler {
     ...statsAnswers(domains),
     ...emptyLists,
     ...saveAnswers(options.saves, domains),
+    ...(options.saveImages ? saveImageAnswers(options.saveImages) : []),
     ...(options.guests ? guestAnswers(options.guests) : []),
     ...(options.blocks ? blockAnswers(options.blocks) : []),
   ]);

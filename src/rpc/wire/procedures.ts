@@ -210,6 +210,8 @@ export const PROCEDURES = {
   DOMAIN_SAVE_FLAGS: procedure(232, struct({ domain, to: string, dxml: optional(string), flags: uint }), nothing),
   DOMAIN_RESTORE_FLAGS: procedure(233, struct({ from: string, dxml: optional(string), flags: uint }), nothing),
   DOMAIN_DESTROY_FLAGS: procedure(234, domainFlags, nothing),
+  DOMAIN_SAVE_IMAGE_GET_XML_DESC: procedure(235, struct({ file: string, flags: uint }), text),
+  DOMAIN_SAVE_IMAGE_DEFINE_XML: procedure(236, struct({ file: string, dxml: string, flags: uint }), nothing),
   DOMAIN_BLOCK_JOB_ABORT: procedure(237, diskFlags, nothing),
   DOMAIN_GET_BLOCK_JOB_INFO: procedure(
     238,
@@ -277,6 +279,7 @@ export const PROCEDURES = {
     text,
     withSecrets('DOMAIN', 'virDomainManagedSaveGetXMLDesc'),
   ),
+  DOMAIN_MANAGED_SAVE_DEFINE_XML: procedure(389, struct({ domain, dxml: optional(string), flags: uint }), nothing),
   DOMAIN_DETACH_DEVICE_ALIAS: procedure(392, domainAndRest, nothing),
   DOMAIN_CHECKPOINT_GET_XML_DESC: procedure(
     412,

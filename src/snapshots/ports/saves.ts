@@ -34,6 +34,16 @@ export interface DomainSaves {
   finish(save: RecordedSave): Promise<string>;
 }
 
+/** Images of saved domains, as files. */
+export interface SavedImages {
+  /** The path of the domain's managed save, whether there is one or not. */
+  managedPath(domain: DomainRef): string;
+  /** The definition in the image at a path, as it was saved. */
+  read(path: string): Promise<string>;
+  /** Replaces the definition, durably. */
+  write(path: string, xml: string): Promise<void>;
+}
+
 /** Durable record of saves under way, one for each domain. */
 export interface SaveRecords {
   /** Records that cannot be read are logged and left. */

@@ -19,7 +19,7 @@ import {
 import { decodeHeader, decodePayload, encodeFrame, PROGRAM, TYPE } from '../../../src/rpc/wire/frames.ts';
 import { PROCEDURES, type Procedure } from '../../../src/rpc/wire/procedures.ts';
 import { AGENT_COMMAND } from '../../../src/rpc/wire/qemu-program.ts';
-import type { BlockApi, GuestApi, SnapshotApi } from '../../../src/snapshots/api.ts';
+import type { BlockApi, GuestApi, SaveImageApi, SnapshotApi } from '../../../src/snapshots/api.ts';
 import { NOTHING_ELSE } from '../../support/fakes/snapshots-in-memory.ts';
 
 /** `withFlags`: the bits that ask for more; a text is a condition that no call of ours has. */
@@ -54,6 +54,7 @@ const noting = <T extends object>(done: string[]): T =>
   new Proxy({} as T, {
     get: (_target, name) => {
       if (name === 'count') return () => 0;
+      if (name === 'owner') return async () => undefined;
       if (name === 'completedJob') return () => undefined;
       if (name === 'job') return () => ({ operation: 'create', started: 0, cancel: () => done.push('cancel') });
       return async () => void done.push(String(name));
@@ -69,6 +70,7 @@ async function judged(frame: Buffer, grants: boolean): Promise<Seen | undefined>
   };
   const judge: Judge = {
     domain: (_ref, ...permissions) => ask(permissions.map((each) => `domain.${each}`)),
+    saved: (_ref, ...permissions) => ask(permissions.map((each) => `domain.${each}`)),
     connect: (permission) => ask([`connect.${permission}`]),
     sees: async () => true,
   };
@@ -79,6 +81,7 @@ async function judged(frame: Buffer, grants: boolean): Promise<Seen | undefined>
     snapshots: noting<SnapshotApi>(seen.done),
     blocks: noting<BlockApi>(seen.done),
     guests: noting<GuestApi>(seen.done),
+    saveImages: noting<SaveImageApi>(seen.done),
   })(judge);
   using events = new LifecycleHub().attach(() => {});
   const connection = {

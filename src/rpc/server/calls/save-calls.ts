@@ -1,8 +1,8 @@
-/** The calls that save and restore domains, if the domains are ours. */
+/** The calls that save and restore domains, if the domains are ours, and those about their images. */
 
 import { LibvirtError } from '../../../errors.ts';
 import { refuseUnknownFlags } from '../../../model/flags.ts';
-import type { SaveApi } from '../../../snapshots/api.ts';
+import type { SaveApi, SaveImageApi } from '../../../snapshots/api.ts';
 import { PROCEDURES as P } from '../../wire/procedures.ts';
 import { type Answers, answer } from '../answers.ts';
 import type { DomainApi } from '../domain-api.ts';
@@ -28,5 +28,19 @@ export function saveAnswers(saves: SaveApi | undefined, domains: DomainApi): Ans
     }),
     answer(P.DOMAIN_RESTORE, ({ from }) => restore(from, null, 0)),
     answer(P.DOMAIN_RESTORE_FLAGS, ({ from, dxml, flags }) => restore(from, dxml, flags)),
+  ]);
+}
+
+/** Answers for the images of saved domains. */
+export function saveImageAnswers(images: SaveImageApi): Answers {
+  return new Map([
+    answer(P.DOMAIN_SAVE_IMAGE_GET_XML_DESC, async ({ file, flags }) => ({ value: await images.xmlDesc(file, flags) })),
+    answer(P.DOMAIN_SAVE_IMAGE_DEFINE_XML, ({ file, dxml, flags }) => images.defineXML(file, dxml, flags)),
+    answer(P.DOMAIN_MANAGED_SAVE_GET_XML_DESC, async ({ domain, flags }) => ({
+      value: await images.managedXMLDesc(domain, flags),
+    })),
+    answer(P.DOMAIN_MANAGED_SAVE_DEFINE_XML, ({ domain, dxml, flags }) =>
+      images.managedDefineXML(domain, dxml ?? '', flags),
+    ),
   ]);
 }
