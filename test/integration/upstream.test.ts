@@ -73,6 +73,31 @@ test('a running domain is snapshot, reverted to, and its snapshot deleted', asyn
   expect(await daemon.ok('snapshot-list', 'one', '--name')).toBe('');
 });
 
+test.each([
+  ['domain', 'its memory'],
+  ['inactiveDomain', 'its persistent definition'],
+])(
+  'a redefined document whose <%s> libvirtd does not accept is refused before the guest ends for %s',
+  async (element) => {
+    await daemon.ok('snapshot-create-as', 'one', 'edited');
+    const running = await daemon.ok('domid', 'one');
+    const document = await daemon.ok('snapshot-dumpxml', 'one', 'edited');
+    const [before = '', after = ''] = document.split(`<${element} `);
+    const edited = join(home, 'edited.xml');
+    await writeFile(edited, `${before}<${element} ${after.replace('<on_reboot>restart<', '<on_reboot>nonsense<')}`);
+    await daemon.ok('snapshot-create', 'one', edited, '--redefine');
+    expect(await daemon.refused('snapshot-revert', 'one', 'edited')).toContain(
+      "libvirtd does not accept the snapshot's definition: unknown on_reboot action: nonsense",
+    );
+    expect(await daemon.ok('domid', 'one')).toBe(running);
+    expect(await daemon.ok('list', '--all', '--name')).not.toContain('xlsnap-asks');
+    await writeFile(edited, document);
+    await daemon.ok('snapshot-create', 'one', edited, '--redefine');
+    await daemon.ok('snapshot-revert', 'one', 'edited');
+    await daemon.ok('snapshot-delete', 'one', 'edited');
+  },
+);
+
 test('an image below a volume of a storage pool is shared; a volume that cannot be looked up may be above any image', async () => {
   const base = join(home, 'below.qcow2');
   const volume = join(home, 'volume.qcow2');

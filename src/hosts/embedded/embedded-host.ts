@@ -166,6 +166,9 @@ export class EmbeddedHost implements Host, AsyncDisposable {
   /** A domain has nothing here but its images. */
   async checkParts(): Promise<void> {}
 
+  /** It has read the definition itself. */
+  async checkDefinition(): Promise<void> {}
+
   retie({ path, name, disks }: SavedMemory): Promise<void> {
     return retie(path, name, disks);
   }

@@ -6,7 +6,7 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { withKinds } from '../../disks/overlays/overlays.ts';
-import { isLibvirtError } from '../../errors.ts';
+import { isLibvirtError, LibvirtError } from '../../errors.ts';
 import type { DiskImage, LayerCommit } from '../../model/disk-image.ts';
 import {
   type Domain,
@@ -33,6 +33,7 @@ import type { Launcher } from './launch.ts';
 import type { Mechanism } from './mechanism.ts';
 import { OverlaidDomains } from './overlaid/overlaid-domains.ts';
 import type { SavesOnOverlays } from './overlaid/overlaid-saves.ts';
+import { refusalOf } from './resources/accepted-definition.ts';
 import { checkHostParts } from './resources/host-parts.ts';
 import { RevertedDomains } from './reverted-domains.ts';
 import { imageDefinition } from './saved-image.ts';
@@ -186,6 +187,17 @@ export class LibvirtHost implements Host {
 
   checkParts(definition: DomainDefinition): Promise<void> {
     return checkHostParts(this.#upstream, definition);
+  }
+
+  async checkDefinition(domain: Domain, definition: DomainDefinition): Promise<void> {
+    const refusal = await refusalOf(this.#upstream, definition);
+    if (!refusal) return;
+    // The definition of a guest that runs has more than one that is defined: if libvirtd refuses that, it says nothing of this one.
+    if (isActive(domain) && (await refusalOf(this.#upstream, await this.definition(domain, 'live')))) return;
+    throw new LibvirtError(
+      'OPERATION_INVALID',
+      `libvirtd does not accept the snapshot's definition: ${refusal.detail}`,
+    );
   }
 
   retie(memory: SavedMemory): Promise<void> {

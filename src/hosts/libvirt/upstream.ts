@@ -29,6 +29,7 @@ export interface Upstream {
   isPersistent(domain: DomainRef): Promise<boolean>;
   getXMLDesc(domain: DomainRef, flags: number): Promise<string>;
   defineXML(xml: string): Promise<DomainRef>;
+  undefine(domain: DomainRef): Promise<void>;
   createXML(xml: string, flags: number): Promise<DomainRef>;
   createWithFlags(domain: DomainRef, flags: number): Promise<DomainRef>;
   destroy(domain: DomainRef): Promise<void>;

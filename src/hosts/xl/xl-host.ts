@@ -169,6 +169,9 @@ export class XlHost implements Host, AsyncDisposable {
   /** xl itself looks for bridges and devices; nobody can be asked before. */
   async checkParts(): Promise<void> {}
 
+  /** Nothing is defined: the files are the user's. */
+  async checkDefinition(): Promise<void> {}
+
   retie({ path, name, disks }: SavedMemory): Promise<void> {
     return retie(path, name, disks);
   }

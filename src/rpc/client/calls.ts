@@ -68,6 +68,7 @@ export const CALLS = {
   isPersistent: call('virDomainIsPersistent', P.DOMAIN_IS_PERSISTENT),
   getXMLDesc: call('virDomainGetXMLDesc', P.DOMAIN_GET_XML_DESC),
   defineXML: call('virDomainDefineXML', P.DOMAIN_DEFINE_XML),
+  undefine: call('virDomainUndefine', P.DOMAIN_UNDEFINE),
   createXML: call('virDomainCreateXML', P.DOMAIN_CREATE_XML),
   createWithFlags: call('virDomainCreateWithFlags', P.DOMAIN_CREATE_WITH_FLAGS),
   destroy: call('virDomainDestroy', P.DOMAIN_DESTROY),

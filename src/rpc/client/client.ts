@@ -205,6 +205,10 @@ export class RpcClient implements Disposable {
     return (await this.#call(CALLS.defineXML, { xml })).domain;
   }
 
+  async undefine(domain: DomainRef): Promise<void> {
+    await this.#call(CALLS.undefine, { domain });
+  }
+
   /** Starts a transient domain. `flags`: virDomainCreateFlags. */
   async createXML(xml: string, flags: number): Promise<DomainRef> {
     return (await this.#call(CALLS.createXML, { xml, flags })).domain;

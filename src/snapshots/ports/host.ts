@@ -88,6 +88,9 @@ export interface Host {
    */
   checkParts(definition: DomainDefinition): Promise<void>;
 
+  /** Refuses (OPERATION_INVALID) a definition that the domain's owner would not take. Accepts what cannot be known. Changes nothing. */
+  checkDefinition(domain: Domain, definition: DomainDefinition): Promise<void>;
+
   /** Renews the tie of a memory image after the contents of its disks have moved, unchanged, to other images. */
   retie(memory: SavedMemory): Promise<void>;
 

@@ -26,6 +26,8 @@ export type Need =
   | { readonly kind: 'new overlays'; readonly overlays: readonly LibxlDiskSnapshot[] }
   /** The overlays that hold what was written since the last snapshot: removed last of all. */
   | { readonly kind: 'old overlays'; readonly overlays: readonly DiskImage[] }
+  /** What the domain is defined as, and started with: its owner accepts it. */
+  | { readonly kind: 'definitions'; readonly definitions: readonly DomainDefinition[] }
   /** Other files that the new domain opens: disks that were not captured, media, kernel, firmware, emulator. */
   | { readonly kind: 'files'; readonly files: readonly StartFile[] }
   /** What the host gives the new domain besides: bridges, networks, devices, the kind of guest. */
@@ -44,6 +46,7 @@ export const NEED_KINDS = [
   'room',
   'new overlays',
   'old overlays',
+  'definitions',
   'files',
   'host',
   'memory image',
@@ -72,6 +75,7 @@ export function needsOf({ snapshot, target, disks, internal, definition, persist
     { kind: 'room', disks: internal },
     { kind: 'new overlays', overlays: disks.overlays },
     { kind: 'old overlays', overlays: disks.abandoned },
+    { kind: 'definitions', definitions: target.kind === 'restore' ? [persistent, definition] : [persistent] },
     ...(target.kind === 'off' ? [] : [filesFor(target.kind), { kind: 'host', definition: starting } as const]),
     ...(memory ? [{ kind: 'memory image', memory, definition } as const] : []),
     ...(target.kind === 'off'
@@ -100,6 +104,9 @@ export async function checkNeed(
       return await images.checkFree(snapshot.name, need.overlays);
     case 'old overlays':
       return await images.checkRemoval(need.overlays, open);
+    case 'definitions':
+      for (const definition of need.definitions) await host.checkDefinition(domain, definition);
+      return;
     case 'files':
       return await images.checkStart(need.files);
     case 'host':

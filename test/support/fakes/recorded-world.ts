@@ -165,6 +165,7 @@ export class RecordedWorld implements AsyncDisposable {
         checkMemory: () => this.step('check memory'),
         volumePath: async ({ name }: StorageVolume) => `/volumes/${encodeURIComponent(name)}`,
         checkParts: () => this.step('check host'),
+        checkDefinition: async () => {},
         destroy: () => this.step('destroy'),
         restore: (_: Domain, path: string) => this.step(`restore ${path}`),
         define: () => this.step('define'),

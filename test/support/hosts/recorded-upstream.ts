@@ -148,6 +148,10 @@ export class RecordedUpstream implements Upstream {
     return GUEST;
   }
 
+  async undefine(): Promise<void> {
+    this.#enter('undefine');
+  }
+
   async createXML(_xml: string, flags: number): Promise<DomainRef> {
     this.#enter('createXML', flags);
     return GUEST;

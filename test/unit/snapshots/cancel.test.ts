@@ -56,6 +56,7 @@ async function scene(on: (step: string, jobs: Jobs) => void) {
       checkRestore: done('checkRestore'),
       checkMemory: async () => {},
       checkParts: async () => {},
+      checkDefinition: async () => {},
       checkSetDisks: async () => {},
       destroy: done('destroyed'),
       restore: done('restored'),

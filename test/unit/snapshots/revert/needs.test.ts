@@ -25,6 +25,7 @@ test('a revert from memory needs everything, one that leaves the guest off neith
     'room',
     'new overlays',
     'old overlays',
+    'definitions',
     'backing chains',
   ]);
 });
