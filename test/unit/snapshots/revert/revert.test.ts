@@ -27,6 +27,7 @@ test('a domain whose end is not known is told of with its disks, which are not t
     host: {
       lookup: async () => domain,
       definition: async () => definition,
+      checkDefinition: async () => {},
       destroy: async () => {
         throw new LibvirtError('RPC', lost);
       },
