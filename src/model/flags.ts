@@ -75,6 +75,9 @@ export const JOB_SPEED = { BANDWIDTH_BYTES: 0x1 } as const;
 /** virDomainGetJobStatsFlags: the last completed job is reported once, unless it is kept for others. */
 export const JOB_STATS = { COMPLETED: 0x1, KEEP_COMPLETED: 0x2 } as const;
 
+/** virDomainAbortJobFlagsValues. */
+export const ABORT_JOB = { POSTCOPY: 0x1 } as const;
+
 /** Returns all bits of a table. */
 export function allFlags(bits: Readonly<Record<string, number>>): number {
   return Object.values(bits).reduce((sum, bit) => sum | bit, 0);

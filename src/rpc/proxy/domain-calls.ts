@@ -92,13 +92,13 @@ export function jobCall<A extends { readonly domain: DomainRef }, R>(
   snapshots: SnapshotApi,
   procedure: Procedure<A, R>,
   permission: DomainPermission,
-  run: (job: ActiveJob) => R,
+  run: (job: ActiveJob, args: A) => R,
 ): [number, ProxyCall] {
   return proxyCall(procedure, async (connection, call, frame, args) => {
     await connection.judge?.domain(args.domain, permission);
     const job = snapshots.job(args.domain.uuid);
     if (!job) connection.toUpstream(call, frame);
-    else connection.toClient(replyFrame(call, procedure.result, run(job)));
+    else connection.toClient(replyFrame(call, procedure.result, run(job, args)));
   });
 }
 

@@ -4,7 +4,7 @@ import { DOMAIN_STATES } from '../../model/domain.ts';
 import { XML } from '../../model/flags.ts';
 import { announceSnapshots } from '../server/capabilities.ts';
 import { passesSnapshotFilter, SNAPSHOT_BITS } from '../server/domain-filter.ts';
-import { jobInfo, knownStats } from '../server/job-calls.ts';
+import { abortJob, jobInfo, knownStats } from '../server/job-calls.ts';
 import type { EventClient } from '../server/lifecycle-hub.ts';
 import { decodePayload, encodeFrame } from '../wire/frames.ts';
 import { replyFrame } from '../wire/messages.ts';
@@ -148,7 +148,8 @@ export function proxyCalls({
       if (known) connection.toClient(replyFrame(call, P.DOMAIN_GET_JOB_STATS.result, known));
       else connection.toUpstream(call, frame);
     }),
-    jobCall(snapshots, P.DOMAIN_ABORT_JOB, 'write', (job) => job.cancel()),
+    jobCall(snapshots, P.DOMAIN_ABORT_JOB, 'write', (job) => abortJob(job)),
+    jobCall(snapshots, P.DOMAIN_ABORT_JOB_FLAGS, 'write', (job, { flags }) => abortJob(job, flags)),
 
     proxyCall(P.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, (connection, call, frame, { eventID, domain }) => {
       connection.events.checkRoom();

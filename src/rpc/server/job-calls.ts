@@ -2,7 +2,7 @@
 
 import { LibvirtError } from '../../errors.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
-import { allFlags, JOB_STATS, refuseUnknownFlags } from '../../model/flags.ts';
+import { ABORT_JOB, allFlags, JOB_STATS, refuseUnknownFlags } from '../../model/flags.ts';
 import { JOB_OPERATIONS } from '../../model/phases.ts';
 import type { ActiveJob, CompletedJob, SnapshotApi } from '../../snapshots/api.ts';
 import type { Decoded } from '../wire/codec.ts';
@@ -103,6 +103,16 @@ function memory({ done, total }: NonNullable<ActiveJob['progress']>) {
   return { total: BigInt(Math.max(total, done)), done: BigInt(done), remaining: BigInt(Math.max(0, total - done)) };
 }
 
+/** virDomainAbortJobFlags, refused as by the qemu driver: no job of ours is a migration. */
+export function abortJob(job: ActiveJob | undefined, flags = 0): void {
+  refuseUnknownFlags(flags, allFlags(ABORT_JOB), 'virDomainAbortJobFlags');
+  if (flags & ABORT_JOB.POSTCOPY) {
+    throw new LibvirtError('OPERATION_INVALID', 'current job is not outgoing migration in post-copy mode');
+  }
+  if (!job) throw new LibvirtError('OPERATION_INVALID', 'no job is active on the domain');
+  job.cancel();
+}
+
 /** Answers if the domains are ours: with the running job, and with libvirt's own reply if none runs. */
 export function jobAnswers(domains: DomainApi, snapshots: SnapshotApi): Answers {
   const jobOf = async (domain: DomainRef): Promise<ActiveJob | undefined> => {
@@ -121,10 +131,7 @@ export function jobAnswers(domains: DomainApi, snapshots: SnapshotApi): Answers 
       if (!known) await jobOf(domain);
       return known ?? jobStats(undefined);
     }),
-    answer(P.DOMAIN_ABORT_JOB, async ({ domain }) => {
-      const job = await jobOf(domain);
-      if (!job) throw new LibvirtError('OPERATION_INVALID', 'no job is active on the domain');
-      job.cancel();
-    }),
+    answer(P.DOMAIN_ABORT_JOB, async ({ domain }) => abortJob(await jobOf(domain))),
+    answer(P.DOMAIN_ABORT_JOB_FLAGS, async ({ domain, flags }) => abortJob(await jobOf(domain), flags)),
   ]);
 }

@@ -290,4 +290,5 @@ export const PROCEDURES = {
   ),
   CONNECT_SET_IDENTITY: procedure(419, struct({ params: typedParams(IDENTITY_PARAMS_MAX), flags: uint }), nothing),
   DOMAIN_SAVE_PARAMS: procedure(440, domainAndRest, nothing),
+  DOMAIN_ABORT_JOB_FLAGS: procedure(442, domainFlags, nothing),
 } as const;

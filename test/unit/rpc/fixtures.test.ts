@@ -109,6 +109,7 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
   CONNECT_GET_LIB_VERSION: [undefined, { value: 9_000_000n }],
   DOMAIN_GET_JOB_INFO: [{ domain: test1 }, JOB_INFO],
   DOMAIN_ABORT_JOB: [{ domain: test1 }],
+  DOMAIN_ABORT_JOB_FLAGS: [{ domain: test1, flags: 1 }],
   CONNECT_DOMAIN_EVENT_REGISTER_ANY: [{ eventID: 0 }],
   CONNECT_DOMAIN_EVENT_DEREGISTER_ANY: [{ eventID: 0 }],
   DOMAIN_HAS_MANAGED_SAVE_IMAGE: [{ domain: test1, flags: 0 }, { value: 0 }],

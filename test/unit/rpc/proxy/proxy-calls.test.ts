@@ -225,11 +225,12 @@ describe('what snapshots and their jobs change of other calls', () => {
 
   test('a job of ours is shown and aborted here; any other is the upstream’s', async () => {
     const { client, asked } = await watched();
-    const { DOMAIN_GET_JOB_INFO, DOMAIN_GET_JOB_STATS, DOMAIN_ABORT_JOB } = P;
+    const { DOMAIN_GET_JOB_INFO, DOMAIN_GET_JOB_STATS, DOMAIN_ABORT_JOB, DOMAIN_ABORT_JOB_FLAGS } = P;
     client.send(DOMAIN_GET_JOB_INFO, { domain });
     client.send(DOMAIN_GET_JOB_STATS, { domain, flags: 0 });
+    client.send(DOMAIN_ABORT_JOB_FLAGS, { domain, flags: 1 });
     await client.call(DOMAIN_ABORT_JOB, { domain });
-    expect(asked.splice(0)).toEqual([163, 298, 164]);
+    expect(asked.splice(0)).toEqual([163, 298, 442, 164]);
     let cancelled = 0;
     const times = { started: Date.now(), phase: 'disks', progress: undefined };
     const job = { operation: 'revert', snapshot: 's1', ...times } as const;
@@ -238,6 +239,13 @@ describe('what snapshots and their jobs change of other calls', () => {
     expect((await client.call(DOMAIN_GET_JOB_STATS, { domain, flags: 0 })).params[0]).toMatchObject({ value: 7 });
     await client.call(DOMAIN_ABORT_JOB, { domain });
     expect(cancelled).toBe(1);
+    await client.call(DOMAIN_ABORT_JOB_FLAGS, { domain, flags: 0 });
+    expect(cancelled).toBe(2);
+    const postcopy = await client.error(client.send(DOMAIN_ABORT_JOB_FLAGS, { domain, flags: 1 }));
+    expect(postcopy.message).toContain('current job is not outgoing migration in post-copy mode');
+    const unknown = await client.error(client.send(DOMAIN_ABORT_JOB_FLAGS, { domain, flags: 6 }));
+    expect(unknown.message).toContain('unsupported flags (0x6) in function virDomainAbortJobFlags');
+    expect(cancelled).toBe(2);
     expect(asked).toEqual([]);
     await client.reply(client.send(DOMAIN_GET_JOB_STATS, { domain, flags: 1 }));
     expect(asked).toEqual([298]);
@@ -262,6 +270,8 @@ describe('what snapshots and their jobs change of other calls', () => {
     snapshots.jobs.set(domain.uuid, job);
     const refused = await client.error(client.send(P.DOMAIN_ABORT_JOB, { domain }));
     expect(refused.message).toBe('operation forbidden: read only access prevents virDomainAbortJob');
+    const flagged = await client.error(client.send(P.DOMAIN_ABORT_JOB_FLAGS, { domain, flags: 0 }));
+    expect(flagged.message).toBe('operation forbidden: read only access prevents virDomainAbortJobFlags');
     await client.call(P.DOMAIN_GET_JOB_INFO, { domain });
     expect(asked).toEqual([]);
   });

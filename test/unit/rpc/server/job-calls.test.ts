@@ -116,6 +116,10 @@ describe('the calls, where the domains are ours', () => {
       code: 55,
       str2: 'no job is active on the domain',
     });
+    expect(await error(P.DOMAIN_ABORT_JOB_FLAGS, { domain, flags: 0 })).toMatchObject({
+      code: 55,
+      str2: 'no job is active on the domain',
+    });
   });
 
   test('a domain that is shut off is refused, unless its disks are at work', async () => {
@@ -166,6 +170,19 @@ describe('the calls, where the domains are ours', () => {
     });
     expect(job.cancelled()).toBe(false);
     await call(P.DOMAIN_ABORT_JOB, { domain: defined });
+    expect(job.cancelled()).toBe(true);
+  });
+
+  test('it is aborted by virDomainAbortJobFlags as well, but is no migration in post-copy mode', async () => {
+    const { jobs, defined, call, error } = await scene();
+    const job = running();
+    jobs.set(defined.uuid, job);
+    const refused = (flags: number) => error(P.DOMAIN_ABORT_JOB_FLAGS, { domain: defined, flags });
+    const postcopy = 'current job is not outgoing migration in post-copy mode';
+    expect(await refused(1)).toMatchObject({ code: 55, str2: postcopy });
+    expect(await refused(2)).toMatchObject({ code: 8 });
+    expect(job.cancelled()).toBe(false);
+    await call(P.DOMAIN_ABORT_JOB_FLAGS, { domain: defined, flags: 0 });
     expect(job.cancelled()).toBe(true);
   });
 
