@@ -80,6 +80,7 @@ export type ErrorReason =
   | 'not-restored'
   | 'save-unfinished'
   | 'device-model-gone'
+  | 'agent-lacks-command'
   | 'done-in-part';
 
 /** What an error has besides its code and text. */

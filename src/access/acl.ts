@@ -12,6 +12,7 @@ export type DomainPermission =
   | 'fs-freeze'
   | 'getattr'
   | 'hibernate'
+  | 'init-control'
   | 'migrate'
   | 'read'
   | 'read-secure'

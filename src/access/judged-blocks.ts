@@ -64,6 +64,22 @@ export function judgedGuests(api: GuestApi, judge: Judge): GuestApi {
       await judge.domain(domain, 'set-time');
       await api.setTime(domain, time, flags);
     },
+    information: async (domain, types, flags) => {
+      await judge.domain(domain, 'write');
+      return await api.information(domain, types, flags);
+    },
+    vcpus: async (domain, flags) => {
+      await judge.domain(domain, 'write');
+      return await api.vcpus(domain, flags);
+    },
+    setVcpus: async (domain, cpumap, state, flags) => {
+      await judge.domain(domain, 'write');
+      await api.setVcpus(domain, cpumap, state, flags);
+    },
+    power: async (domain, mode) => {
+      await judge.domain(domain, 'init-control', 'write');
+      await api.power(domain, mode);
+    },
     fileSystems: async (domain, flags) => {
       await judge.domain(domain, 'fs-freeze');
       return await api.fileSystems(domain, flags);

@@ -1,7 +1,8 @@
 /** What clients can ask for besides snapshots, over one host: block jobs, guests' agents, saves. */
 
-import { freezeFileSystems, thawFileSystems } from '../hosts/guest-agent.ts';
+import { agentShutdown, freezeFileSystems, thawFileSystems } from '../hosts/guest-agent.ts';
 import { agentCommand, guestFileSystems, guestTime, setGuestTime } from '../hosts/guest-agent-calls.ts';
+import { guestInformation, guestVcpus, setGuestVcpus } from '../hosts/guest-information.ts';
 import type { LifecycleHub } from '../rpc/server/lifecycle-hub.ts';
 import { BlockService } from '../snapshots/block-jobs/service.ts';
 import type { SnapshotContext } from '../snapshots/context.ts';
@@ -15,7 +16,10 @@ import type { Besides, OpenedHost } from './hosts/opened-host.ts';
 import type { Log } from './log.ts';
 import type { DaemonOptions } from './options.ts';
 
-const GUEST_AGENT = { freezeFileSystems, thawFileSystems, agentCommand, guestFileSystems, guestTime, setGuestTime };
+const GUEST_AGENT = {
+  ...{ freezeFileSystems, thawFileSystems, agentShutdown, agentCommand },
+  ...{ guestFileSystems, guestTime, setGuestTime, guestInformation, guestVcpus, setGuestVcpus },
+};
 
 interface Surroundings {
   readonly context: SnapshotContext;

@@ -58,11 +58,16 @@ export async function guestFileSystems(live: DomainDefinition): Promise<readonly
   if (returned.length > FILE_SYSTEMS_MAX) {
     throw new LibvirtError('INTERNAL_ERROR', `guest-get-fsinfo reply has more than ${FILE_SYSTEMS_MAX} file systems`);
   }
-  const targets = live.disks.map(({ target }) => target);
-  return returned.map((each: unknown) => fileSystem(each, targets));
+  return returned.map((each: unknown) => fileSystem(each, live));
 }
 
-function fileSystem(each: unknown, targets: readonly string[]): FileSystem {
+/** The targets of disks that the guest has as one of these devices: a disk of Xen is on no PCI bus, its target is its name there. */
+export function targetsOf({ disks }: DomainDefinition, devices: readonly string[]): readonly string[] {
+  const names = new Set(devices.flatMap(namesOf));
+  return disks.map(({ target }) => target).filter((target) => names.has(target));
+}
+
+function fileSystem(each: unknown, live: DomainDefinition): FileSystem {
   const entry = (typeof each === 'object' && each !== null ? each : {}) as Readonly<Record<string, unknown>>;
   const text = (name: string): string => {
     const value = entry[name];
@@ -74,11 +79,10 @@ function fileSystem(each: unknown, targets: readonly string[]): FileSystem {
   if (!Array.isArray(disk)) {
     throw new LibvirtError('INTERNAL_ERROR', "'disk' missing or not an array in reply of guest-get-fsinfo");
   }
-  // A disk of Xen is on no PCI bus; the guest's name of it is its target, with a partition's number.
-  const names = new Set(
-    disk.flatMap((of: { readonly dev?: unknown } | null) => (typeof of?.dev === 'string' ? namesOf(of.dev) : [])),
+  const devices = disk.flatMap((of: { readonly dev?: unknown } | null) =>
+    typeof of?.dev === 'string' ? [of.dev] : [],
   );
-  return { ...found, disks: targets.filter((target) => names.has(target)) };
+  return { ...found, disks: targetsOf(live, devices) };
 }
 
 /** `xvda1` of `/dev/xvda1`, and `xvda`. */

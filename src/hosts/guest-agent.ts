@@ -10,11 +10,14 @@ import { parseReply, SocketLines } from '../disks/qemu/socket-lines.ts';
 import { LibvirtError } from '../errors.ts';
 import type { DomainDefinition } from '../model/domain.ts';
 import { childAt, childElements, type XmlElement } from '../model/element.ts';
+import type { PowerAction } from '../model/guests/agent.ts';
 
 const AGENT_CHANNEL = 'org.qemu.guest_agent.0';
 
 /** As long as libvirt waits for an agent's first reply (VIR_DOMAIN_QEMU_AGENT_COMMAND_DEFAULT). */
 const SYNC_TIMEOUT_MS = 5_000;
+/** For the agent's refusal of a command that it does not answer otherwise. */
+const REFUSAL_TIMEOUT_MS = 3_000;
 /** A file system with much to write takes long to freeze. */
 const FREEZE_TIMEOUT_MS = 60_000;
 
@@ -78,7 +81,7 @@ function agentSocket(definition: XmlElement): string | undefined {
 interface Reply {
   readonly event?: unknown;
   readonly return?: unknown;
-  readonly error?: { readonly desc?: unknown } | null;
+  readonly error?: { readonly class?: unknown; readonly desc?: unknown } | null;
 }
 
 /** Sends one command. Returns what the agent does. */
@@ -100,6 +103,26 @@ export async function agentReply(
   return { text, returned: reply.return };
 }
 
+/**
+ * Has the guest shut down or reboot. The agent answers only if it refuses: it has taken the command if it has not refused after a
+ * few seconds, or if the connection closes.
+ */
+export async function agentShutdown({ element: live }: DomainDefinition, mode: PowerAction): Promise<void> {
+  const path = requireAgent(live);
+  const command = 'guest-shutdown';
+  const socket = createConnection({ path });
+  try {
+    const lines = new SocketLines(socket);
+    await ask(socket, path, 'guest-sync-delimited', SYNC_TIMEOUT_MS, () => synchronise(socket, lines));
+    send(socket, lines, jsonOf(command, { mode }));
+    using _deadline = deadline(REFUSAL_TIMEOUT_MS, () => socket.destroy());
+    const answer = await replyOf(lines).catch(() => undefined);
+    if (answer) refuseFailure(answer.reply, command);
+  } finally {
+    socket.destroy();
+  }
+}
+
 /** Over a connection of its own. */
 async function exchange(
   path: string,
@@ -115,13 +138,20 @@ async function exchange(
       send(socket, lines, json);
       return replyOf(lines);
     });
-    const { error } = answer.reply;
-    if (error === undefined) return answer;
-    const reason = typeof error?.desc === 'string' ? error.desc : 'unknown QEMU command error';
-    throw new LibvirtError('INTERNAL_ERROR', `unable to execute QEMU agent command '${command}': ${reason}`);
+    refuseFailure(answer.reply, command);
+    return answer;
   } finally {
     socket.destroy();
   }
+}
+
+/** Throws the agent's own words, if that is what its reply is. */
+function refuseFailure({ error }: Reply, command: string): void {
+  if (error === undefined) return;
+  const words = typeof error?.desc === 'string' ? error.desc : 'unknown QEMU command error';
+  const text = `unable to execute QEMU agent command '${command}': ${words}`;
+  const isMissing = error?.class === 'CommandNotFound' || error?.class === 'CommandDisabled';
+  throw new LibvirtError('INTERNAL_ERROR', text, isMissing ? { reason: 'agent-lacks-command' } : {});
 }
 
 function jsonOf(command: string, args?: object): string {

@@ -2,7 +2,7 @@
 
 import type { BlockInfo, BlockJobKind } from '../model/blocks/block-job.ts';
 import type { DomainRef } from '../model/domain.ts';
-import type { FileSystem, GuestTime } from '../model/guests/agent.ts';
+import type { FileSystem, GuestFact, GuestTime, GuestVcpu, PowerAction } from '../model/guests/agent.ts';
 import type { SnapshotRow } from '../model/snapshot.ts';
 import type { ActiveJob, CompletedJob, JobReport } from './jobs.ts';
 
@@ -92,6 +92,13 @@ export interface GuestApi {
   time(domain: DomainRef, flags: number): Promise<GuestTime>;
   setTime(domain: DomainRef, time: GuestTime, flags: number): Promise<void>;
   fileSystems(domain: DomainRef, flags: number): Promise<readonly FileSystem[]>;
+  /** virDomainGetGuestInfo. */
+  information(domain: DomainRef, types: number, flags: number): Promise<readonly GuestFact[]>;
+  vcpus(domain: DomainRef, flags: number): Promise<readonly GuestVcpu[]>;
+  /** virDomainSetGuestVcpus. `state`: 1 takes them into use, 0 out of it. */
+  setVcpus(domain: DomainRef, cpumap: string, state: number, flags: number): Promise<void>;
+  /** virDomainShutdownFlags and virDomainReboot with GUEST_AGENT. */
+  power(domain: DomainRef, mode: PowerAction): Promise<void>;
 }
 
 /** libvirt's saves of domains that xlsnapd saves itself. */

@@ -2,8 +2,17 @@
 
 import { LibvirtError } from '../errors.ts';
 import { type DomainDefinition, type DomainRef, isActive } from '../model/domain.ts';
-import { refuseUnknownFlags } from '../model/flags.ts';
-import type { FileSystem, GuestTime } from '../model/guests/agent.ts';
+import { allFlags, refuseUnknownFlags } from '../model/flags.ts';
+import {
+  type FileSystem,
+  GUEST_INFO,
+  type GuestFact,
+  type GuestInfoKind,
+  type GuestTime,
+  type GuestVcpu,
+  type PowerAction,
+} from '../model/guests/agent.ts';
+import { formatCpuMap, parseCpuMap } from '../model/guests/cpu-map.ts';
 import type { GuestApi } from './api.ts';
 import type { SnapshotContext } from './context.ts';
 
@@ -23,6 +32,14 @@ export interface GuestAgent {
   guestFileSystems(live: DomainDefinition): Promise<readonly FileSystem[]>;
   freezeFileSystems(live: DomainDefinition, mountpoints: readonly string[]): Promise<number>;
   thawFileSystems(live: DomainDefinition): Promise<number>;
+  guestInformation(
+    live: DomainDefinition,
+    kinds: readonly GuestInfoKind[],
+    optional: boolean,
+  ): Promise<readonly GuestFact[]>;
+  guestVcpus(live: DomainDefinition): Promise<readonly GuestVcpu[]>;
+  setGuestVcpus(live: DomainDefinition, ids: readonly number[], online: boolean): Promise<void>;
+  agentShutdown(live: DomainDefinition, mode: PowerAction): Promise<void>;
 }
 
 /** The guest API over one host. */
@@ -71,6 +88,43 @@ export class GuestService implements GuestApi {
   async fileSystems(domain: DomainRef, flags: number): Promise<readonly FileSystem[]> {
     refuseUnknownFlags(flags, 0, 'libxlDomainGetFSInfo');
     return await this.#agent.guestFileSystems(await this.#live(domain));
+  }
+
+  /** `types`: bits of GUEST_INFO; 0: all that the agent has. */
+  async information(domain: DomainRef, types: number, flags: number): Promise<readonly GuestFact[]> {
+    refuseUnknownFlags(flags, 0, 'libxlDomainGetGuestInfo');
+    const unknown = (types & ~allFlags(GUEST_INFO)) >>> 0;
+    if (unknown !== 0) {
+      throw new LibvirtError('INVALID_ARG', `unsupported guest information types '0x${unknown.toString(16)}'`);
+    }
+    const kinds = Object.entries(GUEST_INFO).flatMap(([kind, bit]) => (types === 0 || types & bit ? [kind] : []));
+    return await this.#agent.guestInformation(await this.#live(domain), kinds as GuestInfoKind[], types === 0);
+  }
+
+  async vcpus(domain: DomainRef, flags: number): Promise<readonly GuestVcpu[]> {
+    refuseUnknownFlags(flags, 0, 'libxlDomainGetGuestVcpus');
+    return await this.#agent.guestVcpus(await this.#live(domain));
+  }
+
+  async setVcpus(domain: DomainRef, cpumap: string, state: number, flags: number): Promise<void> {
+    refuseUnknownFlags(flags, 0, 'libxlDomainSetGuestVcpus');
+    if (state !== 0 && state !== 1) throw new LibvirtError('INVALID_ARG', 'unsupported state value');
+    const wanted = parseCpuMap(cpumap);
+    const live = await this.#live(domain);
+    const known = await this.#agent.guestVcpus(live);
+    const chosen = known.filter(({ id }) => wanted.has(id));
+    const fixed = chosen.find(({ offlinable }) => state === 0 && !offlinable);
+    if (fixed) throw new LibvirtError('OPERATION_UNSUPPORTED', `vCPU '${fixed.id}' is not offlinable`);
+    const lacking = [...wanted].filter((id) => !known.some((each) => each.id === id));
+    if (lacking.length > 0) {
+      throw new LibvirtError('INVALID_ARG', `guest is missing vCPUs '${formatCpuMap(lacking)}'`);
+    }
+    const ids = chosen.map(({ id }) => id);
+    if (ids.length > 0) await this.#agent.setGuestVcpus(live, ids, state === 1);
+  }
+
+  async power(domain: DomainRef, mode: PowerAction): Promise<void> {
+    await this.#agent.agentShutdown(await this.#live(domain), mode);
   }
 
   async #live(ref: DomainRef): Promise<DomainDefinition> {

@@ -14,6 +14,8 @@ let commands: string[] = [];
 const raw: string[] = [];
 /** Undefined: none. */
 let answer: object | undefined = { return: 2 };
+/** By command; any other gets `answer`. */
+let answers: Readonly<Record<string, object>> = {};
 
 /** Numbers that JavaScript does not hold are written as they are. */
 const jsonOf = (value: object): string =>
@@ -32,7 +34,8 @@ beforeAll(async () => {
       }
       raw.push(line.slice(line.indexOf('{')));
       commands.push(args ? `${execute} ${JSON.stringify(args)}` : execute);
-      if (answer) client.write(`${jsonOf(answer)}\n`);
+      const reply = (typeof execute === 'string' ? answers[execute] : undefined) ?? answer;
+      if (reply) client.write(`${jsonOf(reply)}\n`);
     });
   });
   await new Promise<void>((resolve) => agent.listen(socket, resolve));
@@ -146,6 +149,90 @@ test('domfsinfo lists file systems with the disks that they are on, and believes
     answer = reply;
     expect(await host.refused('domfsinfo', 'g')).toContain(`internal error: ${words}`);
   }
+});
+
+test('guestinfo has libvirt’s fields of what the agent says, and leaves out what it has no command for', async () => {
+  answers = {
+    'guest-get-users': { return: [{ user: 'root', 'login-time': 1795527892.5 }] },
+    'guest-get-osinfo': { return: { id: 'debian', 'pretty-name': 'Debian', odd: 1 } },
+    'guest-get-timezone': { return: { zone: 'CET', offset: 3600 } },
+    'guest-get-host-name': { return: { 'host-name': 'guest' } },
+    'guest-get-fsinfo': {
+      return: [
+        {
+          ...{ name: 'xvda1', mountpoint: '/', type: 'ext4', 'total-bytes': 4096, 'used-bytes': 1024 },
+          disk: [{ dev: '/dev/xvda1', serial: 's' }],
+        },
+      ],
+    },
+    'guest-get-disks': { return: [{ name: '/dev/xvda', partition: false, dependencies: [], address: {} }] },
+    'guest-network-get-interfaces': {
+      return: [
+        {
+          ...{ name: 'eth0', 'hardware-address': '00:16:3e:00:00:01' },
+          'ip-addresses': [{ 'ip-address-type': 'ipv4', 'ip-address': '10.0.0.2', prefix: 24 }],
+        },
+      ],
+    },
+  };
+  const facts = (text: string) => text.split('\n').map((line) => line.replace(/ *: /, '='));
+  const all = facts(await host.ok('guestinfo', 'g'));
+  expect(all).toEqual([
+    ...['user.count=1', 'user.0.name=root', 'user.0.login-time=1795527892500'],
+    ...['os.id=debian', 'os.pretty-name=Debian', 'timezone.name=CET', 'timezone.offset=3600', 'hostname=guest'],
+    ...['fs.count=1', 'fs.0.name=xvda1', 'fs.0.mountpoint=/', 'fs.0.fstype=ext4', 'fs.0.total-bytes=4096'],
+    ...['fs.0.used-bytes=1024', 'fs.0.disk.count=1', 'fs.0.disk.0.alias=xvda', 'fs.0.disk.0.serial=s'],
+    ...['fs.0.disk.0.device=/dev/xvda1', 'disk.count=1', 'disk.0.name=/dev/xvda', 'disk.0.partition=no'],
+    ...['disk.0.alias=xvda', 'if.count=1', 'if.0.name=eth0', 'if.0.hwaddr=00:16:3e:00:00:01'],
+    ...['if.0.addr.count=1', 'if.0.addr.0.type=ipv4', 'if.0.addr.0.addr=10.0.0.2', 'if.0.addr.0.prefix=24'],
+  ]);
+  const lacking = { error: { class: 'CommandNotFound', desc: 'The command has not been found' } };
+  answers = { ...answers, 'guest-get-disks': lacking, 'guest-get-users': { return: [null] } };
+  expect(await host.refused('guestinfo', 'g', '--user')).toContain('guest-get-users reply was missing return data');
+  expect(await host.refused('guestinfo', 'g', '--disk')).toContain('The command has not been found');
+  answers = { ...answers, 'guest-get-users': lacking };
+  const rest = facts(await host.ok('guestinfo', 'g'));
+  expect([rest.includes('hostname=guest'), rest.some((each) => /^(user|disk)/.test(each))]).toEqual([true, false]);
+  answers = {};
+});
+
+test('guestvcpus shows the guest’s virtual CPUs, and takes them out of use', async () => {
+  const vcpu = (id: number, online: boolean) => ({ 'logical-id': id, online, 'can-offline': id > 0 });
+  answers = { 'guest-get-vcpus': { return: [vcpu(0, true), vcpu(1, true), vcpu(2, true), vcpu(4, false)] } };
+  expect((await host.ok('guestvcpus', 'g')).split('\n').map((line) => line.replace(/ *: /, '='))).toEqual([
+    ...['vcpus=0-2,4', 'online=0-2', 'offlinable=1-2,4'],
+  ]);
+  commands = [];
+  answer = { return: 2 };
+  await host.ok('guestvcpus', 'g', '--cpulist', '1-2', '--disable');
+  expect(commands.at(-1)).toBe(
+    'guest-set-vcpus {"vcpus":[{"logical-id":1,"online":false},{"logical-id":2,"online":false}]}',
+  );
+  expect(await host.refused('guestvcpus', 'g', '--cpulist', '0-1', '--disable')).toContain(
+    "vCPU '0' is not offlinable",
+  );
+  expect(await host.refused('guestvcpus', 'g', '--cpulist', '4-6', '--enable')).toContain(
+    "guest is missing vCPUs '5-6'",
+  );
+  expect(await host.refused('guestvcpus', 'g', '--cpulist', 'x', '--enable')).toContain("Failed to parse bitmap 'x'");
+  answers = {};
+});
+
+test('shutdown and reboot by the agent: it answers only if it refuses, and then another way that was asked for is taken', async () => {
+  commands = [];
+  answer = { error: { class: 'GenericError', desc: 'no' } };
+  expect(await host.refused('shutdown', 'g', '--mode', 'agent')).toContain(
+    "unable to execute QEMU agent command 'guest-shutdown': no",
+  );
+  expect(await host.refused('reboot', 'test', '--mode', 'agent')).toContain('QEMU guest agent is not configured');
+  answer = undefined;
+  await host.ok('reboot', 'g', '--mode', 'agent');
+  expect(commands).toEqual(['guest-shutdown {"mode":"powerdown"}', 'guest-shutdown {"mode":"reboot"}']);
+  answer = { error: { class: 'GenericError', desc: 'no' } };
+  expect(await host.ok('domstate', 'g')).toBe('running');
+  await host.ok('shutdown', 'g', '--mode', 'agent,paravirt');
+  expect(await host.ok('domstate', 'g', '--reason')).toBe('shut off (shutdown)');
+  await host.ok('start', 'g');
 });
 
 test('a guest that cannot be frozen is thawed again; without an agent, or off, there is nothing to ask', async () => {

@@ -15,3 +15,33 @@ export interface FileSystem {
   /** Targets of the disks that it is on. */
   readonly disks: readonly string[];
 }
+
+/** A named value with its type, as virDomainGetGuestInfo has them: `os.id`, `user.0.name`. */
+export type GuestFact = { readonly field: string } & (
+  | { readonly type: 'string'; readonly value: string }
+  | { readonly type: 'int' | 'uint'; readonly value: number }
+  | { readonly type: 'ullong'; readonly value: bigint }
+  | { readonly type: 'boolean'; readonly value: boolean }
+);
+
+/** What virDomainGetGuestInfo can be asked for, by the bits of virDomainGuestInfoTypes. */
+export const GUEST_INFO = {
+  users: 0x1,
+  os: 0x2,
+  timezone: 0x4,
+  hostname: 0x8,
+  filesystem: 0x10,
+  disks: 0x20,
+  interfaces: 0x40,
+} as const;
+export type GuestInfoKind = keyof typeof GUEST_INFO;
+
+/** A virtual CPU as the guest sees it. */
+export interface GuestVcpu {
+  readonly id: number;
+  readonly online: boolean;
+  readonly offlinable: boolean;
+}
+
+/** What the agent has the guest do. */
+export type PowerAction = 'powerdown' | 'reboot';

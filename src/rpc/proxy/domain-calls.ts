@@ -3,10 +3,11 @@
 import type { DomainPermission } from '../../access/acl.ts';
 import { LibvirtError } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
-import type { ActiveJob, SaveApi, SnapshotApi } from '../../snapshots/api.ts';
+import type { PowerAction } from '../../model/guests/agent.ts';
+import type { ActiveJob, GuestApi, SaveApi, SnapshotApi } from '../../snapshots/api.ts';
 import { encodeFrame, type FrameHeader } from '../wire/frames.ts';
 import { errorFrame, replyFrame } from '../wire/messages.ts';
-import { type Procedure, UNDEFINE } from '../wire/procedures.ts';
+import { BY_AGENT, type Procedure, UNDEFINE } from '../wire/procedures.ts';
 import { type ProxyCall, proxyCall } from './proxy-call.ts';
 import type { OverlaidDomains } from './proxy-context.ts';
 
@@ -85,6 +86,33 @@ export function migrateCall<A extends { readonly domain: DomainRef }>(
     await overlaid.checkMigrate(domain);
     connection.toUpstream(call, frame);
   });
+}
+
+/** By the guest's agent, if that is asked for, which libvirt's xen driver does not do; and if it fails, in the other ways asked for. */
+export function powerCall(
+  guests: GuestApi | undefined,
+  procedure: Procedure<{ readonly domain: DomainRef; readonly flags: number }, void>,
+  mode: PowerAction,
+): [number, ProxyCall] {
+  return proxyCall(
+    procedure,
+    async (connection, call, frame, args) => {
+      if (!guests || !(args.flags & BY_AGENT)) {
+        connection.toUpstream(call, frame);
+        return;
+      }
+      await connection.judge?.domain(args.domain, 'init-control', 'write');
+      const flags = args.flags & ~BY_AGENT;
+      const failure = await guests.power(args.domain, mode).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      if (failure === undefined) connection.toClient(replyFrame(call, procedure.result, undefined));
+      else if (flags === 0) throw failure;
+      else connection.toUpstream(call, encodeFrame(call, procedure.args, { ...args, flags }));
+    },
+    () => guests !== undefined,
+  );
 }
 
 /** Answers for a job of ours on the domain; the upstream answers for all other jobs. */

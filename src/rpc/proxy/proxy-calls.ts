@@ -9,7 +9,15 @@ import type { EventClient } from '../server/lifecycle-hub.ts';
 import { decodePayload, encodeFrame } from '../wire/frames.ts';
 import { replyFrame } from '../wire/messages.ts';
 import { CONNECT, EVENT_ID, FEATURE, PROCEDURES as P, type Procedure } from '../wire/procedures.ts';
-import { deviceCall, jobCall, migrateCall, refuseParameters, saveCall, undefineCall } from './domain-calls.ts';
+import {
+  deviceCall,
+  jobCall,
+  migrateCall,
+  powerCall,
+  refuseParameters,
+  saveCall,
+  undefineCall,
+} from './domain-calls.ts';
 import { namedProcess } from './identity.ts';
 import { type ProxyCall, proxyCall } from './proxy-call.ts';
 import type { ProxyOptions } from './proxy-context.ts';
@@ -17,11 +25,12 @@ import type { ProxyOptions } from './proxy-context.ts';
 /** By procedure number. */
 export function proxyCalls({
   snapshots,
+  guests,
   saves,
   overlaid,
   reverted,
   upstreamUri,
-}: Pick<ProxyOptions, 'snapshots' | 'saves' | 'overlaid' | 'reverted' | 'upstreamUri'>) {
+}: Pick<ProxyOptions, 'snapshots' | 'guests' | 'saves' | 'overlaid' | 'reverted' | 'upstreamUri'>) {
   const here = { overlaid, saves };
   return new Map([
     // The upstream is asked, too: it lets us in by the same call.
@@ -140,6 +149,9 @@ export function proxyCalls({
     migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_PERFORM3),
     migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_BEGIN3_PARAMS),
     migrateCall(snapshots, overlaid, P.DOMAIN_MIGRATE_PERFORM3_PARAMS),
+
+    powerCall(guests, P.DOMAIN_SHUTDOWN_FLAGS, 'powerdown'),
+    powerCall(guests, P.DOMAIN_REBOOT, 'reboot'),
 
     jobCall(snapshots, P.DOMAIN_GET_JOB_INFO, 'read', jobInfo),
     proxyCall(P.DOMAIN_GET_JOB_STATS, async (connection, call, frame, { domain, flags }) => {

@@ -3,8 +3,9 @@
 import { LibvirtError } from '../../errors.ts';
 import { DOMAIN_STATES, type DomainRef, type DomainSummary, isActive } from '../../model/domain.ts';
 import { refuseUnknownFlags } from '../../model/flags.ts';
-import type { SnapshotApi } from '../../snapshots/api.ts';
-import { PROCEDURES as P, UNDEFINE } from '../wire/procedures.ts';
+import type { PowerAction } from '../../model/guests/agent.ts';
+import type { GuestApi, SnapshotApi } from '../../snapshots/api.ts';
+import { BY_AGENT, PROCEDURES as P, UNDEFINE } from '../wire/procedures.ts';
 import { type Answers, answer, checkArraySize } from './answers.ts';
 import type { DomainApi } from './domain-api.ts';
 import { passesDomainFilter } from './domain-filter.ts';
@@ -23,7 +24,7 @@ const DESTROY_KNOWN = 0x1;
 const SHUTDOWN_KNOWN = 0x1f;
 
 /** Answers for the domains of `api`. */
-export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
+export function domainAnswers(api: DomainApi, snapshots: SnapshotApi, guests?: GuestApi): Answers {
   const active = async () => (await api.domains()).filter(isActive);
   const inactive = async () => (await api.domains()).filter((domain) => !isActive(domain));
 
@@ -31,6 +32,15 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
     const found = (await api.domains()).find(matches);
     if (!found) throw new LibvirtError('NO_DOMAIN', `no domain with matching ${described}`);
     return { domain: found.ref };
+  };
+
+  /** By the agent, if that is asked for; and if it fails, in the other ways asked for. */
+  const byAgent = async (ref: DomainRef, flags: number, mode: PowerAction, otherwise: () => Promise<void>) => {
+    if (!guests || !(flags & BY_AGENT)) return await otherwise();
+    await guests.power(ref, mode).catch(async (error) => {
+      if ((flags & ~BY_AGENT) === 0) throw error;
+      await otherwise();
+    });
   };
 
   const none = async ({ domain }: { readonly domain: DomainRef }) => {
@@ -140,11 +150,11 @@ export function domainAnswers(api: DomainApi, snapshots: SnapshotApi): Answers {
     answer(P.DOMAIN_SHUTDOWN, ({ domain }) => api.shutdown(domain)),
     answer(P.DOMAIN_SHUTDOWN_FLAGS, ({ domain, flags }) => {
       refuseUnknownFlags(flags, SHUTDOWN_KNOWN, 'virDomainShutdownFlags');
-      return api.shutdown(domain);
+      return byAgent(domain, flags, 'powerdown', () => api.shutdown(domain));
     }),
     answer(P.DOMAIN_REBOOT, ({ domain, flags }) => {
       refuseUnknownFlags(flags, SHUTDOWN_KNOWN, 'virDomainReboot');
-      return api.reboot(domain);
+      return byAgent(domain, flags, 'reboot', () => api.reboot(domain));
     }),
     answer(P.DOMAIN_SUSPEND, ({ domain }) => api.suspend(domain)),
     answer(P.DOMAIN_RESUME, ({ domain }) => api.resume(domain)),

@@ -63,7 +63,7 @@ export function standalone(options: StandaloneOptions): ConnectionHandler {
   const { domains, snapshots } = options;
   const shared = new Map([
     ...snapshotAnswers(snapshots),
-    ...domainAnswers(domains, snapshots),
+    ...domainAnswers(domains, snapshots, options.guests),
     ...jobAnswers(domains, snapshots),
     ...statsAnswers(domains),
     ...emptyLists,

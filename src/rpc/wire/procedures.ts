@@ -30,6 +30,9 @@ export const FEATURE = { FD_PASSING: 8, PROGRAM_KEEPALIVE: 10, EVENT_CALLBACK: 1
 /** virDomainEventID; `LAST` is the first that libvirt 9.0 does not know. */
 export const EVENT_ID = { LIFECYCLE: 0, BLOCK_JOB: 8, BLOCK_JOB_2: 16, LAST: 27 } as const;
 
+/** VIR_DOMAIN_SHUTDOWN_GUEST_AGENT, VIR_DOMAIN_REBOOT_GUEST_AGENT. */
+export const BY_AGENT = 0x2;
+
 /** virDomainUndefineFlagsValues: those that have an effect here. */
 export const UNDEFINE = { MANAGED_SAVE: 0x1, SNAPSHOTS_METADATA: 0x2 } as const;
 
@@ -88,6 +91,9 @@ const mountpoints = struct({ domain, mountpoints: list(name, MOUNTPOINTS_MAX), f
 const domainAndRest = struct({ domain, rest });
 /** REMOTE_CONNECT_IDENTITY_PARAMS_MAX. */
 const IDENTITY_PARAMS_MAX = 20;
+/** REMOTE_DOMAIN_GUEST_VCPU_PARAMS_MAX, REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX. */
+const GUEST_VCPU_PARAMS_MAX = 64;
+const GUEST_INFO_PARAMS_MAX = 2_048;
 /** REMOTE_DOMAIN_JOB_STATS_MAX. */
 const JOB_STATS_MAX = 64;
 /** REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX. */
@@ -273,6 +279,8 @@ export const PROCEDURES = {
   DOMAIN_RENAME: procedure(358, struct({ domain, newName: optional(name), flags: uint }), number),
   CONNECT_REGISTER_CLOSE_CALLBACK: procedure(360, nothing, nothing),
   CONNECT_UNREGISTER_CLOSE_CALLBACK: procedure(361, nothing, nothing),
+  DOMAIN_GET_GUEST_VCPUS: procedure(371, domainFlags, struct({ params: typedParams(GUEST_VCPU_PARAMS_MAX) })),
+  DOMAIN_SET_GUEST_VCPUS: procedure(372, struct({ domain, cpumap: string, state: int, flags: uint }), nothing),
   DOMAIN_MANAGED_SAVE_GET_XML_DESC: procedure(
     388,
     domainFlags,
@@ -287,6 +295,11 @@ export const PROCEDURES = {
     snapshotFlags,
     text,
     withSecrets('DOMAIN_CHECKPOINT', 'virDomainCheckpointGetXMLDesc'),
+  ),
+  DOMAIN_GET_GUEST_INFO: procedure(
+    418,
+    struct({ domain, types: uint, flags: uint }),
+    struct({ params: typedParams(GUEST_INFO_PARAMS_MAX) }),
   ),
   CONNECT_SET_IDENTITY: procedure(419, struct({ params: typedParams(IDENTITY_PARAMS_MAX), flags: uint }), nothing),
   DOMAIN_SAVE_PARAMS: procedure(440, domainAndRest, nothing),

@@ -209,6 +209,12 @@ const SAID: Readonly<Record<keyof typeof P, readonly [args: unknown, result?: un
     { domain: test1, flags: 0 },
     { info: [{ mountpoint: '/', name: 'xvda1', fstype: 'ext4', devAliases: ['xvda'] }], ret: 1 },
   ],
+  DOMAIN_GET_GUEST_INFO: [
+    { domain: test1, types: 8, flags: 0 },
+    { params: [{ field: 'hostname', type: 'string', value: 'guest' }] },
+  ],
+  DOMAIN_GET_GUEST_VCPUS: [{ domain: test1, flags: 0 }, { params: [{ field: 'vcpus', type: 'string', value: '0-3' }] }],
+  DOMAIN_SET_GUEST_VCPUS: [{ domain: test1, cpumap: '1-2', state: 0, flags: 0 }],
   CONNECT_GET_ALL_DOMAIN_STATS: [
     { domains: [], stats: 5, flags: 1 },
     { records: [{ domain: test1, params: [{ field: 'state.state', type: 'int', value: 1 }] }] },
