@@ -6,6 +6,7 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, jest, test } from '@jest/globals';
 import { withCommands } from '../../scripts/man.mjs';
+import { NODE_VERSIONS } from '../../scripts/setup.mjs';
 import {
   FAST_TESTS,
   HOST_TESTS,
@@ -16,6 +17,7 @@ import {
 } from '../../scripts/systems.mjs';
 import { commandHelp } from '../../src/cli/command-line/help.ts';
 import { COMMANDS, GROUPS } from '../../src/cli/commands.ts';
+import { TESTED } from '../../src/cli/doctor/host-rules.ts';
 import { everyCommand } from '../support/every-command.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -136,6 +138,44 @@ describe('the table of systems', () => {
 
   test('names no other system than these and the one of this project', () => {
     expect(rows.map(([, name]) => name?.split(', ')[1])).toEqual(['bookworm', ...SYSTEMS]);
+  });
+});
+
+describe('the versions with which the tests have been run', () => {
+  const rows = [
+    ...read('docs/support.md').matchAll(/^\| Debian \d+[^|]*, (\w+) \| ([\d.]+), ([\d.]+), ([\d.]+), ([\d.]+)/gm),
+  ].map(([, system = '', xen = '', libvirt = '', qemu = '', node = '']) => ({ system, xen, libvirt, qemu, node }));
+
+  test("are in the table of systems those of xlsnap doctor's", () => {
+    expect([...new Set(rows.map(({ xen }) => xen))]).toEqual(TESTED.Xen);
+    expect([...new Set(rows.map(({ libvirt }) => libvirt))]).toEqual(TESTED.libvirt);
+    expect([...new Set(rows.map(({ qemu }) => qemu))]).toEqual(TESTED.QEMU);
+  });
+
+  test('are those that README names', () => {
+    const [, ...versions] = /\(all tests: ([\d.]+); a PVH guest by hand: ([\d.]+)\)/.exec(read('README.md')) ?? [];
+    expect(versions).toEqual(TESTED.Xen);
+  });
+
+  test('have the lines of Node on which npm test runs', () => {
+    const lines = NODE_VERSIONS.map((version) => version.split('.')[0]);
+    expect(read('docs/support.md')).toContain(`20 (and ${lines.join(', ')} from npm)`);
+  });
+
+  test('are those of the system that this is', async () => {
+    const system = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1];
+    const row = rows.find((each) => each.system === system);
+    if (row === undefined) throw new Error(`docs/support.md has no row of ${system}`);
+    const versionOf = async (...[program, ...words]: readonly [string, ...string[]]) =>
+      /\d+\.\d+/.exec((await run(program, words)).stdout)?.[0];
+    const libraries = (await run('ldconfig', ['-p'])).stdout;
+    expect({
+      xen: /libxenlight\.so\.(\d+\.\d+)/.exec(libraries)?.[1],
+      libvirt: await versionOf('virsh', '--version'),
+      qemu: await versionOf('qemu-img', '--version'),
+    }).toEqual({ xen: row.xen, libvirt: row.libvirt, qemu: row.qemu });
+    // Debian 12's own Node is too old: any that is new enough is used there.
+    if (system !== 'bookworm') expect(process.versions.node).toMatch(new RegExp(`^${row.node}\\.`));
   });
 });
 

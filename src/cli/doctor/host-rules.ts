@@ -4,8 +4,11 @@ import type { DomainRef } from '../../model/domain.ts';
 import { domainCommand } from '../../model/messages/shell-command.ts';
 import type { DoctorFinding } from './file-rules.ts';
 
-/** The first two numbers of the versions with which the tests have been run (docs/support.md, "Systems"). */
-const TESTED = {
+/**
+ * The first two numbers of the versions with which the tests have been run. test/integration/docs.test.ts compares them with
+ * docs/support.md, README and what is installed.
+ */
+export const TESTED = {
   Xen: ['4.17', '4.20'],
   libvirt: ['9.0', '11.3', '12.8'],
   QEMU: ['7.2', '10.0', '11.1'],
