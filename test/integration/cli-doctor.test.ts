@@ -1,7 +1,7 @@
 /** doctor before a real xlsnapd, and before none: what interrupted operations have left, and what --fix may touch. */
 
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -221,6 +221,36 @@ test('snapshot volumes of LVM and ZFS without metadata are reported, and deleted
   expect(left.problem).toMatch(/^volume 'vg\/vm\.xlsnap-pre' holds what a disk of domain 'v' held before a revert/);
   expect(left.wayOut).toContain('lvremove -y -- vg/vm.xlsnap-pre');
   expect(await volumes.volumes()).toHaveProperty(['vg/vm.xlsnap-pre']);
+});
+
+test('a guest that has ended in a pivot that may have been done is reported, until the images decide it', async () => {
+  await daemon.ok('snapshot-create-as', 'test', 'b1', '--disk-only', '--no-metadata');
+  const [overlay, base] = [at('state/test.b1'), image()];
+  await daemon.stop('SIGKILL');
+  const layer = { disk: 'xvda', top: { path: overlay, format: 'qcow2' }, base: { path: base, format: 'qcow2' } };
+  const record = {
+    domain: { name: 'test', uuid: UUID, id: 99 },
+    jobs: [{ kind: 'active-commit', disk: 'xvda', pivot: true, remove: true, layer }],
+  };
+  const path = at(`state/block-jobs/${UUID}.json`);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, JSON.stringify(record));
+  // Without its image the guest stays off.
+  await rename(overlay, `${overlay}.away`);
+  daemon = await Xlsnapd.start({ home });
+  const wayOut = `qemu-img create -f qcow2 -b ${base} -F qcow2 ${overlay}`;
+  expect(daemon.log).toContain(`if that is '${base}': ${wayOut}; else: qemu-img commit ${overlay}`);
+  expect((await doctor()).stdout).toContain(
+    "domain 'test' has ended with a block job on disk 'xvda', which is not settled",
+  );
+  expect(await daemon.refused('snapshot-delete', 'test', 's1')).toContain(
+    'nobody knows which block jobs the domain has',
+  );
+  await daemon.stop();
+  await run('sh', ['-c', wayOut]);
+  daemon = await Xlsnapd.start({ home });
+  expect(daemon.log).toContain("block job on disk 'xvda' of domain 'test': its guest has ended; it was completed");
+  expect((await doctor()).stdout).not.toContain('not settled');
 });
 
 test('an operation that was interrupted is told in plain words, and keeps --fix away from its domain', async () => {

@@ -2,9 +2,10 @@
 
 import { BLOCK_JOB_NAMES, BLOCK_JOB_TYPES, blockJobKind } from '../../model/blocks/block-job.ts';
 import { type DomainRef, isActive } from '../../model/domain.ts';
-import { domainCommand } from '../../model/messages/shell-command.ts';
+import { domainCommand, shellCommand } from '../../model/messages/shell-command.ts';
 import type { BlockJobInfo } from '../../rpc/client/blocks.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
+import type { BlockJobFiles } from '../../store/records/block-job-files.ts';
 import type { DomainFacts } from '../storage/domain-facts.ts';
 import type { DoctorFinding } from './file-rules.ts';
 
@@ -32,6 +33,29 @@ export async function foundBlockJobs(
     info: await client.blocks.jobInfoIfAny(domain, disk),
   }));
   return (await Promise.all(asked)).flatMap(({ info, ...of }) => (info ? [{ ...of, info }] : []));
+}
+
+/** A record of a domain's block jobs, readable or not. */
+export type BlockJobRecord = Awaited<ReturnType<BlockJobFiles['load']>>[number];
+
+/** Records of which xlsnapd could not say what became of the jobs: it changes no snapshot of such a domain. */
+export function unsettledFindings(
+  records: readonly BlockJobRecord[],
+  domains: readonly DomainFacts[],
+): readonly DoctorFinding[] {
+  const running = new Set(domains.filter(({ domain }) => isActive({ ref: domain })).map(({ domain }) => domain.uuid));
+  return records.flatMap((record): readonly DoctorFinding[] => {
+    if ('error' in record) {
+      const wayOut = 'see the message; until then xlsnapd changes no snapshot of the domain';
+      return [{ level: 'problem', problem: record.error.detail, wayOut }];
+    }
+    if (running.has(record.domain.uuid)) return [];
+    return record.jobs.map(({ disk }) => ({
+      level: 'problem',
+      problem: `domain '${record.domain.name}' has ended with a block job on disk '${disk}', which is not settled`,
+      wayOut: `its log says what decides it: ${shellCommand('journalctl', '-u', 'xlsnapd', '-g', 'pivoted')}; then: systemctl restart xlsnapd`,
+    }));
+  });
 }
 
 /** Notes: a job is no damage. */

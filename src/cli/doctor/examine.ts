@@ -4,11 +4,12 @@ import { lstatSync, readFileSync } from 'node:fs';
 import type { DaemonStatus } from '../../model/daemon-status.ts';
 import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';
+import { BlockJobFiles } from '../../store/records/block-job-files.ts';
 import type { FileJournal } from '../../store/records/journal.ts';
 import { readSnapshotEntry } from '../../xml/snapshot/read.ts';
 import { orNone } from '../session.ts';
 import { type DomainFacts, domainFacts } from '../storage/domain-facts.ts';
-import { blockJobFindings, foundBlockJobs } from './block-jobs.ts';
+import { blockJobFindings, foundBlockJobs, unsettledFindings } from './block-jobs.ts';
 import { servesCommit } from './daemon-rules.ts';
 import {
   type DoctorFinding,
@@ -41,6 +42,7 @@ export async function examine(
   const volumes = await foundVolumes(disks);
   const domains = await allDomains(client, folders);
   const jobs = await foundBlockJobs(client, domains);
+  const recorded = await new BlockJobFiles(folders.stateDir).load();
   const images = await allImages(client, domains);
   const leftovers = await foundLeftovers([...disks, ...images.map(diskOfImage)]);
   const records = await journal.records();
@@ -59,6 +61,7 @@ export async function examine(
     ...volumeFindings(volumes, known).filter(({ orphan }) => !isOf(orphan, ofMemory)),
     ...leftoverFindings(leftovers, records),
     ...blockJobFindings(jobs),
+    ...unsettledFindings(recorded, domains),
     ...(await unnamedOverlayFindings(domains, jobs, servesCommit(status))),
     ...(await overlayFindings(images, domains)),
   ];
