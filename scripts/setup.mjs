@@ -64,7 +64,7 @@ export function setup(...groups) {
 
 /** Compiles src to dist, and removes files whose source is gone from there: they would get into the package. */
 export function build() {
-  run('npx', ['tsc', '-p', 'tsconfig.build.json']);
+  run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json']);
   const compiled = /^(.*?)(?:\.d\.ts|\.js)$/;
   for (const file of readdirSync(DIST, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())) {
     const path = relative(DIST, join(file.parentPath, file.name));

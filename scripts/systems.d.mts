@@ -4,3 +4,6 @@ export const HOST_TESTS: readonly string[];
 export const FAST_TESTS: readonly string[];
 export const PACKING_TESTS: readonly string[];
 export const NPM_TEST_PART: { readonly root: readonly string[]; readonly hosts: readonly string[] };
+export const IN_OVERLAY: string;
+export const PIVOT: string;
+export const DEMO: readonly string[];

@@ -28,6 +28,9 @@ export const PACKING_TESTS = ['integration/deb', 'integration/package', 'integra
   (name) => `test/${name}.test.ts`,
 );
 
+/** `npm run demo`, started without npm. */
+export const DEMO = ['node', 'scripts/demo.mjs'];
+
 /**
  * Of these, what `npm test` runs: what differs between systems most. In a root folder, what depends on libvirt, QEMU and libxml2;
  * on hosts, who may enter.
@@ -92,11 +95,10 @@ export function systemRoot(name) {
 }
 
 /**
- * A system's files under an overlay, with the checkout and the documents beside it at their own places, and processes apart; the
- * first one, sh, reaps those whose parents have gone. $1: a scratch folder. $2: the system's root folder. $3: the checkout.
- * $4: a folder for results. Then the words of the program.
+ * Shell code: the files of a system under an overlay, which leaves the system as it is, as the folder in which what follows runs,
+ * with proc, sys, dev and an empty run. $1: a scratch folder. $2: the system's root folder.
  */
-const ENTER = `
+export const IN_OVERLAY = `
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$1"
@@ -106,15 +108,29 @@ cd "$1/root"
 mount -t proc proc proc
 mount --rbind /sys sys
 mount --rbind /dev dev
-for folder in run tmp; do mount -t tmpfs tmpfs $folder; done
+mount -t tmpfs tmpfs run
+mkdir run/old
+`;
+
+/** Shell code: makes that folder the root. */
+export const PIVOT = `
+pivot_root . run/old
+umount -l run/old
+`;
+
+/**
+ * With the checkout and the documents beside it at their own places, and processes apart; the first one, sh, reaps those whose
+ * parents have gone. $3: the checkout. $4: a folder for results. Then the words of the program.
+ */
+const ENTER = `
+${IN_OVERLAY}
+mount -t tmpfs tmpfs tmp
 for folder in "$3" "$3/../shared" "$4"; do
   mkdir -p ".$folder"
   mount --bind "$folder" ".$folder"
 done
 tr -d - < /proc/sys/kernel/random/uuid > etc/machine-id
-mkdir run/old
-pivot_root . run/old
-umount -l run/old
+${PIVOT}
 cd "$3"
 shift 4
 "$@"

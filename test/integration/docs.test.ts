@@ -8,6 +8,7 @@ import { describe, expect, jest, test } from '@jest/globals';
 import { withCommands } from '../../scripts/man.mjs';
 import { NODE_VERSIONS } from '../../scripts/setup.mjs';
 import {
+  DEMO,
   FAST_TESTS,
   HOST_TESTS,
   NPM_TEST_PART,
@@ -134,6 +135,12 @@ describe('the table of systems', () => {
     for (const path of part) expect(inNpmTest).toContain(path);
     for (const path of [...FAST_TESTS, ...HOST_TESTS]) expect(`${inNpmTest} ${nightly}`).toContain(path);
     for (const path of PACKING_TESTS) expect(nightly).toContain(path);
+    expect(nightly).toContain('`npm run demo`');
+  });
+
+  test('npm run demo is started on other systems as it is on this one', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Readonly<Record<string, string>> };
+    expect(DEMO.join(' ')).toBe(scripts.demo);
   });
 
   test('names no other system than these and the one of this project', () => {

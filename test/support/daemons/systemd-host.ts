@@ -9,6 +9,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { IN_OVERLAY, PIVOT } from '../../../scripts/systems.mjs';
 import type { Ran } from '../virsh.ts';
 
 const BOOT_TIMEOUT_MS = 60_000;
@@ -18,29 +19,16 @@ const POLL_MS = 100;
 /** The root folder of another system (scripts/test-systems.mjs). */
 const SYSTEM = process.env.XLSNAP_SYSTEM_ROOT ?? '/';
 
-/**
- * systemd's first mounts are its own; udev would see the machine's real devices. $1: a scratch folder. $2: the package.
- * $3: the system's root folder.
- */
+/** systemd's first mounts are its own; udev would see the machine's real devices. $1, $2: those of IN_OVERLAY. $3: the package. */
 const BOOT = `
-set -e
-mount --make-rprivate /
-mount -t tmpfs tmpfs "$1"
-mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=$3,upperdir=$1/upper,workdir=$1/work" "$1/root"
-mkdir -p "$1/root/opt/xlsnap"
-mount --bind "$2" "$1/root/opt/xlsnap"
-cd "$1/root"
-mount -t proc proc proc
-mount --rbind /sys sys
-mount --rbind /dev dev
+${IN_OVERLAY}
+mkdir -p opt/xlsnap
+mount --bind "$3" opt/xlsnap
 umount -l sys/fs/cgroup
 mount -t cgroup2 cgroup2 sys/fs/cgroup
-mount -t tmpfs tmpfs run
-mkdir -p run/old run/systemd/system
+mkdir -p run/systemd/system
 for unit in systemd-udevd systemd-udev-trigger; do ln -s /dev/null "run/systemd/system/$unit.service"; done
-pivot_root . run/old
-umount -l run/old
+${PIVOT}
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 container=lab \
   /lib/systemd/systemd --system --unit=sockets.target --show-status=no
 `;
@@ -84,7 +72,7 @@ export class SystemdHost implements AsyncDisposable {
   /** `folder` is the package. Resolves when systemd has bound the sockets that it binds by itself, libvirtd's among them. */
   static async boot(folder: string): Promise<SystemdHost> {
     const scratch = mkdtempSync(join(tmpdir(), 'xlsnap-host-'));
-    const words = ['--kill-child', '-fpmCuin', 'sh', '-c', BOOT, 'boot', scratch, folder, SYSTEM];
+    const words = ['--kill-child', '-fpmCuin', 'sh', '-c', BOOT, 'boot', scratch, SYSTEM, folder];
     const unshare = spawn('unshare', words, { stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
     unshare.stderr.setEncoding('utf8').on('data', (text: string) => {
