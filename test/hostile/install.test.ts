@@ -43,7 +43,24 @@ test('a package that only root can change is installed, also below a sticky fold
 
 test.each([
   ['a file that every user can write to', 'lib/xlsnap/dist/daemon/main.js', 0o666, 0, 0, 'every user can write to it'],
-  ['a folder that a group can write to', 'lib/xlsnap/dist/rpc', 0o775, 0, NOBODY, `group ${NOBODY} can write to it`],
+  [
+    'a folder that a group can write to',
+    'lib/xlsnap/dist/rpc',
+    0o775,
+    0,
+    NOBODY,
+    `group ${NOBODY}, or a user in its access list, can write to it`,
+  ],
+  [
+    'S14: a file with an access list, which shows in the bits of group 0',
+    'lib/xlsnap/dist/errors.js',
+    0o664,
+    0,
+    0,
+    'access list',
+  ],
+  ['S14: a unit that would be written', 'lib/xlsnap/packaging/systemd/xlsnapd.service', 0o646, 0, 0, 'every user can'],
+  ['S14: a folder of the bus policy', 'lib/xlsnap/packaging', 0o757, 0, 0, 'every user can'],
   ['a file of another user', 'lib/xlsnap/dist/errors.js', 0o644, NOBODY, NOBODY, `belongs to user ${NOBODY}`],
   ['a folder above it of another user', 'lib', 0o755, NOBODY, 0, `belongs to user ${NOBODY}`],
   ['a folder above it that every user can write to', 'lib', 0o777, 0, 0, 'every user can write to it'],

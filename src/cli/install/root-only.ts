@@ -12,8 +12,8 @@ const STICKY = 0o1000;
 const GROUP_MAY_WRITE = 0o020;
 const OTHERS_MAY_WRITE = 0o002;
 
-/** The parts of the package that the daemon reads. */
-const PARTS = ['package.json', 'dist', 'node_modules', 'schemas'] as const;
+/** The parts of the package that the daemon and the installation read: units come from packaging/. */
+const PARTS = ['package.json', 'dist', 'node_modules', 'packaging', 'schemas'] as const;
 
 /** OPERATION_DENIED, naming the first file or folder that somebody else than root can change, and the way out. */
 export async function requireRootOnly(node: string, packageFolder: string): Promise<void> {
@@ -52,6 +52,7 @@ async function requireTree(path: string, seen = new Set<string>()): Promise<void
   await Promise.all((await readdir(path)).map((name) => requireTree(join(path, name), seen)));
 }
 
+/** The bits of the group are also those that an access list (setfacl) gives at most, to whomever: group 0 is no exception. */
 function requireRoots(path: string, { uid, gid, mode }: Stats): void {
   const risk = 'a user who can change it could run commands as root';
   const advice =
@@ -60,8 +61,8 @@ function requireRoots(path: string, { uid, gid, mode }: Stats): void {
   const open =
     (mode & OTHERS_MAY_WRITE) !== 0
       ? 'every user can write to it'
-      : (mode & GROUP_MAY_WRITE) !== 0 && gid !== 0
-        ? `group ${gid} can write to it`
+      : (mode & GROUP_MAY_WRITE) !== 0
+        ? `group ${gid}, or a user in its access list, can write to it`
         : undefined;
   if (open !== undefined) throw denied(`'${path}': ${open}, and ${risk}; run: ${shellCommand('chmod', 'go-w', path)}`);
 }

@@ -14,8 +14,13 @@ describe('sockets from systemd', () => {
     ['1', 'xlsnapd.socket', [false]],
     ['2', 'xlsnapd.socket:xlsnapd-ro.socket', [false, true]],
     ['2', 'virtxend-ro.socket:virtxend.socket', [true, false]],
-    ['2', 'ro:rw', [true, false]],
-    ['3', 'a:b-ro:c', [false, true, false]],
+    ['2', 'a-ro:a', [true, false]],
+    ['2', 'xlsnapd.socket:xlsnapd-cockpit.socket', [false, false]],
+    [
+      '4',
+      'xlsnapd.socket:xlsnapd-cockpit-ro.socket:xlsnapd-cockpit.socket:xlsnapd-ro.socket',
+      [false, true, false, true],
+    ],
     ['2', 'xlsnapd.socket:xlsnapd.socket', [true, false], ['/run/a-ro', '/run/a']],
     ['2', undefined, [false, true], ['/run/a', '/run/a-ro']],
     ['1', 'renamed', [true], ['/run/a-ro']],
@@ -26,8 +31,19 @@ describe('sockets from systemd', () => {
 
   test('are refused when which one is read-only cannot be known', () => {
     const paths = ['/run/a', '/run/b'];
-    expect(() => sockets('2', undefined, paths)).toThrow(/2 sockets from systemd, none of them named as the read-only/);
-    expect(() => sockets('3', 'a:b:c')).toThrow(/3 sockets from systemd, none of them named as the read-only one/);
+    expect(() => sockets('2', undefined, paths)).toThrow(
+      "socket '' (/run/a), one of 2 from systemd, is not named as the",
+    );
+    expect(() => sockets('3', 'a:b:c')).toThrow(
+      "socket 'a' (without a path), one of 3 from systemd, is not named as the",
+    );
+  });
+
+  test('S19: a read-only one that a drop-in has renamed is refused, whichever others there are', () => {
+    const names = 'xlsnapd.socket:readers:xlsnapd-cockpit.socket:xlsnapd-cockpit-ro.socket';
+    const paths = ['/run/a', '/run/readers', '/run/b', '/run/b-ro'];
+    expect(() => sockets('4', names, paths)).toThrow("socket 'readers' (/run/readers)");
+    expect(() => sockets('2', 'xlsnapd.socket:readers', paths)).toThrow("socket 'readers' (/run/readers)");
   });
 
   test('that are for another process are none', () => {
