@@ -1,7 +1,8 @@
 // Root folders of other systems than this machine's, made by mmdebstrap once and kept in the user's cache. Tests boot hosts of their
 // own on them (test/support/daemons/systemd-host.ts), or are run in them; nothing writes to them.
 
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +34,7 @@ export const DEMO = ['node', 'scripts/demo.mjs'];
 
 /**
  * Of these, what `npm test` runs: what differs between systems most. In a root folder, what depends on libvirt, QEMU and libxml2;
- * on hosts, who may enter.
+ * on hosts, who may enter; on its real Xen, each type of guest, live and external snapshots, and volumes of LVM.
  */
 export const NPM_TEST_PART = {
   root: [
@@ -41,6 +42,16 @@ export const NPM_TEST_PART = {
     ...['test/integration/standalone.test.ts', 'test/integration/embedded.test.ts'],
   ],
   hosts: ['test/long/polkit.test.ts', 'test/long/cockpit.test.ts'],
+  lab: {
+    paths: ['snapshots', 'matrix', 'lvm'].map((name) => `test/lab/${name}.test.ts`),
+    names: [
+      'pvh? guest goes on counting after a snapshot',
+      'pvh guest memory external, disks internal.external, live',
+      'pv guest memory external, disks external.external$',
+      'hvm guest memory internal, disks internal.internal, live',
+      'volumes alone',
+    ],
+  },
 };
 
 /** What tests need, with the system's own Node, service manager and bus. */
@@ -138,13 +149,15 @@ exit $?
 `;
 
 /** Runs a program in a system's root folder, in this checkout; returns its exit status. `results`: a folder that it may write to. */
-export function runIn(name, results, words, environment) {
+export async function runIn(name, results, words, environment) {
   const scratch = mkdtempSync(join(tmpdir(), `xlsnap-${name}-`));
   const places = [scratch, systemRoot(name), ROOT, results];
   const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root', LC_ALL: 'C.UTF-8', ...environment };
   try {
     const options = ['--kill-child', '--mount', '--pid', '--fork', 'sh', '-c', ENTER, name, ...places, ...words];
-    return spawnSync('unshare', options, { stdio: ['ignore', 'ignore', 'inherit'], env }).status;
+    const child = spawn('unshare', options, { stdio: ['ignore', 'ignore', 'inherit'], env });
+    const [status] = await once(child, 'exit');
+    return status;
   } finally {
     rmSync(scratch, { recursive: true });
   }

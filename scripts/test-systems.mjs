@@ -24,8 +24,8 @@ for (const name of named.length > 0 ? named : SYSTEMS) {
   process.stdout.write(`${name}: ${process.env.XLSNAP_SYSTEM_ROOT}\n`);
   const kinds = ['--selectProjects', 'unit', 'property', 'integration', 'hostile', WORKERS];
   const command = ['node', JEST, ...inRoots, ...kinds, '--testPathIgnorePatterns', ...PACKING_TESTS];
-  if (inRoots.length > 0 && runIn(name, results, command, JEST_ENVIRONMENT) !== 0) process.exitCode = 1;
-  if (paths.length === 0 && runIn(name, results, DEMO) !== 0) {
+  if (inRoots.length > 0 && (await runIn(name, results, command, JEST_ENVIRONMENT)) !== 0) process.exitCode = 1;
+  if (paths.length === 0 && (await runIn(name, results, DEMO)) !== 0) {
     process.stderr.write(`${name}: npm run demo failed\n`);
     process.exitCode = 1;
   }

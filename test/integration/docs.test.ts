@@ -101,6 +101,8 @@ describe.each(DOCUMENTS)('%s', (path) => {
       'blockresize',
       'shutdown',
       'domtime',
+      'guestinfo',
+      'guestvcpus',
       'qemu-agent-command',
     ];
     const { stdout: virsh } = await run('virsh', [others.map((command) => `help ${command}`).join('; ')]);
@@ -130,9 +132,10 @@ describe('the table of systems', () => {
   const rowOf = (system: string) => rows.find(([, name]) => name?.endsWith(system));
 
   test.each(SYSTEMS)('%s: has what is run there', (system) => {
-    const [, , , inNpmTest = '', nightly = ''] = rowOf(system) ?? [];
+    const [, , , inNpmTest = '', nightly = '', onXen = ''] = rowOf(system) ?? [];
     const part = RELEASED_SYSTEMS.includes(system) ? [...NPM_TEST_PART.root, ...NPM_TEST_PART.hosts] : [];
     for (const path of part) expect(inNpmTest).toContain(path);
+    for (const path of RELEASED_SYSTEMS.includes(system) ? NPM_TEST_PART.lab.paths : []) expect(onXen).toContain(path);
     for (const path of [...FAST_TESTS, ...HOST_TESTS]) expect(`${inNpmTest} ${nightly}`).toContain(path);
     for (const path of PACKING_TESTS) expect(nightly).toContain(path);
     expect(nightly).toContain('`npm run demo`');
@@ -160,7 +163,7 @@ describe('the versions with which the tests have been run', () => {
   });
 
   test('are those that README names', () => {
-    const [, ...versions] = /\(all tests: ([\d.]+); a PVH guest by hand: ([\d.]+)\)/.exec(read('README.md')) ?? [];
+    const [, ...versions] = /\(all tests: ([\d.]+); a part: ([\d.]+)\)/.exec(read('README.md')) ?? [];
     expect(versions).toEqual(TESTED.Xen);
   });
 
