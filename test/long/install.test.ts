@@ -307,6 +307,15 @@ describeUnless(noSystemdHost, 'a host with systemd', () => {
     SYSTEMD_TEST_MS,
   );
 
+  test('S18: has a daemon that leaves no core, that the kernel ends last, and that dead storage does not stop', async () => {
+    const daemon = '/proc/$(systemctl show -P MainPID xlsnapd.service)';
+    expect(await host.must(`cat ${daemon}/limits`)).toMatch(/^Max core file size +0 +0 /m);
+    // Not the process's own score: in a container systemd cannot lower it.
+    expect(await host.must('systemctl show -P OOMScoreAdjust xlsnapd.service')).toBe('-900');
+    expect(await host.must(`tr '\\0' '\\n' < ${daemon}/environ`)).toMatch(/^UV_THREADPOOL_SIZE=32$/m);
+    expect(await host.must('systemctl show -P TasksMax xlsnapd.service')).toBe('32768');
+  });
+
   test(
     'serves plain xen:///system, to root and to whom polkit lets in, started by its first client',
     async () => {
