@@ -122,7 +122,8 @@ async function checkDistinct({ images }: SnapshotContext, { args }: CreatePlan):
       const key = await images.fileKey(path);
       const other = diskOf.get(key);
       diskOf.set(key, disk.vdev);
-      if (other === undefined) continue;
+      // An overlay in its own disk’s chain is refused for what it is there.
+      if (other === undefined || other === disk.vdev) continue;
       const text = `'${path}' of disk '${disk.vdev}' is an image of disk '${other}' as well: each needs one of its own`;
       throw new LibvirtError('CONFIG_UNSUPPORTED', text);
     }
