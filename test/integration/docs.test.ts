@@ -104,6 +104,10 @@ describe.each(DOCUMENTS)('%s', (path) => {
       'guestinfo',
       'guestvcpus',
       'qemu-agent-command',
+      'guestinfo',
+      'guestvcpus',
+      'dump',
+      'save-image-define',
     ];
     const { stdout: virsh } = await run('virsh', [others.map((command) => `help ${command}`).join('; ')]);
     const ours = `${await help('daemon/main.js', '--help')} ${await everyHelp()} --fast --lab --system`;
