@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { isDeepStrictEqual, promisify } from 'node:util';
 import type { Xlsnapd } from '../daemons/xlsnapd.ts';
+import type { GuestParts } from './guest.ts';
 import { type GuestPart, RandomGuest } from './random-guest.ts';
 
 const run = promisify(execFile);
@@ -152,10 +153,15 @@ export const PAIRS: readonly (readonly [operation: string, damage: string])[] = 
 );
 
 /** What came of an operation, and what is wrong with that: nothing, if a refusal has changed nothing and a success is one. */
-export async function operateAfter(daemon: Xlsnapd, [operation, damage]: (typeof PAIRS)[number], seed: number) {
+export async function operateAfter(
+  daemon: Xlsnapd,
+  [operation, damage]: (typeof PAIRS)[number],
+  seed: number,
+  driver: GuestParts['driver'] = 'xen',
+) {
   const { parts, prepare, command, keepsGuest, cannotSucceed, proof } = OPERATIONS[operation] as Operation;
   const { part, whileRunning, apply } = DAMAGES[damage] as Damage;
-  const guest = new RandomGuest(daemon, seed);
+  const guest = new RandomGuest(daemon, seed, driver);
   await guest.start();
   await prepare?.(guest);
   const restarts = !whileRunning && (await guest.ok('domstate')) === 'running';

@@ -22,13 +22,16 @@ export interface GuestParts {
   readonly name?: string;
   readonly uuid?: string;
   readonly type?: string;
+  /** The driver that is to own it. */
+  readonly driver?: 'xen' | 'test';
   /** Further devices, as elements. */
   readonly devices?: string;
 }
 
 /** The definition; files are in `folder`. */
 export function guestXml(folder: string, parts: GuestParts): string {
-  const { disks, cdrom, kernel, memory = 4096, name = 'g', uuid = GUEST_UUID, type = 'hvm', devices = '' } = parts;
+  const { disks, cdrom, kernel, memory = 4096, name = 'g', uuid = GUEST_UUID, type = 'hvm' } = parts;
+  const { devices = '', driver = 'xen' } = parts;
   const drives = Object.entries(disks).map(
     ([target, [file, format]]) =>
       `<disk type='file' device='disk'${format === 'raw' ? " snapshot='no'" : ''}><driver name='qemu' type='${format}'/>` +
@@ -41,7 +44,7 @@ export function guestXml(folder: string, parts: GuestParts): string {
       : `<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>${medium}<target dev='hdc' bus='ide'/><readonly/></disk>`;
   const boot = kernel ? `<kernel>${join(folder, kernel)}</kernel>` : '';
   return (
-    `<domain type='xen'><name>${name}</name><uuid>${uuid}</uuid><memory unit='KiB'>${memory}</memory><vcpu>1</vcpu>` +
+    `<domain type='${driver}'><name>${name}</name><uuid>${uuid}</uuid><memory unit='KiB'>${memory}</memory><vcpu>1</vcpu>` +
     `<os><type>${type}</type>${boot}</os><devices>${drives.join('')}${drive}${devices}</devices></domain>`
   );
 }

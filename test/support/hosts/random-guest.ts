@@ -1,7 +1,8 @@
-/** A guest of the embedded host made from a seed, with everything of it in a folder of its own. */
+/** A guest made from a seed, of the embedded host or of a libvirtd's test driver, with everything of it in a folder of its own. */
 
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -23,12 +24,12 @@ export class RandomGuest {
   readonly folder: string;
   readonly #random: (limit: number) => number;
 
-  constructor(daemon: Xlsnapd, seed: number) {
+  constructor(daemon: Xlsnapd, seed: number, driver: GuestParts['driver'] = 'xen') {
     this.daemon = daemon;
     this.name = `g${seed}`;
     this.uuid = `0f0f0f0f-1111-2222-3333-${String(seed).padStart(12, '0')}`;
     this.#random = numbers(seed);
-    this.parts = { ...anyGuest(this.name, this.#random), name: this.name, uuid: this.uuid };
+    this.parts = { ...anyGuest(this.name, this.#random), name: this.name, uuid: this.uuid, driver };
     this.folder = join(daemon.home, this.name);
   }
 
@@ -111,8 +112,9 @@ export class RandomGuest {
     const targets = Object.entries(this.parts.disks).flatMap(([target, [, format]]) =>
       format === 'qcow2' ? [target] : [],
     );
-    if (id !== '-') {
-      const socket = join(this.daemon.home, 'state', `${id}.nbd`);
+    const socket = join(this.daemon.home, 'state', `${id}.nbd`);
+    // The test driver opens no disk.
+    if (existsSync(socket)) {
       return targets.map((target) => [target, nbdUri(socket, target), 'raw']);
     }
     const active = new Map((await this.ok('domblklist')).split('\n').map((line) => words(line)));
