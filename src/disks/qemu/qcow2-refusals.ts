@@ -49,19 +49,25 @@ export async function revertRefusal(path: string, snapshot?: TableSnapshot): Pro
   return await refusalOf(path, async (file, header) => {
     if (header.encrypted) return encrypted(path);
     const damage = await damageOf(file, header, snapshot);
-    if (damage !== undefined) return `image '${path}' is damaged or was cut short: ${damage}`;
+    if (damage !== undefined) return cutShort(path, damage);
     return featureRefusal(path, header) ?? dataFileRefusal(path, header) ?? (await bitmapRefusal(file, path, header));
   });
 }
 
-/** Returns why QEMU would not open the image for changes, with the way out; undefined if nothing in its header says so. */
+/**
+ * Returns why QEMU would not open the image for changes, or would stop in the middle of them since its tables are not whole, with
+ * the way out; undefined if nothing says so.
+ */
 export async function openRefusal(path: string): Promise<string | undefined> {
-  return await refusalOf(path, async (_file, header) =>
-    header.encrypted ? encrypted(path) : featureRefusal(path, header),
-  );
+  return await refusalOf(path, async (file, header) => {
+    if (header.encrypted) return encrypted(path);
+    const damage = await damageOf(file, header);
+    return damage === undefined ? featureRefusal(path, header) : cutShort(path, damage);
+  });
 }
 
 const encrypted = (path: string): string => `image '${path}' is encrypted: xlsnap has no secret to open it`;
+const cutShort = (path: string, damage: string): string => `image '${path}' is damaged or was cut short: ${damage}`;
 
 async function refusalOf(
   path: string,
