@@ -85,7 +85,7 @@ describe('writing', () => {
     const size = await partial.finish();
     expect(readdirSync(folder)).toEqual(['s1.save']);
     const image = await readMemoryImage(path);
-    expect(image).toEqual({ path, domainXml: XML, streamOffset: 64 + 65_536, bytes: size });
+    expect(image).toEqual({ path, domainXml: XML, xmlOffset: 64, streamOffset: 64 + 65_536, bytes: size });
     expect(readFileSync(path).subarray(image.streamOffset)).toEqual(STREAM);
     await checkLibxlStream(image);
   });
@@ -128,7 +128,13 @@ describe('the definition is changed in place', () => {
     imageWith((image) => image);
     await rewriteDomainXml(path, xml);
     const image = await readMemoryImage(path);
-    expect(image).toEqual({ path, domainXml: xml, streamOffset: 64 + 65_536, bytes: 64 + 65_536 + STREAM.length });
+    expect(image).toEqual({
+      path,
+      domainXml: xml,
+      xmlOffset: 64,
+      streamOffset: 64 + 65_536,
+      bytes: 64 + 65_536 + STREAM.length,
+    });
     await checkLibxlStream(image);
     await rewriteDomainXml(path, XML);
     expect((await readMemoryImage(path)).domainXml).toBe(XML);
