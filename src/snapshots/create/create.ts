@@ -11,7 +11,7 @@ import type { DomainSnapshots } from '../domain-snapshots.ts';
 import { checkInternalName, checkName } from '../name-rules.ts';
 import { carryOutCreate } from './carry-out.ts';
 import { removeGivenUpMemory } from './given-up-memory.ts';
-import { type CreatePlan, planCreate } from './plan.ts';
+import { planCreate } from './plan.ts';
 import { checkCarriers, checkCreate, checkHonoured, checkRequest } from './rules.ts';
 
 /**
@@ -24,12 +24,13 @@ export async function createSnapshot(
   xml: string,
   flags: number,
 ): Promise<string> {
-  const { ref, request } = await asked(context, snapshots, xml, flags);
+  const { ref, request } = await requested(context, snapshots, xml, flags);
   return await context.jobs.run(ref, { operation: 'create', snapshot: request.name, flags }, async (job) => {
-    const { domain, plan } = await planned(context, snapshots, request, flags);
+    const asked = await planned(context, snapshots, request, flags);
+    const { domain, plan } = asked;
     // Before the space for this one is asked for.
     await removeGivenUpMemory(context, snapshots, request.name);
-    await checkCarriers(context, domain, plan);
+    await checkCarriers(asked);
     await carryOutCreate(context, snapshots, domain, plan, flags, job);
     return request.name;
   });
@@ -45,16 +46,16 @@ export async function checkCreation(
   xml: string,
   flags: number,
 ): Promise<string> {
-  const { ref, request } = await asked(context, snapshots, xml, flags);
+  const { ref, request } = await requested(context, snapshots, xml, flags);
   return await context.jobs.exclusive(ref, async () => {
-    const { domain, plan } = await planned(context, snapshots, request, flags);
-    await checkCarriers(context, domain, plan);
-    return writeSnapshot(plan.snapshot, { secure: false });
+    const asked = await planned(context, snapshots, request, flags);
+    await checkCarriers(asked);
+    return writeSnapshot(asked.plan.snapshot, { secure: false });
   });
 }
 
 /** Reads the document, for the domain as it is before its turn comes. */
-async function asked(
+async function requested(
   { host }: SnapshotContext,
   { ref }: DomainSnapshots,
   xml: string,
@@ -78,10 +79,11 @@ async function planned(
   snapshots: DomainSnapshots,
   request: SnapshotRequest,
   flags: number,
-): Promise<{ readonly domain: Domain; readonly plan: CreatePlan }> {
+): Promise<Parameters<typeof checkCreate>[0]> {
   const domain = await context.host.lookup(snapshots.ref);
   checkRequest(domain, request, flags);
   const plan = await planCreate(context, snapshots, domain, request, flags);
-  await checkCreate(context, snapshots, domain, plan, flags);
-  return { domain, plan };
+  const asked = { context, snapshots, domain, plan, flags };
+  await checkCreate(asked);
+  return asked;
 }

@@ -5,7 +5,7 @@ import { statIfThere } from '../../files/answering.ts';
 import { requireDescriptors } from '../../files/descriptors.ts';
 import { type Domain, isActive } from '../../model/domain.ts';
 import { CREATE } from '../../model/flags.ts';
-import type { SnapshotDef, SnapshotRequest } from '../../model/snapshot.ts';
+import type { SnapshotRequest } from '../../model/snapshot.ts';
 import { startFiles } from '../../xml/domain/start-files.ts';
 import { describeUser, sharedImages, type Touched } from '../chains/shared-images.ts';
 import { externalDisks, overlaysOf } from '../chains/snapshot-images.ts';
@@ -43,58 +43,97 @@ export function checkRequest(domain: Domain, { memory }: SnapshotRequest, flags:
   }
 }
 
-/**
- * Refuses a plan that cannot be carried out, and one of a snapshot that could not be reverted to: a file that the guest
- * would be restored with may be gone while QEMU still has it open. Reads only.
- */
-export async function checkCreate(
-  context: SnapshotContext,
-  snapshots: DomainSnapshots,
-  domain: Domain,
-  plan: CreatePlan,
-  flags: number,
-): Promise<void> {
-  const { snapshot, args } = plan;
-  const { name } = snapshot;
-  checkCapture(snapshot);
-  context.jobs.refuseBusyDisks(
-    domain.ref.uuid,
-    (args.disks ?? []).map(({ disk }) => disk.vdev),
-  );
-  await checkTargets(context, snapshot);
-  if (externalDisks(snapshot).length > 0) {
-    await context.host.checkSetDisks(domain);
-    checkNoManagedSave(domain, 'an external snapshot');
-  }
-  await checkMemoryFile(context, snapshots, domain, snapshot, flags);
-  await checkDistinct(context, plan);
-  await checkReused(context, domain, plan);
-  const overlays = (args.disks ?? []).filter(({ external }) => external);
-  await context.images.checkFree(name, overlays);
-  if (snapshots.tree.has(name)) {
-    throw new LibvirtError('OPERATION_FAILED', `domain moment ${name} already exists`, { domain: 'DOMAIN' });
-  }
-  if (!(flags & CREATE.NO_METADATA)) context.store.check(domain.ref, snapshot);
+interface Asked {
+  readonly context: SnapshotContext;
+  readonly snapshots: DomainSnapshots;
+  readonly domain: Domain;
+  readonly plan: CreatePlan;
+  readonly flags: number;
 }
 
-/**
- * Refuses what the host or the images could not do of the plan: space for the memory, names in the images; and what could not
- * be opened again for a revert: all that the guest has, or below new overlays the images alone. Reads only.
- */
-export async function checkCarriers(context: SnapshotContext, domain: Domain, plan: CreatePlan): Promise<void> {
-  const { snapshot, args } = plan;
-  await requireDescriptors();
-  const below = new Set(externalDisks(snapshot).map((disk) => snapshot.domain.images.get(disk)?.path));
-  const files = startFiles(snapshot.domain, 'restore').filter(({ path }) => args.memory || below.has(path));
-  if (files.length > 0) await context.images.checkStart(files);
-  if (args.memory) await context.host.checkParts(snapshot.domain);
-  if (isActive(domain)) await context.host.checkSave(domain, args);
-  else await context.images.checkFree(snapshot.name, args.disks ?? []);
+type Needs = Readonly<Record<string, (asked: Asked) => Promise<void>>>;
+
+/** What of the request could not be carried out, or not be reverted to, in the order in which it is asked. Each reads only. */
+const PLAN_NEEDS: Needs = {
+  async 'captured disks'({ plan }) {
+    checkCapture(plan.snapshot);
+  },
+
+  async 'block jobs'({ context, domain, plan }) {
+    context.jobs.refuseBusyDisks(
+      domain.ref.uuid,
+      (plan.args.disks ?? []).map(({ disk }) => disk.vdev),
+    );
+  },
+
+  'places of overlays': checkTargets,
+
+  async 'new active images'({ context, domain, plan }) {
+    if (externalDisks(plan.snapshot).length === 0) return;
+    await context.host.checkSetDisks(domain);
+    checkNoManagedSave(domain, 'an external snapshot');
+  },
+
+  async 'memory file'({ context, snapshots, domain, plan, flags }) {
+    await checkMemoryFile(context, snapshots, domain, plan.snapshot, flags);
+  },
+
+  'an image for each disk': checkDistinct,
+  'given overlays': checkReused,
+
+  async 'new overlays'({ context, plan }) {
+    const overlays = (plan.args.disks ?? []).filter(({ external }) => external);
+    await context.images.checkFree(plan.snapshot.name, overlays);
+  },
+
+  async name({ snapshots, plan }) {
+    const { name } = plan.snapshot;
+    if (!snapshots.tree.has(name)) return;
+    throw new LibvirtError('OPERATION_FAILED', `domain moment ${name} already exists`, { domain: 'DOMAIN' });
+  },
+
+  async document({ context, domain, plan, flags }) {
+    if (!(flags & CREATE.NO_METADATA)) context.store.check(domain.ref, plan.snapshot);
+  },
+};
+
+/** What the host or the images could not do of the plan, or could not do again for a revert. Each reads only. */
+const CARRIER_NEEDS: Needs = {
+  descriptors: requireDescriptors,
+
+  // All that the guest has, or below new overlays the images alone: QEMU may have a file open that is gone.
+  async files({ context, plan: { snapshot, args } }) {
+    const below = new Set(externalDisks(snapshot).map((disk) => snapshot.domain.images.get(disk)?.path));
+    const files = startFiles(snapshot.domain, 'restore').filter(({ path }) => args.memory || below.has(path));
+    if (files.length > 0) await context.images.checkStart(files);
+  },
+
+  async host({ context, plan: { snapshot, args } }) {
+    if (args.memory) await context.host.checkParts(snapshot.domain);
+  },
+
+  async 'images and memory'({ context, domain, plan: { snapshot, args } }) {
+    if (isActive(domain)) await context.host.checkSave(domain, args);
+    else await context.images.checkFree(snapshot.name, args.disks ?? []);
+  },
+};
+
+/** All that a create needs, in the order in which it is asked. */
+export const CREATE_NEEDS: readonly string[] = [PLAN_NEEDS, CARRIER_NEEDS].flatMap(Object.keys);
+
+/** Refuses a plan that cannot be carried out, and one of a snapshot that could not be reverted to. Reads only. */
+export async function checkCreate(asked: Asked): Promise<void> {
+  for (const check of Object.values(PLAN_NEEDS)) await check(asked);
+}
+
+/** Refuses what the host or the images could not do. Reads only. */
+export async function checkCarriers(asked: Asked): Promise<void> {
+  for (const check of Object.values(CARRIER_NEEDS)) await check(asked);
 }
 
 /** An overlay on a block device needs an existing one: libvirt makes none. No overlay is among our own files. */
-async function checkTargets(context: SnapshotContext, { disks }: SnapshotDef): Promise<void> {
-  for (const { name, location, target } of disks) {
+async function checkTargets({ context, plan }: Asked): Promise<void> {
+  for (const { name, location, target } of plan.snapshot.disks) {
     const { type, path } = target ?? {};
     if (location !== 'external' || path === undefined) continue;
     const own = await ownFileAt(context, path);
@@ -114,7 +153,7 @@ async function checkTargets(context: SnapshotContext, { disks }: SnapshotDef): P
 }
 
 /** Two disks of one image, or with one overlay, by whatever names: what is done to one is done to the other. */
-async function checkDistinct({ images }: SnapshotContext, { args }: CreatePlan): Promise<void> {
+async function checkDistinct({ context: { images }, plan: { args } }: Asked): Promise<void> {
   const diskOf = new Map<string, string>();
   for (const { disk, external_path } of args.disks ?? []) {
     for (const path of [disk.pdev_path, external_path]) {
@@ -134,7 +173,7 @@ async function checkDistinct({ images }: SnapshotContext, { args }: CreatePlan):
  * A file that is given as overlay, or a block device that becomes one, gets a new header: refused if another domain uses it,
  * running or off.
  */
-async function checkReused(context: SnapshotContext, domain: Domain, { snapshot }: CreatePlan): Promise<void> {
+async function checkReused({ context, domain, plan: { snapshot } }: Asked): Promise<void> {
   const overlays: Touched[] = [];
   for (const disk of externalDisks(snapshot)) {
     for (const { path } of overlaysOf(snapshot, disk)) if (await statIfThere(path)) overlays.push({ disk, path });

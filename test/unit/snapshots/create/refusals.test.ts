@@ -1,10 +1,12 @@
 /** Creates that are refused by the domain's state and the request alone: nothing has been asked of the host then. */
 
+import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Domain, DomainRef } from '../../../../src/model/domain.ts';
 import { CREATE } from '../../../../src/model/flags.ts';
 import { createSnapshot } from '../../../../src/snapshots/create/create.ts';
+import { CREATE_NEEDS } from '../../../../src/snapshots/create/rules.ts';
 import { DomainSnapshots } from '../../../../src/snapshots/domain-snapshots.ts';
 import { OFF, RecordedWorld, RUNNING } from '../../../support/fakes/recorded-world.ts';
 import { MemoryStore } from '../../../support/fakes/store-in-memory.ts';
@@ -134,4 +136,11 @@ describe('files of other domains', () => {
       "as overlay of domain 'g': domain 'other' (disk 'xvda') uses it",
     );
   });
+});
+
+test('docs/semantics.md lists what a create needs, in the order in which it is asked', () => {
+  const text = readFileSync(new URL('../../../../docs/semantics.md', import.meta.url), 'utf8');
+  const [, table = ''] = text.split('| needed for a create | what is asked |\n|---|---|\n');
+  const rows = [...table.slice(0, table.indexOf('\n\n')).matchAll(/^\| ([^|]+) \|/gm)].map(([, kind]) => kind);
+  expect(rows).toEqual(CREATE_NEEDS);
 });
