@@ -18,7 +18,7 @@ import {
 } from '../../scripts/systems.mjs';
 import { commandHelp } from '../../src/cli/command-line/help.ts';
 import { COMMANDS, GROUPS } from '../../src/cli/commands.ts';
-import { TESTED } from '../../src/cli/doctor/host-rules.ts';
+import { TESTED } from '../../src/cli/doctor/host/host-rules.ts';
 import { everyCommand } from '../support/every-command.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');

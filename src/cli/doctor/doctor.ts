@@ -13,7 +13,7 @@ import { findingText } from '../storage/finding.ts';
 import { daemonFindings, daemonLine } from './daemon-rules.ts';
 import { examine } from './examine.ts';
 import { type DoctorFinding, journalFindings } from './file-rules.ts';
-import { accessLine, hostFindings } from './host.ts';
+import { accessLine, hostFindings } from './host/host.ts';
 import { type Mended, mend } from './mend.ts';
 
 /** `xlsnap doctor`. */

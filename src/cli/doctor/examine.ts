@@ -6,6 +6,7 @@ import type { RpcClient } from '../../rpc/client/client.ts';
 import type { Folders } from '../../store/default-folders.ts';
 import { BlockJobFiles } from '../../store/records/block-job-files.ts';
 import type { FileJournal } from '../../store/records/journal.ts';
+import { SaveFiles } from '../../store/records/save-files.ts';
 import { readSnapshotEntry } from '../../xml/snapshot/read.ts';
 import { orNone } from '../session.ts';
 import { type DomainFacts, domainFacts } from '../storage/domain-facts.ts';
@@ -25,6 +26,7 @@ import { insideFindings, overlayFindings } from './image-rules.ts';
 import { brokenTies } from './memory-ties.ts';
 import { allImages, diskOfImage, nextDisks } from './owned-disks.ts';
 import { foundLeftovers, leftoverFindings } from './revert-leftovers.ts';
+import { type SaveRecord, saveFindings } from './saves.ts';
 import { unnamedOverlayFindings } from './unnamed-overlays.ts';
 import { foundVolumes, volumeFindings } from './volume-rules.ts';
 
@@ -43,14 +45,22 @@ export async function examine(
   const domains = await allDomains(client, folders);
   const jobs = await foundBlockJobs(client, domains);
   const recorded = await new BlockJobFiles(folders.stateDir).load();
+  const saves = await new SaveFiles(folders.stateDir, () => {}).records();
   const images = await allImages(client, domains);
   const leftovers = await foundLeftovers([...disks, ...images.map(diskOfImage)]);
   const records = await journal.records();
   const broken = await brokenTies(memory, domains, folders);
-  const known: Known = { domains, records, broken, working: await working(client, records), now: Date.now() };
+  const known: Known = {
+    domains,
+    records,
+    broken,
+    working: await working(client, [...records, ...saves]),
+    now: Date.now(),
+  };
   const ofMemory = memoryFindings(memory, known);
   return [
     ...journalFindings(known),
+    ...saveFindings(saves, known.working),
     ...ofMemory,
     ...metadataFindings(metadata, known, isDocument),
     ...insideFindings(
@@ -82,7 +92,10 @@ async function allDomains(client: RpcClient, { memoryDir }: Folders): Promise<re
 }
 
 /** Returns the UUIDs of the domains with a record on which the daemon works now. */
-async function working(client: RpcClient, records: readonly JournalRecord[]): Promise<ReadonlySet<string>> {
+async function working(
+  client: RpcClient,
+  records: readonly (JournalRecord | SaveRecord)[],
+): Promise<ReadonlySet<string>> {
   const uuids = new Set<string>();
   for (const record of records) {
     if ('error' in record) continue;

@@ -2,12 +2,13 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { explained, LibvirtError } from '../../errors.ts';
+import { explained } from '../../errors.ts';
 import type { DomainRef } from '../../model/domain.ts';
+import type { UnreadableRecord } from '../../snapshots/ports/journal.ts';
 import type { PlannedSave, RecordedSave, SaveRecords } from '../../snapshots/ports/saves.ts';
 import { STATE_FOLDERS } from '../default-folders.ts';
 import { isDiskImage, isDomainRef } from './record.ts';
-import { RecordFolder } from './record-folder.ts';
+import { RecordFolder, withUnreadable } from './record-folder.ts';
 
 /** A random UUID for each boot. */
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
@@ -24,17 +25,22 @@ export class SaveFiles implements SaveRecords {
   }
 
   async load(): Promise<readonly RecordedSave[]> {
-    const now = await bootId();
     const saves: RecordedSave[] = [];
-    for (const record of (await this.#records.all()).values()) {
-      if (record instanceof LibvirtError) {
-        this.#log(record.detail);
-        continue;
-      }
-      const { boot, ...save } = record;
-      saves.push({ ...save, sameBoot: boot === now });
+    for (const record of await this.records()) {
+      if ('error' in record) this.#log(record.error.detail);
+      else saves.push(record);
     }
     return saves;
+  }
+
+  /** Returns all records, also those that cannot be read: for programs that read while the daemon runs. */
+  async records(): Promise<readonly (RecordedSave | UnreadableRecord)[]> {
+    const now = await bootId();
+    return withUnreadable(await this.#records.all()).map((record) => {
+      if ('error' in record) return record;
+      const { boot, ...save } = record;
+      return { ...save, sameBoot: boot === now };
+    });
   }
 
   async write(save: PlannedSave): Promise<void> {

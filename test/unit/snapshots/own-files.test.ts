@@ -30,6 +30,16 @@ test('a path leads to a file of ours by whatever name, whether something is ther
 
 test('the embedded host keeps its disks in the state folder: what is ours there is named', () => {
   expect(ownFiles({ snapshotDir: '/s', memoryDir: '/m', stateDir: '/x' })).toEqual([
-    ...['/s', '/m', '/x/journal', '/x/live-disks', '/x/block-jobs', '/x/protected', '/x/saves', '/x/.xlsnapd.lock'],
+    ...[
+      '/s',
+      '/m',
+      '/x/journal',
+      '/x/live-disks',
+      '/x/block-jobs',
+      '/x/protected',
+      '/x/saves',
+      '/x/managed-saves',
+      '/x/.xlsnapd.lock',
+    ],
   ]);
 });

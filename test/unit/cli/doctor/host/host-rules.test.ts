@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { guestFindings, versionFindings } from '../../../../src/cli/doctor/host-rules.ts';
+import { guestFindings, versionFindings } from '../../../../../src/cli/doctor/host/host-rules.ts';
 
 const GUEST = { name: "it's", uuid: '6695eb01-f6a4-8304-79aa-97f2502e193f', id: 3 };
 const MEMORY = { title: 'with memory', options: [] } as const;

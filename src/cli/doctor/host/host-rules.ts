@@ -1,8 +1,8 @@
 /** What would keep snapshots of a host's guests from working, before anybody tries. */
 
-import type { DomainRef } from '../../model/domain.ts';
-import { domainCommand } from '../../model/messages/shell-command.ts';
-import type { DoctorFinding } from './file-rules.ts';
+import type { DomainRef } from '../../../model/domain.ts';
+import { domainCommand } from '../../../model/messages/shell-command.ts';
+import type { DoctorFinding } from '../file-rules.ts';
 
 /**
  * The first two numbers of the versions with which the tests have been run. test/integration/docs.test.ts compares them with

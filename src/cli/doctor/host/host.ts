@@ -1,14 +1,14 @@
 /** `xlsnap doctor --host`: asks the host and the daemon, and for each guest the checks that a create begins with. Reads only. */
 
-import { snapshotDocument } from '../../client/snapshot-document.ts';
-import { runProgram } from '../../disks/program.ts';
-import { QEMU_IMG } from '../../disks/qemu/qemu-img.ts';
-import { asLibvirtError } from '../../errors.ts';
-import { type DomainRef, isActive } from '../../model/domain.ts';
-import { CREATE } from '../../model/flags.ts';
-import type { RpcClient } from '../../rpc/client/client.ts';
-import { socketAccess } from '../install/socket-access.ts';
-import type { DoctorFinding } from './file-rules.ts';
+import { snapshotDocument } from '../../../client/snapshot-document.ts';
+import { runProgram } from '../../../disks/program.ts';
+import { QEMU_IMG } from '../../../disks/qemu/qemu-img.ts';
+import { asLibvirtError } from '../../../errors.ts';
+import { type DomainRef, isActive } from '../../../model/domain.ts';
+import { CREATE } from '../../../model/flags.ts';
+import type { RpcClient } from '../../../rpc/client/client.ts';
+import { socketAccess } from '../../install/socket-access.ts';
+import type { DoctorFinding } from '../file-rules.ts';
 import { type CheckedKind, type Component, guestFindings, versionFindings } from './host-rules.ts';
 
 const QEMU_TIMEOUT_MS = 10_000;
