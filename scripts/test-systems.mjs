@@ -1,6 +1,7 @@
 // npm run test:systems -- [SYSTEM ...] [PATH ...]: on every other system, or on those that are named, the fast tests in its root
 // folder, with its own libvirt, QEMU and Node, `npm run demo` there, and the tests that boot a host of their own under its systemd,
-// on which the Debian package is installed as README says; or the tests that are named. A system's root folder takes some minutes to make, once, and 1.2 GB. Meant for every night.
+// on which the Debian package is installed as README says; or the tests that are named. A system's root folder takes some minutes
+// to make, once, and 1.2 GB. Meant for every night.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -5,7 +5,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JEST, JEST_ENVIRONMENT, WORKERS } from './jest.mjs';
@@ -74,10 +74,11 @@ async function jestOn(system) {
 /** Runs tests on real Xen. What jest says of them is printed when it has ended, not between the lines of others. */
 async function lab(name, system, args) {
   const output = join(scratch, `${name}.txt`);
+  const file = openSync(output, 'w');
   const start = startedBy(ON_LAB_HOST, { XLSNAP_LAB_SYSTEM: system });
-  const counts = await jest(name, ['--selectProjects', 'lab', '--runInBand', ...args], (words) =>
-    start(words, openSync(output, 'w')),
-  );
+  const words = ['--selectProjects', 'lab', '--runInBand', ...args];
+  const counts = await jest(name, words, (all) => start(all, file));
+  closeSync(file);
   process.stderr.write(readFileSync(output));
   return counts;
 }

@@ -30,8 +30,8 @@ export async function keyOf(found: BigIntStats): Promise<string> {
 const DEVICES = '/sys/dev/block';
 
 /**
- * The keys of everything that a block device stands on, directly or not: the device that a partition is in, the devices that a
- * volume or an array is made of, the file behind a loop device. What is written there, it shows. `devices`: for tests.
+ * Returns the keys of all devices and files below a block device. A partition has its disk below it, a volume or an array has its
+ * members, and a loop device has its file. A write to one of them changes what the block device shows. `devices`: for tests.
  */
 export async function keysBelow(path: string, devices = DEVICES): Promise<ReadonlySet<string>> {
   const found = await statOf(path);

@@ -21,7 +21,7 @@ export interface ChainLayer extends DiskImage {
 export interface BackingChain {
   /** From the top, as far as they can be followed. */
   readonly layers: readonly ChainLayer[];
-  /** Keys of what holds data of these images besides the images themselves: data files, and what block devices stand on. */
+  /** Keys of other files and devices with data of these images: data files, and the disk that a partition is on. */
   readonly dataFiles: readonly string[];
   /** The backing image of the last layer, if it is not on this host: it is never written to. */
   readonly remote?: string;

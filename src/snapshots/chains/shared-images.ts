@@ -104,7 +104,7 @@ export async function sharedImages(
   return shared;
 }
 
-/** By the keys of what they stand on, as partitions do on a disk: that has their data. */
+/** Returns the touched paths by the keys of the devices and files below them. Who uses a whole disk uses its partitions, too. */
 async function pathsBelow(
   images: Looking['images'],
   touched: readonly Touched[],

@@ -75,7 +75,7 @@ export interface OfflineDisks {
   rebase(image: DiskImage, base: DiskImage): Promise<void>;
   /** Returns the same text for all names of one file or device. A missing file is identified by its folder and name. */
   fileKey(path: string): Promise<string>;
-  /** The keys of everything that a block device stands on: the disk of a partition, the devices of a volume, a loop device's file. */
+  /** Returns the keys of all devices and files below a block device: a partition has its disk below it. None for a file. */
   keysBelow(path: string): Promise<ReadonlySet<string>>;
   /** Removes overlays that nothing needs any more, also if one of them cannot be removed. Skips missing files. */
   remove(images: readonly DiskImage[]): Promise<void>;
